@@ -1,0 +1,38 @@
+"""Bounds on everything that comes from outside.
+
+Checked before a command is logged, and again in apply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in milliseconds, the rest counts.
+
+    Every node of a cluster must run with the same values, so they are constants, not settings."""
+
+    max_name_bytes: int = 256
+    max_key_bytes: int = 4_096
+    max_value_bytes: int = 1_048_576
+    max_payload_bytes: int = 1_048_576
+    max_error_bytes: int = 16_384
+    max_batch_items: int = 1_000
+    max_txn_ops: int = 512
+    max_labels: int = 32
+    max_queues_per_call: int = 64
+    max_sessions: int = 100_000
+    max_replies_per_session: int = 4_096
+    max_waiters_per_lock: int = 10_000
+    min_ttl_ms: int = 100
+    max_ttl_ms: int = 86_400_000
+    max_duration_ms: int = 366 * 86_400_000
+    max_attempts: int = 1_000
+    max_list_items: int = 10_000
+    kv_history_revisions: int = 100_000
+    max_finished_tasks: int = 1_000_000
+
+
+LIMITS = Limits()

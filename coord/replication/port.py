@@ -1,0 +1,171 @@
+"""What the rest of a node sees of replication. One implementation drives PySyncObj; another, for
+tests and one-node use, keeps the log alone. Nothing here knows what the replicated bytes mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class Role(StrEnum):
+    """Raft role of a node (Raft section 5.1); a learner receives the log and does not vote."""
+
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+    LEARNER = "learner"
+
+
+class ReplicationError(Exception):
+    """Base of what `propose` and `read_barrier` raise. `definite`: it certainly did not happen."""
+
+    definite: bool = True
+
+
+class NotLeaderError(ReplicationError):
+    """This node does not lead; nothing was proposed. `leader_id` None: no leader is known."""
+
+    def __init__(self, leader_id: str | None) -> None:
+        super().__init__(f"not the leader (leader: {leader_id or 'unknown'})")
+        self.leader_id = leader_id
+
+
+class BusyError(ReplicationError):
+    """The proposal queue is full; nothing was proposed."""
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__(f"too many proposals in flight; retry after {retry_after_ms} ms")
+        self.retry_after_ms = retry_after_ms
+
+
+class WriteBlockedError(ReplicationError):
+    """The node takes no writes now (disk full, leadership on the way out); nothing was proposed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"writes are blocked: {reason}")
+        self.reason = reason
+
+
+class OutcomeUnknownError(ReplicationError):
+    """The entry was proposed and its fate is not known: it may commit later, or never."""
+
+    definite = False
+
+
+class StateMachine(Protocol):
+    """What replication drives. Called on the event loop, in log order; none of these may raise for
+    anything a client sent (an exception stops the node)."""
+
+    def apply(self, index: int, term: int, data: bytes) -> object:
+        """Apply one committed entry; the return value is handed to its proposer."""
+        ...
+
+    def begin_snapshot(self) -> SnapshotSource:
+        """Freeze a view of the state as it is now; later applies do not change what it yields."""
+        ...
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Replace the whole state by a snapshot's chunks."""
+        ...
+
+
+class SnapshotSource(Protocol):
+    """A frozen view of the state, read in slices between which the event loop runs."""
+
+    def next_chunk(self) -> bytes | None:
+        """The next chunk (a few hundred KB at most, a few ms of work), or None at the end."""
+        ...
+
+    def close(self) -> None:
+        """Give the view up; allowed at any time, more than once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One node of the cluster. Addresses are `host:port`."""
+
+    node_id: str
+    peer_address: str
+    client_address: str
+    learner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PeerProgress:
+    """A leader's view of one follower."""
+
+    connected: bool
+    match_index: int
+    last_heard_ms: int  # since the last reply; -1 = never
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """A moment's view of this node. Indexes are log positions; synced_index <= last_log_index."""
+
+    node_id: str
+    role: Role
+    term: int
+    leader_id: str | None
+    commit_index: int
+    applied_index: int
+    last_log_index: int
+    synced_index: int
+    first_log_index: int
+    snapshot_index: int
+    write_block_reason: str | None
+    members: tuple[Member, ...]
+    peers: Mapping[str, PeerProgress] = field(default_factory=dict)
+
+
+class Replicator(Protocol):
+    """The replicated log. All methods are called on the node's event loop."""
+
+    async def start(self) -> None:
+        """Recover from disk, apply what is known to be committed, begin to take part.
+
+        Raises StorageDamagedError or ConfigError with what to do; nothing runs afterwards."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop taking part; pending proposals end with OutcomeUnknownError. Idempotent."""
+        ...
+
+    def propose(self, data: bytes) -> asyncio.Future[object]:
+        """Append one entry; the future ends with what `StateMachine.apply` returned for it here.
+
+        Raises (at once) NotLeaderError, BusyError, WriteBlockedError; the future may end with
+        OutcomeUnknownError."""
+        ...
+
+    async def read_barrier(self) -> int:
+        """Leader only: confirm leadership with a majority after the call (Raft section 6.4,
+        ReadIndex) and wait until all that was committed before is applied here. Returns the applied
+        index. Many callers share one round; no log entry is written. Raises NotLeaderError."""
+        ...
+
+    async def wait_applied(self, index: int) -> None:
+        """Return once `applied_index >= index`."""
+        ...
+
+    async def transfer_leadership(self, target: str | None = None) -> str:
+        """Stop taking writes, bring the target up to date, make it lead, confirm; returns its id.
+
+        Raises NotLeaderError, or ReplicationError when it did not take over in time (this node then
+        takes writes again)."""
+        ...
+
+    def status(self) -> ReplicaStatus: ...
+
+    def on_role_change(self, callback: Callable[[ReplicaStatus], None]) -> None:
+        """Call back (on the event loop) after each change of role, term or known leader."""
+        ...
+
+    def on_fatal(self, callback: Callable[[BaseException], None]) -> None:
+        """Call back once if the replica had to stop itself (fsync failed, damage, divergence)."""
+        ...

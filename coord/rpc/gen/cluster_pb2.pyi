@@ -1,0 +1,109 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class MemberStatus(_message.Message):
+    __slots__ = ("id", "address", "role", "term", "commit_index", "applied_index", "reachable", "version", "peer_address")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    address: str
+    role: str
+    term: int
+    commit_index: int
+    applied_index: int
+    reachable: bool
+    version: str
+    peer_address: str
+    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., role: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., reachable: _Optional[bool] = ..., version: _Optional[str] = ..., peer_address: _Optional[str] = ...) -> None: ...
+
+class StatusResponse(_message.Message):
+    __slots__ = ("cluster_id", "leader", "term", "revision", "members", "node_id")
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: str
+    leader: str
+    term: int
+    revision: int
+    members: _containers.RepeatedCompositeFieldContainer[MemberStatus]
+    node_id: str
+    def __init__(self, cluster_id: _Optional[str] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., revision: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberStatus, _Mapping]]] = ..., node_id: _Optional[str] = ...) -> None: ...
+
+class NodeStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class NodeStatusResponse(_message.Message):
+    __slots__ = ("cluster_id", "member", "leader", "revision", "write_block_reason", "cluster_time_ms", "snapshot_index", "log_first_index", "log_last_index")
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    WRITE_BLOCK_REASON_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIRST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    LOG_LAST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: str
+    member: MemberStatus
+    leader: str
+    revision: int
+    write_block_reason: str
+    cluster_time_ms: int
+    snapshot_index: int
+    log_first_index: int
+    log_last_index: int
+    def __init__(self, cluster_id: _Optional[str] = ..., member: _Optional[_Union[MemberStatus, _Mapping]] = ..., leader: _Optional[str] = ..., revision: _Optional[int] = ..., write_block_reason: _Optional[str] = ..., cluster_time_ms: _Optional[int] = ..., snapshot_index: _Optional[int] = ..., log_first_index: _Optional[int] = ..., log_last_index: _Optional[int] = ...) -> None: ...
+
+class NodeDigestRequest(_message.Message):
+    __slots__ = ("min_applied_index", "wait_ms")
+    MIN_APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    min_applied_index: int
+    wait_ms: int
+    def __init__(self, min_applied_index: _Optional[int] = ..., wait_ms: _Optional[int] = ...) -> None: ...
+
+class NodeDigestResponse(_message.Message):
+    __slots__ = ("node_id", "applied_index", "revision", "digest")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    applied_index: int
+    revision: int
+    digest: str
+    def __init__(self, node_id: _Optional[str] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class TransferLeaderRequest(_message.Message):
+    __slots__ = ("target",)
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    target: str
+    def __init__(self, target: _Optional[str] = ...) -> None: ...
+
+class TransferLeaderResponse(_message.Message):
+    __slots__ = ("leader", "term")
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    leader: str
+    term: int
+    def __init__(self, leader: _Optional[str] = ..., term: _Optional[int] = ...) -> None: ...
