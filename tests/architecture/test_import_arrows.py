@@ -1,0 +1,152 @@
+"""Holds the arrows of ARCHITECTURE.md: who may import whom, and that the core stays pure."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("coord", "agentnode", "chaos")
+
+# Longest prefix wins. A room may import itself, coord.rpc.gen, and what is listed.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "coord": (),
+    "coord.core": (),
+    "coord.rpc.gen": (),
+    "coord.codec": ("coord.core",),
+    "coord.journal": (),
+    "coord.replication": ("coord.core", "coord.codec", "coord.journal"),
+    "coord.rpc": ("coord.core", "coord.codec", "coord.replication"),
+    "coord.config": ("coord.core", "coord.replication"),
+    "coord.node": (
+        "coord.config",
+        "coord.core",
+        "coord.codec",
+        "coord.journal",
+        "coord.replication",
+        "coord.rpc",
+    ),
+    "coord.serve": ("coord.config", "coord.node"),
+    "coord.dev": ("coord.config",),
+    "coord.client": (),
+    "coord.localcluster": ("coord.client",),
+    "coord.cli": ("coord.client", "coord.config", "coord.dev", "coord.serve"),
+    "agentnode": ("coord.client",),
+    "chaos": ("coord.client", "coord.localcluster"),
+    "chaos.sim": (
+        "coord.core",
+        "coord.codec",
+        "coord.journal",
+        "coord.replication",
+    ),
+}
+CORE_MAY_IMPORT = {
+    "__future__",
+    "bisect",
+    "collections",
+    "contextlib",
+    "dataclasses",
+    "enum",
+    "functools",
+    "hashlib",
+    "heapq",
+    "itertools",
+    "operator",
+    "sortedcontainers",
+    "types",
+    "typing",
+}
+ONE_IMPORTER = {"pysyncobj": "coord.replication.pysyncobj_engine"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules() -> list[Path]:
+    return sorted(
+        path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.is_file()
+    )
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute names of every module that the file imports, wherever in the file it does so."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            yield ".".join([*base, *([node.module] if node.module else [])])
+
+
+def room_of(name: str) -> str | None:
+    """The longest room that holds the module `name`; None for foreign modules."""
+    held = [room for room in ROOMS if name == room or name.startswith(room + ".")]
+    return max(held, key=len, default=None)
+
+
+def forbidden(room: str, imported: str) -> bool:
+    target = room_of(imported)
+    if target is None or target in {room, "coord.rpc.gen"}:
+        return False
+    if room.startswith("chaos") and target.startswith("chaos"):
+        return False
+    return target not in ROOMS[room]
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(modules()) > 20
+
+
+@pytest.mark.parametrize("path", modules(), ids=module_name)
+def test_imports_follow_the_arrows(path: Path) -> None:
+    room = room_of(module_name(path))
+    assert room is not None
+    wrong = sorted({name for name in imports(path) if forbidden(room, name)})
+    assert not wrong, f"{module_name(path)} ({room}) must not import {wrong}"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in modules() if room_of(module_name(p)) == "coord.core"], ids=module_name
+)
+def test_core_is_pure(path: Path) -> None:
+    foreign = {name.split(".")[0] for name in imports(path) if room_of(name) is None}
+    assert foreign <= CORE_MAY_IMPORT, f"impure in the core: {sorted(foreign - CORE_MAY_IMPORT)}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=module_name)
+def test_foreign_engines_have_one_importer(path: Path) -> None:
+    for library, importer in ONE_IMPORTER.items():
+        if any(name.split(".")[0] == library for name in imports(path)):
+            assert module_name(path) == importer
+
+
+@pytest.mark.parametrize("path", modules(), ids=module_name)
+def test_nothing_pickles(path: Path) -> None:
+    banned = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
+    assert not banned & {name.split(".")[0] for name in imports(path)}
+
+
+def test_the_check_can_fail() -> None:
+    assert forbidden("coord.core", "coord.codec.envelope")
+    assert forbidden("coord.client", "coord.core.replies")
+    assert forbidden("agentnode", "coord.node")
+    assert not forbidden("agentnode", "coord.client.types")
+    assert not forbidden("coord.codec", "coord.rpc.gen.task_pb2")
+
+
+MAX_LINES = 600
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in modules() if room_of(module_name(p)) != "coord.rpc.gen"], ids=module_name
+)
+def test_files_stay_readable(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
