@@ -1,0 +1,60 @@
+"""What storage can say went wrong. Damage refuses to start, a full disk can be retried, and a
+failed sync ends the use of the file for good."""
+
+from __future__ import annotations
+
+REJOIN_ADVICE = (
+    "stop this node, move its data directory away, and start it again with an empty one so that "
+    "it rejoins and copies the state from the other nodes; do this on one node at a time, and "
+    "only while a majority of the other nodes is healthy"
+)
+
+
+class StorageError(Exception):
+    """Base of everything that coord.journal raises about files."""
+
+
+class StorageDamagedError(StorageError):
+    """Durable data is missing or is not what was written. The node must not start with it.
+
+    `offset` is the byte position in `path` (-1: the file as a whole)."""
+
+    def __init__(self, path: str, offset: int, what: str, advice: str = REJOIN_ADVICE) -> None:
+        place = path if offset < 0 else f"{path} at byte {offset}"
+        super().__init__(f"storage is damaged: {place}: {what}. What to do: {advice}")
+        self.path = path
+        self.offset = offset
+        self.what = what
+        self.advice = advice
+
+
+class DiskFullError(StorageError):
+    """No space or quota left (ENOSPC, EDQUOT). Definite: nothing of the failed call is kept, and
+    the same call can succeed once there is space."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"no space left to write {path}")
+        self.path = path
+
+
+class SyncFailedError(StorageError):
+    """A write or sync failed in a way that leaves the file's durable content unknown.
+
+    Never retried: after a failed fsync the kernel may have dropped the dirty pages, and a second
+    fsync would report success for data that is gone (Rebello et al., "Can Applications Recover
+    from fsync Failures?", USENIX ATC 2020). The node has to stop; recovery reads what is there."""
+
+    def __init__(self, path: str, operation: str, reason: str) -> None:
+        super().__init__(f"{operation} of {path} failed: {reason}; the node has to stop")
+        self.path = path
+        self.operation = operation
+        self.reason = reason
+
+
+class SnapshotRejectedError(StorageError):
+    """A received snapshot is not what was announced; it was dropped, nothing else changed."""
+
+
+class DataDirectoryError(StorageError):
+    """The data directory cannot be used by this node: in use, another node's, another cluster's,
+    or of a newer format. The message says which and what to do."""
