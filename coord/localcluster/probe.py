@@ -1,0 +1,39 @@
+"""Asking nodes how they are, with one short deadline for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+
+import grpc
+
+from coord.rpc.gen import cluster_pb2, cluster_pb2_grpc, etcd_rpc_pb2, etcd_rpc_pb2_grpc
+
+ASK_SECONDS = 1.0
+
+
+def ask_nodes(addresses: Sequence[str]) -> dict[str, cluster_pb2.NodeStatusResponse]:
+    """What the nodes at these client addresses say of themselves; silent ones are left out."""
+    answers = {}
+    with ExitStack() as stack:
+        calls = {}
+        for address in addresses:
+            channel = stack.enter_context(grpc.insecure_channel(address))
+            stub = cluster_pb2_grpc.ClusterStub(channel)  # type: ignore[no-untyped-call]
+            request = cluster_pb2.NodeStatusRequest()
+            calls[address] = stub.NodeStatus.future(request, timeout=ASK_SECONDS)
+        for address, call in calls.items():
+            with suppress(grpc.RpcError):
+                answers[address] = call.result()
+    return answers
+
+
+def serves_reads(address: str) -> bool:
+    """Whether a linearizable read through this node succeeds: then a leader serves."""
+    with grpc.insecure_channel(address) as channel:
+        stub = etcd_rpc_pb2_grpc.KVStub(channel)  # type: ignore[no-untyped-call]
+        try:
+            stub.Range(etcd_rpc_pb2.RangeRequest(key=b"\0", limit=1), timeout=ASK_SECONDS)
+        except grpc.RpcError:
+            return False
+    return True
