@@ -117,14 +117,12 @@ def encode_record_header(
     kind: RecordKind, sequence: int, synced: int, index: int, term: int, body: bytes, seed: int
 ) -> bytes:
     """The bytes in front of `body`. `seed` is the CRC of the segment header."""
-    fields = _RECORD.pack(
-        RECORD_MAGIC, kind, len(body), sequence, synced, index, term, crc32(body)
-    )
+    fields = _RECORD.pack(RECORD_MAGIC, kind, len(body), sequence, synced, index, term, crc32(body))
     return fields + _CRC.pack(crc32(fields, seed))
 
 
 def record_end(data: memoryview, offset: int, seed: int) -> int | None:
-    """Where the record at `offset` ends by its intact header (possibly past the data), else None."""
+    """Where the record at `offset` ends, which may be past the data; None: no intact header."""
     checked = data[offset : offset + _RECORD_CHECKED_BYTES]
     if len(data) - offset < RECORD_HEADER_BYTES or bytes(checked[:4]) != RECORD_MAGIC:
         return None

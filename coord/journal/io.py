@@ -25,17 +25,13 @@ def storage_error(path: str, operation: str, error: OSError) -> DiskFullError | 
 def write_fully(file: AppendFile, path: str, data: bytes | memoryview) -> None:
     """Write everything; a short write is continued until the system says why."""
     try:
-        written = file.write(data)
-        if written == len(data):
-            return
-        rest = memoryview(data)[written:]
-        while rest:
-            written = file.write(rest)
-            if written == 0:
-                raise OSError(errno.ENOSPC, "the system takes no more bytes")
+        rest = memoryview(data)
+        while rest and (written := file.write(rest)):
             rest = rest[written:]
     except OSError as error:
         raise storage_error(path, "write", error) from error
+    if rest:
+        raise DiskFullError(path)
 
 
 def sync_file(file: AppendFile, path: str) -> None:
