@@ -1,5 +1,6 @@
 """Durable storage of one node: the write-ahead log, the vote, snapshots, the data directory."""
 
+from coord.journal.datadir import DataDirectory, Identity
 from coord.journal.errors import (
     DataDirectoryError,
     DiskFullError,
@@ -11,20 +12,28 @@ from coord.journal.errors import (
 from coord.journal.filesystem import AppendFile, FileLock, FileSystem, OsFileSystem
 from coord.journal.log import DEFAULT_SEGMENT_BYTES, Journal
 from coord.journal.recovery import Entry, RecoveryReport
+from coord.journal.snapshot_format import SnapshotMeta
+from coord.journal.snapshots import RawSnapshotWriter, SnapshotStore, SnapshotWriter
 from coord.journal.vote import Vote, VoteFile
 
 __all__ = [
     "DEFAULT_SEGMENT_BYTES",
     "AppendFile",
+    "DataDirectory",
     "DataDirectoryError",
     "DiskFullError",
     "Entry",
     "FileLock",
     "FileSystem",
+    "Identity",
     "Journal",
     "OsFileSystem",
+    "RawSnapshotWriter",
     "RecoveryReport",
+    "SnapshotMeta",
     "SnapshotRejectedError",
+    "SnapshotStore",
+    "SnapshotWriter",
     "StorageDamagedError",
     "StorageError",
     "SyncFailedError",

@@ -1,0 +1,163 @@
+"""The data directory of one node: one process uses it, and it belongs to one node of one cluster.
+
+LOCK         locked while a node runs
+IDENTITY     whose directory this is (JSON with a checksum)
+vote         term and vote
+journal/     the write-ahead log
+snapshots/   snapshots
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from zlib import crc32
+
+from coord.journal.errors import DataDirectoryError, StorageDamagedError
+from coord.journal.filesystem import FileLock, FileSystem, OsFileSystem
+from coord.journal.io import read_file, replace_file
+
+FORMAT_VERSION = 1
+_OWN_NAMES = frozenset({"vote", "journal", "snapshots"})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose data this is. `initialized`: vote and journal exist, their absence is damage."""
+
+    cluster_id: str
+    node_id: str
+    created_wall_ms: int
+    initialized: bool = False
+    format: int = FORMAT_VERSION
+
+
+class DataDirectory:
+    """A locked data directory. Use `DataDirectory.open`."""
+
+    def __init__(self, fs: FileSystem, path: str, lock: FileLock, identity: Identity) -> None:
+        self._fs = fs
+        self._lock = lock
+        self.path = path
+        self.identity = identity
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        cluster_id: str,
+        node_id: str,
+        *,
+        wall_ms: int = 0,
+        fs: FileSystem | None = None,
+    ) -> DataDirectory:
+        """Lock the directory and check (or, in an empty one, write) whose it is.
+
+        `wall_ms` is noted as the time of creation. Raises DataDirectoryError when it is in use,
+        another node's or of a newer format, StorageDamagedError, DiskFullError, SyncFailedError."""
+        fs = fs or OsFileSystem()
+        path = path.rstrip("/") or "/"
+        try:
+            fs.mkdir(path)
+            lock = fs.lock(f"{path}/LOCK")
+        except BlockingIOError as error:
+            raise DataDirectoryError(
+                f"data directory {path} is in use by another running node; stop that node, or "
+                "give this one a directory of its own"
+            ) from error
+        except OSError as error:
+            raise DataDirectoryError(f"data directory {path} cannot be used: {error}") from error
+        try:
+            identity = _claim(fs, path, cluster_id, node_id, wall_ms)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(fs, path, lock, identity)
+
+    @property
+    def journal_directory(self) -> str:
+        return f"{self.path}/journal"
+
+    @property
+    def vote_path(self) -> str:
+        return f"{self.path}/vote"
+
+    @property
+    def snapshot_directory(self) -> str:
+        return f"{self.path}/snapshots"
+
+    @property
+    def initialized(self) -> bool:
+        """Whether vote and journal have to be there (`must_exist`)."""
+        return self.identity.initialized
+
+    def mark_initialized(self) -> None:
+        """Note durably that vote and journal exist. To be called after a first vote was stored and
+        the journal opened, before the node takes part in anything. Idempotent.
+
+        Raises DiskFullError, SyncFailedError."""
+        if not self.identity.initialized:
+            identity = replace(self.identity, initialized=True)
+            replace_file(self._fs, f"{self.path}/IDENTITY", _encode(identity))
+            self.identity = identity
+
+    def close(self) -> None:
+        """Give the lock up. Idempotent."""
+        self._lock.release()
+
+
+def _claim(fs: FileSystem, path: str, cluster_id: str, node_id: str, wall_ms: int) -> Identity:
+    file = f"{path}/IDENTITY"
+    if fs.exists(file):
+        identity = _decode(file, read_file(fs, file))
+        _check_owner(path, identity, cluster_id, node_id)
+        return identity
+    found = sorted(_OWN_NAMES.intersection(fs.listdir(path)))
+    if found:
+        what = f"the file that says whose data this is is missing, beside {', '.join(found)}"
+        raise StorageDamagedError(file, -1, what)
+    identity = Identity(cluster_id, node_id, wall_ms)
+    replace_file(fs, file, _encode(identity))
+    return identity
+
+
+def _check_owner(path: str, identity: Identity, cluster_id: str, node_id: str) -> None:
+    if identity.cluster_id != cluster_id:
+        raise DataDirectoryError(
+            f"data directory {path} belongs to cluster {identity.cluster_id!r}, this node is "
+            f"configured for cluster {cluster_id!r}; correct the cluster id, or use an empty "
+            "directory"
+        )
+    if identity.node_id != node_id:
+        raise DataDirectoryError(
+            f"data directory {path} belongs to node {identity.node_id!r}, this is node "
+            f"{node_id!r}; correct the node id, or use an empty directory"
+        )
+
+
+def _encode(identity: Identity) -> bytes:
+    values = asdict(identity)
+    values["crc32"] = _checksum(values)
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def _decode(path: str, data: bytes) -> Identity:
+    try:
+        values = json.loads(data)
+        crc = values.pop("crc32")
+        intact = crc == _checksum(values)
+        found = int(values["format"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageDamagedError(path, 0, "it is not intact") from error
+    if not intact:
+        raise StorageDamagedError(path, 0, "its checksum is wrong")
+    if found != FORMAT_VERSION:
+        raise DataDirectoryError(
+            f"{path} is of format {found}, this program reads {FORMAT_VERSION}; start the version "
+            "of this program that wrote it, or a newer one"
+        )
+    return Identity(**values)
+
+
+def _checksum(values: dict[str, object]) -> int:
+    return crc32(json.dumps(values, sort_keys=True).encode())
