@@ -32,6 +32,15 @@ def frozen(value: Any) -> Hashable:
     return value  # type: ignore[no-any-return]
 
 
+def cas_argument(operation: Operation) -> tuple[Any, Any]:
+    """[old, new] of a compare-and-set; ValueError if it is anything else."""
+    match operation.argument:
+        case [old, new]:
+            return old, new
+        case other:
+            raise ValueError(f"operation {operation.id}: cas takes [old, new], not {other!r}")
+
+
 class RegisterModel:
     """One value: `read` gives it, `write` v sets it, `cas` [old, new] sets it if it is old.
 
@@ -49,7 +58,7 @@ class RegisterModel:
             case "write":
                 return (frozen(operation.argument),)
             case "cas":
-                old, new = operation.argument
+                old, new = cas_argument(operation)
                 return (frozen(new),) if frozen(old) == state else None
             case other:
                 raise ValueError(f"a register has no operation {other!r}")
@@ -58,7 +67,7 @@ class RegisterModel:
         """An unknown read changes nothing. An unknown write of a value that nobody saw can be left
         out of any order that has it: between it and the next write there is no observer."""
         seen = {frozen(op.result) for op in operations if op.f == "read" and _known(op)}
-        seen |= {frozen(op.argument[0]) for op in operations if op.f == "cas"}
+        seen |= {frozen(cas_argument(op)[0]) for op in operations if op.f == "cas"}
         return [op for op in operations if _known(op) or _written(op) in seen]
 
 
@@ -96,7 +105,7 @@ def _written(operation: Operation) -> Hashable:
         case "write":
             return frozen(operation.argument)
         case "cas":
-            return frozen(operation.argument[1])
+            return frozen(cas_argument(operation)[1])
         case _:
             return _NOTHING
 
