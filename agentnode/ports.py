@@ -1,0 +1,111 @@
+"""What the worker needs of the cluster's client, so that tests can stand in for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class CoordError(Exception):
+    def __init__(
+        self,
+        message: str = "",
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.retryable = retryable
+
+
+class DefiniteError(CoordError):
+    pass
+
+
+class IndefiniteError(CoordError):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTask:
+    task_id: str
+    queue: str
+    type: str
+    payload: bytes
+    fencing_token: int
+    attempt: int = 1
+    max_attempts: int = 3
+    lease_ttl_ms: int = 15_000
+    checkpoint: bytes = b""
+    priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    attempt_timeout_ms: int = 0
+    progress_timeout_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatItem:
+    task_id: str
+    fencing_token: int
+    checkpoint: bytes | None = None
+    progress_permille: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    error: CoordError | None = None
+
+
+class KeyValue(Protocol):
+    """One key as the store holds it."""
+
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def mod_revision(self) -> int: ...
+
+
+class TasksApi(Protocol):
+    """The part of `Client.tasks` a worker uses."""
+
+    async def claim(
+        self,
+        queues: Sequence[str],
+        *,
+        max_tasks: int = 1,
+        lease_ttl_ms: int = 15_000,
+        wait_ms: int = 0,
+        worker: str = "",
+    ) -> Sequence[ClaimedTask]: ...
+
+    async def heartbeat(self, items: Sequence[HeartbeatItem]) -> Sequence[ItemResult]: ...
+
+    async def complete(self, task: ClaimedTask, result: bytes) -> object: ...
+
+    async def fail(
+        self,
+        task: ClaimedTask,
+        error: str,
+        *,
+        retryable: bool = True,
+        retry_after_ms: int | None = None,
+    ) -> object: ...
+
+    async def release(self, task: ClaimedTask, *, delay_ms: int = 0) -> object: ...
+
+
+class KvApi(Protocol):
+    """The part of `Client.kv` the side-effect ledger uses."""
+
+    async def get(self, key: str) -> KeyValue | None: ...
+
+    async def compare_and_set(self, key: str, expected_mod_revision: int, value: bytes) -> bool: ...
+
+
+def is_worth_repeating(error: CoordError) -> bool:
+    """The call may succeed later: nobody answered, or nobody knows whether it was carried out."""
+    return error.retryable or isinstance(error, IndefiniteError)

@@ -1,0 +1,242 @@
+"""A cluster in memory, as far as a worker can tell: claims, leases, tokens, a key-value store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agentnode.config import WorkerConfig
+from agentnode.executors import RegistryRunner, Runner
+from agentnode.ports import ClaimedTask, CoordError, DefiniteError, HeartbeatItem, ItemResult
+from agentnode.registry import Registry
+from agentnode.worker import Worker
+
+
+@dataclass
+class FakeTask:
+    """What the cluster knows of one task."""
+
+    claim: ClaimedTask
+    state: str = "ready"
+    results: list[bytes] = field(default_factory=list)
+    errors: list[tuple[str, bool, int | None]] = field(default_factory=list)
+    released: int = 0
+    checkpoint: bytes = b""
+    progress: list[int] = field(default_factory=list)
+    heartbeats: int = 0
+
+
+class FakeTasks:
+    """`Client.tasks` with faults to order: set `fail_next[method]` to a list of errors."""
+
+    def __init__(self, max_attempts: int = 3) -> None:
+        self.known: dict[str, FakeTask] = {}
+        self.fail_next: dict[str, list[CoordError]] = {}
+        self.calls: list[tuple[str, Any]] = []
+        self.heartbeats_hang = False
+        self._ready: deque[str] = deque()
+        self._token = 0
+        self._max_attempts = max_attempts
+
+    def add(self, payload: bytes = b"null", *, queue: str = "q", **fields: Any) -> FakeTask:
+        task_id = f"t{len(self.known) + 1}"
+        task = FakeTask(
+            ClaimedTask(
+                task_id=task_id,
+                queue=queue,
+                type=fields.pop("type", ""),
+                payload=payload,
+                fencing_token=0,
+                attempt=0,
+                max_attempts=self._max_attempts,
+                **fields,
+            )
+        )
+        self.known[task_id] = task
+        self._ready.append(task_id)
+        return task
+
+    def take_away(self, task: FakeTask) -> None:
+        """Somebody else holds it now."""
+        self._token += 1
+        task.claim = replace(task.claim, fencing_token=self._token)
+
+    async def claim(
+        self,
+        queues: Sequence[str],
+        *,
+        max_tasks: int = 1,
+        lease_ttl_ms: int = 15_000,
+        wait_ms: int = 0,
+        worker: str = "",
+    ) -> list[ClaimedTask]:
+        self.calls.append(("claim", max_tasks))
+        assert max_tasks > 0
+        self._fault("claim")
+        deadline = time.monotonic() + wait_ms / 1000
+        while not self._ready and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+        claims = []
+        while self._ready and len(claims) < max_tasks:
+            task = self.known[self._ready.popleft()]
+            self._token += 1
+            task.claim = replace(
+                task.claim,
+                fencing_token=self._token,
+                attempt=task.claim.attempt + 1,
+                lease_ttl_ms=lease_ttl_ms,
+                checkpoint=task.checkpoint,
+            )
+            task.state = "claimed"
+            claims.append(task.claim)
+        return claims
+
+    async def heartbeat(self, items: Sequence[HeartbeatItem]) -> list[ItemResult]:
+        self.calls.append(("heartbeat", len(items)))
+        self._fault("heartbeat")
+        if self.heartbeats_hang:
+            await asyncio.Event().wait()
+        return [self._heartbeat(item) for item in items]
+
+    def _heartbeat(self, item: HeartbeatItem) -> ItemResult:
+        task = self.known[item.task_id]
+        error = self._refusal(task, item.fencing_token)
+        if error is None:
+            task.heartbeats += 1
+            if item.checkpoint is not None:
+                task.checkpoint = item.checkpoint
+            if item.progress_permille is not None:
+                task.progress.append(item.progress_permille)
+        return ItemResult(error=error)
+
+    async def complete(self, task: ClaimedTask, result: bytes) -> None:
+        self.calls.append(("complete", task.task_id))
+        known = self._checked("complete", task)
+        known.results.append(result)
+        known.state = "completed"
+
+    async def fail(
+        self,
+        task: ClaimedTask,
+        error: str,
+        *,
+        retryable: bool = True,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        self.calls.append(("fail", task.task_id))
+        known = self._checked("fail", task)
+        known.errors.append((error, retryable, retry_after_ms))
+        if retryable and known.claim.attempt < self._max_attempts:
+            known.state = "ready"
+            self._ready.append(task.task_id)
+        else:
+            known.state = "dead"
+
+    async def release(self, task: ClaimedTask, *, delay_ms: int = 0) -> None:
+        self.calls.append(("release", task.task_id))
+        known = self._checked("release", task)
+        known.released += 1
+        known.state = "released"
+
+    def _checked(self, method: str, claim: ClaimedTask) -> FakeTask:
+        self._fault(method)
+        task = self.known[claim.task_id]
+        error = self._refusal(task, claim.fencing_token)
+        if error is not None:
+            raise error
+        return task
+
+    def _refusal(self, task: FakeTask, token: int) -> DefiniteError | None:
+        if task.state in {"completed", "dead"}:
+            return DefiniteError("the task is at its end", "TASK_FINISHED")
+        if task.claim.fencing_token != token or task.state != "claimed":
+            return DefiniteError("somebody else holds the task", "STALE_FENCING_TOKEN")
+        return None
+
+    def _fault(self, method: str) -> None:
+        if self.fail_next.get(method):
+            raise self.fail_next[method].pop(0)
+
+
+@dataclass(frozen=True)
+class FakeKeyValue:
+    value: bytes
+    mod_revision: int
+
+
+class FakeKv:
+    """`Client.kv`, as far as the ledger uses it."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, FakeKeyValue] = {}
+        self.revision = 0
+        self.fail_next: list[CoordError] = []
+
+    async def get(self, key: str) -> FakeKeyValue | None:
+        await asyncio.sleep(0)
+        return self.entries.get(key)
+
+    async def compare_and_set(self, key: str, expected_mod_revision: int, value: bytes) -> bool:
+        await asyncio.sleep(0)
+        if self.fail_next:
+            raise self.fail_next.pop(0)
+        found = self.entries.get(key)
+        if (found.mod_revision if found else 0) != expected_mod_revision:
+            return False
+        self.revision += 1
+        self.entries[key] = FakeKeyValue(value, self.revision)
+        return True
+
+
+class FakeClient:
+    def __init__(self) -> None:
+        self.tasks = FakeTasks()
+        self.kv = FakeKv()
+
+
+def unavailable() -> CoordError:
+    return CoordError("no node answers", "NO_LEADER", retryable=True)
+
+
+def config(**changes: Any) -> WorkerConfig:
+    """Quick settings for tests."""
+    fields: dict[str, Any] = {
+        "queues": ("q",),
+        "slots": 2,
+        "lease_ttl_ms": 600,
+        "drain_timeout_ms": 5_000,
+        "cancel_grace_ms": 300,
+        "checkpoint_delay_ms": 20,
+    }
+    return WorkerConfig(**{**fields, **changes})
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Poll until the condition holds; fail the test if it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def running_worker(
+    client: FakeClient, runner: Registry | Runner, **changes: Any
+) -> AsyncIterator[Worker]:
+    """A worker that serves during the block and drains after it."""
+    actual = RegistryRunner(runner) if isinstance(runner, Registry) else runner
+    worker = Worker(client, actual, config(**changes))
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+        worker.stop()
+        await asyncio.wait_for(task, 15)
+    finally:
+        worker.stop()
+        worker.stop()
+        await asyncio.wait({task}, timeout=10)
