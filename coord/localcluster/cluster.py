@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -330,7 +329,7 @@ class LocalCluster:
         folder.mkdir(exist_ok=True)
         config = launch.write_config(folder, cluster, node, self._settings)
         return spawn_detached(
-            [sys.executable, "-m", "coord.cli", "serve", "--config", str(config)],
+            launch.node_command(config),
             folder / "node.log",
             launch.node_environment(os.environ),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def write_config(
     path = folder / "node.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def node_command(config: Path) -> list[str]:
+    """Runs a node with this configuration in the interpreter that runs now."""
+    return [sys.executable, "-m", "coord.cli", "serve", "--config", str(config)]
 
 
 def node_environment(environment: Mapping[str, str]) -> dict[str, str]:
