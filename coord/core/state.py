@@ -1,7 +1,128 @@
-"""Everything the cluster agrees on."""
+"""Everything the cluster agrees on, and the indexes over it.
+
+The tables are the replicated state: snapshots carry them and digests compare them. Everything else
+here is derived from them (`coord.core.restore` rebuilds it) or lives only while a batch is applied.
+"""
 
 from __future__ import annotations
 
-from coord.core.table import Row, Table, View
+from collections import OrderedDict
+from typing import Any, TypeVar
 
-__all__ = ["Row", "Table", "View"]
+from coord.core import rows
+from coord.core.kv import KvStore
+from coord.core.limits import LIMITS, Limits
+from coord.core.records import Lock, Queue, Session, Task, Waiter
+from coord.core.replies import Event, EventKind, Reply
+from coord.core.table import Table
+from coord.core.timers import Timers
+
+T = TypeVar("T")
+
+_MAX_SHARED = 4_096
+
+
+class State:
+    """The whole state. Only the modules of the core change it; everybody else reads.
+
+    Invariants: `revision`, `now_ms` and every token only grow; `check_state` lists the rest."""
+
+    __slots__ = (
+        "_announced",
+        "_shared",
+        "events",
+        "finished",
+        "kv",
+        "limits",
+        "locks",
+        "now_ms",
+        "queues",
+        "replies",
+        "revision",
+        "session_by_nonce",
+        "sessions",
+        "tasks",
+        "timers",
+        "waiters",
+        "waiting",
+        "wall_ms",
+        "wall_timers",
+    )
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.limits = limits
+        self.revision = 0
+        self.now_ms = 0
+        self.wall_ms = 0
+        self.sessions: Table[int, Session] = Table(
+            "sessions", rows.encode_session, rows.decode_session
+        )
+        self.replies: Table[tuple[int, int], Reply] = Table(
+            "replies", rows.encode_kept_reply, rows.decode_kept_reply
+        )
+        self.queues: Table[str, Queue] = Table("queues", rows.encode_queue, rows.decode_queue)
+        self.tasks: Table[int, Task] = Table("tasks", rows.encode_task, rows.decode_task)
+        self.locks: Table[str, Lock] = Table("locks", rows.encode_lock, rows.decode_lock)
+        # Sorted by (lock, ticket): the queue of a lock is an interval of keys.
+        self.waiters: Table[tuple[str, int], Waiter] = Table(
+            "waiters", rows.encode_waiter, rows.decode_waiter
+        )
+        self.kv = KvStore()
+        # ---- derived
+        self.session_by_nonce: dict[bytes, int] = {}
+        self.waiting: dict[tuple[str, int, str], int] = {}  # (lock, session, holder) -> ticket
+        self.finished: OrderedDict[int, None] = OrderedDict()  # serials, oldest end first
+        self.timers = Timers()  # cluster time
+        self.wall_timers = Timers()  # Unix time: not-before of tasks
+        # ---- of the batch being applied
+        self.events: list[Event] = []
+        self._announced: set[str] = set()
+        self._shared: dict[Any, Any] = {}
+
+    def tables(self) -> list[Table[Any, Any]]:
+        """All tables, in the order of snapshots and digests."""
+        own = [self.sessions, self.replies, self.queues, self.tasks, self.locks, self.waiters]
+        return [*own, *self.kv.tables()]
+
+    def next_revision(self) -> int:
+        """Takes the next revision; the caller's next step is the mutation it numbers."""
+        self.revision += 1
+        return self.revision
+
+    def start_batch(self, now_ms: int, wall_ms: int) -> None:
+        """Moves time. Cluster time never goes back; wall time goes where it is told."""
+        self.now_ms = max(self.now_ms, now_ms)
+        self.wall_ms = wall_ms
+        self.events = []
+        self._announced.clear()
+
+    def emit(self, kind: EventKind, subject: str, token: int = 0) -> None:
+        """Tells those who wait, at the present revision."""
+        self.events.append(Event(kind, subject, self.revision, token))
+
+    def announce_ready(self, queue: Queue) -> None:
+        """Emits TASK_READY, once per queue and batch: it says "look again", not how many."""
+        if not queue.paused and queue.name not in self._announced:
+            self._announced.add(queue.name)
+            self.emit(EventKind.TASK_READY, queue.name)
+
+    def share(self, value: T) -> T:
+        """One object for equal values, so that a million tasks of one kind hold one text."""
+        shared = self._shared
+        found = shared.get(value)
+        if found is None:
+            if len(shared) >= _MAX_SHARED:
+                shared.clear()
+            found = shared[value] = value
+        kept: T = found
+        return kept
+
+    def next_deadline_ms(self) -> int | None:
+        """Cluster time at which something is due by itself; None if nothing ever is.
+
+        For a calendar time it is an estimate, good while both clocks run alike."""
+        deadlines = [self.timers.next_deadline_ms()]
+        wall = self.wall_timers.next_deadline_ms()
+        if wall is not None:
+            deadlines.append(self.now_ms + max(1, wall - self.wall_ms))
+        return min((at for at in deadlines if at is not None), default=None)

@@ -34,7 +34,7 @@ class Table(Generic[K, V]):
     `encode(key, record)` gives the flat tuple of integers, text, bytes, None, booleans, lists and
     tuples that stands for a record in snapshots and digests; `decode(row)` gives both back."""
 
-    __slots__ = ("_decode", "_encode", "_keys", "_rows", "_view", "name")
+    __slots__ = ("_decode", "_encode", "_keys", "_rows", "_views", "name")
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Table(Generic[K, V]):
         self._decode = decode
         self._rows: dict[K, V] = {}
         self._keys = SortedList()
-        self._view: View[K, V] | None = None
+        self._views: tuple[View[K, V], ...] = ()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -98,16 +98,16 @@ class Table(Generic[K, V]):
     def insert(self, key: K, record: V) -> None:
         """Adds a record under a key that is not taken."""
         invariant(key not in self._rows, "inserted key is new", (self.name, key))
-        if self._view is not None:
-            self._view.keep_absence(key)
+        for view in self._views:
+            view.keep_absence(key)
         self._rows[key] = record
         self._keys.add(key)
 
     def edit(self, key: K) -> V:
         """The record, to be changed in place. KeyError if there is none."""
         record = self._rows[key]
-        if self._view is not None:
-            self._view.keep(key, record)
+        for view in self._views:
+            view.keep(key, record)
         return record
 
     def replace(self, key: K, record: V) -> None:
@@ -127,10 +127,12 @@ class Table(Generic[K, V]):
         return self._encode(key, self._rows[key])
 
     def freeze(self) -> View[K, V]:
-        """Opens the view of the table as it is now, in constant time. One view at a time."""
-        invariant(self._view is None, "one frozen view at a time", self.name)
-        self._view = View(self)
-        return self._view
+        """Opens the view of the table as it is now, in constant time.
+
+        Views do not disturb each other."""
+        view = View(self)
+        self._views += (view,)
+        return view
 
     def load(self, rows: Iterable[Row]) -> None:
         """Inserts rows, as a view emitted them."""
@@ -177,8 +179,8 @@ class View(Generic[K, V]):
         """Ends the view; may be called twice."""
         self._done = True
         self._saved.clear()
-        if self._table._view is self:
-            self._table._view = None
+        table = self._table
+        table._views = tuple(view for view in table._views if view is not self)
 
     def _is_ahead(self, key: K) -> bool:
         if self._done:

@@ -58,14 +58,19 @@ def test_insert_over_a_taken_key_is_a_violation() -> None:
         table.insert(1, Box(11))
 
 
-def test_one_view_at_a_time() -> None:
-    table = make_table({1: 10})
-    view = table.freeze()
-    with pytest.raises(InvariantViolation, match="one frozen view"):
-        table.freeze()
-    view.close()
-    view.close()
-    assert read_all(table) == [(1, 10)]
+def test_views_do_not_disturb_each_other() -> None:
+    table = make_table({1: 10, 2: 20})
+    first = table.freeze()
+    table.edit(2).value = 21
+    second = table.freeze()
+    table.edit(2).value = 22
+    assert first.next_rows(5) == [(1, 10), (2, 20)]
+    first.close()
+    first.close()
+    table.edit(1).value = 12
+    assert second.next_rows(5) == [(1, 10), (2, 21)]
+    second.close()
+    assert read_all(table) == [(1, 12), (2, 22)]
 
 
 def test_load_restores_rows() -> None:

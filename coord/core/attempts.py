@@ -1,0 +1,173 @@
+"""What the holder of a task does with its fencing token (heartbeat, complete, fail, release), and
+what ends an attempt without it (lost lease, time-outs).
+
+Items of a batch stand alone: each is checked and carried out before the next is looked at."""
+
+from __future__ import annotations
+
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.reasons import Reason
+from coord.core.records import Lease, Task, serial_of
+from coord.core.refusals import stale_token, task_not_found
+from coord.core.replies import EventKind
+from coord.core.state import State
+from coord.core.task_states import COMPLETED, DEAD, arm, finish, requeue
+from coord.core.tasks import task_finished
+
+TaskItem = c.HeartbeatItem | c.CompleteItem | c.FailItem | c.ReleaseItem
+
+
+def heartbeat(state: State, command: c.HeartbeatTasks) -> r.ItemOutcomes:
+    """Renews leases. Takes a revision only when it stores something with the task."""
+    return r.ItemOutcomes(tuple(_heartbeat_item(state, item) for item in command.items))
+
+
+def complete(state: State, command: c.CompleteTasks) -> r.ItemOutcomes:
+    """Commits results."""
+    return r.ItemOutcomes(tuple(_complete_item(state, item) for item in command.items))
+
+
+def fail(state: State, command: c.FailTasks) -> r.ItemOutcomes:
+    """Ends attempts with an error: another one after the backoff, or the dead letter."""
+    return r.ItemOutcomes(tuple(_fail_item(state, item) for item in command.items))
+
+
+def release(state: State, command: c.ReleaseTasks) -> r.ItemOutcomes:
+    """Gives tasks back; the attempt does not count."""
+    return r.ItemOutcomes(tuple(_release_item(state, item) for item in command.items))
+
+
+def _heartbeat_item(state: State, item: c.HeartbeatItem) -> r.ItemOutcome:
+    held = _held(state, item)
+    if isinstance(held, r.ItemOutcome):
+        return held
+    task, lease = held
+    lease.expires_at_ms = state.now_ms + lease.ttl_ms
+    if item.checkpoint is not None:
+        task.checkpoint = item.checkpoint
+    if item.progress_permille is not None:
+        task.progress_permille = item.progress_permille
+        if lease.progress_due_at_ms:
+            lease.progress_due_at_ms = state.now_ms + task.options.progress_timeout_ms
+    if item.checkpoint is not None or item.progress_permille is not None:
+        task.mod_revision = state.next_revision()
+    arm(state, task)
+    return _done(task)
+
+
+def _complete_item(state: State, item: c.CompleteItem) -> r.ItemOutcome:
+    held = _held(state, item)
+    if isinstance(held, r.ItemOutcome):
+        return held
+    task, _ = held
+    task.result = item.result
+    finish(state, state.queues.edit(task.queue), task, COMPLETED)
+    return _done(task)
+
+
+def _fail_item(state: State, item: c.FailItem) -> r.ItemOutcome:
+    held = _held(state, item)
+    if isinstance(held, r.ItemOutcome):
+        return held
+    task, _ = held
+    _end_failed_attempt(state, task, item.error, item.retryable, item.retry_after_ms)
+    return _done(task)
+
+
+def _release_item(state: State, item: c.ReleaseItem) -> r.ItemOutcome:
+    held = _held(state, item)
+    if isinstance(held, r.ItemOutcome):
+        return held
+    task, _ = held
+    task.attempt -= 1
+    requeue(state, state.queues.edit(task.queue), task, item.delay_ms)
+    return _done(task)
+
+
+def _held(state: State, item: TaskItem) -> tuple[Task, Lease] | r.ItemOutcome:
+    """The task for edit and its lease, if the token is the current one; else the refusal."""
+    serial = serial_of(item.task_id)
+    task = state.tasks.get(serial)
+    if task is None:
+        return r.ItemOutcome(0, 0, task_not_found(item.task_id))
+    lease = task.lease
+    if lease is not None and item.fencing_token == task.token:
+        return state.tasks.edit(serial), lease
+    return r.ItemOutcome(int(task.state), task.mod_revision, _not_held(task, item.fencing_token))
+
+
+def _not_held(task: Task, token: int) -> r.Rejected:
+    if task.finished:
+        return task_finished(task)
+    if task.lease is not None:
+        return stale_token(f"task {task.task_id}", token, task.token)
+    if 0 < token <= task.token:
+        return stale_token(f"task {task.task_id}", token, 0)
+    return r.Rejected(
+        Reason.TASK_NOT_CLAIMED,
+        f"task {task.task_id} is {task.state.name} and was never claimed with token {token}",
+        (("state", task.state.name),),
+    )
+
+
+def _done(task: Task) -> r.ItemOutcome:
+    return r.ItemOutcome(int(task.state), task.mod_revision)
+
+
+def _end_failed_attempt(
+    state: State, task: Task, error: str, retryable: bool, retry_after_ms: int | None
+) -> None:
+    queue = state.queues.edit(task.queue)
+    task.last_error = error
+    if not retryable or task.attempt >= task.options.max_attempts:
+        finish(state, queue, task, DEAD)
+        return
+    queue.retried_total += 1
+    requeue(state, queue, task, backoff_ms(task) if retry_after_ms is None else retry_after_ms)
+
+
+def backoff_ms(task: Task) -> int:
+    """Wait after attempt n: initial * multiplier^(n-1), at most max."""
+    options = task.options
+    delay_ms = options.backoff_initial_ms
+    for _ in range(task.attempt - 1):
+        longer_ms = delay_ms * options.backoff_multiplier_permille // 1_000
+        if longer_ms == delay_ms or delay_ms >= options.backoff_max_ms:
+            break
+        delay_ms = longer_ms
+    return min(delay_ms, options.backoff_max_ms)
+
+
+def lose_lease(state: State, serial: int, why: str) -> None:
+    """The holder is gone: back to the queue at once, or dead if that was the last attempt."""
+    task = state.tasks.edit(serial)
+    queue = state.queues.edit(task.queue)
+    token = task.token
+    task.lost_leases += 1
+    task.last_error = why
+    queue.lost_leases_total += 1
+    if task.attempt >= task.options.max_attempts:
+        finish(state, queue, task, DEAD)
+    else:
+        queue.retried_total += 1
+        requeue(state, queue, task, 0)
+    state.emit(EventKind.TASK_LEASE_LOST, task.task_id, token)
+
+
+def time_out_attempt(state: State, serial: int, why: str) -> None:
+    """The holder took too long: a failed attempt, retried after the backoff."""
+    task = state.tasks.edit(serial)
+    token = task.token
+    _end_failed_attempt(state, task, why, retryable=True, retry_after_ms=None)
+    state.emit(EventKind.TASK_LEASE_LOST, task.task_id, token)
+
+
+def time_out_task(state: State, serial: int, why: str) -> None:
+    """The total time-out is over: dead, whatever it was doing."""
+    task = state.tasks.edit(serial)
+    held_with = task.token if task.lease is not None else 0
+    task.last_error = why
+    finish(state, state.queues.edit(task.queue), task, DEAD)
+    if held_with:
+        state.emit(EventKind.TASK_LEASE_LOST, task.task_id, held_with)

@@ -1,0 +1,84 @@
+"""Why a task is not running: the answer to what everybody asks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from coord.core.queries import TaskInfo, get_task
+from coord.core.records import Queue, Task, serial_of
+from coord.core.refusals import task_not_found
+from coord.core.replies import Rejected, TaskState
+from coord.core.state import State
+from coord.core.tasks import ahead_of
+
+
+class Explanation(NamedTuple):
+    """As coord.v1.ExplainTaskResponse shows it.
+
+    `reasons`: FINISHED, RUNNING, BACKOFF, DELAYED, NOT_BEFORE, QUEUE_PAUSED, BEHIND, NO_WORKERS or
+    NEXT; what stands first in the way comes first."""
+
+    state: TaskState
+    summary: str
+    reasons: tuple[str, ...]
+    ahead: int
+    ready_in_ms: int
+    workers: int
+
+
+def explain_task(state: State, task_id: str, now_ms: int = 0) -> Explanation | Rejected:
+    """Why the task is where it is, or TASK_NOT_FOUND."""
+    info = get_task(state, task_id, now_ms)
+    task = state.tasks.get(serial_of(task_id))
+    if isinstance(info, Rejected) or task is None:
+        return task_not_found(task_id)
+    queue = state.queues[task.queue]
+    workers = sum(
+        1 for one in state.sessions.values() if one.kind == "worker" and queue.name in one.queues
+    )
+    ahead = ahead_of(queue, task) if task.state is TaskState.READY else 0
+    if task.finished:
+        found = [("FINISHED", f"it is {task.state.name}")]
+    elif task.state is TaskState.CLAIMED:
+        found = [_running(info)]
+    else:
+        found = _waiting(state, queue, task, info, ahead)
+        if not workers:
+            found.append(("NO_WORKERS", f"no worker session serves queue {queue.name!a}"))
+    reasons = tuple(reason for reason, _ in found)
+    summary = f"Task {task_id}: {'; '.join(said for _, said in found)}."
+    return Explanation(task.state, summary, reasons, ahead, info.ready_in_ms, workers)
+
+
+def _running(info: TaskInfo) -> tuple[str, str]:
+    who = info.worker or f"session {info.session_id}"
+    return (
+        "RUNNING",
+        f"attempt {info.attempt} of {info.spec.max_attempts} is with {who}, "
+        f"its lease ends in {info.lease_remaining_ms} ms",
+    )
+
+
+def _waiting(
+    state: State, queue: Queue, task: Task, info: TaskInfo, ahead: int
+) -> list[tuple[str, str]]:
+    found = []
+    if task.state is TaskState.SCHEDULED:
+        found.append(_scheduled(state, task, info))
+    if queue.paused:
+        found.append(("QUEUE_PAUSED", f"queue {queue.name!a} is paused"))
+    if task.state is TaskState.READY:
+        if ahead:
+            found.append(("BEHIND", f"{ahead} tasks of its queue are handed out first"))
+        elif not queue.paused:
+            found.append(("NEXT", "it is the next one its queue hands out"))
+    return found
+
+
+def _scheduled(state: State, task: Task, info: TaskInfo) -> tuple[str, str]:
+    if task.options.not_before_wall_ms > state.wall_ms:
+        return "NOT_BEFORE", f"its calendar time comes in {info.ready_in_ms} ms"
+    if task.last_error:
+        tried = f"it waits {info.ready_in_ms} ms more after attempt {task.attempt} failed"
+        return "BACKOFF", f"{tried} ({task.last_error[:200]})"
+    return "DELAYED", f"its delay is over in {info.ready_in_ms} ms"

@@ -1,0 +1,172 @@
+"""Exclusive locks: leased, with a fair wait queue and fencing tokens.
+
+A lock record exists exactly while somebody holds it, and only then has it waiters. Whoever lets go
+(release, TTL, end of session) hands it to the first waiter in the same step, so nobody can overtake
+the queue. The token is the revision of the grant, so tokens of one lock strictly increase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.reasons import Reason
+from coord.core.records import Lock, Waiter
+from coord.core.refusals import limit_exceeded, session_required, stale_token
+from coord.core.replies import EventKind
+from coord.core.state import State
+from coord.core.timers import TimerKind
+
+_LAST_TICKET: Final = 1 << 64
+
+
+def acquire(state: State, command: c.AcquireLock, session_id: int) -> r.Rejected | r.LockReply:
+    """Takes a free lock, or enters its queue. For its owner: the same token, and its TTL anew."""
+    if not session_id:
+        return session_required("acquiring a lock")
+    name = command.name
+    lock = state.locks.get(name)
+    if lock is None:
+        token = _create(state, command, session_id)
+        return r.LockReply(True, token, False, 0, state.revision)
+    if lock.session_id == session_id and lock.holder == command.holder:
+        _renew(state, state.locks.edit(name))
+        return r.LockReply(True, lock.token, False, 0, state.revision)
+    ticket = state.waiting.get((name, session_id, command.holder))
+    if ticket is not None:
+        if command.wait_ms:
+            waiter = state.waiters.edit((name, ticket))
+            _set_leaving(state, waiter, command.wait_ms)
+        return _queued(state, name, ticket)
+    if not command.wait_ms:
+        return r.LockReply(False, 0, False, 0, state.revision)
+    limit = state.limits.max_waiters_per_lock
+    if waiter_count(state, name) >= limit:
+        return limit_exceeded("waiters of one lock", limit)
+    return _queued(state, name, _enter_queue(state, command, session_id))
+
+
+def release(state: State, command: c.ReleaseLock) -> r.Rejected | r.Done:
+    """Ends a hold; the first waiter, if any, has the lock in the same step."""
+    refused = _check_held(state, command.name, command.fencing_token)
+    if refused:
+        return refused
+    pass_on(state, command.name)
+    return r.Done(state.revision)
+
+
+def refresh(state: State, command: c.RefreshLock) -> r.Rejected | r.Done:
+    """Pushes the end of a lock with its own TTL. Takes no revision."""
+    refused = _check_held(state, command.name, command.fencing_token)
+    if refused:
+        return refused
+    _renew(state, state.locks.edit(command.name))
+    return r.Done(state.revision)
+
+
+def cancel_wait(state: State, command: c.CancelLockWait, session_id: int) -> r.Rejected | r.Done:
+    """Leaves the queue. Not being in it is what was asked for."""
+    if not session_id:
+        return session_required("leaving the queue of a lock")
+    ticket = state.waiting.get((command.name, session_id, command.holder))
+    if ticket is not None:
+        leave_queue(state, command.name, ticket)
+    return r.Done(state.revision)
+
+
+def pass_on(state: State, name: str) -> None:
+    """Takes the lock from its owner and gives it to the first waiter, or nobody."""
+    state.sessions[state.locks[name].session_id].locks.discard(name)
+    state.next_revision()
+    first = next(waiters_of(state, name), None)
+    if first is None:
+        state.locks.remove(name)
+        state.timers.disarm(TimerKind.LOCK, name)
+        return
+    lock = state.locks.edit(name)
+    _drop_waiter(state, first)
+    lock.session_id = first.session_id
+    lock.holder = first.holder
+    lock.ttl_ms = first.ttl_ms
+    lock.token = state.next_revision()
+    state.sessions[first.session_id].locks.add(name)
+    _renew(state, lock)
+    state.emit(EventKind.LOCK_GRANTED, name, lock.token)
+
+
+def leave_queue(state: State, name: str, ticket: int) -> None:
+    """A waiter goes without the lock."""
+    waiter = state.waiters[name, ticket]
+    _drop_waiter(state, waiter)
+    state.next_revision()
+    state.emit(EventKind.LOCK_WAIT_ENDED, name, waiter.session_id)
+
+
+def waiters_of(state: State, name: str) -> Iterator[Waiter]:
+    """Waiters of a lock, first come first."""
+    keys = state.waiters.keys_between((name, 0), (name, _LAST_TICKET))
+    return (state.waiters[key] for key in keys)
+
+
+def waiter_count(state: State, name: str) -> int:
+    return state.waiters.rank((name, _LAST_TICKET)) - state.waiters.rank((name, 0))
+
+
+def _create(state: State, command: c.AcquireLock, session_id: int) -> int:
+    token = state.next_revision()
+    lock = Lock(command.name, session_id, command.holder, token, command.ttl_ms, 0)
+    state.locks.insert(command.name, lock)
+    state.sessions[session_id].locks.add(command.name)
+    _renew(state, lock)
+    return token
+
+
+def _renew(state: State, lock: Lock) -> None:
+    """Sets the end of a lock that has a TTL; `lock` is new or from `edit`."""
+    if lock.ttl_ms:
+        lock.expires_at_ms = state.now_ms + lock.ttl_ms
+        state.timers.arm(TimerKind.LOCK, lock.name, lock.expires_at_ms)
+    else:
+        lock.expires_at_ms = 0
+        state.timers.disarm(TimerKind.LOCK, lock.name)
+
+
+def _enter_queue(state: State, command: c.AcquireLock, session_id: int) -> int:
+    name, ticket = command.name, state.next_revision()
+    waiter = Waiter(name, ticket, session_id, command.holder, command.ttl_ms, 0)
+    state.waiters.insert((name, ticket), waiter)
+    state.waiting[name, session_id, command.holder] = ticket
+    state.sessions[session_id].waits.add((name, ticket))
+    _set_leaving(state, waiter, command.wait_ms)
+    return ticket
+
+
+def _set_leaving(state: State, waiter: Waiter, wait_ms: int) -> None:
+    waiter.leaves_at_ms = state.now_ms + wait_ms
+    ident = (waiter.lock, waiter.ticket)
+    state.timers.arm(TimerKind.LOCK_WAIT, ident, waiter.leaves_at_ms)
+
+
+def _drop_waiter(state: State, waiter: Waiter) -> None:
+    ident = (waiter.lock, waiter.ticket)
+    state.waiters.remove(ident)
+    del state.waiting[waiter.lock, waiter.session_id, waiter.holder]
+    state.sessions[waiter.session_id].waits.discard(ident)
+    state.timers.disarm(TimerKind.LOCK_WAIT, ident)
+
+
+def _queued(state: State, name: str, ticket: int) -> r.LockReply:
+    position = state.waiters.rank((name, ticket)) - state.waiters.rank((name, 0))
+    return r.LockReply(False, 0, True, position, state.revision)
+
+
+def _check_held(state: State, name: str, token: int) -> r.Rejected | None:
+    lock = state.locks.get(name)
+    if lock is None:
+        return r.Rejected(
+            Reason.LOCK_NOT_HELD, f"lock {name!a} is held by nobody", (("name", name),)
+        )
+    if lock.token != token:
+        return stale_token(f"lock {name!a}", token, lock.token)
+    return None

@@ -1,0 +1,133 @@
+"""The replicated state machine: batches in, replies and events out.
+
+Pure and deterministic: the same batches give the same state, replies and events on every node.
+`apply` moves time, carries out what is due, then handles the requests in order. A handler checks
+everything first and then mutates with steps that cannot fail, so a refused command changed nothing;
+an exception out of `apply` is a bug, and the node must stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from coord.core import attempts, dedupe, locks, sessions, tasks
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.digest import Digester, digest
+from coord.core.expiry import expire_due
+from coord.core.limits import LIMITS, Limits
+from coord.core.refusals import session_not_found
+from coord.core.snapshot import NamedRow, StateView, restore
+from coord.core.state import State
+from coord.core.validate import validate, validate_request_id
+
+_HANDLERS: Final[dict[type, Callable[[State, Any], r.Reply]]] = {
+    c.OpenSession: sessions.open_session,
+    c.KeepAlive: sessions.keep_alive,
+    c.CloseSession: sessions.close_session,
+    c.SubmitTasks: tasks.submit,
+    c.HeartbeatTasks: attempts.heartbeat,
+    c.CompleteTasks: attempts.complete,
+    c.FailTasks: attempts.fail,
+    c.ReleaseTasks: attempts.release,
+    c.CancelTask: tasks.cancel_task,
+    c.RetryTask: tasks.retry_task,
+    c.RedriveQueue: tasks.redrive_queue,
+    c.PauseQueue: tasks.pause_queue,
+    c.ReleaseLock: locks.release,
+    c.RefreshLock: locks.refresh,
+}
+# These act for the session that asks.
+_SESSION_HANDLERS: Final[dict[type, Callable[[State, Any, int], r.Reply]]] = {
+    c.ClaimTasks: tasks.claim_tasks,
+    c.AcquireLock: locks.acquire,
+    c.CancelLockWait: locks.cancel_wait,
+}
+
+
+class Machine:
+    """The state machine of one node. Not thread-safe: one event loop owns it."""
+
+    def __init__(self, state: State | None = None, limits: Limits = LIMITS) -> None:
+        self.state = state or State(limits)
+
+    @property
+    def revision(self) -> int:
+        return self.state.revision
+
+    @property
+    def now_ms(self) -> int:
+        """Cluster time as of the last batch."""
+        return self.state.now_ms
+
+    def apply(self, batch: c.Batch) -> r.Applied:
+        """Carries out one log entry: one reply per request, and the events, in order."""
+        state = self.state
+        state.start_batch(batch.now_ms, batch.wall_ms)
+        expire_due(state)
+        replies = [_handle(state, request) for request in batch.requests]
+        return r.Applied(replies, state.events, state.revision)
+
+    def next_deadline_ms(self) -> int | None:
+        """Cluster time at which an empty batch would change something; None if never."""
+        return self.state.next_deadline_ms()
+
+    def freeze(self) -> StateView:
+        """The state as of now, to be read in slices while batches go on being applied."""
+        return StateView(self.state)
+
+    def digest(self) -> str:
+        """Equal on two nodes exactly if their states are. Blocks for the whole state."""
+        return digest(self.state)
+
+    def digest_slices(self) -> Digester:
+        """The same digest, of the state as of now, a slice at a time."""
+        return Digester(self.state)
+
+    @staticmethod
+    def from_rows(rows: Iterable[NamedRow], limits: Limits = LIMITS) -> Machine:
+        """The machine whose `freeze` gave `rows`. SnapshotFormatError if none did."""
+        return Machine(restore(rows, limits))
+
+
+def _handle(state: State, request: c.Request) -> r.Reply:
+    command, request_id = request.command, request.request_id
+    refused = validate(command) or validate_request_id(request_id)
+    if refused is not None:
+        return refused
+    if request_id is None or not request_id.session_id:
+        return _dispatch(state, command, 0)
+    session_id = request_id.session_id
+    if session_id not in state.sessions:
+        return session_not_found(session_id)
+    session = state.sessions.edit(session_id)
+    sessions.touch(state, session)
+    if not request_id.sequence:
+        return _dispatch(state, command, session_id)
+    reply = dedupe.find_reply(state, session, request_id)
+    if reply is None:
+        reply = _dispatch(state, command, session_id)
+        # The command may have closed the session it came in.
+        if state.sessions.get(session_id) is session:
+            dedupe.keep_reply(state, session, request_id.sequence, reply)
+    return reply
+
+
+def _dispatch(state: State, command: c.Command, session_id: int) -> r.Reply:
+    handler = _HANDLERS.get(type(command))
+    if handler is not None:
+        return handler(state, command)
+    session_handler = _SESSION_HANDLERS.get(type(command))
+    if session_handler is not None:
+        return session_handler(state, command, session_id)
+    return _change_keys(state, command)
+
+
+def _change_keys(state: State, command: Any) -> r.Reply:
+    """The key-value store is given the next revision, and takes it only if it changes something."""
+    reply, changed = state.kv.apply(command, state.revision + 1)
+    if changed:
+        state.next_revision()
+        for key in state.kv.changed_keys:
+            state.emit(r.EventKind.KV_CHANGED, key.decode("latin-1"))
+    return reply

@@ -1,0 +1,182 @@
+"""The records of the state machine: what is kept of a session, a lock, a queue, a task.
+
+Fields above the line `derived` are the replicated state: they are in snapshots and in the digest.
+Those below it are indexes over other records, rebuilt on restore. Times are cluster milliseconds
+unless they say `wall` (Unix time, for people and calendars).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from sortedcontainers import SortedList
+
+from coord.core.replies import TaskState
+
+Labels = tuple[tuple[str, str], ...]
+
+_SERIAL_BITS: Final = 64
+_SERIAL_MASK: Final = (1 << _SERIAL_BITS) - 1
+
+
+def task_id_of(serial: int) -> str:
+    """The public name of the task made by revision `serial`."""
+    return f"t{serial}"
+
+
+def serial_of(task_id: str) -> int:
+    """The number in a task id; 0, which is no task's, if it is not a task id."""
+    digits = task_id[1:]
+    if task_id[:1] != "t" or not digits.isascii() or not digits.isdigit():
+        return 0
+    # No serial is longer; leading zeros would give one task several names.
+    if len(digits) > 20 or digits[0] == "0":
+        return 0
+    return int(digits)
+
+
+def rank_key(serial: int, priority: int) -> int:
+    """One integer that sorts tasks by (priority descending, submission ascending).
+
+    Priority 0, nearly every task, gives the serial itself, so the index shares its object."""
+    return serial - (priority << _SERIAL_BITS) if priority else serial
+
+
+def serial_of_rank(key: int) -> int:
+    """The serial in a `rank_key`."""
+    return key & _SERIAL_MASK
+
+
+@dataclass(slots=True)
+class Session:
+    session_id: int  # the revision that opened it
+    nonce: bytes
+    ttl_ms: int
+    kind: str
+    name: str
+    labels: Labels
+    queues: tuple[str, ...]
+    slots: int
+    opened_wall_ms: int
+    expires_at_ms: int  # > now, or it would be gone
+    acked_below: int = 0  # replies below are forgotten
+    # ---- derived
+    tasks: set[int] = field(default_factory=set)  # serials; sort before walking
+    locks: set[str] = field(default_factory=set)
+    waits: set[tuple[str, int]] = field(default_factory=set)  # (lock name, ticket)
+    replies: list[int] = field(default_factory=list)  # sequences kept, ascending
+
+
+@dataclass(slots=True)
+class Lock:
+    """Exists exactly while somebody holds it."""
+
+    name: str
+    session_id: int
+    holder: str
+    token: int  # the revision that granted it
+    ttl_ms: int  # 0: ends with its session only
+    expires_at_ms: int  # 0: ends with its session only
+
+
+@dataclass(slots=True)
+class Waiter:
+    """In the queue of a lock, which is held; tickets are revisions, so their order is arrival."""
+
+    lock: str
+    ticket: int
+    session_id: int
+    holder: str
+    ttl_ms: int
+    leaves_at_ms: int
+
+
+class TaskOptions(NamedTuple):
+    """The numbers of a TaskSpec with defaults filled in. Equal ones are one shared object."""
+
+    max_attempts: int
+    backoff_initial_ms: int
+    backoff_max_ms: int
+    backoff_multiplier_permille: int
+    attempt_timeout_ms: int
+    progress_timeout_ms: int
+    total_timeout_ms: int
+    retention_ms: int
+    delay_ms: int
+    not_before_wall_ms: int
+
+
+@dataclass(slots=True)
+class Lease:
+    """A claimed task in somebody's hands. Deadlines that are 0 do not exist."""
+
+    session_id: int
+    worker: str
+    ttl_ms: int
+    expires_at_ms: int
+    attempt_ends_at_ms: int
+    progress_due_at_ms: int
+
+
+@dataclass(slots=True)
+class Task:
+    serial: int  # the revision that created it; its id is "t" + serial
+    queue: str
+    payload: bytes
+    priority: int
+    type: str
+    idempotency_key: str
+    labels: Labels
+    options: TaskOptions
+    submitted_ms: int
+    submitted_wall_ms: int
+    state: TaskState
+    mod_revision: int
+    since_ms: int  # when it entered this state
+    ready_at_ms: int  # SCHEDULED: not claimable before this
+    dies_at_ms: int  # end of the total time-out; 0: none
+    attempt: int = 0  # attempts started that count, <= max_attempts
+    token: int = 0  # of the last lease; 0: never claimed
+    lease: Lease | None = None  # exactly while CLAIMED
+    lost_leases: int = 0
+    checkpoint: bytes = b""
+    progress_permille: int = 0
+    result: bytes = b""
+    last_error: str = ""
+    finished_wall_ms: int = 0
+
+    @property
+    def task_id(self) -> str:
+        return task_id_of(self.serial)
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more happens to it by itself, but being forgotten."""
+        return self.state >= TaskState.COMPLETED
+
+
+@dataclass(slots=True)
+class Queue:
+    """Made by its first submit or pause. The totals never decrease."""
+
+    name: str
+    paused: bool = False
+    submitted_total: int = 0
+    completed_total: int = 0
+    dead_total: int = 0
+    cancelled_total: int = 0
+    lost_leases_total: int = 0
+    retried_total: int = 0
+    # ---- derived
+    ready: Any = field(default_factory=SortedList)  # rank keys
+    ready_uneven: int = 0  # how many in `ready` have a priority other than 0
+    claimed: set[int] = field(default_factory=set)  # serials; sort before walking
+    scheduled: Any = field(default_factory=SortedList)  # serials
+    completed: Any = field(default_factory=SortedList)
+    dead: Any = field(default_factory=SortedList)
+    cancelled: Any = field(default_factory=SortedList)
+    known_keys: dict[str, int] = field(default_factory=dict)  # idempotency key -> serial
+    # (since_ms, serial) of ready tasks, flattened, oldest first; may hold tasks gone meanwhile.
+    arrivals: deque[int] = field(default_factory=deque)

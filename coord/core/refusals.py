@@ -1,0 +1,52 @@
+"""Refusals that several handlers give, worded once."""
+
+from __future__ import annotations
+
+from coord.core.reasons import Reason
+from coord.core.replies import Rejected
+
+
+def session_not_found(session_id: int) -> Rejected:
+    return Rejected(
+        Reason.SESSION_NOT_FOUND,
+        f"session {session_id} is not open: it was closed, it expired, or it never existed",
+        (("session_id", str(session_id)),),
+    )
+
+
+def session_required(what: str) -> Rejected:
+    return Rejected(
+        Reason.INVALID_ARGUMENT,
+        f"{what} needs a session: header.session_id is 0",
+        (("field", "header.session_id"),),
+    )
+
+
+def task_not_found(task_id: str) -> Rejected:
+    return Rejected(
+        Reason.TASK_NOT_FOUND,
+        f"task {task_id!a} is not known: it never existed, or its retention is over",
+        (("task_id", task_id),),
+    )
+
+
+def queue_not_found(queue: str) -> Rejected:
+    return Rejected(
+        Reason.QUEUE_NOT_FOUND,
+        f"queue {queue!a} is not known: its first submit makes it",
+        (("queue", queue),),
+    )
+
+
+def stale_token(what: str, presented: int, current: int) -> Rejected:
+    return Rejected(
+        Reason.STALE_FENCING_TOKEN,
+        f"{what}: token {presented} is stale, the current one is {current or 'none'}",
+        (("current", str(current)),),
+    )
+
+
+def limit_exceeded(what: str, limit: int) -> Rejected:
+    return Rejected(
+        Reason.LIMIT_EXCEEDED, f"at most {limit} {what} are allowed", (("limit", str(limit)),)
+    )

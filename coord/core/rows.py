@@ -1,0 +1,147 @@
+"""Records as flat tuples, for snapshots and digests: only what is replicated, in a fixed order.
+
+The order of fields is in snapshots on disk. New fields go to the end, and decoding fills them in
+when an older snapshot lacks them. Decoding takes lists where encoding gave tuples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coord.core.records import (
+    Labels,
+    Lease,
+    Lock,
+    Queue,
+    Session,
+    Task,
+    TaskOptions,
+    Waiter,
+)
+from coord.core.replies import Reply, TaskState
+from coord.core.reply_rows import decode_reply, encode_reply
+from coord.core.table import Row
+
+
+def _labels(pairs: Any) -> Labels:
+    return tuple((key, value) for key, value in pairs)
+
+
+def encode_session(_: int, s: Session) -> Row:
+    return (
+        s.session_id,
+        s.nonce,
+        s.ttl_ms,
+        s.kind,
+        s.name,
+        s.labels,
+        s.queues,
+        s.slots,
+        s.opened_wall_ms,
+        s.expires_at_ms,
+        s.acked_below,
+    )
+
+
+def decode_session(row: Row) -> tuple[int, Session]:
+    values = (*row[:5], _labels(row[5]), tuple(row[6]), *row[7:])
+    return row[0], Session(*values)
+
+
+def encode_kept_reply(key: tuple[int, int], reply: Reply) -> Row:
+    return (*key, encode_reply(reply))
+
+
+def decode_kept_reply(row: Row) -> tuple[tuple[int, int], Reply]:
+    return (row[0], row[1]), decode_reply(row[2])
+
+
+def encode_lock(_: str, lock: Lock) -> Row:
+    return (
+        lock.name,
+        lock.session_id,
+        lock.holder,
+        lock.token,
+        lock.ttl_ms,
+        lock.expires_at_ms,
+    )
+
+
+def decode_lock(row: Row) -> tuple[str, Lock]:
+    return row[0], Lock(*row)
+
+
+def encode_waiter(_: tuple[str, int], w: Waiter) -> Row:
+    return (w.lock, w.ticket, w.session_id, w.holder, w.ttl_ms, w.leaves_at_ms)
+
+
+def decode_waiter(row: Row) -> tuple[tuple[str, int], Waiter]:
+    return (row[0], row[1]), Waiter(*row)
+
+
+def encode_queue(_: str, q: Queue) -> Row:
+    return (
+        q.name,
+        q.paused,
+        q.submitted_total,
+        q.completed_total,
+        q.dead_total,
+        q.cancelled_total,
+        q.lost_leases_total,
+        q.retried_total,
+    )
+
+
+def decode_queue(row: Row) -> tuple[str, Queue]:
+    return row[0], Queue(*row)
+
+
+def encode_task(_: int, t: Task) -> Row:
+    lease = t.lease
+    return (
+        t.serial,
+        t.queue,
+        t.payload,
+        t.priority,
+        t.type,
+        t.idempotency_key,
+        t.labels,
+        tuple(t.options),
+        t.submitted_ms,
+        t.submitted_wall_ms,
+        int(t.state),
+        t.mod_revision,
+        t.since_ms,
+        t.ready_at_ms,
+        t.dies_at_ms,
+        t.attempt,
+        t.token,
+        lease
+        and (
+            lease.session_id,
+            lease.worker,
+            lease.ttl_ms,
+            lease.expires_at_ms,
+            lease.attempt_ends_at_ms,
+            lease.progress_due_at_ms,
+        ),
+        t.lost_leases,
+        t.checkpoint,
+        t.progress_permille,
+        t.result,
+        t.last_error,
+        t.finished_wall_ms,
+    )
+
+
+def decode_task(row: Row) -> tuple[int, Task]:
+    values = (
+        *row[:6],
+        _labels(row[6]),
+        TaskOptions(*row[7]),
+        *row[8:10],
+        TaskState(row[10]),
+        *row[11:17],
+        row[17] and Lease(*row[17]),
+        *row[18:],
+    )
+    return row[0], Task(*values)

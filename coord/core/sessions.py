@@ -1,0 +1,87 @@
+"""Sessions: the liveness of one client. What it holds ends with it.
+
+Every request that names the session is a sign of life, not only KeepAlive."""
+
+from __future__ import annotations
+
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.attempts import lose_lease
+from coord.core.dedupe import drop_replies
+from coord.core.locks import leave_queue, pass_on
+from coord.core.records import Session
+from coord.core.refusals import limit_exceeded, session_not_found
+from coord.core.replies import EventKind
+from coord.core.state import State
+from coord.core.timers import TimerKind
+
+
+def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.SessionOpened:
+    """Opens a session; a repeated nonce gives the one it opened."""
+    known = state.session_by_nonce.get(command.nonce)
+    if known is not None:
+        session = state.sessions.edit(known)
+        touch(state, session)
+        return r.SessionOpened(known, session.ttl_ms, known)
+    limit = state.limits.max_sessions
+    if len(state.sessions) >= limit:
+        return limit_exceeded("sessions", limit)
+    session_id = state.next_revision()
+    session = Session(
+        session_id,
+        command.nonce,
+        command.ttl_ms,
+        command.kind,
+        command.name,
+        tuple(sorted(command.labels.items())),
+        tuple(command.queues),
+        command.slots,
+        state.wall_ms,
+        0,
+    )
+    state.sessions.insert(session_id, session)
+    state.session_by_nonce[command.nonce] = session_id
+    touch(state, session)
+    return r.SessionOpened(session_id, command.ttl_ms, session_id)
+
+
+def keep_alive(state: State, command: c.KeepAlive) -> r.Rejected | r.SessionKept:
+    """Pushes the end of a session. Takes no revision."""
+    if command.session_id not in state.sessions:
+        return session_not_found(command.session_id)
+    session = state.sessions.edit(command.session_id)
+    touch(state, session)
+    return r.SessionKept(session.ttl_ms)
+
+
+def close_session(state: State, command: c.CloseSession) -> r.Rejected | r.Done:
+    """Ends a session now."""
+    if command.session_id not in state.sessions:
+        return session_not_found(command.session_id)
+    end_session(state, command.session_id, "session closed")
+    return r.Done(state.revision)
+
+
+def touch(state: State, session: Session) -> None:
+    """Notes a sign of life; `session` is new or from `edit`."""
+    session.expires_at_ms = state.now_ms + session.ttl_ms
+    state.timers.arm(TimerKind.SESSION, session.session_id, session.expires_at_ms)
+
+
+def end_session(state: State, session_id: int, why: str) -> None:
+    """Leaves every queue of locks, passes its locks on, gives its tasks back, and forgets it.
+
+    Waits first: a lock must not be passed to another holder of the same ending session."""
+    session = state.sessions[session_id]
+    state.next_revision()
+    state.emit(EventKind.SESSION_ENDED, str(session_id), session_id)
+    for name, ticket in sorted(session.waits):
+        leave_queue(state, name, ticket)
+    for name in sorted(session.locks):
+        pass_on(state, name)
+    for serial in sorted(session.tasks):
+        lose_lease(state, serial, why)
+    drop_replies(state, session)
+    state.sessions.remove(session_id)
+    del state.session_by_nonce[session.nonce]
+    state.timers.disarm(TimerKind.SESSION, session_id)

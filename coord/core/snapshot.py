@@ -1,0 +1,124 @@
+"""The state as rows, and the state again from rows. The bytes are coord/codec's business.
+
+A view freezes every table at once, in constant time, and is read in slices while batches go on
+being applied. Rows come table by table in canonical order, so equal states give equal rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from coord.core import task_states
+from coord.core.limits import LIMITS, Limits
+from coord.core.records import Session
+from coord.core.state import State
+from coord.core.table import Row, View
+from coord.core.timers import TimerKind
+
+FORMAT: Final = 1
+_META: Final = "meta"
+
+NamedRow = tuple[str, Row]
+
+
+class SnapshotFormatError(Exception):
+    """Rows that this version cannot have written and does not understand."""
+
+
+class StateView:
+    """The whole state as of one moment. `close` it in the end; views do not disturb each other."""
+
+    def __init__(self, state: State) -> None:
+        self.revision = state.revision
+        self._meta: Row = (FORMAT, state.revision, state.now_ms, state.wall_ms)
+        self._meta_pending = True
+        self._views: list[View[Any, Any]] = [table.freeze() for table in state.tables()]
+
+    def next_rows(self, max_rows: int) -> list[NamedRow] | None:
+        """Up to `max_rows` (table name, row), at least one; None once there are no more."""
+        if self._meta_pending:
+            self._meta_pending = False
+            return [(_META, self._meta)]
+        while self._views:
+            view = self._views[0]
+            rows = view.next_rows(max_rows)
+            if rows:
+                return [(view.name, row) for row in rows]
+            view.close()
+            del self._views[0]
+        return None
+
+    def close(self) -> None:
+        """Ends the view; may be called twice."""
+        for view in self._views:
+            view.close()
+        self._views.clear()
+
+
+def restore(rows: Iterable[NamedRow], limits: Limits = LIMITS) -> State:
+    """The state whose view emitted `rows`. SnapshotFormatError if they are not such rows."""
+    state = State(limits)
+    tables = {table.name: table for table in state.tables()}
+    seen_meta = False
+    for name, row in rows:
+        if name == _META:
+            if row[0] != FORMAT:
+                raise SnapshotFormatError(f"state format {row[0]}; this version reads {FORMAT}")
+            _, state.revision, state.now_ms, state.wall_ms = row
+            seen_meta = True
+        elif name in tables:
+            tables[name].load([row])
+        else:
+            raise SnapshotFormatError(f"unknown table {name!r}")
+    if not seen_meta:
+        raise SnapshotFormatError("the row with revision and time is missing")
+    _rebuild(state)
+    return state
+
+
+def _rebuild(state: State) -> None:
+    """Everything in the state that is derived."""
+    for session in state.sessions.values():
+        state.session_by_nonce[session.nonce] = session.session_id
+        state.timers.arm(TimerKind.SESSION, session.session_id, session.expires_at_ms)
+    for session_id, sequence in state.replies:
+        _session(state, session_id).replies.append(sequence)
+    _rebuild_locks(state)
+    _rebuild_tasks(state)
+    state.kv.rebuild()
+
+
+def _rebuild_locks(state: State) -> None:
+    for lock in state.locks.values():
+        _session(state, lock.session_id).locks.add(lock.name)
+        if lock.expires_at_ms:
+            state.timers.arm(TimerKind.LOCK, lock.name, lock.expires_at_ms)
+    for ident, waiter in state.waiters.items():
+        _session(state, waiter.session_id).waits.add(ident)
+        state.waiting[waiter.lock, waiter.session_id, waiter.holder] = waiter.ticket
+        state.timers.arm(TimerKind.LOCK_WAIT, ident, waiter.leaves_at_ms)
+
+
+def _rebuild_tasks(state: State) -> None:
+    # Arrivals are kept oldest first, and so are the ends of tasks.
+    for task in sorted(state.tasks.values(), key=lambda task: (task.since_ms, task.mod_revision)):
+        queue = state.queues[task.queue]
+        task.queue = queue.name
+        task.type = state.share(task.type)
+        task.labels = state.share(task.labels)
+        task.options = state.share(task.options)
+        task_states.enter(state, queue, task)
+        task_states.arm(state, task)
+        if task.idempotency_key:
+            queue.known_keys[task.idempotency_key] = task.serial
+        if task.lease is not None:
+            _session(state, task.lease.session_id).tasks.add(task.serial)
+        if task.finished:
+            state.finished[task.serial] = None
+
+
+def _session(state: State, session_id: int) -> Session:
+    session = state.sessions.get(session_id)
+    if session is None:
+        raise SnapshotFormatError(f"a row names session {session_id}, which has none")
+    return session

@@ -1,0 +1,211 @@
+"""The transitions of a task: steps that cannot fail, taken after everything was checked.
+
+    submit -> SCHEDULED <-> READY -> CLAIMED -> COMPLETED
+                  ^           ^         |
+                  +-- retry --+---------+-> DEAD, CANCELLED (also from SCHEDULED and READY)
+    DEAD, CANCELLED -> READY by Retry and Redrive; finished -> forgotten after retention
+
+Every transition takes the next revision, moves the task between the indexes of its queue, and sets
+its one timer anew. `task` and `queue` come from `edit`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sortedcontainers import SortedList
+
+from coord.core.invariants import InvariantViolation, invariant
+from coord.core.records import Lease, Queue, Task, rank_key
+from coord.core.replies import EventKind, TaskState
+from coord.core.state import State
+from coord.core.timers import TimerKind
+
+SCHEDULED: Final = TaskState.SCHEDULED
+READY: Final = TaskState.READY
+CLAIMED: Final = TaskState.CLAIMED
+COMPLETED: Final = TaskState.COMPLETED
+DEAD: Final = TaskState.DEAD
+CANCELLED: Final = TaskState.CANCELLED
+
+_ARRIVALS_SLACK: Final = 64
+
+
+def wait_or_ready(state: State, queue: Queue, task: Task, ready_at_ms: int) -> None:
+    """To READY, or to SCHEDULED if its time (cluster or calendar) has not come.
+
+    The task is in no index: it is new, or `leave` was called."""
+    task.ready_at_ms = ready_at_ms
+    task.since_ms = state.now_ms
+    task.mod_revision = state.next_revision()
+    if ready_at_ms > state.now_ms or task.options.not_before_wall_ms > state.wall_ms:
+        task.state = SCHEDULED
+    else:
+        task.state = READY
+    enter(state, queue, task)
+    arm(state, task)
+    if task.state is READY:
+        state.announce_ready(queue)
+
+
+def claim(state: State, queue: Queue, task: Task, lease: Lease) -> int:
+    """READY to CLAIMED; gives the fencing token. The caller took it out of `queue.ready`."""
+    token = state.next_revision()
+    task.state = CLAIMED
+    task.token = task.mod_revision = token
+    task.since_ms = state.now_ms
+    task.attempt += 1
+    task.progress_permille = 0
+    task.lease = lease
+    queue.claimed.add(task.serial)
+    state.sessions[lease.session_id].tasks.add(task.serial)
+    arm(state, task)
+    return token
+
+
+def finish(state: State, queue: Queue, task: Task, end: TaskState) -> None:
+    """To COMPLETED, DEAD or CANCELLED, from any unfinished state."""
+    leave(state, queue, task)
+    task.state = end
+    task.mod_revision = state.next_revision()
+    task.since_ms = state.now_ms
+    task.finished_wall_ms = state.wall_ms
+    if end is COMPLETED:
+        queue.completed_total += 1
+    elif end is DEAD:
+        queue.dead_total += 1
+    else:
+        queue.cancelled_total += 1
+    enter(state, queue, task)
+    arm(state, task)
+    state.finished[task.serial] = None
+    state.emit(EventKind.TASK_FINISHED, task.task_id)
+    while len(state.finished) > state.limits.max_finished_tasks:
+        forget(state, next(iter(state.finished)))
+
+
+def forget(state: State, serial: int) -> None:
+    """Drops a finished task. Takes no revision: nobody can wait for it."""
+    task = state.tasks.remove(serial)
+    invariant(task.finished, "forgotten task is finished", task)
+    queue = state.queues.edit(task.queue)
+    leave(state, queue, task)
+    if task.idempotency_key:
+        del queue.known_keys[task.idempotency_key]
+    del state.finished[serial]
+    state.timers.disarm(TimerKind.TASK, serial)
+
+
+def revive(state: State, queue: Queue, task: Task) -> None:
+    """DEAD or CANCELLED back to its queue, with fresh attempts and a fresh total time-out."""
+    leave(state, queue, task)
+    del state.finished[task.serial]
+    task.attempt = 0
+    task.finished_wall_ms = 0
+    total_ms = task.options.total_timeout_ms
+    task.dies_at_ms = state.now_ms + total_ms if total_ms else 0
+    queue.retried_total += 1
+    wait_or_ready(state, queue, task, state.now_ms)
+
+
+def requeue(state: State, queue: Queue, task: Task, delay_ms: int) -> None:
+    """CLAIMED back to its queue."""
+    leave(state, queue, task)
+    wait_or_ready(state, queue, task, state.now_ms + delay_ms)
+
+
+def leave(state: State, queue: Queue, task: Task) -> None:
+    """Out of the index of its present state; a claimed task also out of its holder's hands."""
+    now_in = task.state
+    if now_in is CLAIMED:
+        lease = task.lease
+        if lease is None:
+            raise InvariantViolation("claimed task has a lease", task.serial)
+        queue.claimed.remove(task.serial)
+        state.sessions[lease.session_id].tasks.remove(task.serial)
+        task.lease = None
+    elif now_in is READY:
+        queue.ready.remove(rank_key(task.serial, task.priority))
+        queue.ready_uneven -= task.priority != 0
+    else:
+        _sorted_index(queue, now_in).remove(task.serial)
+
+
+def enter(state: State, queue: Queue, task: Task) -> None:
+    """Into the index of its present state."""
+    now_in = task.state
+    if now_in is READY:
+        queue.ready.add(rank_key(task.serial, task.priority))
+        queue.ready_uneven += task.priority != 0
+        queue.arrivals.extend((task.since_ms, task.serial))
+        if len(queue.arrivals) > 4 * len(queue.ready) + _ARRIVALS_SLACK:
+            _trim_arrivals(state, queue)
+    elif now_in is CLAIMED:
+        queue.claimed.add(task.serial)
+    else:
+        _sorted_index(queue, now_in).add(task.serial)
+
+
+def oldest_ready_since_ms(state: State, queue: Queue) -> int | None:
+    """When the ready task that waits longest became ready; None if none is."""
+    arrivals = queue.arrivals
+    while arrivals and not _is_current(state, arrivals[0], arrivals[1]):
+        arrivals.popleft()
+        arrivals.popleft()
+    return arrivals[0] if arrivals else None
+
+
+def arm(state: State, task: Task) -> None:
+    """Sets the timer of the task to the first thing that happens to it by itself."""
+    deadline = _deadline_of(state, task)
+    if deadline:
+        state.timers.arm(TimerKind.TASK, task.serial, deadline)
+    else:
+        state.timers.disarm(TimerKind.TASK, task.serial)
+    not_before = task.options.not_before_wall_ms
+    if not_before:
+        if task.state is SCHEDULED and not_before > state.wall_ms:
+            state.wall_timers.arm(TimerKind.TASK, task.serial, not_before)
+        else:
+            state.wall_timers.disarm(TimerKind.TASK, task.serial)
+
+
+def _deadline_of(state: State, task: Task) -> int:
+    """0: none."""
+    if task.finished:
+        return task.since_ms + task.options.retention_ms
+    deadline = task.dies_at_ms
+    lease = task.lease
+    if lease is not None:
+        for at in (lease.expires_at_ms, lease.attempt_ends_at_ms, lease.progress_due_at_ms):
+            if at and (at < deadline or not deadline):
+                deadline = at
+    elif (
+        task.state is SCHEDULED
+        and task.ready_at_ms > state.now_ms
+        and (task.ready_at_ms < deadline or not deadline)
+    ):
+        deadline = task.ready_at_ms
+    return deadline
+
+
+def _sorted_index(queue: Queue, of: TaskState) -> SortedList:
+    if of is SCHEDULED:
+        return queue.scheduled
+    if of is COMPLETED:
+        return queue.completed
+    return queue.dead if of is DEAD else queue.cancelled
+
+
+def _is_current(state: State, since_ms: int, serial: int) -> bool:
+    task = state.tasks.get(serial)
+    return task is not None and task.state is READY and task.since_ms == since_ms
+
+
+def _trim_arrivals(state: State, queue: Queue) -> None:
+    """Drops what left the queue from behind a task that is never handed out."""
+    flat = list(queue.arrivals)
+    queue.arrivals.clear()
+    for since_ms, serial in zip(flat[::2], flat[1::2], strict=True):
+        if _is_current(state, since_ms, serial):
+            queue.arrivals.extend((since_ms, serial))

@@ -1,0 +1,224 @@
+"""Task commands that name no attempt: submit, claim, cancel, retry, redrive, pause."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.reasons import Reason
+from coord.core.records import (
+    Lease,
+    Queue,
+    Task,
+    TaskOptions,
+    rank_key,
+    serial_of,
+    serial_of_rank,
+    task_id_of,
+)
+from coord.core.refusals import queue_not_found, session_required, task_not_found
+from coord.core.replies import EventKind, TaskState
+from coord.core.state import State
+from coord.core.task_states import CANCELLED, CLAIMED, DEAD, claim, finish, revive, wait_or_ready
+
+DEFAULT_OPTIONS: Final = TaskOptions(
+    max_attempts=3,
+    backoff_initial_ms=1_000,
+    backoff_max_ms=60_000,
+    backoff_multiplier_permille=2_000,
+    attempt_timeout_ms=0,
+    progress_timeout_ms=0,
+    total_timeout_ms=0,
+    retention_ms=3_600_000,
+    delay_ms=0,
+    not_before_wall_ms=0,
+)
+
+
+def submit(state: State, command: c.SubmitTasks) -> r.Submitted:
+    """Accepts every task of the batch; each takes a revision, which is also its id."""
+    submitted = []
+    for spec in command.tasks:
+        queue = queue_for_edit(state, spec.queue)
+        known = queue.known_keys.get(spec.idempotency_key) if spec.idempotency_key else None
+        if known is not None:
+            submitted.append((task_id_of(known), known, True))
+            continue
+        serial = _submit_one(state, queue, spec)
+        submitted.append((task_id_of(serial), serial, False))
+    return r.Submitted(tuple(submitted))
+
+
+def queue_for_edit(state: State, name: str) -> Queue:
+    """The queue of that name; makes it if there is none."""
+    if name in state.queues:
+        return state.queues.edit(name)
+    queue = Queue(name)
+    state.queues.insert(name, queue)
+    return queue
+
+
+def _submit_one(state: State, queue: Queue, spec: c.TaskSpec) -> int:
+    options = _options_of(state, spec)
+    now_ms = state.now_ms
+    serial = state.revision + 1  # what `wait_or_ready` is about to take
+    task = Task(
+        serial,
+        queue.name,
+        spec.payload,
+        spec.priority,
+        state.share(spec.type),
+        spec.idempotency_key,
+        state.share(tuple(sorted(spec.labels.items()))),
+        options,
+        now_ms,
+        state.wall_ms,
+        TaskState.READY,
+        serial,
+        now_ms,
+        now_ms,
+        now_ms + options.total_timeout_ms if options.total_timeout_ms else 0,
+    )
+    state.tasks.insert(serial, task)
+    queue.submitted_total += 1
+    if spec.idempotency_key:
+        queue.known_keys[spec.idempotency_key] = serial
+    wait_or_ready(state, queue, task, now_ms + options.delay_ms)
+    return serial
+
+
+def _options_of(state: State, spec: c.TaskSpec) -> TaskOptions:
+    default = DEFAULT_OPTIONS
+    initial_ms = spec.backoff_initial_ms or default.backoff_initial_ms
+    options = TaskOptions(
+        spec.max_attempts or default.max_attempts,
+        initial_ms,
+        spec.backoff_max_ms or max(default.backoff_max_ms, initial_ms),
+        spec.backoff_multiplier_permille or default.backoff_multiplier_permille,
+        spec.attempt_timeout_ms,
+        spec.progress_timeout_ms,
+        spec.total_timeout_ms,
+        spec.retention_ms or default.retention_ms,
+        spec.delay_ms,
+        spec.not_before_unix_ms,
+    )
+    return state.share(options)
+
+
+def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejected | r.Claimed:
+    """Hands out ready tasks: queues in the order named, within one by priority, then submission."""
+    if not session_id:
+        return session_required("claiming")
+    claimed: list[tuple[str, int, int, int]] = []
+    worker = state.share(command.worker)
+    for name in command.queues:
+        known = state.queues.get(name)
+        if known is None or known.paused:
+            continue
+        while known.ready and len(claimed) < command.max_tasks:
+            task = _take_first(state, state.queues.edit(name))
+            lease = _new_lease(state, task, session_id, worker, command.lease_ttl_ms)
+            token = claim(state, known, task, lease)
+            claimed.append((task.task_id, token, task.attempt, command.lease_ttl_ms))
+    return r.Claimed(tuple(claimed))
+
+
+def _take_first(state: State, queue: Queue) -> Task:
+    task = state.tasks.edit(serial_of_rank(queue.ready.pop(0)))
+    queue.ready_uneven -= task.priority != 0
+    return task
+
+
+def _new_lease(state: State, task: Task, session_id: int, worker: str, ttl_ms: int) -> Lease:
+    now_ms, options = state.now_ms, task.options
+    attempt_ms, progress_ms = options.attempt_timeout_ms, options.progress_timeout_ms
+    return Lease(
+        session_id,
+        worker,
+        ttl_ms,
+        now_ms + ttl_ms,
+        now_ms + attempt_ms if attempt_ms else 0,
+        now_ms + progress_ms if progress_ms else 0,
+    )
+
+
+def cancel_task(state: State, command: c.CancelTask) -> r.Rejected | r.TaskChanged:
+    """Ends an unfinished task; its holder's token is refused from now on. Cancelling a cancelled
+    task is done already."""
+    task = state.tasks.get(serial_of(command.task_id))
+    if task is None:
+        return task_not_found(command.task_id)
+    if task.state is CANCELLED:
+        return _changed(task)
+    if task.finished:
+        return task_finished(task)
+    task = state.tasks.edit(task.serial)
+    if command.reason:
+        task.last_error = command.reason
+    held_with = task.token if task.state is CLAIMED else 0
+    finish(state, state.queues.edit(task.queue), task, CANCELLED)
+    if held_with:
+        state.emit(EventKind.TASK_LEASE_LOST, task.task_id, held_with)
+    return _changed(task)
+
+
+def retry_task(state: State, command: c.RetryTask) -> r.Rejected | r.TaskChanged:
+    """Puts one dead or cancelled task back in its queue with fresh attempts."""
+    task = state.tasks.get(serial_of(command.task_id))
+    if task is None:
+        return task_not_found(command.task_id)
+    if not task.finished:
+        return r.Rejected(
+            Reason.TASK_NOT_FINISHED,
+            f"task {task.task_id} is {task.state.name}; only a dead or cancelled one is retried",
+            (("state", task.state.name),),
+        )
+    if task.state not in {DEAD, CANCELLED}:
+        return task_finished(task)
+    task = state.tasks.edit(task.serial)
+    revive(state, state.queues.edit(task.queue), task)
+    return _changed(task)
+
+
+def redrive_queue(state: State, command: c.RedriveQueue) -> r.Rejected | r.Redriven:
+    """Puts dead tasks of a queue back, in order of submission, up to the limit."""
+    if command.queue not in state.queues:
+        return queue_not_found(command.queue)
+    queue = state.queues.edit(command.queue)
+    serials = list(islice(queue.dead, command.limit))
+    for serial in serials:
+        revive(state, queue, state.tasks.edit(serial))
+    return r.Redriven(len(serials), state.revision)
+
+
+def pause_queue(state: State, command: c.PauseQueue) -> r.Done:
+    """Stops or resumes handing out. Makes the queue, so that one can be paused before its start."""
+    known = state.queues.get(command.queue)
+    if known is not None and known.paused == command.paused:
+        return r.Done(state.revision)
+    queue = queue_for_edit(state, command.queue)
+    queue.paused = command.paused
+    state.next_revision()
+    if queue.ready:
+        state.announce_ready(queue)
+    return r.Done(state.revision)
+
+
+def ahead_of(queue: Queue, task: Task) -> int:
+    """How many ready tasks the queue hands out before this ready one."""
+    ahead: int = queue.ready.bisect_left(rank_key(task.serial, task.priority))
+    return ahead
+
+
+def task_finished(task: Task) -> r.Rejected:
+    return r.Rejected(
+        Reason.TASK_FINISHED,
+        f"task {task.task_id} is {task.state.name} already",
+        (("state", task.state.name),),
+    )
+
+
+def _changed(task: Task) -> r.TaskChanged:
+    return r.TaskChanged(int(task.state), task.mod_revision)

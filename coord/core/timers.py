@@ -1,0 +1,100 @@
+"""Deadlines of everything that ends or begins by itself.
+
+Theory of operation. A heap of (deadline, key) with lazy deletion: arming a timer for later, which
+is what every heartbeat does, only notes the new deadline; the entry in the heap is moved when it
+comes up. So renewing a lease costs no heap operation, and the heap holds one live entry per key.
+What is due comes out by (deadline, key), whatever happened in the heap before: the same on every
+node, also on one that was restored from a snapshot.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+
+class TimerKind(IntEnum):
+    """What ends. Also the order among timers due at the same millisecond."""
+
+    SESSION = 1  # ident: session id
+    LOCK = 2  # ident: lock name
+    LOCK_WAIT = 3  # ident: (lock name, ticket)
+    TASK = 4  # ident: serial
+
+
+# Within one kind, idents are of one type, so keys always compare.
+Ident = int | str | tuple[str, int]
+TimerKey = tuple[TimerKind, Ident]
+
+_SLACK: Final = 1_024
+
+
+class Timers:
+    """At most one deadline per key, in integer milliseconds of one clock."""
+
+    __slots__ = ("_deadlines", "_heap", "_queued")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, TimerKey]] = []
+        self._deadlines: dict[TimerKey, int] = {}
+        # Deadline of the entry in the heap that stands for the key; never later than the key's.
+        self._queued: dict[TimerKey, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    def arm(self, kind: TimerKind, ident: Ident, deadline_ms: int) -> None:
+        """Sets or moves the deadline of a key."""
+        key = (kind, ident)
+        self._deadlines[key] = deadline_ms
+        queued = self._queued.get(key)
+        if queued is None or deadline_ms < queued:
+            self._push(deadline_ms, key)
+
+    def disarm(self, kind: TimerKind, ident: Ident) -> None:
+        """Forgets the deadline of a key, if it has one."""
+        self._deadlines.pop((kind, ident), None)
+
+    def deadline_of(self, kind: TimerKind, ident: Ident) -> int | None:
+        return self._deadlines.get((kind, ident))
+
+    def next_deadline_ms(self) -> int | None:
+        """The earliest deadline, or None."""
+        return self._heap[0][0] if self._settle() else None
+
+    def pop_due(self, now_ms: int) -> TimerKey | None:
+        """Takes out the first key whose deadline is not after `now_ms`."""
+        # The entry in the heap is never later than the deadline: nothing is due before it.
+        if not self._heap or self._heap[0][0] > now_ms:
+            return None
+        if not self._settle() or self._heap[0][0] > now_ms:
+            return None
+        _, key = heappop(self._heap)
+        del self._queued[key], self._deadlines[key]
+        return key
+
+    def _settle(self) -> bool:
+        """Brings an entry that says the truth to the top; False if there is none at all."""
+        heap, queued = self._heap, self._queued
+        while heap:
+            entry_ms, key = heap[0]
+            if queued.get(key) == entry_ms:
+                deadline = self._deadlines.get(key)
+                if deadline == entry_ms:
+                    return True
+                heappop(heap)
+                if deadline is None:
+                    del queued[key]
+                else:
+                    self._push(deadline, key)
+            else:
+                heappop(heap)
+        return False
+
+    def _push(self, deadline_ms: int, key: TimerKey) -> None:
+        self._queued[key] = deadline_ms
+        heappush(self._heap, (deadline_ms, key))
+        if len(self._heap) > 2 * len(self._queued) + _SLACK:
+            self._heap = [(queued, key) for key, queued in self._queued.items()]
+            heapify(self._heap)
