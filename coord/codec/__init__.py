@@ -1,0 +1,1 @@
+"""Bytes <-> values: requests and log entries in, replies out, snapshots both ways."""

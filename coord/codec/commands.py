@@ -1,0 +1,224 @@
+"""Request messages -> core commands. Enforces the shape and nothing else: bounds are the business
+of `coord.core.validate`.
+
+An item is read attribute by attribute once and no list is copied twice: this is on the path of
+every task. In a log entry these bytes were decoded before by the leader that accepted them, so
+there a DecodeError means damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError as ProtobufDecodeError
+
+from coord.codec import etcd
+from coord.codec.errors import DecodeError, UnknownCommandError
+from coord.codec.kinds import REQUEST_CLASS, CommandKind
+from coord.core import commands as c
+from coord.core.limits import LIMITS
+from coord.rpc.gen import lock_pb2, session_pb2, task_pb2
+
+K = CommandKind
+
+
+def decode(kind: int, raw: bytes) -> c.Command:
+    """The command in `raw`, the bytes of the request message of this kind.
+
+    Raises DecodeError (one sentence) or UnknownCommandError."""
+    return _parse(kind, raw)[0]
+
+
+def decode_request(kind: int, raw: bytes) -> tuple[c.Command, c.RequestId | None]:
+    """The command and the identity in the message's own header (None if it has none or an empty
+    one). For etcd kinds the identity is always None here: see `request_id`.
+
+    Raises DecodeError (one sentence) or UnknownCommandError."""
+    command, message = _parse(kind, raw)
+    if kind in _WITH_HEADER:
+        header = message.header
+        return command, request_id(header.session_id, header.sequence, header.acked_below)
+    return command, None
+
+
+def request_id(session_id: int, sequence: int, acked_below: int) -> c.RequestId | None:
+    """None if all three are 0: a call without a session."""
+    if session_id or sequence or acked_below:
+        return c.RequestId(session_id, sequence, acked_below)
+    return None
+
+
+def _parse(kind: int, raw: bytes) -> tuple[c.Command, Any]:
+    entry = _DECODERS.get(kind)
+    if entry is None:
+        raise UnknownCommandError(f"command kind {kind} is not known to this version")
+    parse, build, name = entry
+    try:
+        message = parse(raw)
+    except ProtobufDecodeError as error:
+        raise DecodeError(f"not a {name}: {error}") from None
+    return build(message), message
+
+
+# ---- sessions
+
+
+def _open_session(m: session_pb2.OpenSessionRequest) -> c.OpenSession:
+    return c.OpenSession(
+        m.ttl_ms, m.nonce, m.kind or "client", m.name, dict(m.labels), tuple(m.queues), m.slots
+    )
+
+
+def _keep_alive(m: session_pb2.KeepAliveRequest) -> c.KeepAlive:
+    return c.KeepAlive(m.session_id)
+
+
+def _close_session(m: session_pb2.CloseSessionRequest) -> c.CloseSession:
+    return c.CloseSession(m.session_id)
+
+
+# ---- tasks
+
+
+def _spec(m: task_pb2.TaskSpec) -> c.TaskSpec:
+    return c.TaskSpec(
+        m.queue,
+        m.payload,
+        m.priority,
+        m.idempotency_key,
+        m.type,
+        m.delay_ms,
+        m.not_before_unix_ms,
+        m.max_attempts,
+        m.backoff_initial_ms,
+        m.backoff_max_ms,
+        m.backoff_multiplier_permille,
+        m.attempt_timeout_ms,
+        m.progress_timeout_ms,
+        m.total_timeout_ms,
+        m.retention_ms,
+        dict(m.labels),
+    )
+
+
+def _submit(m: task_pb2.SubmitRequest) -> c.SubmitTasks:
+    return c.SubmitTasks([_spec(task) for task in m.tasks])
+
+
+def _claim(m: task_pb2.ClaimRequest) -> c.ClaimTasks:
+    return c.ClaimTasks(tuple(m.queues), m.max_tasks, m.lease_ttl_ms, m.worker)
+
+
+def _heartbeat_item(m: task_pb2.HeartbeatItem) -> c.HeartbeatItem:
+    return c.HeartbeatItem(
+        m.task_id,
+        m.fencing_token,
+        m.checkpoint if m.HasField("checkpoint") else None,
+        m.progress_permille if m.HasField("progress_permille") else None,
+    )
+
+
+def _heartbeat(m: task_pb2.HeartbeatRequest) -> c.HeartbeatTasks:
+    return c.HeartbeatTasks([_heartbeat_item(item) for item in m.items])
+
+
+def _complete(m: task_pb2.CompleteRequest) -> c.CompleteTasks:
+    item_of = c.CompleteItem
+    return c.CompleteTasks(
+        [item_of(item.task_id, item.fencing_token, item.result) for item in m.items]
+    )
+
+
+def _fail_item(m: task_pb2.FailItem) -> c.FailItem:
+    return c.FailItem(
+        m.task_id,
+        m.fencing_token,
+        m.error,
+        m.retryable,
+        m.retry_after_ms if m.HasField("retry_after_ms") else None,
+    )
+
+
+def _fail(m: task_pb2.FailRequest) -> c.FailTasks:
+    return c.FailTasks([_fail_item(item) for item in m.items])
+
+
+def _release(m: task_pb2.ReleaseRequest) -> c.ReleaseTasks:
+    item_of = c.ReleaseItem
+    return c.ReleaseTasks(
+        [item_of(item.task_id, item.fencing_token, item.delay_ms) for item in m.items]
+    )
+
+
+def _cancel(m: task_pb2.CancelTaskRequest) -> c.CancelTask:
+    return c.CancelTask(m.task_id, m.reason)
+
+
+def _retry(m: task_pb2.RetryTaskRequest) -> c.RetryTask:
+    return c.RetryTask(m.task_id)
+
+
+def _redrive(m: task_pb2.RedriveRequest) -> c.RedriveQueue:
+    return c.RedriveQueue(m.queue, m.limit or LIMITS.max_list_items)
+
+
+def _pause(m: task_pb2.PauseQueueRequest) -> c.PauseQueue:
+    return c.PauseQueue(m.queue, m.paused)
+
+
+# ---- locks
+
+
+def _acquire(m: lock_pb2.AcquireLockRequest) -> c.AcquireLock:
+    return c.AcquireLock(m.name, m.holder, m.ttl_ms, m.wait_ms)
+
+
+def _release_lock(m: lock_pb2.ReleaseLockRequest) -> c.ReleaseLock:
+    return c.ReleaseLock(m.name, m.fencing_token)
+
+
+def _refresh_lock(m: lock_pb2.RefreshLockRequest) -> c.RefreshLock:
+    return c.RefreshLock(m.name, m.fencing_token)
+
+
+def _cancel_wait(m: lock_pb2.CancelWaitRequest) -> c.CancelLockWait:
+    return c.CancelLockWait(m.name, m.holder)
+
+
+_BUILDERS: Final[dict[CommandKind, Callable[[Any], c.Command]]] = {
+    K.OPEN_SESSION: _open_session,
+    K.KEEP_ALIVE: _keep_alive,
+    K.CLOSE_SESSION: _close_session,
+    K.SUBMIT_TASKS: _submit,
+    K.CLAIM_TASKS: _claim,
+    K.HEARTBEAT_TASKS: _heartbeat,
+    K.COMPLETE_TASKS: _complete,
+    K.FAIL_TASKS: _fail,
+    K.RELEASE_TASKS: _release,
+    K.CANCEL_TASK: _cancel,
+    K.RETRY_TASK: _retry,
+    K.REDRIVE_QUEUE: _redrive,
+    K.PAUSE_QUEUE: _pause,
+    K.ACQUIRE_LOCK: _acquire,
+    K.RELEASE_LOCK: _release_lock,
+    K.REFRESH_LOCK: _refresh_lock,
+    K.CANCEL_LOCK_WAIT: _cancel_wait,
+    K.KV_PUT: etcd.put_of,
+    K.KV_DELETE: etcd.delete_of,
+    K.KV_TXN: etcd.txn_of,
+    K.KV_COMPACT: etcd.compact_of,
+}
+
+_Decoder = tuple[Callable[[bytes], Any], Callable[[Any], c.Command], str]
+
+_DECODERS: Final[dict[int, _Decoder]] = {
+    int(kind): (REQUEST_CLASS[kind].FromString, build, REQUEST_CLASS[kind].DESCRIPTOR.name)
+    for kind, build in _BUILDERS.items()
+}
+
+_WITH_HEADER: Final = frozenset(
+    int(kind)
+    for kind, message in REQUEST_CLASS.items()
+    if "header" in message.DESCRIPTOR.fields_by_name
+)

@@ -1,0 +1,22 @@
+"""What decoding can raise. Nothing else may come out of this package for any bytes."""
+
+from __future__ import annotations
+
+
+class CodecError(Exception):
+    """Base. Bytes could not be understood; nothing was changed."""
+
+
+class DecodeError(CodecError):
+    """A request, or an envelope around requests, has not the shape it should have. Definite.
+
+    From a client: its call is refused. From the log: the entry is damaged, the node must stop."""
+
+
+class UnknownCommandError(CodecError):
+    """A log entry of a newer version of the program. The node must stop: skipping it would let
+    its state differ from the others'."""
+
+
+class SnapshotDamagedError(CodecError):
+    """A snapshot is cut off, changed or out of order; nothing of it may be used."""

@@ -1,0 +1,184 @@
+"""Requests and responses of the etcd v3 KV service <-> core commands and replies."""
+
+from __future__ import annotations
+
+from typing import Any, Final, assert_never
+
+from google.protobuf.message import DecodeError as ProtobufDecodeError
+
+from coord.codec.errors import DecodeError
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.rpc.gen import etcd_kv_pb2 as kv_pb
+from coord.rpc.gen import etcd_rpc_pb2 as pb
+
+# ---- requests
+
+
+def decode_range(raw: bytes) -> tuple[c.KvRange, bool]:
+    """A RangeRequest as (range, serializable). A read, so it has no number in the log.
+
+    Raises DecodeError."""
+    try:
+        message = pb.RangeRequest.FromString(raw)
+    except ProtobufDecodeError as error:
+        raise DecodeError(f"not a RangeRequest: {error}") from None
+    return range_of(message), message.serializable
+
+
+def range_of(m: pb.RangeRequest) -> c.KvRange:
+    try:
+        order, target = c.SortOrder(m.sort_order), c.SortTarget(m.sort_target)
+    except ValueError:
+        raise DecodeError("etcdserver: invalid sort option") from None
+    return c.KvRange(
+        m.key,
+        m.range_end,
+        m.limit,
+        m.revision,
+        order,
+        target,
+        m.keys_only,
+        m.count_only,
+        m.min_mod_revision,
+        m.max_mod_revision,
+        m.min_create_revision,
+        m.max_create_revision,
+    )
+
+
+def put_of(m: pb.PutRequest) -> c.KvPut:
+    return c.KvPut(m.key, m.value, m.lease, m.prev_kv, m.ignore_value, m.ignore_lease)
+
+
+def delete_of(m: pb.DeleteRangeRequest) -> c.KvDelete:
+    return c.KvDelete(m.key, m.range_end, m.prev_kv)
+
+
+def compact_of(m: pb.CompactionRequest) -> c.KvCompact:
+    return c.KvCompact(m.revision)
+
+
+def txn_of(m: pb.TxnRequest) -> c.KvTxn:
+    return c.KvTxn(
+        [_compare_of(item) for item in m.compare],
+        [_op_of(item) for item in m.success],
+        [_op_of(item) for item in m.failure],
+    )
+
+
+def _compare_of(m: pb.Compare) -> c.KvCompare:
+    try:
+        target, result = c.CompareTarget(m.target), c.CompareResult(m.result)
+    except ValueError as error:
+        raise DecodeError(f"a comparison of the transaction is not known: {error}") from None
+    return c.KvCompare(m.key, target, result, _operand(m, target), m.range_end)
+
+
+def _operand(m: pb.Compare, target: c.CompareTarget) -> int | bytes:
+    """The member of the union that the target names; one that is not set reads as 0 or empty."""
+    match target:
+        case c.CompareTarget.VERSION:
+            return m.version
+        case c.CompareTarget.CREATE:
+            return m.create_revision
+        case c.CompareTarget.MOD:
+            return m.mod_revision
+        case c.CompareTarget.VALUE:
+            return m.value
+        case c.CompareTarget.LEASE:
+            return m.lease
+        case _:
+            assert_never(target)
+
+
+def _op_of(m: pb.RequestOp) -> c.KvOp:
+    which = m.WhichOneof("request")
+    if which == "request_put":
+        return put_of(m.request_put)
+    if which == "request_range":
+        return range_of(m.request_range)
+    if which == "request_delete_range":
+        return delete_of(m.request_delete_range)
+    if which == "request_txn":
+        return txn_of(m.request_txn)
+    raise DecodeError("an operation of the transaction is empty or not known")
+
+
+# ---- responses
+
+_KEY_VALUE: Final = kv_pb.KeyValue
+
+
+def key_value(kv: r.KeyValue) -> kv_pb.KeyValue:
+    return _KEY_VALUE(
+        key=kv.key,
+        value=kv.value,
+        create_revision=kv.create_revision,
+        mod_revision=kv.mod_revision,
+        version=kv.version,
+        lease=kv.lease,
+    )
+
+
+def range_response(reply: r.KvRangeReply, header: pb.ResponseHeader) -> pb.RangeResponse:
+    return pb.RangeResponse(
+        header=header,
+        kvs=[key_value(kv) for kv in reply.kvs],
+        more=reply.more,
+        count=reply.total,
+    )
+
+
+def put_response(reply: r.KvPutReply, header: pb.ResponseHeader) -> pb.PutResponse:
+    previous = reply.prev_kv
+    if previous is None:
+        return pb.PutResponse(header=header)
+    return pb.PutResponse(header=header, prev_kv=key_value(previous))
+
+
+def delete_response(reply: r.KvDeleteReply, header: pb.ResponseHeader) -> pb.DeleteRangeResponse:
+    return pb.DeleteRangeResponse(
+        header=header, deleted=reply.deleted, prev_kvs=[key_value(kv) for kv in reply.prev_kvs]
+    )
+
+
+def txn_response(reply: r.KvTxnReply, header: pb.ResponseHeader) -> pb.TxnResponse:
+    return pb.TxnResponse(
+        header=header,
+        succeeded=reply.succeeded,
+        responses=[_response_op(item) for item in reply.responses],
+    )
+
+
+def _response_op(
+    reply: r.KvRangeReply | r.KvPutReply | r.KvDeleteReply | r.KvTxnReply,
+) -> pb.ResponseOp:
+    # As in etcd, the header inside a transaction says nothing but the revision.
+    header = pb.ResponseHeader(revision=reply.revision)
+    match reply:
+        case r.KvRangeReply():
+            return pb.ResponseOp(response_range=range_response(reply, header))
+        case r.KvPutReply():
+            return pb.ResponseOp(response_put=put_response(reply, header))
+        case r.KvDeleteReply():
+            return pb.ResponseOp(response_delete_range=delete_response(reply, header))
+        case r.KvTxnReply():
+            return pb.ResponseOp(response_txn=txn_response(reply, header))
+        case _:
+            assert_never(reply)
+
+
+def response(reply: Any, header: pb.ResponseHeader) -> Any:
+    """The response message of a put, a delete, a transaction or a compaction."""
+    match reply:
+        case r.KvPutReply():
+            return put_response(reply, header)
+        case r.KvDeleteReply():
+            return delete_response(reply, header)
+        case r.KvTxnReply():
+            return txn_response(reply, header)
+        case r.Done():
+            return pb.CompactionResponse(header=header)
+        case _:
+            raise TypeError(f"no key-value response for {type(reply).__name__}")

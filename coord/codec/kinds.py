@@ -1,0 +1,104 @@
+"""Numbers of the commands in the log, and the request message that each travels as.
+
+A number is for ever: it is never reused and never gets another meaning. A new command gets the next
+free number of its group, and a node that does not know a number stops (UnknownCommandError).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Final
+
+from google.protobuf.message import Message
+
+from coord.core import commands as c
+from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.rpc.gen import lock_pb2, session_pb2, task_pb2
+
+
+class CommandKind(IntEnum):
+    OPEN_SESSION = 1
+    KEEP_ALIVE = 2
+    CLOSE_SESSION = 3
+
+    SUBMIT_TASKS = 10
+    CLAIM_TASKS = 11
+    HEARTBEAT_TASKS = 12
+    COMPLETE_TASKS = 13
+    FAIL_TASKS = 14
+    RELEASE_TASKS = 15
+    CANCEL_TASK = 16
+    RETRY_TASK = 17
+    REDRIVE_QUEUE = 18
+    PAUSE_QUEUE = 19
+
+    ACQUIRE_LOCK = 30
+    RELEASE_LOCK = 31
+    REFRESH_LOCK = 32
+    CANCEL_LOCK_WAIT = 33
+
+    KV_PUT = 50
+    KV_DELETE = 51
+    KV_TXN = 52
+    KV_COMPACT = 53
+
+
+K = CommandKind
+
+REQUEST_CLASS: Final = MappingProxyType[CommandKind, type[Message]](
+    {
+        K.OPEN_SESSION: session_pb2.OpenSessionRequest,
+        K.KEEP_ALIVE: session_pb2.KeepAliveRequest,
+        K.CLOSE_SESSION: session_pb2.CloseSessionRequest,
+        K.SUBMIT_TASKS: task_pb2.SubmitRequest,
+        K.CLAIM_TASKS: task_pb2.ClaimRequest,
+        K.HEARTBEAT_TASKS: task_pb2.HeartbeatRequest,
+        K.COMPLETE_TASKS: task_pb2.CompleteRequest,
+        K.FAIL_TASKS: task_pb2.FailRequest,
+        K.RELEASE_TASKS: task_pb2.ReleaseRequest,
+        K.CANCEL_TASK: task_pb2.CancelTaskRequest,
+        K.RETRY_TASK: task_pb2.RetryTaskRequest,
+        K.REDRIVE_QUEUE: task_pb2.RedriveRequest,
+        K.PAUSE_QUEUE: task_pb2.PauseQueueRequest,
+        K.ACQUIRE_LOCK: lock_pb2.AcquireLockRequest,
+        K.RELEASE_LOCK: lock_pb2.ReleaseLockRequest,
+        K.REFRESH_LOCK: lock_pb2.RefreshLockRequest,
+        K.CANCEL_LOCK_WAIT: lock_pb2.CancelWaitRequest,
+        K.KV_PUT: etcd.PutRequest,
+        K.KV_DELETE: etcd.DeleteRangeRequest,
+        K.KV_TXN: etcd.TxnRequest,
+        K.KV_COMPACT: etcd.CompactionRequest,
+    }
+)
+"""The protobuf message whose bytes a log entry of this kind holds."""
+
+COMMAND_CLASS: Final = MappingProxyType[CommandKind, type](
+    {
+        K.OPEN_SESSION: c.OpenSession,
+        K.KEEP_ALIVE: c.KeepAlive,
+        K.CLOSE_SESSION: c.CloseSession,
+        K.SUBMIT_TASKS: c.SubmitTasks,
+        K.CLAIM_TASKS: c.ClaimTasks,
+        K.HEARTBEAT_TASKS: c.HeartbeatTasks,
+        K.COMPLETE_TASKS: c.CompleteTasks,
+        K.FAIL_TASKS: c.FailTasks,
+        K.RELEASE_TASKS: c.ReleaseTasks,
+        K.CANCEL_TASK: c.CancelTask,
+        K.RETRY_TASK: c.RetryTask,
+        K.REDRIVE_QUEUE: c.RedriveQueue,
+        K.PAUSE_QUEUE: c.PauseQueue,
+        K.ACQUIRE_LOCK: c.AcquireLock,
+        K.RELEASE_LOCK: c.ReleaseLock,
+        K.REFRESH_LOCK: c.RefreshLock,
+        K.CANCEL_LOCK_WAIT: c.CancelLockWait,
+        K.KV_PUT: c.KvPut,
+        K.KV_DELETE: c.KvDelete,
+        K.KV_TXN: c.KvTxn,
+        K.KV_COMPACT: c.KvCompact,
+    }
+)
+"""The core command that it is decoded to."""
+
+ETCD_KINDS: Final = frozenset({K.KV_PUT, K.KV_DELETE, K.KV_TXN, K.KV_COMPACT})
+"""Kinds of the etcd API: their identity for deduplication comes from the gRPC metadata."""

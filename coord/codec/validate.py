@@ -1,0 +1,8 @@
+"""The checks a service makes before it proposes: the core's own, so that both always agree."""
+
+from __future__ import annotations
+
+from coord.core.validate import validate, validate_name, validate_request_id
+from coord.core.validate_kv import validate_range
+
+__all__ = ["validate", "validate_name", "validate_range", "validate_request_id"]
