@@ -42,12 +42,10 @@ class _Connection(asyncio.Protocol):
         self.opened_at = self.heard_at = self._loop.time()
         self.remote = ""
         self.is_open = False
-        self.closed: asyncio.Future[str] = self._loop.create_future()
+        self.closed = asyncio.Event()  # not a future: cancelling who waits would end it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        # Limits are kept by `buffered_bytes`; the transport's own pausing is not used.
-        self._transport.set_write_buffer_limits(high=1 << 40)
         self.remote = str(transport.get_extra_info("peername"))
         self.is_open = True
 
@@ -115,11 +113,11 @@ class _Connection(asyncio.Protocol):
             self._transport.writelines(pieces)
 
     def _end(self, reason: str) -> None:
-        if self.closed.done():
+        if self.closed.is_set():
             return
         self.is_open = False
         self._unsent, self._unsent_bytes = [], 0
-        self.closed.set_result(reason)
+        self.closed.set()
         self.ended(reason)
 
 

@@ -232,7 +232,7 @@ class PeerTransport:
                 )
                 await outgoing.welcomed
             self._outgoing_opened(peer, outgoing)
-            await outgoing.closed
+            await outgoing.closed.wait()
         finally:
             outgoing.abort("given up")
 

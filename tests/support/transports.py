@@ -1,0 +1,133 @@
+"""Peer transports on free ports, with everything they report kept in lists."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+from coord.replication.frames import frame_header, pack
+from coord.replication.handshake import PROTOCOL_VERSION, Hello, encode_hello
+from coord.replication.transport import PeerTransport, TransportLimits
+
+FAST = TransportLimits(backoff_min_ms=5, backoff_max_ms=50, ping_interval_ms=50)
+
+
+async def until(condition: Callable[[], object], what: str = "", timeout_s: float = 10.0) -> None:
+    """Poll until the condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out waiting: {what or condition}"
+        await asyncio.sleep(0.005)
+
+
+class Node:
+    """A transport and what it called back with."""
+
+    def __init__(
+        self,
+        node_id: str,
+        cluster_id: str = "c",
+        boot_id: int = 1,
+        limits: TransportLimits = FAST,
+        ssl_contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+        port: int = 0,
+    ) -> None:
+        self.node_id = node_id
+        self.messages: list[tuple[str, Any]] = []
+        self.events: list[tuple[str, str]] = []
+        server, client = ssl_contexts or (None, None)
+        self.transport = PeerTransport(
+            node_id,
+            cluster_id,
+            boot_id,
+            f"127.0.0.1:{port}",
+            on_message=lambda peer, message: self.messages.append((peer, message)),
+            on_connected=lambda peer: self.events.append(("connected", peer)),
+            on_disconnected=lambda peer: self.events.append(("disconnected", peer)),
+            limits=limits,
+            rng=random.Random(1),
+            ssl_server=server,
+            ssl_client=client,
+        )
+
+    async def __aenter__(self) -> Node:
+        await self.transport.start()
+        self.port = self.transport.listen_port
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.transport.stop()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+def connect(*nodes: Node) -> None:
+    """Make all of them peers of each other."""
+    addresses = {node.node_id: node.address for node in nodes}
+    for node in nodes:
+        node.transport.set_peers(addresses)
+
+
+async def linked(*nodes: Node) -> None:
+    """Make all of them peers of each other and wait for all connections."""
+    connect(*nodes)
+    for node in nodes:
+        for other in nodes:
+            if other is not node:
+                await until(lambda n=node, o=other: n.transport.connected(o.node_id), "linked")
+
+
+def frame(message: object) -> bytes:
+    payload = pack(message)
+    return frame_header(payload) + payload
+
+
+class RawPeer:
+    """A hand-made dialling side."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def dial(cls, port: int) -> RawPeer:
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    def hello(
+        self,
+        node_id: str,
+        target_id: str,
+        *,
+        cluster_id: str = "c",
+        boot_id: int = 1,
+        version: int = PROTOCOL_VERSION,
+    ) -> None:
+        payload = encode_hello(Hello(cluster_id, node_id, target_id, boot_id, version))
+        self.writer.write(frame_header(payload) + payload)
+
+    async def answer(self) -> bytes:
+        """One frame's payload."""
+        header = await asyncio.wait_for(self.reader.readexactly(8), 10)
+        return await asyncio.wait_for(
+            self.reader.readexactly(int.from_bytes(header[:4], "big")), 10
+        )
+
+    async def end(self) -> bytes:
+        """What is left to read until the other side closes."""
+        try:
+            return await asyncio.wait_for(self.reader.read(-1), 10)
+        except ConnectionError:
+            return b""
+
+    async def close(self) -> None:
+        self.writer.close()
+        try:
+            await self.writer.wait_closed()
+        except ConnectionError:
+            return

@@ -1,0 +1,453 @@
+"""Connections between nodes: handshakes, order, reconnection, one connection per direction."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgpack
+import pytest
+import structlog
+import uvloop
+
+from coord.replication.frames import PING
+from coord.replication.handshake import Refusal
+from coord.replication.transport import TransportLimits, split_address
+from tests.support.transports import FAST, Node, RawPeer, connect, frame, linked, until
+
+
+def refusal(payload: bytes) -> str:
+    return str(msgpack.unpackb(payload)["refused"])
+
+
+def logged(entries: list[Any], event: str) -> list[Any]:
+    return [entry for entry in entries if entry["event"] == event]
+
+
+async def test_messages_go_both_ways_in_order() -> None:
+    async with Node("a") as a, Node("b") as b:
+        await linked(a, b)
+        for number in range(1000):
+            assert a.transport.send("b", ["to b", number])
+            assert b.transport.send("a", {"to a": number})
+        await until(lambda: len(a.messages) == len(b.messages) == 1000)
+        assert b.messages == [("a", ["to b", number]) for number in range(1000)]
+        assert a.messages == [("b", {"to a": number}) for number in range(1000)]
+        assert a.transport.send_buffer_bytes("b") == 0
+
+
+async def test_large_binary_payloads_arrive_unchanged() -> None:
+    async with Node("a") as a, Node("b") as b:
+        await linked(a, b)
+        blobs = [bytes([n]) * (3_000_000 + n) for n in range(3)]
+        for blob in blobs:
+            assert a.transport.send("b", blob)
+        await until(lambda: len(b.messages) == 3)
+        assert [message for _, message in b.messages] == blobs
+
+
+async def test_send_without_connection_is_refused() -> None:
+    async with Node("a") as a:
+        assert not a.transport.send("b", "x")
+        a.transport.set_peers({"b": "127.0.0.1:1", "a": a.address})
+        assert not a.transport.send("b", "x")
+        assert not a.transport.connected("b")
+        assert not a.transport.connected("a")
+        assert a.transport.send_buffer_bytes("b") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"cluster_id": "other"}, Refusal.WRONG_CLUSTER),
+        ({"node_id": "stranger"}, Refusal.UNKNOWN_NODE),
+        ({"target_id": "z"}, Refusal.WRONG_TARGET),
+        ({"version": 99}, Refusal.WRONG_VERSION),
+    ],
+)
+async def test_handshake_refusals(change: dict[str, Any], reason: Refusal) -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with Node("b") as b:
+            b.transport.set_peers({"a": "127.0.0.1:1"})
+            raw = await RawPeer.dial(b.port)
+            raw.hello(**({"node_id": "a", "target_id": "b"} | change))
+            assert refusal(await raw.answer()) == reason
+            assert await raw.end() == b""
+            await raw.close()
+    if reason is not Refusal.WRONG_VERSION:
+        (line,) = logged(entries, "peer_refused")
+        assert reason in line["reason"]
+
+
+async def test_both_sides_say_once_why_and_the_dialler_keeps_trying() -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with Node("a", cluster_id="mine") as a, Node("b", cluster_id="yours") as b:
+            connect(a, b)
+            await until(lambda: b.transport._accept_count >= 4, "retries")
+            assert not a.transport.connected("b")
+            assert a.events == []
+    for node in ("a", "b"):
+        for event in ("peer_refused", "peer_refused_us"):
+            (line,) = [e for e in logged(entries, event) if e["node_id"] == node]
+            assert "mine" in line["reason"]
+            assert "yours" in line["reason"]
+
+
+async def test_a_known_node_is_taken_after_it_was_refused() -> None:
+    async with Node("a") as a, Node("b") as b:
+        a.transport.set_peers({"b": b.address})
+        await until(lambda: b.transport._accept_count >= 2)
+        b.transport.set_peers({"a": a.address})
+        await until(lambda: a.transport.connected("b") and b.transport.connected("a"))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\xff" * 64,
+        frame("not a map"),
+        frame({"magic": "coord-peer"}),
+        frame({"magic": "coord-peer", "version": 1, "cluster": 1, "node": [], "target": None}),
+        frame({"magic": "coord-peer", "version": 1, "cluster": "c", "node": "a", "target": "b"}),
+        frame({"magic": "x" * 5000}),
+        b"\x00\x00\x00\x01\x00\x00\x00\x00\xc1",
+        PING,
+    ],
+)
+async def test_garbage_instead_of_a_handshake_is_dropped(garbage: bytes) -> None:
+    async with Node("b") as b:
+        b.transport.set_peers({"a": "127.0.0.1:1"})
+        raw = await RawPeer.dial(b.port)
+        raw.writer.write(garbage)
+        await raw.end()
+        await raw.close()
+        await until(lambda: not b.transport._accepted)
+        assert b.messages == []
+
+
+async def welcome(port: int, node_id: str = "a", boot_id: int = 1) -> RawPeer:
+    raw = await RawPeer.dial(port)
+    raw.hello(node_id, "b", boot_id=boot_id)
+    assert refusal(await raw.answer()) == "None"
+    return raw
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff\xff\xff\xff\x00\x00\x00\x00",
+        frame([1])[:-1] + b"\x07",
+        b"\x00\x00\x00\x01" + (0x1234).to_bytes(4, "big") + b"\xc1",
+    ],
+)
+async def test_a_malformed_frame_closes_only_that_connection(garbage: bytes) -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with Node("b") as b:
+            b.transport.set_peers({"a": "127.0.0.1:1"})
+            raw = await welcome(b.port)
+            raw.writer.write(frame("good"))
+            await until(lambda: b.messages)
+            raw.writer.write(garbage + frame("never"))
+            await raw.end()
+            await raw.close()
+            again = await welcome(b.port)
+            again.writer.write(frame("better"))
+            await until(lambda: len(b.messages) == 2)
+            assert b.messages == [("a", "good"), ("a", "better")]
+            await again.close()
+    assert "malformed frame" in logged(entries, "peer_connection_ended")[0]["reason"]
+
+
+async def test_bytes_that_are_no_msgpack_close_the_connection() -> None:
+    from coord.replication.frames import frame_header
+
+    async with Node("b") as b:
+        b.transport.set_peers({"a": "127.0.0.1:1"})
+        for payload in (b"\xc1", b"\x92\x01", b"\x81\x90\x01", b"\xa1\xff", b"\x91" * 2000):
+            raw = await welcome(b.port)
+            raw.writer.write(frame_header(payload) + payload)
+            await raw.end()
+            await raw.close()
+        assert b.messages == []
+
+
+async def test_frames_arriving_byte_by_byte() -> None:
+    async with Node("b") as b:
+        b.transport.set_peers({"a": "127.0.0.1:1"})
+        raw = await welcome(b.port)
+        for byte in frame(["one", b"x" * 40]) + frame("two"):
+            raw.writer.write(bytes([byte]))
+            await raw.writer.drain()
+            await asyncio.sleep(0)
+        await until(lambda: len(b.messages) == 2)
+        assert b.messages == [("a", ["one", b"x" * 40]), ("a", "two")]
+        await raw.close()
+
+
+async def test_a_newer_connection_closes_the_older_and_silences_it() -> None:
+    async with Node("b") as b:
+        b.transport.set_peers({"a": "127.0.0.1:1"})
+        older = await welcome(b.port)
+        older.writer.write(frame("from older"))
+        await until(lambda: b.messages)
+        newer = await welcome(b.port)
+        older.writer.write(frame("too late"))
+        newer.writer.write(frame("from newer"))
+        assert await older.end() == b""
+        await until(lambda: len(b.messages) == 2)
+        assert b.messages == [("a", "from older"), ("a", "from newer")]
+        await older.close()
+        await newer.close()
+
+
+async def test_an_earlier_accepted_connection_cannot_replace_a_later_one() -> None:
+    async with Node("b") as b:
+        b.transport.set_peers({"a": "127.0.0.1:1"})
+        slow = await RawPeer.dial(b.port)
+        await until(lambda: b.transport._accept_count == 1)
+        newer = await welcome(b.port)
+        slow.hello("a", "b")
+        assert refusal(await slow.answer()) == Refusal.SUPERSEDED
+        newer.writer.write(frame("still here"))
+        await until(lambda: b.messages)
+        await slow.close()
+        await newer.close()
+
+
+async def test_a_connection_of_an_earlier_boot_cannot_replace_a_later_ones() -> None:
+    async with Node("b") as b:
+        b.transport.set_peers({"a": "127.0.0.1:1"})
+        current = await welcome(b.port, boot_id=2)
+        stale = await RawPeer.dial(b.port)
+        stale.hello("a", "b", boot_id=1)
+        assert refusal(await stale.answer()) == Refusal.SUPERSEDED
+        await stale.close()
+        await current.close()
+        await until(lambda: not b.transport._accepted)
+        # A node that lost its data counts its boots anew and is taken once the old one is gone.
+        await (await welcome(b.port, boot_id=1)).close()
+
+
+async def test_reconnects_after_the_peer_restarted() -> None:
+    async with Node("a") as a:
+        async with Node("b") as b:
+            await linked(a, b)
+            port = b.port
+        await until(lambda: not a.transport.connected("b"))
+        async with Node("b", boot_id=2, port=port) as b:
+            b.transport.set_peers({"a": a.address})
+            await until(lambda: a.transport.connected("b"))
+            assert a.transport.send("b", "again")
+            await until(lambda: b.messages == [("a", "again")])
+    assert a.events == [("connected", "b"), ("disconnected", "b"), ("connected", "b")]
+
+
+async def test_set_peers_moves_and_removes() -> None:
+    async with Node("a") as a, Node("b") as b, Node("b") as moved:
+        await linked(a, b)
+        moved.transport.set_peers({"a": a.address})
+        a.transport.set_peers({"b": moved.address})
+        assert a.events == [("connected", "b"), ("disconnected", "b")]
+        await until(lambda: a.transport.connected("b"))
+        assert a.transport.send("b", "hello")
+        await until(lambda: moved.messages == [("a", "hello")])
+        a.transport.set_peers({})
+        assert not a.transport.connected("b")
+        assert a.events[-1] == ("disconnected", "b")
+        await until(lambda: not moved.transport.connected("a"))
+
+
+async def test_set_peers_refuses_a_malformed_address_and_changes_nothing() -> None:
+    async with Node("a") as a, Node("b") as b:
+        await linked(a, b)
+        with pytest.raises(ValueError, match="host:port"):
+            a.transport.set_peers({"c": "nowhere"})
+        assert a.transport.connected("b")
+
+
+async def test_a_full_send_buffer_says_no_and_recovers() -> None:
+    limits = TransportLimits(send_buffer_bytes=1_000_000, backoff_min_ms=5)
+    async with Node("a", limits=limits) as a, Node("b") as b:
+        await linked(a, b)
+        sent = 0
+        while a.transport.send("b", [sent, b"x" * 100_000]):
+            sent += 1
+            assert sent < 100
+        assert 900_000 <= a.transport.send_buffer_bytes("b") <= 1_000_000
+        await until(lambda: len(b.messages) == sent)
+        assert a.transport.send("b", b"y" * 3_000_000)  # one message goes into an empty buffer
+        await until(lambda: len(b.messages) == sent + 1)
+        assert [message[0] for _, message in b.messages[:sent]] == list(range(sent))
+
+
+async def test_a_message_over_the_frame_limit_is_an_error_of_the_caller() -> None:
+    limits = TransportLimits(max_frame_bytes=1000, backoff_min_ms=5)
+    async with Node("a", limits=limits) as a, Node("b", limits=limits) as b:
+        await linked(a, b)
+        with pytest.raises(ValueError, match="1000 at most"):
+            a.transport.send("b", b"x" * 1000)
+        assert a.transport.send("b", b"x" * 900)
+        await until(lambda: len(b.messages) == 1)
+
+
+async def test_messages_of_one_turn_go_out_in_one_write() -> None:
+    async with Node("a") as a, Node("b") as b:
+        await linked(a, b)
+        writes: list[int] = []
+        outgoing = a.transport._peers["b"].outgoing
+        assert outgoing is not None
+        real: Callable[..., Any] = outgoing._transport.writelines  # type: ignore[union-attr]
+
+        class Counting:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real.__self__, name)  # type: ignore[attr-defined]
+
+            def writelines(self, pieces: list[bytes]) -> None:
+                writes.append(len(pieces))
+                real(pieces)
+
+        outgoing._transport = Counting()  # type: ignore[assignment]
+        for number in range(50):
+            a.transport.send("b", number)
+        await until(lambda: len(b.messages) == 50)
+        assert writes[0] == 100
+        outgoing._transport = real.__self__  # type: ignore[attr-defined]
+
+
+async def test_a_peer_that_says_nothing_is_given_up() -> None:
+    limits = TransportLimits(
+        ping_interval_ms=20, read_timeout_ms=100, connect_timeout_ms=100, backoff_min_ms=5
+    )
+    async with Node("b", limits=limits) as b:
+        b.transport.set_peers({"a": "127.0.0.1:1"})
+        silent = await welcome(b.port)
+        never = await RawPeer.dial(b.port)  # no handshake at all
+        assert await silent.end() == b""
+        assert await never.end() == b""
+        await silent.close()
+        await never.close()
+
+
+async def test_a_peer_that_accepts_and_says_nothing_is_given_up_and_tried_again() -> None:
+    limits = TransportLimits(
+        ping_interval_ms=20, read_timeout_ms=100, connect_timeout_ms=50, backoff_min_ms=5
+    )
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.setblocking(False)
+        async with Node("a", limits=limits) as a:
+            a.transport.set_peers({"b": f"127.0.0.1:{deaf.getsockname()[1]}"})
+            loop = asyncio.get_running_loop()
+            for _ in range(3):
+                accepted, _ = await asyncio.wait_for(loop.sock_accept(deaf), 10)
+                accepted.close()
+            assert not a.transport.connected("b")
+
+
+async def test_idle_connections_stay_open_by_pings() -> None:
+    limits = TransportLimits(ping_interval_ms=10, read_timeout_ms=60, backoff_min_ms=5)
+    async with Node("a", limits=limits) as a, Node("b", limits=limits) as b:
+        await linked(a, b)
+        heard = a.transport._peers["b"].outgoing
+        assert heard is not None
+        opened = heard.opened_at
+        await until(lambda: heard.heard_at - opened > 0.2, "pongs")
+        assert a.events == [("connected", "b")]
+        assert b.events == [("connected", "a")]
+
+
+async def test_an_exception_in_a_callback_drops_the_connection_and_nothing_else() -> None:
+    async with Node("a") as a, Node("b") as b:
+
+        def fail_once(peer_id: str, message: Any) -> None:
+            b.transport.on_message = lambda peer, message: b.messages.append((peer, message))
+            raise RuntimeError("not today")
+
+        b.transport.on_message = fail_once
+        await linked(a, b)
+        with structlog.testing.capture_logs() as entries:
+            a.transport.send("b", "first")
+            await until(lambda: ("disconnected", "b") in a.events)
+            await until(lambda: a.transport.connected("b"))
+            a.transport.send("b", "second")
+            await until(lambda: b.messages == [("a", "second")])
+        assert logged(entries, "peer_callback_failed")
+
+
+async def test_too_many_connections_without_a_handshake() -> None:
+    async with Node("b") as b:
+        b.transport.set_peers({"a": "127.0.0.1:1"})
+        raws = [await RawPeer.dial(b.port) for _ in range(70)]
+        await until(lambda: b.transport._accept_count == 70)
+        await until(lambda: len(b.transport._accepted) <= 64)
+        assert await raws[0].end() == b""
+        last = await welcome(b.port)
+        for raw in [*raws, last]:
+            await raw.close()
+
+
+async def test_stop_is_quiet_idempotent_and_frees_the_port() -> None:
+    a, b = Node("a"), Node("b")
+    async with a, b:
+        await linked(a, b)
+        await a.transport.stop()
+        events = list(a.events)
+        await a.transport.stop()
+        await until(lambda: not b.transport.connected("a"))
+        assert a.events == events
+        assert not a.transport.send("b", "x")
+        with socket.create_server(("127.0.0.1", a.port)):
+            pass
+
+
+async def test_an_address_in_use_is_an_error_of_start() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        node = Node("a", port=taken.getsockname()[1])
+        with pytest.raises(OSError, match=r"address.*in use"):
+            await node.transport.start()
+        await node.transport.stop()
+
+
+async def test_nagle_is_off_at_both_ends() -> None:
+    async with Node("a", limits=FAST) as a, Node("b") as b:
+        await linked(a, b)
+        ends = [a.transport._peers["b"].outgoing, b.transport._peers["a"].incoming]
+        for end in ends:
+            assert end is not None
+            assert end._transport is not None
+            sock = end._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        test_messages_go_both_ways_in_order,
+        test_large_binary_payloads_arrive_unchanged,
+        test_a_newer_connection_closes_the_older_and_silences_it,
+        test_reconnects_after_the_peer_restarted,
+        test_set_peers_moves_and_removes,
+        test_a_full_send_buffer_says_no_and_recovers,
+        test_stop_is_quiet_idempotent_and_frees_the_port,
+        test_nagle_is_off_at_both_ends,
+    ],
+)
+def test_the_same_on_uvloop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [("h:1", ("h", 1)), ("[::1]:7500", ("::1", 7500)), ("10.0.0.1:65535", ("10.0.0.1", 65535))],
+)
+def test_addresses(address: str, parts: tuple[str, int]) -> None:
+    assert split_address(address) == parts
+
+
+@pytest.mark.parametrize("address", ["", "h", "h:", ":1", "h:x", "h:70000", "h:-1"])
+def test_malformed_addresses(address: str) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        split_address(address)
