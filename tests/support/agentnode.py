@@ -39,7 +39,15 @@ class FakeTasks:
         self.fail_next: dict[str, list[CoordError]] = {}
         self.calls: list[tuple[str, Any]] = []
         self.heartbeats_hang = False
+        # The reason to refuse every checkpoint with.
+        self.refuse_checkpoints: DefiniteError | None = None
+        self.checkpoint_bytes: list[int] = []
+        # The answer to a claim takes this long after the lease began, ...
+        self.slow_claim_s = 0.0
+        # ... and by then somebody else holds the task.
+        self.steal_after_claim = False
         self._ready: deque[str] = deque()
+        self._news = asyncio.Event()
         self._token = 0
         self._max_attempts = max_attempts
 
@@ -58,8 +66,12 @@ class FakeTasks:
             )
         )
         self.known[task_id] = task
-        self._ready.append(task_id)
+        self._put(task_id)
         return task
+
+    def _put(self, task_id: str) -> None:
+        self._ready.append(task_id)
+        self._news.set()
 
     def take_away(self, task: FakeTask) -> None:
         """Somebody else holds it now."""
@@ -78,9 +90,10 @@ class FakeTasks:
         self.calls.append(("claim", max_tasks))
         assert max_tasks > 0
         self._fault("claim")
-        deadline = time.monotonic() + wait_ms / 1000
-        while not self._ready and time.monotonic() < deadline:
-            await asyncio.sleep(0.005)
+        if not self._ready and wait_ms:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), wait_ms / 1000)
         claims = []
         while self._ready and len(claims) < max_tasks:
             task = self.known[self._ready.popleft()]
@@ -94,6 +107,10 @@ class FakeTasks:
             )
             task.state = "claimed"
             claims.append(task.claim)
+            if self.steal_after_claim:
+                self.take_away(task)
+        if claims:
+            await asyncio.sleep(self.slow_claim_s)
         return claims
 
     async def heartbeat(self, items: Sequence[HeartbeatItem]) -> list[ItemResult]:
@@ -101,11 +118,14 @@ class FakeTasks:
         self._fault("heartbeat")
         if self.heartbeats_hang:
             await asyncio.Event().wait()
+        self.checkpoint_bytes.append(sum(len(item.checkpoint or b"") for item in items))
         return [self._heartbeat(item) for item in items]
 
     def _heartbeat(self, item: HeartbeatItem) -> ItemResult:
         task = self.known[item.task_id]
         error = self._refusal(task, item.fencing_token)
+        if error is None and item.checkpoint is not None:
+            error = self.refuse_checkpoints
         if error is None:
             task.heartbeats += 1
             if item.checkpoint is not None:
@@ -133,7 +153,7 @@ class FakeTasks:
         known.errors.append((error, retryable, retry_after_ms))
         if retryable and known.claim.attempt < self._max_attempts:
             known.state = "ready"
-            self._ready.append(task.task_id)
+            self._put(task.task_id)
         else:
             known.state = "dead"
 

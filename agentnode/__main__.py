@@ -1,0 +1,5 @@
+"""`python -m agentnode`."""
+
+from agentnode.cli import main
+
+main()

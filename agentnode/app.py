@@ -1,0 +1,72 @@
+"""One worker process from end to end: client, worker, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import structlog
+
+from agentnode.config import WorkerConfig
+from agentnode.executors import Runner
+from agentnode.worker import Worker
+from coord.client import Client
+
+_PARENT_CHECK_S = 1.0
+
+
+async def serve(
+    runner: Runner, config: WorkerConfig, endpoints: str, *, parent_pid: int = 0
+) -> None:
+    """Run a worker until SIGTERM or SIGINT, which drain it; a second one ends it at once.
+
+    With `parent_pid` it also drains when that is not the parent any more. Ends the process when
+    handlers are left that ignore their cancellation: nothing can stop those, and their tasks have
+    been given back. Raises what `Worker.run` raises."""
+    async with Client(
+        endpoints,
+        name=config.name,
+        kind="worker",
+        labels=dict(config.labels),
+        queues=config.queues,
+        slots=config.slots,
+    ) as client:
+        worker = Worker(client, runner, config)
+        client.on_session_lost(worker.session_lost)
+        watcher = asyncio.create_task(_stop_without_parent(worker, parent_pid))
+        try:
+            with _signals(worker):
+                await worker.run()
+        finally:
+            watcher.cancel()
+    if worker.running:
+        structlog.get_logger("agentnode").warning("handlers left behind", count=worker.running)
+        sys.stderr.flush()
+        os._exit(0)
+
+
+@contextlib.contextmanager
+def _signals(worker: Worker) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, worker.stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _stop_without_parent(worker: Worker, parent_pid: int) -> None:
+    """A supervisor that was killed must not leave its workers behind."""
+    if not parent_pid:
+        return
+    while os.getppid() == parent_pid:  # noqa: ASYNC110 - nothing reports a change of parent
+        await asyncio.sleep(_PARENT_CHECK_S)
+    structlog.get_logger("agentnode").warning("the supervisor is gone")
+    worker.stop()
