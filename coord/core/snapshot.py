@@ -6,6 +6,8 @@ being applied. Rows come table by table in canonical order, so equal states give
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from coord.core import task_states
@@ -60,20 +62,25 @@ def restore(rows: Iterable[NamedRow], limits: Limits = LIMITS) -> State:
     state = State(limits)
     tables = {table.name: table for table in state.tables()}
     seen_meta = False
-    for name, row in rows:
+    for name, named in groupby(rows, key=itemgetter(0)):
+        of_table = (row for _, row in named)
         if name == _META:
-            if row[0] != FORMAT:
-                raise SnapshotFormatError(f"state format {row[0]}; this version reads {FORMAT}")
-            _, state.revision, state.now_ms, state.wall_ms = row
+            _load_meta(state, *of_table)
             seen_meta = True
         elif name in tables:
-            tables[name].load([row])
+            tables[name].load(of_table)
         else:
             raise SnapshotFormatError(f"unknown table {name!r}")
     if not seen_meta:
         raise SnapshotFormatError("the row with revision and time is missing")
     _rebuild(state)
     return state
+
+
+def _load_meta(state: State, row: Row) -> None:
+    if row[0] != FORMAT:
+        raise SnapshotFormatError(f"state format {row[0]}; this version reads {FORMAT}")
+    _, state.revision, state.now_ms, state.wall_ms = row
 
 
 def _rebuild(state: State) -> None:

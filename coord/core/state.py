@@ -1,7 +1,7 @@
 """Everything the cluster agrees on, and the indexes over it.
 
-The tables are the replicated state: snapshots carry them and digests compare them. Everything else
-here is derived from them (`coord.core.restore` rebuilds it) or lives only while a batch is applied.
+The tables are the replicated state: snapshots carry them and digests compare them. All the rest is
+derived from them (`coord.core.snapshot` rebuilds it) or lives only while a batch is applied.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class State:
         self.waiters: Table[tuple[str, int], Waiter] = Table(
             "waiters", rows.encode_waiter, rows.decode_waiter
         )
-        self.kv = KvStore()
+        self.kv = KvStore(limits.kv_history_revisions, limits.kv_history_bytes)
         # ---- derived
         self.session_by_nonce: dict[bytes, int] = {}
         self.waiting: dict[tuple[str, int, str], int] = {}  # (lock, session, holder) -> ticket
@@ -81,7 +81,14 @@ class State:
 
     def tables(self) -> list[Table[Any, Any]]:
         """All tables, in the order of snapshots and digests."""
-        own = [self.sessions, self.replies, self.queues, self.tasks, self.locks, self.waiters]
+        own: list[Table[Any, Any]] = [
+            self.sessions,
+            self.replies,
+            self.queues,
+            self.tasks,
+            self.locks,
+            self.waiters,
+        ]
         return [*own, *self.kv.tables()]
 
     def next_revision(self) -> int:

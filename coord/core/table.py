@@ -135,10 +135,17 @@ class Table(Generic[K, V]):
         return view
 
     def load(self, rows: Iterable[Row]) -> None:
-        """Inserts rows, as a view emitted them."""
+        """Inserts rows, as a view emitted them, into a table nobody is reading yet."""
+        invariant(not self._views, "loaded table is not frozen", self.name)
+        records = self._rows
+        before = len(records)
+        keys = []
         for row in rows:
             key, record = self._decode(row)
-            self.insert(key, record)
+            records[key] = record
+            keys.append(key)
+        invariant(len(records) == before + len(keys), "loaded keys are new", self.name)
+        self._keys.update(keys)
 
 
 class View(Generic[K, V]):

@@ -1,0 +1,315 @@
+"""Carries out the commands of scenario files on a Machine and tells what happened as text.
+
+    verb [session] key=value ...      one batch with one request; several requests: join with " ; "
+    now=N or +N anywhere              sets or advances cluster time; wall=N the Unix time
+    seq=N acked=N                     deduplication identity (needs a session)
+
+Lists are joined with commas, and items of a batch are built from parallel lists. After every
+command the invariants are checked, and a machine restored from a snapshot must have the same
+digest."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from coord.core import commands as c
+from coord.core import explain, queries
+from coord.core import replies as r
+from coord.core.checks import check_delta, check_state, mark
+from coord.core.limits import LIMITS
+from coord.core.machine import Machine
+
+EVENT_WORDS = {
+    r.EventKind.TASK_READY: "ready",
+    r.EventKind.TASK_FINISHED: "finished",
+    r.EventKind.TASK_LEASE_LOST: "lost",
+    r.EventKind.LOCK_GRANTED: "granted",
+    r.EventKind.LOCK_WAIT_ENDED: "wait-ended",
+    r.EventKind.SESSION_ENDED: "session-ended",
+    r.EventKind.KV_CHANGED: "changed",
+}
+SPEC_FIELDS = {field.name: field.type for field in fields(c.TaskSpec)}
+
+Args = dict[str, str]
+
+
+class CoreScenario:
+    """One scenario: a machine, named sessions, and a clock that moves only when told."""
+
+    def __init__(self) -> None:
+        self.machine = Machine()
+        self.sessions: dict[str, int] = {}
+        self.now_ms = 0
+        self.wall_ms = 1_000_000
+        self.opening: list[str] = []
+
+    def run(self, line: str) -> list[str]:
+        """Carries out one line and gives its trace."""
+        parts = [part.split() for part in line.split(" ; ")]
+        verb = parts[0][0]
+        before = mark(self.machine.state)
+        if verb == "limits":
+            changes = {key: int(value) for key, value in _arguments(parts[0][1:])[1].items()}
+            self.machine = Machine(limits=replace(LIMITS, **changes))
+            return ["ok"]
+        if verb in QUERIES:
+            answer: list[str] = QUERIES[verb](self, _arguments(parts[0][1:])[1])
+            return answer
+        requests = [request for words in parts if (request := self._request(words)) is not None]
+        applied = self.machine.apply(c.Batch(self.now_ms, self.wall_ms, requests))
+        self._note_sessions(applied)
+        self._check(before)
+        trace = [_event_text(event) for event in applied.events]
+        for reply in applied.replies:
+            trace += _reply_lines(reply)
+        return trace or ["ok nothing"]
+
+    def _request(self, words: list[str]) -> c.Request | None:
+        names, arguments = _arguments(words[1:])
+        if "now" in arguments:
+            self.now_ms = int(arguments.pop("now"))
+        self.now_ms += int(arguments.pop("+", "0"))
+        self.wall_ms = int(arguments.pop("wall", str(self.wall_ms)))
+        if words[0] == "tick":
+            return None
+        session = arguments.pop("session", names[0] if names else "")
+        sequence = int(arguments.pop("seq", "0"))
+        acked = int(arguments.pop("acked", "0"))
+        if words[0] == "open":
+            self.opening.append(session)
+            arguments.setdefault("nonce", session)
+            return c.Request(_open(arguments))
+        session_id = self._session_id(session)
+        if words[0] in {"keepalive", "close"}:
+            kind = c.KeepAlive if words[0] == "keepalive" else c.CloseSession
+            command: c.Command = kind(session_id)
+            session_id = session_id if sequence else 0
+        else:
+            command = BUILDERS[words[0]](arguments)
+        request_id = c.RequestId(session_id, sequence, acked) if session_id or sequence else None
+        return c.Request(command, request_id)
+
+    def _session_id(self, name: str) -> int:
+        return int(name) if name.isdigit() else self.sessions.get(name, 0)
+
+    def _note_sessions(self, applied: r.Applied) -> None:
+        for reply in applied.replies:
+            if isinstance(reply, r.SessionOpened):
+                self.sessions[self.opening.pop(0)] = reply.session_id
+        self.opening.clear()
+
+    def _check(self, before: Any) -> None:
+        state = self.machine.state
+        check_state(state)
+        check_delta(before, state)
+        view = self.machine.freeze()
+        rows = []
+        while (chunk := view.next_rows(3)) is not None:
+            rows += chunk
+        view.close()
+        restored = Machine.from_rows(rows, state.limits)
+        check_state(restored.state)
+        assert restored.digest() == self.machine.digest()
+        assert restored.next_deadline_ms() == self.machine.next_deadline_ms()
+
+
+def _arguments(words: list[str]) -> tuple[list[str], Args]:
+    names, arguments = [], {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals:
+            arguments[key] = value
+        elif word.startswith("+"):
+            arguments["+"] = word[1:]
+        else:
+            names.append(word)
+    return names, arguments
+
+
+def _list(arguments: Args, key: str, default: str = "") -> list[str]:
+    return [part for part in arguments.get(key, default).split(",") if part]
+
+
+# ---- commands
+
+
+def _open(a: Args) -> c.OpenSession:
+    return c.OpenSession(
+        ttl_ms=int(a.get("ttl", "10000")),
+        nonce=a["nonce"].encode(),
+        kind=a.get("kind", "client"),
+        name=a.get("name", ""),
+        queues=tuple(_list(a, "queues")),
+        slots=int(a.get("slots", "0")),
+    )
+
+
+def _submit(a: Args) -> c.SubmitTasks:
+    count = int(a.pop("count", "1"))
+    values: dict[str, Any] = {"payload": a.pop("payload", "p").encode()}
+    values["payload"] *= int(a.pop("times", "1"))
+    for key, value in a.items():
+        is_text = SPEC_FIELDS[key] == "str"
+        values[key] = value if is_text else int(value)
+    return c.SubmitTasks([c.TaskSpec(**values) for _ in range(count)])
+
+
+def _claim(a: Args) -> c.ClaimTasks:
+    return c.ClaimTasks(
+        tuple(_list(a, "queue")),
+        int(a.get("max", "1")),
+        int(a.get("ttl", "1000")),
+        a.get("worker", ""),
+    )
+
+
+def _items(a: Args) -> list[tuple[str, int]]:
+    return list(zip(_list(a, "task"), map(int, _list(a, "token")), strict=True))
+
+
+def _heartbeat(a: Args) -> c.HeartbeatTasks:
+    checkpoint = a["checkpoint"].encode() if "checkpoint" in a else None
+    progress = int(a["progress"]) if "progress" in a else None
+    return c.HeartbeatTasks([c.HeartbeatItem(*item, checkpoint, progress) for item in _items(a)])
+
+
+def _complete(a: Args) -> c.CompleteTasks:
+    result = a.get("result", "done").encode()
+    return c.CompleteTasks([c.CompleteItem(*item, result) for item in _items(a)])
+
+
+def _fail(a: Args) -> c.FailTasks:
+    retryable = a.get("retryable", "yes") == "yes"
+    after = int(a["retry_after"]) if "retry_after" in a else None
+    error = a.get("error", "boom")
+    return c.FailTasks([c.FailItem(*item, error, retryable, after) for item in _items(a)])
+
+
+def _release(a: Args) -> c.ReleaseTasks:
+    delay = int(a.get("delay", "0"))
+    return c.ReleaseTasks([c.ReleaseItem(*item, delay) for item in _items(a)])
+
+
+def _acquire(a: Args) -> c.AcquireLock:
+    return c.AcquireLock(
+        a["lock"], a.get("holder", "h"), int(a.get("ttl", "0")), int(a.get("wait", "0"))
+    )
+
+
+def _txn(a: Args) -> c.KvTxn:
+    """If the key's mod_revision is `mod`, put `value`, else nothing."""
+    key = a["key"].encode()
+    compare = c.KvCompare(key, c.CompareTarget.MOD, c.CompareResult.EQUAL, int(a["mod"]))
+    return c.KvTxn([compare], [c.KvPut(key, a["value"].encode())], [])
+
+
+BUILDERS: dict[str, Any] = {
+    "submit": _submit,
+    "claim": _claim,
+    "heartbeat": _heartbeat,
+    "complete": _complete,
+    "fail": _fail,
+    "release": _release,
+    "cancel": lambda a: c.CancelTask(a["task"], a.get("reason", "")),
+    "retry": lambda a: c.RetryTask(a["task"]),
+    "redrive": lambda a: c.RedriveQueue(a["queue"], int(a.get("limit", "10"))),
+    "pause": lambda a: c.PauseQueue(a["queue"], True),
+    "resume": lambda a: c.PauseQueue(a["queue"], False),
+    "acquire": _acquire,
+    "unlock": lambda a: c.ReleaseLock(a["lock"], int(a["token"])),
+    "refresh": lambda a: c.RefreshLock(a["lock"], int(a["token"])),
+    "cancel-wait": lambda a: c.CancelLockWait(a["lock"], a.get("holder", "h")),
+    "put": lambda a: c.KvPut(a["key"].encode(), a["value"].encode()),
+    "del": lambda a: c.KvDelete(a["key"].encode()),
+    "txn": _txn,
+    "compact": lambda a: c.KvCompact(int(a["revision"])),
+}
+
+
+# ---- what came of it
+
+
+def _event_text(event: r.Event) -> str:
+    token = f" token={event.token}" if event.token else ""
+    return f"{EVENT_WORDS[event.kind]} {event.subject}{token}"
+
+
+def _reply_lines(reply: Any) -> list[str]:
+    if isinstance(reply, r.Rejected):
+        metadata = "".join(f" {key}={value}" for key, value in reply.metadata)
+        return [f"rejected {reply.reason}{metadata}"]
+    if isinstance(reply, r.Submitted):
+        return [
+            f"ok task={task_id} revision={revision}{' existed' if existed else ''}"
+            for task_id, revision, existed in reply.tasks
+        ]
+    if isinstance(reply, r.Claimed):
+        claims = [
+            f"ok task={task_id} token={token} attempt={attempt} ttl={ttl_ms}"
+            for task_id, token, attempt, ttl_ms in reply.tasks
+        ]
+        return claims or ["ok nothing"]
+    if isinstance(reply, r.ItemOutcomes):
+        return [line for item in reply.items for line in _outcome_lines(item)]
+    return [f"ok {_fields(reply)}"]
+
+
+def _outcome_lines(item: r.ItemOutcome) -> list[str]:
+    if item.rejected is not None:
+        return _reply_lines(item.rejected)
+    return [f"ok {r.TaskState(item.state).name} revision={item.revision}"]
+
+
+def _fields(value: Any) -> str:
+    """Fields of a named tuple that say something, in order."""
+    texts = []
+    for key, field in zip(value._fields, value, strict=True):
+        if isinstance(field, r.TaskState):
+            texts.append(f"{key}={field.name}")
+        elif isinstance(field, c.TaskSpec):
+            texts.append(f"queue={field.queue} payload={field.payload.decode()}")
+        elif isinstance(field, bytes):
+            texts += [f"{key}={field.decode()}"] if field else []
+        elif field not in (0, "", (), None) or field is True:
+            texts.append(f"{key}={field}")
+    return " ".join(texts)
+
+
+# ---- questions
+
+
+def _show_page(page: Any) -> list[str]:
+    if isinstance(page, r.Rejected):
+        return _reply_lines(page)
+    if isinstance(page, queries.TaskPage):
+        more = ["more"] if page.more else []
+        return [f"{task.task_id} {task.state.name}" for task in page.tasks] + more or ["none"]
+    if isinstance(page, tuple) and not hasattr(page, "_fields"):
+        return [_fields(one) for one in page] or ["none"]
+    return [_fields(page)]
+
+
+def _list_tasks(s: CoreScenario, a: Args) -> list[str]:
+    states = [r.TaskState[name] for name in _list(a, "states")]
+    page = queries.list_tasks(
+        s.machine.state, a.get("queue", ""), states, int(a.get("limit", "0")), a.get("after", "")
+    )
+    return _show_page(page)
+
+
+QUERIES: dict[str, Any] = {
+    "show-task": lambda s, a: _show_page(queries.get_task(s.machine.state, a["task"])),
+    "show-queue": lambda s, a: _show_page(queries.list_queues(s.machine.state, a.get("queue", ""))),
+    "show-lock": lambda s, a: _show_page(queries.get_lock(s.machine.state, a["lock"])),
+    "list-locks": lambda s, a: _show_page(
+        queries.list_locks(s.machine.state, a.get("prefix", ""), 0, a.get("after", ""))
+    ),
+    "list-sessions": lambda s, a: _show_page(
+        queries.list_sessions(s.machine.state, a.get("kind", ""))
+    ),
+    "list-tasks": _list_tasks,
+    "explain": lambda s, a: _show_page(explain.explain_task(s.machine.state, a["task"])),
+    "claimable": lambda s, a: [str(queries.claimable(s.machine.state, _list(a, "queue")))],
+    "deadline": lambda s, a: [str(s.machine.next_deadline_ms())],
+}
