@@ -32,6 +32,7 @@ class Limits:
     max_attempts: int = 1_000
     max_list_items: int = 10_000
     kv_history_revisions: int = 100_000
+    kv_history_bytes: int = 268_435_456
     max_finished_tasks: int = 1_000_000
 
 
