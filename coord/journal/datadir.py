@@ -15,7 +15,7 @@ from zlib import crc32
 
 from coord.journal.errors import DataDirectoryError, StorageDamagedError
 from coord.journal.filesystem import FileLock, FileSystem, OsFileSystem
-from coord.journal.io import read_file, replace_file
+from coord.journal.io import read_file, replace_file, sync_directory
 
 FORMAT_VERSION = 1
 _OWN_NAMES = frozenset({"vote", "journal", "snapshots"})
@@ -109,6 +109,7 @@ class DataDirectory:
 def _claim(fs: FileSystem, path: str, cluster_id: str, node_id: str, wall_ms: int) -> Identity:
     file = f"{path}/IDENTITY"
     if fs.exists(file):
+        sync_directory(fs, path)
         identity = _decode(file, read_file(fs, file))
         _check_owner(path, identity, cluster_id, node_id)
         return identity

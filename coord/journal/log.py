@@ -12,6 +12,7 @@ All calls come from one thread at a time. After SyncFailedError every call raise
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Sequence
 
@@ -53,6 +54,7 @@ class Journal:
         self._report = recovered.report
         self._next_index = recovered.next_index
         self._sequence = self._synced = recovered.sequence  # _synced <= _sequence
+        self._synced_size = recovered.segments[-1].size if recovered.segments else 0
         self._failure: SyncFailedError | None = None
         self._file: AppendFile | None = None
 
@@ -80,6 +82,7 @@ class Journal:
             header = SegmentHeader(number=1, first_sequence=1, next_index=0, starts_anew=False)
             segment, journal._file = journal._create_segment(header, ())
             journal._segments.append(segment)
+            journal._synced_size = segment.size
         return journal
 
     @property
@@ -164,7 +167,7 @@ class Journal:
         self._close_file()
         self._file = file
         self._sequence += len(first_entries)
-        self._synced = self._sequence
+        self._synced, self._synced_size = self._sequence, segment.size
         self._next_index = first_entries[-1][1] + 1 if first_entries else next_index
         for old in dropped:
             self._remove_segment(old)
@@ -254,12 +257,16 @@ class Journal:
         self._sync_active()
 
     def _sync_active(self) -> None:
+        active, file = self._segments[-1], self._active_file()
         try:
-            sync_file(self._active_file(), self._segments[-1].path)
+            sync_file(file, active.path)
         except SyncFailedError as error:
             self._failure = error
+            # What may exist in the page cache only must not look durable to the next process.
+            with contextlib.suppress(OSError):
+                file.truncate(self._synced_size)
             raise
-        self._synced = self._sequence
+        self._synced, self._synced_size = self._sequence, active.size
 
     def _roll_over_before(self, size: int) -> None:
         """Begin a new segment if `size` more bytes would make the active one too large."""
@@ -279,6 +286,7 @@ class Journal:
         self._close_file()
         self._segments.append(segment)
         self._file = file
+        self._synced_size = segment.size
 
     def _seal(self) -> None:
         data = self._encode(RecordKind.SEAL, 0)

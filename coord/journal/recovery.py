@@ -106,6 +106,7 @@ def recover(fs: FileSystem, directory: str) -> Recovered:
             break
     if state.segments:
         _finish_active(fs, state)
+    sync_directory(fs, directory)  # a process killed before it did so left names that may vanish
     state.report = replace(
         state.report,
         entries=len(state.entries),

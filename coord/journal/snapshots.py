@@ -145,7 +145,8 @@ class RawSnapshotWriter:
 
 
 class SnapshotStore:
-    """All snapshots in a directory. Opening removes what an interrupted write left."""
+    """All snapshots in a directory. Opening removes what an interrupted write left; it may raise
+    SyncFailedError."""
 
     def __init__(self, fs: FileSystem, directory: str) -> None:
         self._fs = fs
@@ -154,6 +155,7 @@ class SnapshotStore:
         for name in fs.listdir(directory):
             if name.endswith(TEMPORARY_SUFFIX):
                 remove_quietly(fs, f"{directory}/{name}")
+        sync_directory(fs, directory)  # a process killed before that left names that may vanish
 
     def begin(self, meta: SnapshotMeta) -> SnapshotWriter:
         """Start writing a snapshot. Raises DiskFullError."""

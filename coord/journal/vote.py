@@ -3,11 +3,12 @@ so a damaged or missing file is never read as "no vote"."""
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 
 from coord.journal.errors import StorageDamagedError
 from coord.journal.filesystem import FileSystem
-from coord.journal.io import read_file, replace_file
+from coord.journal.io import read_file, replace_file, sync_directory
 from coord.journal.sealed import SealError, seal, unseal
 
 _MAGIC = b"COORDVOT"
@@ -31,11 +32,14 @@ class VoteFile:
         self._must_exist = must_exist
 
     def load(self) -> Vote | None:
-        """The stored vote; None only for a node that has never run. Raises StorageDamagedError."""
+        """The stored vote, durable by now; None only for a node that has never run.
+
+        Raises StorageDamagedError, SyncFailedError."""
         if not self._fs.exists(self._path):
             if self._must_exist:
                 raise StorageDamagedError(self._path, -1, "the vote of this node is missing")
             return None
+        sync_directory(self._fs, posixpath.dirname(self._path))
         try:
             values = unseal(_MAGIC, read_file(self._fs, self._path))
             term, voted_for, boot_count = values["term"], values["vote"], values["boots"]
