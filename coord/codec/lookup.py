@@ -1,0 +1,31 @@
+"""What replies show beyond what they say, read from the applied state."""
+
+from __future__ import annotations
+
+from coord.core import queries
+from coord.core.records import Task, serial_of
+from coord.core.state import State
+
+
+class StateLookup:
+    """The `coord.codec.replies.Lookup` of a state. `now_ms`: the asker's cluster time, if it is
+    later than the state's."""
+
+    __slots__ = ("_state", "now_ms")
+
+    def __init__(self, state: State, now_ms: int = 0) -> None:
+        self._state = state
+        self.now_ms = now_ms
+
+    def claimed_task(self, task_id: str, fencing_token: int) -> Task | None:
+        task = self._state.tasks.get(serial_of(task_id))
+        if task is None or task.lease is None or task.token != fencing_token:
+            return None
+        return task
+
+    def lock(self, name: str) -> queries.LockInfo:
+        return queries.get_lock(self._state, name, self.now_ms)
+
+    def lock_ttl_ms(self, name: str) -> int:
+        lock = self._state.locks.get(name)
+        return lock.ttl_ms if lock is not None else 0
