@@ -193,11 +193,11 @@ async def _supervise(name: str, processes: int) -> int:
     commands = []
     for index in range(processes):
         options = [*own, "--name", f"{name}-{index + 1}"]
-        commands.append([*common, *_with_options(sys.argv[2:], options)])
+        commands.append([*common, *with_options(sys.argv[2:], options)])
     return await Supervisor(commands).run()
 
 
-def _with_options(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
+def with_options(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
     """Options go in front of `--`: what is behind belongs to the command."""
     place = list(arguments).index("--") if "--" in arguments else len(arguments)
     return [*arguments[:place], *options, *arguments[place:]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -17,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from agentnode.errors import SideEffectNotDoneError, TaskCancelledError
-from agentnode.held import HeldTask
+from agentnode.held import CancelReason, HeldTask
 from agentnode.ledger import Intent, Recorded, SideEffectLedger
 from agentnode.ports import KvApi
 
@@ -108,13 +109,15 @@ class BaseContext:
 
     @property
     def is_cancelled(self) -> bool:
-        """This attempt was given up; nothing it does will be committed."""
-        return self._held.cancelled.is_set()
+        """This attempt was given up; nothing it does will be committed.
+
+        Looks at the clock as well: a process that was suspended knows before its event loop."""
+        return self._held.cancelled.is_set() or time.monotonic() >= self._held.lease_expires
 
     def check_cancelled(self) -> None:
         """Raise TaskCancelledError if this attempt was given up."""
         if self.is_cancelled:
-            reason = self._held.cancel_reason
+            reason = self._held.cancel_reason or CancelReason.LEASE_LOST
             detail = self._held.cancel_detail
             raise TaskCancelledError(f"{reason}: {detail}" if detail else str(reason))
 
@@ -202,6 +205,9 @@ class AsyncTaskContext(BaseContext):
         if isinstance(entry, Recorded):
             recorded: _T = entry.value
             return recorded
+        if self.is_cancelled:
+            await self._ledger.abandon(entry)
+            self.check_cancelled()
         try:
             value = await act()
         except SideEffectNotDoneError:

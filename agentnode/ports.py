@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Protocol
 
+from coord.client.errors import CoordError, DefiniteError, IndefiniteError
+from coord.client.types import ClaimedTask, HeartbeatItem, ItemResult
 
-class CoordError(Exception):
-    def __init__(
-        self,
-        message: str = "",
-        reason: str = "",
-        metadata: Mapping[str, str] | None = None,
-        retryable: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.reason = reason
-        self.metadata = dict(metadata or {})
-        self.retryable = retryable
-
-
-class DefiniteError(CoordError):
-    pass
-
-
-class IndefiniteError(CoordError):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedTask:
-    task_id: str
-    queue: str
-    type: str
-    payload: bytes
-    fencing_token: int
-    attempt: int = 1
-    max_attempts: int = 3
-    lease_ttl_ms: int = 15_000
-    checkpoint: bytes = b""
-    priority: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    attempt_timeout_ms: int = 0
-    progress_timeout_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatItem:
-    task_id: str
-    fencing_token: int
-    checkpoint: bytes | None = None
-    progress_permille: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ItemResult:
-    error: CoordError | None = None
+__all__ = [
+    "ClaimedTask",
+    "CoordError",
+    "DefiniteError",
+    "HeartbeatItem",
+    "IndefiniteError",
+    "ItemResult",
+    "KeyValue",
+    "KvApi",
+    "TasksApi",
+    "is_worth_repeating",
+]
 
 
 class KeyValue(Protocol):

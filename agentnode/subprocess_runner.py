@@ -47,7 +47,7 @@ class ExecRunner:
     """Runs one command per task. `kill_after_ms` lies between SIGTERM and SIGKILL."""
 
     def __init__(self, command: Sequence[str], *, kill_after_ms: int = 1_000) -> None:
-        self._command = list(command)
+        self.command = tuple(command)
         self._kill_after_s = kill_after_ms / 1000
 
     def timeout_ms(self, held: HeldTask) -> int:
@@ -60,10 +60,10 @@ class ExecRunner:
         output = _Output(context)
         try:
             transport, _ = await loop.subprocess_exec(
-                lambda: output, *self._command, start_new_session=True
+                lambda: output, *self.command, start_new_session=True
             )
         except OSError as error:
-            return Failed(f"cannot start {self._command[0]!r}: {error}")
+            return Failed(f"cannot start {self.command[0]!r}: {error}")
         group = _ProcessGroup(transport, self._kill_after_s)
         try:
             held.on_cancel(group.terminate)

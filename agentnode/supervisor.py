@@ -46,11 +46,16 @@ class Supervisor:
     async def run(self) -> int:
         """Run until stopped and all children have ended. 2 if a child says its usage is wrong."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
             loop.add_signal_handler(number, self.stop)
-        async with asyncio.TaskGroup() as group:
-            for index, command in enumerate(self._commands):
-                group.create_task(self._keep(index, command))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, command in enumerate(self._commands):
+                    group.create_task(self._keep(index, command))
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
         return EXIT_USAGE if self._usage_error else EXIT_OK
 
     async def _keep(self, index: int, command: Sequence[str]) -> None:

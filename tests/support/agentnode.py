@@ -62,6 +62,7 @@ class FakeTasks:
                 fencing_token=0,
                 attempt=0,
                 max_attempts=self._max_attempts,
+                lease_ttl_ms=0,
                 **fields,
             )
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 
-from agentnode.context import AsyncTaskContext, TaskContext
+from agentnode.context import AsyncTaskContext, BaseContext, TaskContext
 from agentnode.errors import (
     SideEffectNotDoneError,
     TaskCancelledError,
@@ -226,3 +227,49 @@ async def test_intent_of_an_attempt_cancelled_while_recording_is_taken_back() ->
     (entry,) = client.kv.entries.values()
     assert json.loads(entry.value)["state"] == "none"
     assert task.results == []
+
+
+@pytest.mark.parametrize("form", ["sync", "async"])
+async def test_no_effect_after_the_lease_ran_out_even_before_the_loop_noticed(form: str) -> None:
+    client, registry = FakeClient(), Registry()
+    task = client.tasks.add()
+    acts: list[int] = []
+    seen: list[str] = []
+
+    def suspend(ctx: BaseContext) -> None:
+        # As a stopped process finds it on waking up: time has passed and nothing ran meanwhile.
+        ctx._held.lease_expires = time.monotonic()
+
+    async def slow_get(key: str) -> object:
+        found = await get(key)
+        if found is not None:
+            suspend(contexts[0])
+        return found
+
+    get = client.kv.get
+    client.kv.get = slow_get  # type: ignore[method-assign, assignment]
+    contexts: list[BaseContext] = []
+
+    def sync_handler(_: object, ctx: TaskContext) -> None:
+        contexts.append(ctx)
+        try:
+            ctx.once("mail", lambda: acts.append(1))
+        except TaskCancelledError as error:
+            seen.append(str(error))
+
+    async def act_async() -> None:
+        acts.append(1)
+
+    async def async_handler(_: object, ctx: AsyncTaskContext) -> None:
+        contexts.append(ctx)
+        try:
+            await ctx.once("mail", act_async)
+        except TaskCancelledError as error:
+            seen.append(str(error))
+
+    registry.task("work")(sync_handler if form == "sync" else async_handler)
+    async with running_worker(client, registry, lease_ttl_ms=60_000):
+        await until(lambda: seen)
+        await until(lambda: task.state != "claimed")
+    assert acts == []
+    assert seen == ["lease lost"]

@@ -453,3 +453,23 @@ def test_a_parked_claim_leaves_most_of_the_lease() -> None:
     assert WorkerConfig(queues=("q",)).claim_wait_ms == 5_000
     assert WorkerConfig(queues=("q",), poll_ms=700).claim_wait_ms == 700
     assert WorkerConfig(queues=("q",), poll_ms=9_000, lease_ttl_ms=900).claim_wait_ms == 300
+
+
+async def test_a_fault_in_the_heartbeats_ends_the_worker_instead_of_hiding(
+    registry: Registry,
+) -> None:
+    client = FakeClient()
+    client.tasks.add()
+
+    async def broken(items: object) -> list[object]:
+        raise RuntimeError("a bug")
+
+    client.tasks.heartbeat = broken  # type: ignore[method-assign, assignment]
+
+    @registry.task()
+    async def work(_: object) -> None:
+        await asyncio.Event().wait()
+
+    worker = Worker(client, RegistryRunner(registry), config(lease_ttl_ms=100, cancel_grace_ms=10))
+    with pytest.raises(RuntimeError, match="a bug"):
+        await asyncio.wait_for(worker.run(), 10)
