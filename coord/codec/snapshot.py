@@ -10,11 +10,11 @@ it agrees, the snapshot is cut off or changed.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from zlib import crc32
 
 import msgpack  # type: ignore[import-untyped]
@@ -32,19 +32,27 @@ _TARGET_CHUNK_BYTES: Final = 256 * 1024
 _ROWS_AT_ONCE: Final = 64
 
 NamedRow = tuple[str, tuple[Any, ...]]
-NextRows = Callable[[int], "list[NamedRow] | None"]
+
+
+class RowSource(Protocol):
+    """A frozen state (`coord.core.snapshot.StateView`)."""
+
+    def next_rows(self, max_rows: int) -> list[NamedRow] | None:
+        """Up to `max_rows` rows, at least one; None once there are no more."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class SnapshotEncoder:
-    """Rows in, chunks out, a slice of work at a time.
+    """Rows in, chunks out, a slice of work at a time; a `coord.replication.port.SnapshotSource`.
 
-    `next_rows(max_rows)` gives rows, at least one, and None once there are no more. A chunk holds
-    about 256 KiB, or a few rows if they are larger than that."""
+    A chunk holds about 256 KiB, or a few rows if they are larger than that."""
 
-    __slots__ = ("_ended", "_next_rows", "_number", "_packer", "_sum", "_total")
+    __slots__ = ("_ended", "_number", "_packer", "_source", "_sum", "_total")
 
-    def __init__(self, next_rows: NextRows) -> None:
-        self._next_rows = next_rows
+    def __init__(self, source: RowSource) -> None:
+        self._source = source
         self._packer = msgpack.Packer(autoreset=False)
         self._sum = sha256()
         self._number = 0
@@ -67,9 +75,14 @@ class SnapshotEncoder:
         self._total += rows
         return chunk
 
+    def close(self) -> None:
+        """Give the view up; allowed at any time, more than once."""
+        self._ended = True
+        self._source.close()
+
     def _pack_rows(self) -> int:
         """Fill the packer up to the target; returns the number of rows."""
-        packer, next_rows = self._packer, self._next_rows
+        packer, next_rows = self._packer, self._source.next_rows
         count, at_once = 0, 1
         while (size := packer.getbuffer().nbytes) < _TARGET_CHUNK_BYTES:
             if count:
@@ -85,7 +98,7 @@ class SnapshotEncoder:
         return count
 
 
-def decode_rows(chunks: Iterable[bytes]) -> Iterator[NamedRow]:
+def decode_snapshot(chunks: Iterable[bytes]) -> Iterator[NamedRow]:
     """The rows again. Only after the last one is it known that the snapshot is whole, so build
     aside and use nothing before the iterator ends.
 

@@ -17,6 +17,8 @@ from coord.core.replies import Rejected
 FROM_KEY_ON: Final = b"\0"
 """As a range_end: every key from `key` on."""
 
+_MAX_TXN_DEPTH: Final = 32
+
 _EMPTY_KEY: Final = Rejected(
     Reason.INVALID_ARGUMENT, "etcdserver: key is not provided", (("field", "key"),)
 )
@@ -100,6 +102,12 @@ def _compact(command: c.KvCompact) -> Rejected | None:
 
 
 def _txn(command: c.KvTxn) -> Rejected | None:
+    if _deeper_than(_MAX_TXN_DEPTH, command):
+        return Rejected(
+            Reason.TOO_LARGE,
+            f"transactions are nested deeper than {_MAX_TXN_DEPTH}",
+            (("limit", str(_MAX_TXN_DEPTH)),),
+        )
     if _cost(command) > LIMITS.max_txn_ops:
         return _TOO_MANY_OPS
     refused = _txn_form(command)
@@ -108,6 +116,15 @@ def _txn(command: c.KvTxn) -> Rejected | None:
     if _writes(command.success) is None or _writes(command.failure) is None:
         return _DUPLICATE_KEY
     return None
+
+
+def _deeper_than(levels: int, txn: c.KvTxn) -> bool:
+    return levels == 0 or any(
+        _deeper_than(levels - 1, op)
+        for branch in (txn.success, txn.failure)
+        for op in branch
+        if isinstance(op, c.KvTxn)
+    )
 
 
 def _cost(txn: c.KvTxn) -> int:
