@@ -145,10 +145,7 @@ class SimDisk:
     def crash(self, rng: random.Random) -> None:
         """Lose power now and come up again: open files and locks are gone, unsynced changes are
         kept or lost as `rng` has it. Other faults stay as they are set."""
-        self.boots += 1
-        self.crashed = False
-        self._crash_at = None
-        self._locks = set()
+        self.revive()
         for directory in self._directories.values():
             kept = _surviving(directory.unsynced, rng)
             for change in kept:
@@ -160,6 +157,14 @@ class SimDisk:
             inode.durable = _crashed_content(inode, rng)
             inode.content = bytearray(inode.durable)
             inode.unsynced = []
+
+    def revive(self) -> None:
+        """Kill the process instead: open files and locks are gone, what it wrote stays readable,
+        durable or not."""
+        self.boots += 1
+        self.crashed = False
+        self._crash_at = None
+        self._locks = set()
 
     def flip_bit(self, path: str, bit: int) -> None:
         """Change one bit of a file, in what is durable and what is read."""

@@ -104,8 +104,7 @@ def recover(fs: FileSystem, directory: str) -> Recovered:
         if following and not segment.sealed:
             removed += _remove(fs, directory, [following[0].path])
             break
-    if state.segments:
-        _finish_active(fs, state)
+    _finish(fs, state)
     sync_directory(fs, directory)  # a process killed before it did so left names that may vanish
     state.report = replace(
         state.report,
@@ -281,15 +280,16 @@ def _has_lost_sector(data: bytes, start: int, end: int) -> bool:
     return False
 
 
-def _finish_active(fs: FileSystem, state: Recovered) -> None:
-    """Cut the torn tail and sync: what was only in the page cache counts as durable from here."""
-    active = state.segments[-1]
-    file = fs.open_append(active.path)
-    try:
-        if state.report.torn_bytes:
-            file.truncate(active.size)
-        sync_file(file, active.path)
-    except OSError as error:
-        raise storage_error(active.path, "truncate", error) from error
-    finally:
-        file.close()
+def _finish(fs: FileSystem, state: Recovered) -> None:
+    """Cut the torn tail and sync: what a killed process left in the page cache only counts as
+    durable from here. That can include the seal before an active segment without records."""
+    for segment in state.segments[-2:]:
+        file = fs.open_append(segment.path)
+        try:
+            if segment.path == state.report.torn_path:
+                file.truncate(segment.size)
+            sync_file(file, segment.path)
+        except OSError as error:
+            raise storage_error(segment.path, "truncate", error) from error
+        finally:
+            file.close()
