@@ -1,0 +1,147 @@
+"""The key-value store against a dumb model that keeps every state there ever was."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.kv import KvStore
+from coord.core.reasons import Reason
+from coord.core.validate import validate
+from tests.support.kv_model import DumbKv
+
+keys = st.sampled_from([b"a", b"aa", b"ab", b"b", b"b\0", b"c", b"\xff", b"\0"])
+ends = st.one_of(st.just(b""), st.just(b"\0"), keys)
+values = st.sampled_from([b"", b"x", b"y", b"zz"])
+small = st.integers(-1, 12)
+
+ranges = st.builds(
+    c.KvRange,
+    key=keys,
+    range_end=ends,
+    limit=st.integers(0, 4),
+    revision=st.one_of(st.just(0), st.integers(-1, 14)),
+    sort_order=st.sampled_from(c.SortOrder),
+    sort_target=st.sampled_from(c.SortTarget),
+    keys_only=st.booleans(),
+    count_only=st.booleans(),
+    min_mod_revision=st.one_of(st.just(0), st.integers(0, 8)),
+    max_mod_revision=st.one_of(st.just(0), st.integers(0, 8)),
+    min_create_revision=st.one_of(st.just(0), st.integers(0, 8)),
+    max_create_revision=st.one_of(st.just(0), st.integers(0, 8)),
+)
+puts = st.one_of(
+    st.builds(c.KvPut, key=keys, value=values, prev_kv=st.booleans()),
+    st.builds(c.KvPut, key=keys, value=st.just(b""), ignore_value=st.just(True)),
+    st.builds(c.KvPut, key=keys, value=values, ignore_lease=st.booleans(), lease=st.just(0)),
+    st.builds(c.KvPut, key=keys, value=values, lease=st.just(7)),
+)
+deletes = st.builds(c.KvDelete, key=keys, range_end=ends, prev_kv=st.booleans())
+compares = st.one_of(
+    st.builds(
+        c.KvCompare,
+        key=keys,
+        target=st.just(c.CompareTarget.VALUE),
+        result=st.sampled_from(c.CompareResult),
+        operand=values,
+        range_end=ends,
+    ),
+    st.builds(
+        c.KvCompare,
+        key=keys,
+        target=st.sampled_from([t for t in c.CompareTarget if t is not c.CompareTarget.VALUE]),
+        result=st.sampled_from(c.CompareResult),
+        operand=small,
+        range_end=ends,
+    ),
+)
+
+
+def txns(ops: st.SearchStrategy[c.KvOp]) -> st.SearchStrategy[c.KvTxn]:
+    return st.builds(
+        c.KvTxn,
+        compare=st.lists(compares, max_size=2),
+        success=st.lists(ops, max_size=4),
+        failure=st.lists(ops, max_size=3),
+    )
+
+
+flat_ops = st.one_of(ranges, puts, deletes)
+any_txn = txns(st.one_of(flat_ops, txns(st.one_of(flat_ops, txns(flat_ops)))))
+compacts = st.builds(c.KvCompact, revision=st.integers(0, 14))
+steps = st.one_of(puts, puts, deletes, any_txn, any_txn, compacts, ranges, st.none())
+
+
+def outcome(reply: object) -> object:
+    return reply.reason if isinstance(reply, r.Rejected) else reply
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(steps, max_size=25))
+def test_every_reply_and_every_past_state_is_the_models(commands: list[object]) -> None:
+    model, store, revision = DumbKv(), KvStore(), 1
+    for command in commands:
+        if command is None:
+            model.tick()
+            revision += 1
+        elif isinstance(command, c.KvRange):
+            assert outcome(store.range(command, revision)) == model.range(command)
+        elif validate(command) is None:  # type: ignore[arg-type]
+            before = dict(model.now)
+            reply, changed = store.apply(command, revision + 1)  # type: ignore[arg-type]
+            assert outcome(reply) == model.apply(command)  # type: ignore[arg-type]
+            revision += changed
+            assert revision == model.revision
+            touched = set(store.changed_keys)
+            assert bool(touched) == changed
+            assert {k for k in before | model.now if before.get(k) != model.now.get(k)} <= touched
+            store.check()
+    for past in range(max(1, model.compacted), model.revision + 1):
+        read = c.KvRange(b"\0", b"\0", revision=past)
+        assert outcome(store.range(read, revision)) == model.range(read)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(puts, deletes, any_txn), max_size=30), st.integers(1, 4))
+def test_bounded_history_answers_or_refuses_and_never_lies(
+    commands: list[c.KvPut | c.KvDelete | c.KvTxn], bound: int
+) -> None:
+    model, store, revision = DumbKv(), KvStore(max_history_revisions=bound), 1
+    for command in commands:
+        if validate(command) is None:
+            reply, changed = store.apply(command, revision + 1)
+            if not (isinstance(reply, r.Rejected) and reply.reason is Reason.REVISION_COMPACTED):
+                model.apply(command)
+            revision += changed
+            store.check()
+            # A read within a transaction may name a revision that the model still has.
+            model.compacted = store.compacted
+    assert revision - store.compacted >= min(bound, revision - 1)
+    for past in range(1, revision + 1):
+        read = c.KvRange(b"\0", b"\0", revision=past)
+        assert outcome(store.range(read, revision)) == model.range(read)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(puts, deletes, any_txn, compacts), max_size=20))
+def test_a_store_rebuilt_from_its_rows_is_the_same(
+    commands: list[c.KvPut | c.KvDelete | c.KvTxn | c.KvCompact],
+) -> None:
+    store, revision = KvStore(), 1
+    for command in commands:
+        if validate(command) is None:
+            revision += store.apply(command, revision + 1)[1]
+    other = KvStore()
+    for old, new in zip(store.tables(), other.tables(), strict=True):
+        new.load(old.row(key) for key in old)
+    other.rebuild()
+    other.check()
+    assert other.compacted == store.compacted
+    for past in range(revision + 2):
+        read = c.KvRange(b"\0", b"\0", revision=past)
+        assert other.range(read, revision) == store.range(read, revision)
+    assert other.apply(c.KvPut(b"n", b"1"), revision + 1) == store.apply(
+        c.KvPut(b"n", b"1"), revision + 1
+    )
