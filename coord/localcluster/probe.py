@@ -10,6 +10,8 @@ import grpc
 from coord.rpc.gen import cluster_pb2, cluster_pb2_grpc, etcd_rpc_pb2, etcd_rpc_pb2_grpc
 
 ASK_SECONDS = 1.0
+# Otherwise the growing reconnect delay of earlier, failed channels holds for a new one.
+OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
 
 
 def ask_nodes(addresses: Sequence[str]) -> dict[str, cluster_pb2.NodeStatusResponse]:
@@ -18,7 +20,7 @@ def ask_nodes(addresses: Sequence[str]) -> dict[str, cluster_pb2.NodeStatusRespo
     with ExitStack() as stack:
         calls = {}
         for address in addresses:
-            channel = stack.enter_context(grpc.insecure_channel(address))
+            channel = stack.enter_context(grpc.insecure_channel(address, OPTIONS))
             stub = cluster_pb2_grpc.ClusterStub(channel)  # type: ignore[no-untyped-call]
             request = cluster_pb2.NodeStatusRequest()
             calls[address] = stub.NodeStatus.future(request, timeout=ASK_SECONDS)
@@ -30,7 +32,7 @@ def ask_nodes(addresses: Sequence[str]) -> dict[str, cluster_pb2.NodeStatusRespo
 
 def serves_reads(address: str) -> bool:
     """Whether a linearizable read through this node succeeds: then a leader serves."""
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, OPTIONS) as channel:
         stub = etcd_rpc_pb2_grpc.KVStub(channel)  # type: ignore[no-untyped-call]
         try:
             stub.Range(etcd_rpc_pb2.RangeRequest(key=b"\0", limit=1), timeout=ASK_SECONDS)

@@ -137,7 +137,10 @@ def _look_proc(pid: int) -> tuple[str, str] | None:
         return None
     # The name, in brackets, may hold blanks and brackets itself.
     fields = stat[stat.rindex(")") + 2 :].split()
-    return f"{_boot_id()}:{fields[19]}", fields[0]
+    state, threads, started = fields[0], int(fields[17]), fields[19]
+    if state == "Z" and threads > 1:
+        state = "R"  # its first thread has ended, but others still hold its files and ports
+    return f"{_boot_id()}:{started}", state
 
 
 def _boot_id() -> str:

@@ -56,7 +56,9 @@ def main() -> None:
     server.start()
     sys.stdout.write(f"{config['node_id']} serves\n")
     sys.stdout.flush()
-    stop.wait()
+    # Another thread may take the signal; this one then has to come round to see it.
+    while not stop.wait(0.05):
+        pass
     server.stop(0).wait()
 
 
