@@ -1,0 +1,215 @@
+"""`coord lock`: taking locks from scripts, and seeing who has them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import Process
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Annotated, Any
+
+import typer
+
+from coord.cli.exits import REFUSED, CommandError
+from coord.cli.output import duration
+from coord.cli.remote import Remote, group, remote
+from coord.client import Client, LockInfo
+
+app = group("lock", "Locks with fencing tokens.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+# As good as for ever, and what the store allows at most.
+LONGEST_WAIT_MS = 86_400_000
+STOP_GRACE_SECONDS = 10.0
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them
+
+
+@remote(app, "acquire")
+async def acquire(
+    cli: Remote,
+    name: Name,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- CMD...]", help="Runs under the lock.")
+    ] = None,
+    wait_ms: Annotated[
+        int, typer.Option(min=0, max=LONGEST_WAIT_MS, help="0 = try once.", show_default="a day")
+    ] = LONGEST_WAIT_MS,
+    ttl_ms: Annotated[
+        int,
+        typer.Option(min=0, help="How long the lock outlives this process if it is killed."),
+    ] = 15_000,
+) -> None:
+    """Take a lock, and hold it while CMD runs, or until Ctrl-C when there is no CMD.
+
+    CMD finds the fencing token in COORD_FENCING_TOKEN and the name in COORD_LOCK_NAME; its exit
+    code becomes that of this command. When the lock is lost meanwhile, CMD is terminated and the
+    exit code is 1. The lock is released when CMD ends or on Ctrl-C. Without CMD, the token is
+    printed as soon as the lock is held."""
+    async with cli.client(session_ttl_ms=ttl_ms) as client:
+        grant = await client.locks.acquire(name, wait_ms=wait_ms)
+        if grant is None:
+            raise CommandError(f"lock {name!r} {await holder_of(client, name)}", REFUSED)
+        lost = asyncio.Event()
+        client.on_session_lost(lambda *_: lost.set())
+        try:
+            if command:
+                code = await run_under(command, name, grant.fencing_token, lost)
+            else:
+                code = await hold(cli, name, grant.fencing_token, lost)
+        finally:
+            if not lost.is_set():
+                await client.locks.release(grant)
+    if lost.is_set():
+        raise CommandError(f"lock {name!r} was lost: the cluster did not hear from us in time")
+    raise typer.Exit(code)
+
+
+@remote(app, "release")
+async def release(
+    cli: Remote,
+    name: Name,
+    token: Annotated[int, typer.Option(min=1, help="Fencing token it was granted with.")],
+) -> None:
+    """Take a lock away from whoever holds it under this fencing token."""
+    async with cli.client() as client:
+        await client.locks.release(name, token)
+    if cli.out.is_json:
+        cli.out.json({"name": name, "released": True})
+    else:
+        cli.out.line(f"{name} released")
+
+
+@remote(app, "get")
+async def get(cli: Remote, name: Name) -> None:
+    """Show who holds a lock and who waits for it."""
+    async with cli.client() as client:
+        lock = await client.locks.get(name)
+    if cli.out.is_json:
+        cli.out.json(lock_json(lock))
+        return
+    cli.out.facts(
+        {
+            "lock": lock.name,
+            "held": "yes" if lock.held else "no",
+            "holder": lock.holder,
+            "session": lock.session_id if lock.held else "",
+            "fencing token": lock.fencing_token if lock.held else "",
+            "ends in": duration(lock.remaining_ms) if lock.remaining_ms else "",
+            "waiting": ", ".join(f"{w.holder or '-'} ({w.session_id})" for w in lock.waiters),
+        }
+    )
+
+
+@remote(app, "list")
+async def list_locks(
+    cli: Remote,
+    prefix: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
+) -> None:
+    """List the locks that are held or waited for."""
+    async with cli.client() as client:
+        locks = await client.locks.list(prefix)
+    if cli.out.is_json:
+        cli.out.json({"locks": [lock_json(lock) for lock in locks]})
+        return
+    cli.out.table(
+        ("lock", "holder", "session", "token", "waiting"),
+        [
+            (lock.name, lock.holder, lock.session_id, lock.fencing_token, len(lock.waiters))
+            for lock in locks
+        ],
+    )
+
+
+async def run_under(command: Sequence[str], name: str, token: int, lost: asyncio.Event) -> int:
+    """Runs the command until it ends by itself or the lock is lost; returns its exit code."""
+    environment = os.environ | {"COORD_FENCING_TOKEN": str(token), "COORD_LOCK_NAME": name}
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+    except FileNotFoundError as error:
+        raise CommandError(f"command not found: {command[0]}", NOT_FOUND) from error
+    except OSError as error:
+        raise CommandError(f"cannot run {command[0]}: {error.strerror}", NOT_EXECUTABLE) from error
+    with signals_go_to(process):
+        if await first_of(process.wait(), lost.wait()) == 1:
+            await stop(process)
+        code = await process.wait()
+    return 128 - code if code < 0 else code
+
+
+async def hold(cli: Remote, name: str, token: int, lost: asyncio.Event) -> int:
+    """Keeps the lock until a signal comes or it is lost."""
+    if cli.out.is_json:
+        cli.out.json({"name": name, "acquired": True, "fencing_token": token})
+    else:
+        cli.out.line(f"{name} held under fencing token {token}; Ctrl-C releases it")
+    cli.out.flush()
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    await first_of(asked.wait(), lost.wait())
+    return 0
+
+
+async def first_of(*waits: Any) -> int:
+    """Waits for the first of these and gives up the others; returns its position."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(i for i, task in enumerate(tasks) if task.done())
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def stop(process: Process) -> None:
+    """SIGTERM, then SIGKILL: nobody works on without the lock."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_GRACE_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+
+
+@contextmanager
+def signals_go_to(process: Process) -> Iterator[None]:
+    """The command decides what a signal means; the lock is kept until it has ended."""
+    loop = asyncio.get_running_loop()
+
+    def forward(number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            process.send_signal(number)
+
+    # A terminal sends SIGINT to the command as well.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, forward, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def holder_of(client: Client, name: str) -> str:
+    lock = await client.locks.get(name)
+    if not lock.held:
+        return "was not free in time"
+    return f"is held by {lock.holder or 'session'} ({lock.session_id})"
+
+
+def lock_json(lock: LockInfo) -> dict[str, Any]:
+    return {
+        "name": lock.name,
+        "held": lock.held,
+        "holder": lock.holder,
+        "session_id": lock.session_id,
+        "fencing_token": lock.fencing_token,
+        "remaining_ms": lock.remaining_ms,
+        "waiters": [{"session_id": w.session_id, "holder": w.holder} for w in lock.waiters],
+    }

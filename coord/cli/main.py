@@ -1,0 +1,74 @@
+"""`coord`: looking at a cluster and working with it from a terminal.
+
+Every command is in the module of its group; here they are put together, and here every error ends
+as one line and an exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from coord.cli import digest, kv, leader, lock, node, queue, status, task, worker
+from coord.cli.exits import INTERRUPTED, CommandError, explain
+from coord.cli.output import complain
+from coord.cli.remote import Common, EndpointsOption, OutputOption, TimeoutOption
+from coord.client.errors import CoordError
+
+app = typer.Typer(
+    name="coord",
+    help="A replicated coordination store for fleets of agents.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"coord {metadata.version('coord-store')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common_options(
+    ctx: typer.Context,
+    endpoints: EndpointsOption = None,
+    output: OutputOption = None,
+    timeout_ms: TimeoutOption = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Options before the command's name hold for the command; those behind it win."""
+    ctx.obj = Common(endpoints or os.environ.get("COORD_ENDPOINTS"), output, timeout_ms)
+
+
+status.register(app)
+for commands in (task.app, queue.app, worker.app, lock.app, kv.app):
+    app.add_typer(commands)
+digest.register(app)
+app.add_typer(leader.app)
+node.register(app)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 refused or not found, 2 usage, 3 unreachable."""
+    try:
+        app(prog_name="coord")
+    except CommandError as error:
+        failure = error
+    except CoordError as error:
+        failure = explain(error)
+    except BrokenPipeError:
+        # Whoever read our output has left; Python must not complain about it when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    complain(str(failure))
+    sys.exit(failure.code)

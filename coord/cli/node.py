@@ -1,0 +1,9 @@
+"""`coord serve` and `coord dev`."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    pass

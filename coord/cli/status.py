@@ -1,0 +1,57 @@
+"""`coord status`: the members of the cluster and who leads."""
+
+from __future__ import annotations
+
+import typer
+
+from coord.cli.remote import Remote, remote
+
+
+def register(app: typer.Typer) -> None:
+    remote(app, "status")(show_status)
+
+
+async def show_status(cli: Remote) -> None:
+    """Show the members of the cluster, who leads and how far each has got.
+
+    Any one node that is up can answer; also without a leader."""
+    async with cli.client() as client:
+        status = await client.cluster.status()
+    if cli.out.is_json:
+        cli.out.json(
+            {
+                "cluster_id": status.cluster_id,
+                "leader": status.leader,
+                "term": status.term,
+                "revision": status.revision,
+                "members": [
+                    {
+                        "id": member.id,
+                        "address": member.address,
+                        "peer_address": member.peer_address,
+                        "role": member.role,
+                        "term": member.term,
+                        "commit_index": member.commit_index,
+                        "applied_index": member.applied_index,
+                        "reachable": member.reachable,
+                        "version": member.version,
+                    }
+                    for member in status.members
+                ],
+            }
+        )
+        return
+    leader = status.leader or "none"
+    cli.out.line(
+        f"cluster {status.cluster_id}  leader {leader}  term {status.term}"
+        f"  revision {status.revision}"
+    )
+    cli.out.table(
+        ("node", "address", "role", "term", "commit", "applied", "version"),
+        [
+            (m.id, m.address, m.role, m.term, m.commit_index, m.applied_index, m.version)
+            if m.reachable
+            else (m.id, m.address, "unreachable", "", "", "", "")
+            for m in status.members
+        ],
+    )

@@ -1,0 +1,51 @@
+"""`coord worker`: who works."""
+
+from __future__ import annotations
+
+from coord.cli.output import duration
+from coord.cli.remote import Remote, group, remote
+
+app = group("worker", "Agents that claim tasks.")
+
+
+@remote(app, "list")
+async def list_workers(cli: Remote) -> None:
+    """List the workers with what they serve and what they hold."""
+    async with cli.client() as client:
+        workers = await client.sessions.list(kind="worker")
+    if cli.out.is_json:
+        cli.out.json(
+            {
+                "workers": [
+                    {
+                        "session_id": w.session_id,
+                        "name": w.name,
+                        "queues": list(w.queues),
+                        "slots": w.slots,
+                        "labels": dict(w.labels),
+                        "tasks_held": w.tasks_held,
+                        "locks_held": w.locks_held,
+                        "ttl_ms": w.ttl_ms,
+                        "remaining_ms": w.remaining_ms,
+                        "opened_unix_ms": w.opened_unix_ms,
+                    }
+                    for w in workers
+                ]
+            }
+        )
+        return
+    cli.out.table(
+        ("session", "name", "queues", "labels", "slots", "busy", "expires in"),
+        [
+            (
+                w.session_id,
+                w.name,
+                ",".join(w.queues),
+                ",".join(f"{key}={value}" for key, value in sorted(w.labels.items())),
+                w.slots,
+                w.tasks_held,
+                duration(w.remaining_ms),
+            )
+            for w in workers
+        ],
+    )
