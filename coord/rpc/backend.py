@@ -1,0 +1,152 @@
+"""What every service stands on: writing through the log, reading behind a barrier, answering."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from coord.codec.commands import decode_request
+from coord.codec.errors import CodecError
+from coord.codec.kinds import CommandKind
+from coord.codec.lookup import StateLookup
+from coord.codec.replies import ReplyEncoder
+from coord.codec.validate import validate, validate_request_id
+from coord.core.commands import Command, RequestId
+from coord.core.limits import LIMITS
+from coord.core.replies import Rejected, Reply
+from coord.core.state import State
+from coord.replication.port import Replicator
+from coord.rpc import errors
+from coord.rpc.calls import Call, Method
+from coord.rpc.claim_desk import ClaimDesk
+from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.errors import CallError
+from coord.rpc.host import MachineHost
+from coord.rpc.leadership import Leadership
+from coord.rpc.proposer import Proposer
+from coord.rpc.status import refusal
+from coord.rpc.waiters import Waiters
+
+T = TypeVar("T")
+
+# What a long poll leaves of the caller's deadline, so that its answer still arrives.
+_ANSWER_MARGIN_S = 0.05
+
+
+def numeric_id(text: str) -> int:
+    """The number by which etcd's API knows a cluster or a node: stable, from its name."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+@dataclass(slots=True)
+class Backend:
+    """The parts of one node that services use."""
+
+    cluster_id: str
+    node_id: str
+    replicator: Replicator
+    host: MachineHost
+    clock: ClusterClock
+    proposer: Proposer
+    waiters: Waiters
+    desk: ClaimDesk
+    leadership: Leadership
+    encoder: ReplyEncoder
+    hold_back_ms: int = 250
+
+    @property
+    def state(self) -> State:
+        """The state applied here."""
+        return self.host.machine.state
+
+    def table(self, path: str, kinds: Mapping[str, CommandKind]) -> Iterator[Method]:
+        """Rows for the methods that are nothing but a command: method name -> its kind."""
+        for name, kind in kinds.items():
+            yield Method(f"{path}{name}", partial(self.write, kind), writes=True)
+
+    def decode(
+        self, kind: CommandKind, call: Call, refuse: Callable[[Rejected], CallError] = refusal
+    ) -> tuple[Command, RequestId | None]:
+        """The command in a call, within bounds; raises CallError."""
+        try:
+            command, request_id = decode_request(kind, call.raw)
+        except CodecError as error:
+            raise errors.invalid(str(error)) from error
+        refused = validate(command) or validate_request_id(request_id)
+        if refused is not None:
+            raise refuse(refused)
+        return command, request_id
+
+    def submit(
+        self,
+        kind: CommandKind,
+        call: Call,
+        command: Command,
+        request_id: RequestId | None,
+        hold_ms: int = 0,
+    ) -> asyncio.Future[Reply]:
+        """Have a decoded call logged; the future ends with its reply."""
+        return self.proposer.submit(
+            kind,
+            call.raw,
+            command,
+            principal=call.principal,
+            request_id=request_id,
+            expires_at=call.expires_at,
+            hold_ms=hold_ms,
+        )
+
+    async def write(self, kind: CommandKind, call: Call) -> bytes:
+        """Log a call and return the response; a refusal is raised as CallError."""
+        command, request_id = self.decode(kind, call)
+        reply = accepted(await self.submit(kind, call, command, request_id))
+        return self.respond(kind, command, reply)
+
+    def respond(self, kind: CommandKind, command: Command, reply: Reply) -> bytes:
+        """The response to a command that was carried out."""
+        state = self.host.machine.state
+        self.encoder.at(self.leadership.term, state.revision)
+        return self.encoder.encode(kind, command, reply, StateLookup(state, self.clock.now_ms()))
+
+    def show(self, message: Message) -> bytes:
+        """The response to a read: `message`, with a header in front."""
+        self.encoder.at(self.leadership.term, self.host.machine.state.revision)
+        return self.encoder.with_header(message)
+
+    async def read(self) -> State:
+        """The state, at least as new as when this was called, on a node that certainly leads."""
+        await self.replicator.read_barrier()
+        return self.host.machine.state
+
+    def wait_until(self, call: Call, wait_ms: int) -> float:
+        """Event loop time at which a long poll is over; raises CallError for an endless wait."""
+        if wait_ms > LIMITS.max_duration_ms:
+            raise errors.invalid(
+                f"wait_ms is {wait_ms}; allowed is 0 to {LIMITS.max_duration_ms}", "wait_ms"
+            )
+        now = asyncio.get_running_loop().time()
+        return min(now + wait_ms / 1000, call.expires_at - _ANSWER_MARGIN_S)
+
+    def hold_for(self, remaining_ms: int) -> int:
+        """How long a renewal may be held back: not so long that what it renews could end."""
+        return max(0, min(self.hold_back_ms, remaining_ms // 4))
+
+
+def accepted(reply: Reply) -> Reply:
+    """The reply, unless it is a refusal: that is raised as CallError."""
+    if isinstance(reply, Rejected):
+        raise refusal(reply)
+    return reply
+
+
+def checked(answer: T | Rejected) -> T:
+    """The answer of a query, unless it is a refusal."""
+    if isinstance(answer, Rejected):
+        raise refusal(answer)
+    return answer

@@ -1,0 +1,228 @@
+"""One call from arrival to answer: which method, where it is served, and how it may end.
+
+Requests and responses pass gRPC as bytes: what is logged or forwarded is what the client sent.
+A method that needs the leader is served here if this node leads, else forwarded; when leadership
+moves meanwhile and nothing was done yet, the call follows it, so callers need not know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Protocol, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from coord.replication.port import NotLeaderError, ReplicationError
+from coord.rpc import errors
+from coord.rpc.errors import CallError
+from coord.rpc.leadership import Leadership
+from coord.rpc.status import DETAILS_KEY, details_of, replication_failure
+
+FORWARDED_KEY: Final = "coord-forwarded"
+PRINCIPAL_KEY: Final = "coord-principal"
+ANONYMOUS: Final = "anonymous"
+_MAX_MESSAGE_CHARS: Final = 1_000
+_LOOK_AGAIN_S: Final = 0.05
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+class Route(Enum):
+    """Where a method is served."""
+
+    LEADER = "leader"
+    HERE = "here"
+
+
+class Call:
+    """One call in progress. `expires_at`: event loop time of its deadline, or infinity."""
+
+    __slots__ = ("_context", "_metadata", "expires_at", "raw")
+
+    def __init__(self, raw: bytes, context: Any, now: float) -> None:
+        self.raw = raw
+        self._context = context
+        self._metadata: dict[str, str | bytes] | None = None
+        remaining = context.time_remaining()
+        self.expires_at = math.inf if remaining is None else now + remaining
+
+    @property
+    def metadata(self) -> dict[str, str | bytes]:
+        """What the client sent beside the request."""
+        if self._metadata is None:
+            self._metadata = dict(self._context.invocation_metadata() or ())
+        return self._metadata
+
+    @property
+    def forwarded(self) -> bool:
+        """Another node took this call and sent it here: it must not travel on."""
+        return FORWARDED_KEY in self.metadata
+
+    @property
+    def principal(self) -> str:
+        """Who asks. Without authentication everybody is anonymous."""
+        return ANONYMOUS
+
+    def parse(self, kind: type[AnyMessage]) -> AnyMessage:
+        """The request as a message; raises CallError INVALID_ARGUMENT if the bytes are not one."""
+        try:
+            return kind.FromString(self.raw)
+        except DecodeError as error:
+            raise errors.invalid(
+                f"the request is not a valid {kind.DESCRIPTOR.full_name}: {error}"
+            ) from error
+
+    def with_raw(self, raw: bytes) -> Call:
+        """The same caller's call with another request, made by the server on its behalf."""
+        return Call(raw, self._context, asyncio.get_running_loop().time())
+
+    def remaining_s(self, now: float) -> float:
+        """Seconds to the deadline; infinity without one."""
+        return self.expires_at - now
+
+
+Handler = Callable[[Call], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table of methods. `writes`: when contact is lost, it may have happened.
+    `local_if`: a call for which this holds is served here although the method needs the leader."""
+
+    path: str
+    handler: Handler
+    route: Route = Route.LEADER
+    writes: bool = False
+    local_if: Callable[[Call], bool] | None = None
+
+
+class Service(Protocol):
+    """What a service offers to the server. `name` is the full protobuf name."""
+
+    name: str
+
+    def methods(self) -> Iterable[Method]: ...
+
+
+class Forward(Protocol):
+    """Sends a call to the leader and returns its answer. See `coord.rpc.forwarding`."""
+
+    async def __call__(self, method: Method, call: Call, address: str) -> bytes: ...
+
+
+class RerouteError(Exception):
+    """A forwarded call certainly did nothing, and may be tried again where the leader is now."""
+
+    def __init__(self, problem: CallError) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class Dispatcher(grpc.GenericRpcHandler):
+    """The table of methods as gRPC sees it."""
+
+    def __init__(
+        self,
+        node_id: str,
+        leadership: Leadership,
+        forward: Forward,
+        *,
+        max_message_bytes: int,
+        leader_wait_ms: int = 2_000,
+        debug: bool = False,
+    ) -> None:
+        self._node_id = node_id
+        self._leadership = leadership
+        self._forward = forward
+        self._max_message_bytes = max_message_bytes
+        self._leader_wait_s = leader_wait_ms / 1000
+        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
+        self._log = structlog.get_logger("coord.rpc")
+        self._debug = debug
+        self._closing = False
+
+    def add(self, services: Sequence[Service]) -> None:
+        """Offer every method of these services."""
+        for service in services:
+            for method in service.methods():
+                self._handlers[method.path] = self._rpc_handler(method)
+
+    def close(self) -> None:
+        """Refuse new calls: the node is going."""
+        self._closing = True
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        """gRPC asks which handler serves a path."""
+        return self._handlers.get(handler_call_details.method)
+
+    def _rpc_handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
+        async def serve(raw: bytes, context: Any) -> bytes:
+            try:
+                return await self._serve(method, raw, context)
+            except CallError as error:
+                failure = error
+            except ReplicationError as error:
+                failure = replication_failure(error)
+            except Exception:
+                self._log.exception("call.failed", method=method.path)
+                failure = errors.internal()
+            if self._debug:
+                self._log.debug("call.refused", method=method.path, reason=failure.reason)
+            await abort(context, failure)
+            raise AssertionError("abort raises")
+
+        return grpc.unary_unary_rpc_method_handler(serve)
+
+    async def _serve(self, method: Method, raw: bytes, context: Any) -> bytes:
+        if self._closing:
+            raise errors.shutting_down()
+        if len(raw) > self._max_message_bytes:
+            raise errors.message_too_large(len(raw), self._max_message_bytes)
+        call = Call(raw, context, asyncio.get_running_loop().time())
+        if self._debug:
+            self._log.debug("call", method=method.path, bytes=len(raw), forwarded=call.forwarded)
+        if method.route is Route.HERE or (method.local_if is not None and method.local_if(call)):
+            return await method.handler(call)
+        return await self._serve_at_leader(method, call)
+
+    async def _serve_at_leader(self, method: Method, call: Call) -> bytes:
+        """Follow the leadership until somebody serves the call, or nobody did for too long."""
+        loop, leadership = asyncio.get_running_loop(), self._leadership
+        give_up_at = -1.0
+        while True:
+            attempted_at = loop.time()
+            try:
+                if leadership.is_leader:
+                    return await method.handler(call)
+                if call.forwarded:
+                    raise errors.not_leader(leadership.leader_id, leadership.leader_address())
+                address = leadership.leader_address()
+                if address and leadership.leader_id != self._node_id:
+                    return await self._forward(method, call, address)
+                problem = errors.no_leader()
+            except NotLeaderError:
+                problem = errors.not_leader(leadership.leader_id, leadership.leader_address())
+                if call.forwarded or self._closing:
+                    raise problem from None
+            except RerouteError as error:
+                problem = error.problem
+            now = loop.time()
+            if give_up_at < attempted_at:
+                give_up_at = min(call.expires_at, now + self._leader_wait_s)
+            if now >= give_up_at or self._closing:
+                raise problem
+            await leadership.wait_for_change(min(_LOOK_AGAIN_S, give_up_at - now))
+
+
+async def abort(context: Any, error: CallError) -> None:
+    """End the call with the error's status and details."""
+    details = error.details or details_of(error)
+    await context.abort(error.code, error.message[:_MAX_MESSAGE_CHARS], ((DETAILS_KEY, details),))

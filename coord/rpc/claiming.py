@@ -1,0 +1,117 @@
+"""Claim, which waits: nothing is logged until there is something to hand out.
+
+A claim goes to the log when the applied state has a ready task for it; otherwise it parks at the
+claim desk. One that comes back empty (another was quicker) parks again, in front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from coord.codec.kinds import CommandKind
+from coord.core.commands import ClaimTasks, RequestId
+from coord.core.records import serial_of
+from coord.core.refusals import session_not_found, session_required
+from coord.core.replies import Claimed
+from coord.core.state import State
+from coord.replication.port import ReplicationError
+from coord.rpc.backend import Backend, accepted
+from coord.rpc.calls import Call
+from coord.rpc.errors import CallError
+from coord.rpc.gen import task_pb2 as pb
+from coord.rpc.status import refusal
+
+KIND = CommandKind.CLAIM_TASKS
+# gRPC clients take 4 MiB by default; one task (payload and checkpoint) always fits.
+MAX_RESPONSE_BYTES = 3 * 1024 * 1024
+
+
+def ready_count(state: State, queue: str) -> int:
+    """How many tasks of a queue could be claimed."""
+    known = state.queues.get(queue)
+    return 0 if known is None or known.paused else len(known.ready)
+
+
+class Claiming:
+    """The Claim method."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def claim(self, call: Call) -> bytes:
+        """Tasks under a lease, or none when the time is over."""
+        backend, loop = self._backend, asyncio.get_running_loop()
+        command, request_id = backend.decode(KIND, call)
+        assert isinstance(command, ClaimTasks)
+        if request_id is None or not request_id.session_id:
+            raise refusal(session_required("claiming"))
+        until = backend.wait_until(call, call.parse(pb.ClaimRequest).wait_ms)
+        queues, max_tasks = tuple(dict.fromkeys(command.queues)), command.max_tasks
+        entered = backend.desk.try_enter(queues, max_tasks)
+        if not entered:
+            entered = await self._look_closer(command, queues, request_id)
+        in_front = False
+        while entered or await backend.desk.park(
+            queues, max_tasks, until - loop.time(), first=in_front
+        ):
+            try:
+                reply = accepted(await backend.submit(KIND, call, command, request_id))
+            finally:
+                backend.desk.leave(queues, max_tasks)
+            assert isinstance(reply, Claimed)
+            if reply.tasks:
+                return await self._respond(call, command, request_id, reply)
+            entered, in_front = False, True
+        return backend.respond(KIND, command, Claimed(()))
+
+    async def _look_closer(
+        self, command: ClaimTasks, queues: tuple[str, ...], request_id: RequestId
+    ) -> bool:
+        """Before a claim parks or comes back empty: look behind a barrier. True: let through."""
+        backend = self._backend
+        state = await backend.read()
+        session_id, sequence = request_id.session_id, request_id.sequence
+        session = state.sessions.get(session_id)
+        if session is None:
+            raise refusal(session_not_found(session_id))
+        # A repeated claim may be answered already, though nothing is ready any more.
+        answered = (session_id, sequence) in state.replies
+        if answered or 0 < sequence < session.acked_below:
+            backend.desk.enter(queues, command.max_tasks)
+            return True
+        return backend.desk.try_enter(queues, command.max_tasks)
+
+    async def _respond(
+        self, call: Call, command: ClaimTasks, request_id: RequestId, reply: Claimed
+    ) -> bytes:
+        """The response; what does not fit in one message is given back at once."""
+        kept = self._fitting(reply)
+        if kept < len(reply.tasks):
+            await self._give_back(call, request_id, reply.tasks[kept:])
+        return self._backend.respond(KIND, command, Claimed(reply.tasks[:kept]))
+
+    def _fitting(self, reply: Claimed) -> int:
+        tasks = self._backend.state.tasks
+        size = 0
+        for number, (task_id, *_) in enumerate(reply.tasks):
+            task = tasks.get(serial_of(task_id))
+            size += 0 if task is None else len(task.payload) + len(task.checkpoint) + 256
+            if size > MAX_RESPONSE_BYTES and number:
+                return number
+        return len(reply.tasks)
+
+    async def _give_back(
+        self, call: Call, request_id: RequestId, tasks: tuple[tuple[str, int, int, int], ...]
+    ) -> None:
+        raw = pb.ReleaseRequest(
+            header={"session_id": request_id.session_id},
+            items=[pb.ReleaseItem(task_id=one[0], fencing_token=one[1]) for one in tasks],
+        ).SerializeToString()
+        kind = CommandKind.RELEASE_TASKS
+        released = call.with_raw(raw)
+        command, identity = self._backend.decode(kind, released)
+        try:
+            await self._backend.submit(kind, released, command, identity)
+        except (CallError, ReplicationError):
+            # Then their leases run out: the claimer does not know of them either way.
+            return

@@ -1,0 +1,162 @@
+"""coord.v1.Cluster: who leads, how far everybody is, whether states agree."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from importlib.metadata import version
+
+import grpc
+
+from coord.core.digest import Digester
+from coord.replication.port import Member, NotLeaderError, ReplicationError
+from coord.rpc import errors
+from coord.rpc.backend import Backend
+from coord.rpc.calls import Call, Method, Route
+from coord.rpc.errors import CallError, ServiceReason
+from coord.rpc.forwarding import Forwarder
+from coord.rpc.gen import cluster_pb2 as pb
+
+_PATH = "/coord.v1.Cluster/"
+_ASK_TIMEOUT_S = 0.5
+_VERSION = version("coord-store")
+_MAX_DIGEST_WAIT_MS = 60_000
+
+
+class ClusterService:
+    """What nodes know of themselves and of each other."""
+
+    name = "coord.v1.Cluster"
+
+    def __init__(self, backend: Backend, forwarder: Forwarder) -> None:
+        self._backend = backend
+        self._forwarder = forwarder
+
+    def methods(self) -> Iterable[Method]:
+        """The table of this service."""
+        yield Method(f"{_PATH}Status", self.status, Route.HERE)
+        yield Method(f"{_PATH}NodeStatus", self.node_status, Route.HERE)
+        yield Method(f"{_PATH}NodeDigest", self.node_digest, Route.HERE)
+        yield Method(f"{_PATH}TransferLeader", self.transfer_leader, writes=True)
+
+    async def status(self, call: Call) -> bytes:
+        """Everybody's status; who does not answer at once is unreachable."""
+        call.parse(pb.StatusRequest)
+        own = self._own_status()
+        members = self._backend.replicator.status().members
+        answers = await asyncio.gather(*(self._ask(member, own) for member in members))
+        known = [answer for answer in answers if answer is not None]
+        # Who leads is what the newest term says; a node that was cut off may believe otherwise.
+        leader, term = "", 0
+        for answer in known:
+            if answer.member.term > term or (answer.member.term == term and not leader):
+                leader, term = answer.leader, answer.member.term
+        return pb.StatusResponse(
+            cluster_id=self._backend.cluster_id,
+            node_id=self._backend.node_id,
+            leader=leader,
+            term=term,
+            revision=max(answer.revision for answer in known) if known else own.revision,
+            members=[
+                _unreachable(member) if answer is None else answer.member
+                for member, answer in zip(members, answers, strict=True)
+            ],
+        ).SerializeToString()
+
+    async def _ask(
+        self, member: Member, own: pb.NodeStatusResponse
+    ) -> pb.NodeStatusResponse | None:
+        if member.node_id == self._backend.node_id:
+            return own
+        raw = await self._forwarder.ask(
+            member.client_address, f"{_PATH}NodeStatus", b"", _ASK_TIMEOUT_S
+        )
+        return None if raw is None else pb.NodeStatusResponse.FromString(raw)
+
+    async def node_status(self, call: Call) -> bytes:
+        """This node's status."""
+        call.parse(pb.NodeStatusRequest)
+        return self._own_status().SerializeToString()
+
+    def _own_status(self) -> pb.NodeStatusResponse:
+        backend = self._backend
+        status = backend.replicator.status()
+        own = next((one for one in status.members if one.node_id == backend.node_id), None)
+        return pb.NodeStatusResponse(
+            cluster_id=backend.cluster_id,
+            member=pb.MemberStatus(
+                id=backend.node_id,
+                address=own.client_address if own else "",
+                peer_address=own.peer_address if own else "",
+                role=status.role.value,
+                term=status.term,
+                commit_index=status.commit_index,
+                applied_index=status.applied_index,
+                reachable=True,
+                version=_VERSION,
+            ),
+            leader=status.leader_id or "",
+            revision=backend.state.revision,
+            write_block_reason=status.write_block_reason or "",
+            cluster_time_ms=backend.clock.now_ms(),
+            snapshot_index=status.snapshot_index,
+            log_first_index=status.first_log_index,
+            log_last_index=status.last_log_index,
+        )
+
+    async def node_digest(self, call: Call) -> bytes:
+        """The digest of this node's state, made in slices between which other calls run."""
+        request = call.parse(pb.NodeDigestRequest)
+        backend = self._backend
+        if request.min_applied_index:
+            wait_s = min(request.wait_ms, _MAX_DIGEST_WAIT_MS) / 1000
+            try:
+                async with asyncio.timeout(wait_s):
+                    await backend.replicator.wait_applied(request.min_applied_index)
+            except TimeoutError:
+                pass  # the answer says how far this node is
+        applied_index = backend.replicator.status().applied_index
+        with Digester(backend.state) as digester:
+            for digest in digester:
+                if digest is not None:
+                    return pb.NodeDigestResponse(
+                        node_id=backend.node_id,
+                        applied_index=applied_index,
+                        revision=digester.revision,
+                        digest=digest,
+                    ).SerializeToString()
+                await asyncio.sleep(0)
+        raise errors.internal()
+
+    async def transfer_leader(self, call: Call) -> bytes:
+        """Hand leadership over."""
+        target = call.parse(pb.TransferLeaderRequest).target
+        replicator, leadership = self._backend.replicator, self._backend.leadership
+        if target and target not in leadership.members:
+            raise errors.invalid(
+                f"target is {target!a}; allowed is {', '.join(sorted(leadership.members))}",
+                "target",
+            )
+        if target == self._backend.node_id:
+            return pb.TransferLeaderResponse(
+                leader=target, term=leadership.term
+            ).SerializeToString()
+        try:
+            leader = await replicator.transfer_leadership(target or None)
+        except NotLeaderError:
+            raise
+        except ReplicationError as error:
+            raise CallError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                ServiceReason.TRANSFER_FAILED,
+                str(error),
+                definite=error.definite,
+            ) from error
+        term = replicator.status().term
+        return pb.TransferLeaderResponse(leader=leader, term=term).SerializeToString()
+
+
+def _unreachable(member: Member) -> pb.MemberStatus:
+    return pb.MemberStatus(
+        id=member.node_id, address=member.client_address, peer_address=member.peer_address
+    )

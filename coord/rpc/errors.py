@@ -1,0 +1,152 @@
+"""How a call can end badly: one exception with its gRPC status and its machine-readable words.
+
+A refusal of the state machine is a `Reason`; what the service itself refuses is a `ServiceReason`.
+Both travel as google.rpc.ErrorInfo (see `coord.rpc.status`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import grpc
+
+DOMAIN = "coord"
+
+
+class ServiceReason(StrEnum):
+    """Why a node, rather than the state machine, ends a call with an error."""
+
+    NO_LEADER = "NO_LEADER"
+    NOT_LEADER = "NOT_LEADER"  # metadata: leader, leader_address
+    BUSY = "BUSY"  # metadata: retry_after_ms
+    DISK_FULL = "DISK_FULL"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # indefinite
+    DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
+    DEADLINE = "DEADLINE"
+    MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
+    UNIMPLEMENTED = "UNIMPLEMENTED"
+    WRITES_BLOCKED = "WRITES_BLOCKED"  # metadata: why
+    TRANSFER_FAILED = "TRANSFER_FAILED"
+    INTERNAL = "INTERNAL"
+
+
+class CallError(Exception):
+    """Ends a call with a gRPC status. `definite`: the operation certainly did not happen.
+
+    `details`: a ready google.rpc.Status to send (another node's), instead of one made of these."""
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: str,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        definite: bool = True,
+        details: bytes = b"",
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.metadata = dict(metadata or {})
+        self.definite = definite
+        self.details = details
+
+
+def no_leader() -> CallError:
+    """No leader became known in time; nothing was done."""
+    return CallError(
+        grpc.StatusCode.UNAVAILABLE,
+        ServiceReason.NO_LEADER,
+        "no leader is known: the cluster has no majority, or is electing; try again",
+    )
+
+
+def not_leader(leader_id: str | None, address: str) -> CallError:
+    """This node does not lead and must not forward; nothing was done."""
+    if leader_id is None:
+        return no_leader()
+    return CallError(
+        grpc.StatusCode.UNAVAILABLE,
+        ServiceReason.NOT_LEADER,
+        f"not the leader; {leader_id} at {address or 'an unknown address'} is",
+        metadata={"leader": leader_id, "leader_address": address},
+    )
+
+
+def busy(retry_after_ms: int) -> CallError:
+    """Too much is waiting already; nothing was done."""
+    return CallError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        ServiceReason.BUSY,
+        f"too many requests are waiting; try again after {retry_after_ms} ms",
+        metadata={"retry_after_ms": str(retry_after_ms)},
+    )
+
+
+def shutting_down() -> CallError:
+    """This node is on its way out; nothing was done, another node can be asked."""
+    return CallError(
+        grpc.StatusCode.UNAVAILABLE,
+        ServiceReason.SHUTTING_DOWN,
+        "this node is shutting down; ask another",
+    )
+
+
+def outcome_unknown(message: str) -> CallError:
+    """The operation may have happened, or may still happen."""
+    return CallError(
+        grpc.StatusCode.UNAVAILABLE, ServiceReason.OUTCOME_UNKNOWN, message, definite=False
+    )
+
+
+def deadline_passed() -> CallError:
+    """The caller's deadline passed before its request was logged; nothing was done."""
+    return CallError(
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        ServiceReason.DEADLINE,
+        "the deadline passed before the request was logged",
+    )
+
+
+def message_too_large(size: int, limit: int) -> CallError:
+    """The request is larger than a node takes; nothing was done."""
+    return CallError(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        ServiceReason.MESSAGE_TOO_LARGE,
+        f"the request is {size} bytes; at most {limit} are allowed",
+        metadata={"size": str(size), "limit": str(limit)},
+    )
+
+
+def invalid(message: str, field: str = "") -> CallError:
+    """The request breaks a rule; nothing was done."""
+    return CallError(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_ARGUMENT",
+        message,
+        metadata={"field": field} if field else None,
+    )
+
+
+def internal() -> CallError:
+    """A bug. What is behind it is in the node's log, not in the answer."""
+    return CallError(
+        grpc.StatusCode.INTERNAL,
+        ServiceReason.INTERNAL,
+        "internal error; the node's log says more",
+        definite=False,
+    )
+
+
+def response_too_large(limit: int) -> CallError:
+    """The answer would be larger than a node sends; nothing was done."""
+    return CallError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        ServiceReason.MESSAGE_TOO_LARGE,
+        f"the answer would be larger than {limit} bytes; ask for less at a time",
+        metadata={"limit": str(limit)},
+    )

@@ -1,0 +1,98 @@
+"""etcdserverpb.KV: the key-value store under etcd v3's own API.
+
+Deduplication, which etcd's requests have no field for, is asked for in gRPC metadata:
+`coord-session`, `coord-sequence` and `coord-acked-below`, decimal numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from coord.codec import etcd
+from coord.codec.commands import request_id as identity
+from coord.codec.errors import DecodeError
+from coord.codec.kinds import CommandKind
+from coord.codec.validate import validate_range, validate_request_id
+from coord.core.commands import RequestId
+from coord.core.replies import Rejected
+from coord.rpc import errors
+from coord.rpc.backend import Backend
+from coord.rpc.calls import Call, Method
+from coord.rpc.status import etcd_refusal
+
+_PATH = "/etcdserverpb.KV/"
+_SESSION_KEY = "coord-session"
+_SEQUENCE_KEY = "coord-sequence"
+_ACKED_KEY = "coord-acked-below"
+_WRITES = {
+    "Put": CommandKind.KV_PUT,
+    "DeleteRange": CommandKind.KV_DELETE,
+    "Txn": CommandKind.KV_TXN,
+    "Compact": CommandKind.KV_COMPACT,
+}
+
+
+class EtcdKvService:
+    """Range, Put, DeleteRange, Txn and Compact."""
+
+    name = "etcdserverpb.KV"
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def methods(self) -> Iterable[Method]:
+        """The table of this service."""
+        for name, kind in _WRITES.items():
+            yield Method(f"{_PATH}{name}", partial(self._write, kind), writes=True)
+        yield Method(f"{_PATH}Range", self.range, local_if=_is_serializable)
+
+    async def _write(self, kind: CommandKind, call: Call) -> bytes:
+        backend = self._backend
+        command, _ = backend.decode(kind, call, etcd_refusal)
+        request_id = _identity(call)
+        reply = await backend.submit(kind, call, command, request_id)
+        if isinstance(reply, Rejected):
+            raise etcd_refusal(reply)
+        return backend.respond(kind, command, reply)
+
+    async def range(self, call: Call) -> bytes:
+        """Read keys; `serializable` reads what is applied here, without asking anybody."""
+        backend = self._backend
+        try:
+            command, serializable = etcd.decode_range(call.raw)
+        except DecodeError as error:
+            raise errors.invalid(str(error)) from error
+        refused = validate_range(command)
+        if refused is not None:
+            raise etcd_refusal(refused)
+        state = backend.state if serializable else await backend.read()
+        reply = state.kv.range(command, state.revision)
+        if isinstance(reply, Rejected):
+            raise etcd_refusal(reply)
+        backend.encoder.at(backend.leadership.term, state.revision)
+        return backend.encoder.encode_range(reply)
+
+
+def _is_serializable(call: Call) -> bool:
+    try:
+        return etcd.decode_range(call.raw)[1]
+    except DecodeError:
+        return False  # whoever serves it says what is wrong
+
+
+def _identity(call: Call) -> RequestId | None:
+    metadata = call.metadata
+    if _SESSION_KEY not in metadata:
+        return None
+    numbers = []
+    for key in (_SESSION_KEY, _SEQUENCE_KEY, _ACKED_KEY):
+        text = metadata.get(key, "0")
+        if not isinstance(text, str) or not text.isascii() or not text.isdigit():
+            raise errors.invalid(f"metadata {key} is {text!a}; it must be a decimal number", key)
+        numbers.append(int(text[:21]))
+    request_id = identity(*numbers)
+    refused = validate_request_id(request_id)
+    if refused is not None:
+        raise etcd_refusal(refused)
+    return request_id

@@ -1,0 +1,68 @@
+"""The state machine as replication drives it: bytes in, effects out.
+
+Applying an entry: decode, apply, move the cluster clock, wake who waits. Everything runs on the
+event loop, in log order, on every node alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from coord.codec.envelope import BatchCache, to_batch
+from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
+from coord.core.machine import Machine
+from coord.core.replies import Applied, Event
+from coord.core.state import State
+from coord.replication.port import SnapshotSource
+from coord.rpc.cluster_clock import ClusterClock
+
+AppliedCallback = Callable[[Iterable[Event]], None]
+
+
+class MachineHost:
+    """Implements `coord.replication.port.StateMachine` around a `Machine`."""
+
+    def __init__(self, clock: ClusterClock, cache: BatchCache | None = None) -> None:
+        self._clock = clock
+        self._cache = cache
+        self._on_applied: list[AppliedCallback] = []
+        self._on_restored: list[Callable[[], None]] = []
+        self.machine = Machine()
+
+    @property
+    def state(self) -> State:
+        """The applied state. Read it; a restore replaces it."""
+        return self.machine.state
+
+    def next_deadline_ms(self) -> int | None:
+        """Cluster time at which an empty entry would change something; None if never."""
+        return self.machine.next_deadline_ms()
+
+    def on_applied(self, callback: AppliedCallback) -> None:
+        """Call back with the events of every applied entry. Must not raise."""
+        self._on_applied.append(callback)
+
+    def on_restored(self, callback: Callable[[], None]) -> None:
+        """Call back after the whole state was replaced. Must not raise."""
+        self._on_restored.append(callback)
+
+    def apply(self, index: int, term: int, data: bytes) -> Applied:
+        """See `StateMachine.apply`. Raises what must stop the node: an entry of a newer version,
+        a damaged one, a broken invariant."""
+        batch = to_batch(data, self._cache)
+        applied = self.machine.apply(batch)
+        self._clock.on_applied(self.machine.now_ms)
+        for callback in self._on_applied:
+            callback(applied.events)
+        return applied
+
+    def begin_snapshot(self) -> SnapshotSource:
+        """See `StateMachine.begin_snapshot`."""
+        return SnapshotEncoder(self.machine.freeze())
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """See `StateMachine.restore`. Raises SnapshotDamagedError or SnapshotFormatError."""
+        self.machine = Machine.from_rows(decode_snapshot(chunks))
+        self._clock.restored(self.machine.now_ms)
+        for callback in self._on_restored:
+            callback()

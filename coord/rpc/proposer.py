@@ -1,0 +1,277 @@
+"""From requests to log entries: natural batching.
+
+Requests gather while earlier entries are on their way; as soon as the pipeline has room, everything
+that waits leaves as one entry. A lone request leaves at once, a flood leaves in large entries, and
+no timer is involved - except for requests that may be held back (heartbeats, keep-alives): they
+leave with the next entry, at the latest when their time to be held is over.
+
+What ends a request, and what its caller is told:
+- its entry is applied: the reply;
+- refused by replication at once, or its caller gave up while it was queued: definite;
+- the entry was proposed and its fate is not known: indefinite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coord.codec.envelope import BatchCache, EnvelopeItem, encode_envelope
+from coord.core.commands import Batch, Command, Request, RequestId
+from coord.core.replies import Applied, Reply
+from coord.replication.port import BusyError, OutcomeUnknownError, Replicator
+from coord.rpc import errors
+from coord.rpc.cluster_clock import ClusterClock
+
+_REQUEST_OVERHEAD_BYTES = 64
+_NO_IDENTITY = RequestId(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ProposerLimits:
+    """`max_waiting*`: what may queue before callers are told BUSY. `max_entry_*`: one log entry
+    holds at most this, but always at least one request. `pipeline`: entries in flight."""
+
+    max_waiting: int = 20_000
+    max_waiting_bytes: int = 256 * 1024 * 1024
+    max_entry_requests: int = 4_096
+    max_entry_bytes: int = 4 * 1024 * 1024
+    pipeline: int = 3
+    retry_after_ms: int = 100
+
+
+class _Pending:
+    """One request on its way into the log."""
+
+    __slots__ = ("done", "expires_at", "item", "request", "size")
+
+    def __init__(
+        self,
+        item: EnvelopeItem,
+        request: Request,
+        expires_at: float,
+        done: asyncio.Future[Reply],
+    ) -> None:
+        self.item = item
+        self.request = request
+        self.expires_at = expires_at
+        self.done = done
+        self.size = len(item.raw) + _REQUEST_OVERHEAD_BYTES
+
+
+class Proposer:
+    """Gathers requests and proposes entries. `cache` is given every batch that is proposed, so that
+    applying it here need not decode it again."""
+
+    def __init__(
+        self,
+        replicator: Replicator,
+        clock: ClusterClock,
+        cache: BatchCache,
+        limits: ProposerLimits | None = None,
+    ) -> None:
+        self._replicator = replicator
+        self._clock = clock
+        self._cache = cache
+        self._limits = limits or ProposerLimits()
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Pending] = deque()
+        self._held: list[_Pending] = []
+        self._waiting_bytes = 0
+        self._in_flight = 0
+        self._empty_wanted = False
+        self._flush_scheduled = False
+        self._retry_timer: asyncio.TimerHandle | None = None
+        self._hold_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are not in an entry yet."""
+        return len(self._waiting) + len(self._held)
+
+    @property
+    def in_flight(self) -> int:
+        """Entries proposed whose outcome is not known yet."""
+        return self._in_flight
+
+    def submit(
+        self,
+        kind: int,
+        raw: bytes,
+        command: Command,
+        *,
+        principal: str = "",
+        request_id: RequestId | None = None,
+        expires_at: float = float("inf"),
+        hold_ms: int = 0,
+    ) -> asyncio.Future[Reply]:
+        """Queue one request; the future ends with its reply. Cancelling it before it is logged
+        drops the request.
+
+        `expires_at`: event loop time after which the caller is gone. `hold_ms`: it may be held back
+        this long to travel with others. Raises CallError BUSY; the future may end with CallError
+        (definite) or a ReplicationError, which says of itself whether it is definite."""
+        limits = self._limits
+        size = len(raw) + _REQUEST_OVERHEAD_BYTES
+        if (
+            len(self._waiting) + len(self._held) >= limits.max_waiting
+            or self._waiting_bytes + size > limits.max_waiting_bytes
+        ):
+            raise errors.busy(limits.retry_after_ms)
+        done: asyncio.Future[Reply] = self._loop.create_future()
+        identity = request_id or _NO_IDENTITY
+        item = EnvelopeItem(
+            kind,
+            principal,
+            identity.session_id,
+            identity.sequence,
+            identity.acked_below,
+            raw,
+        )
+        pending = _Pending(item, Request(command, request_id, principal), expires_at, done)
+        self._waiting_bytes += size
+        if hold_ms > 0:
+            self._held.append(pending)
+            self._schedule_held(hold_ms)
+        else:
+            self._waiting.append(pending)
+            self._schedule_flush()
+        return done
+
+    def propose_empty(self) -> None:
+        """Have an entry written soon even if there is nothing to put in: it moves cluster time."""
+        self._empty_wanted = True
+        self._schedule_flush()
+
+    def fail_waiting(self, error: Exception) -> None:
+        """End every request that is not in an entry yet with `error` (a definite one)."""
+        self._empty_wanted = False
+        self._take_held()
+        while self._waiting:
+            pending = self._waiting.popleft()
+            if not pending.done.done():
+                pending.done.set_exception(error)
+        self._waiting_bytes = 0
+        self._cancel_retry()
+
+    # ---- gathering
+
+    def _schedule_flush(self) -> None:
+        if self._flush_scheduled or self._in_flight >= self._limits.pipeline or self._retry_timer:
+            return
+        self._flush_scheduled = True
+        self._loop.call_soon(self._flush)
+
+    def _schedule_held(self, hold_ms: int) -> None:
+        due = self._loop.time() + hold_ms / 1000
+        if self._hold_timer is not None:
+            if self._hold_timer.when() <= due:
+                return
+            self._hold_timer.cancel()
+        self._hold_timer = self._loop.call_at(due, self._hold_is_over)
+
+    def _hold_is_over(self) -> None:
+        self._hold_timer = None
+        self._take_held()
+        self._schedule_flush()
+
+    def _take_held(self) -> None:
+        if self._hold_timer is not None:
+            self._hold_timer.cancel()
+            self._hold_timer = None
+        self._waiting.extend(self._held)
+        self._held.clear()
+
+    def _gather(self) -> list[_Pending]:
+        """Take the next entry's requests off the queue; those nobody waits for any more go."""
+        limits, now = self._limits, self._loop.time()
+        requests: list[_Pending] = []
+        size = 0
+        while self._waiting and len(requests) < limits.max_entry_requests:
+            pending = self._waiting[0]
+            cost = pending.size
+            if requests and size + cost > limits.max_entry_bytes:
+                break
+            self._waiting.popleft()
+            self._waiting_bytes -= cost
+            if pending.done.done():
+                continue
+            if pending.expires_at <= now:
+                pending.done.set_exception(errors.deadline_passed())
+                continue
+            requests.append(pending)
+            size += cost
+        return requests
+
+    # ---- proposing
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self._waiting or self._empty_wanted:
+            self._take_held()
+        while (self._waiting or self._empty_wanted) and self._in_flight < self._limits.pipeline:
+            requests = self._gather()
+            if not requests and not self._empty_wanted:
+                return
+            if not self._propose(requests):
+                return
+            self._empty_wanted = False
+
+    def _propose(self, requests: list[_Pending]) -> bool:
+        """Whether replication can be given more."""
+        now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        try:
+            data = encode_envelope(now_ms, wall_ms, [p.item for p in requests])
+            self._cache.put(data, Batch(now_ms, wall_ms, [p.request for p in requests]))
+            future = self._replicator.propose(data)
+        except BusyError as error:
+            self._put_back(requests, error.retry_after_ms)
+            return False
+        except Exception as error:  # whatever it was, nothing was proposed
+            _fail(requests, error)
+            return True
+        self._in_flight += 1
+        future.add_done_callback(lambda done: self._on_outcome(requests, done))
+        return True
+
+    def _put_back(self, requests: list[_Pending], retry_after_ms: int) -> None:
+        self._waiting.extendleft(reversed(requests))
+        self._waiting_bytes += sum(p.size for p in requests)
+        self._cancel_retry()
+        self._retry_timer = self._loop.call_later(retry_after_ms / 1000, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_timer = None
+        self._schedule_flush()
+
+    def _cancel_retry(self) -> None:
+        if self._retry_timer is not None:
+            self._retry_timer.cancel()
+            self._retry_timer = None
+
+    def _on_outcome(self, requests: list[_Pending], future: asyncio.Future[object]) -> None:
+        self._in_flight -= 1
+        if self._waiting or self._empty_wanted:
+            self._schedule_flush()
+        if future.cancelled():
+            _fail(requests, OutcomeUnknownError("the proposal was given up"))
+            return
+        error = future.exception()
+        if error is not None:
+            _fail(requests, error)
+            return
+        applied = future.result()
+        if not isinstance(applied, Applied):
+            _fail(requests, OutcomeUnknownError("applied without an outcome"))
+            return
+        for pending, reply in zip(requests, applied.replies, strict=True):
+            if not pending.done.done():
+                pending.done.set_result(reply)
+
+
+def _fail(requests: Sequence[_Pending], error: BaseException) -> None:
+    for pending in requests:
+        if not pending.done.done():
+            pending.done.set_exception(error)

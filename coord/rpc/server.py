@@ -1,0 +1,194 @@
+"""The gRPC side of one node, put together: services over a `Replicator`, in dependency order.
+
+Adding a service is one file with a class that has `name` and `methods()`, and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+from grpc_reflection.v1alpha import reflection
+
+from coord.codec.envelope import BatchCache
+from coord.codec.replies import ReplyEncoder
+from coord.core.replies import Event, EventKind
+from coord.replication.port import NotLeaderError, Replicator, StateMachine
+from coord.rpc.backend import Backend, numeric_id
+from coord.rpc.calls import Dispatcher, Service
+from coord.rpc.claim_desk import ClaimDesk
+from coord.rpc.claiming import ready_count
+from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.cluster_service import ClusterService
+from coord.rpc.errors import shutting_down
+from coord.rpc.etcd_kv_service import EtcdKvService
+from coord.rpc.forwarding import Forwarder
+from coord.rpc.health import Health
+from coord.rpc.host import MachineHost
+from coord.rpc.leadership import Leadership
+from coord.rpc.lock_service import LockService
+from coord.rpc.proposer import Proposer, ProposerLimits
+from coord.rpc.session_service import SessionService
+from coord.rpc.task_service import TaskService
+from coord.rpc.ticker import Ticker
+from coord.rpc.waiters import Waiters
+
+# Above our own limit, so that a little too much is refused with a reason.
+_WIRE_SLACK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """How a node serves. `listen`: host:port; port 0 takes a free one."""
+
+    cluster_id: str
+    node_id: str
+    listen: str
+    max_message_bytes: int = 16 * 1024 * 1024
+    leader_wait_ms: int = 2_000
+    hold_back_ms: int = 250
+    debug: bool = False
+    proposer: ProposerLimits = field(default_factory=ProposerLimits)
+
+
+class RpcServer:
+    """Serves the whole API of one node. `make_replicator` is given the state machine to drive."""
+
+    def __init__(
+        self, settings: ServerSettings, make_replicator: Callable[[StateMachine], Replicator]
+    ) -> None:
+        self._settings = settings
+        cache = BatchCache()
+        self.clock = ClusterClock()
+        self.host = MachineHost(self.clock, cache)
+        self.replicator = make_replicator(self.host)
+        self.leadership = Leadership(self.replicator)
+        self.waiters = Waiters()
+        self.desk = ClaimDesk(lambda queue: ready_count(self.host.state, queue))
+        self.proposer = Proposer(self.replicator, self.clock, cache, settings.proposer)
+        self._ticker = Ticker(
+            self.clock,
+            self.host.next_deadline_ms,
+            self.proposer.propose_empty,
+        )
+        self._forwarder = Forwarder(self.leadership)
+        self._dispatcher = Dispatcher(
+            settings.node_id,
+            self.leadership,
+            self._forwarder,
+            max_message_bytes=settings.max_message_bytes,
+            leader_wait_ms=settings.leader_wait_ms,
+            debug=settings.debug,
+        )
+        self._server: grpc.aio.Server | None = None
+        self._health: Health | None = None
+        self.port = 0
+        self.host.on_applied(self._applied)
+        self.host.on_restored(self._restored)
+        self.leadership.on_change(self._follow)
+
+    async def start(self) -> None:
+        """Listen. The replicator is started by whoever made it, before or after.
+
+        Raises OSError when the address cannot be had."""
+        settings = self._settings
+        server = grpc.aio.server(
+            options=[
+                (
+                    "grpc.max_receive_message_length",
+                    settings.max_message_bytes + _WIRE_SLACK_BYTES,
+                ),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ]
+        )
+        services = self._services()
+        self._dispatcher.add(services)
+        server.add_generic_rpc_handlers((self._dispatcher,))
+        names = [service.name for service in services]
+        self._health = Health(server, names)
+        reflection.enable_server_reflection(
+            [*names, self._health.service_name, reflection.SERVICE_NAME], server
+        )
+        try:
+            self.port = server.add_insecure_port(settings.listen)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {settings.listen}: {error}") from error
+        await server.start()
+        self._server = server
+        self.leadership.refresh()
+
+    def _services(self) -> list[Service]:
+        settings = self._settings
+        ids = (settings.cluster_id, settings.node_id)
+        backend = Backend(
+            *ids,
+            replicator=self.replicator,
+            host=self.host,
+            clock=self.clock,
+            proposer=self.proposer,
+            waiters=self.waiters,
+            desk=self.desk,
+            leadership=self.leadership,
+            encoder=ReplyEncoder(*ids, numeric_id(ids[0]), numeric_id(ids[1])),
+            hold_back_ms=settings.hold_back_ms,
+        )
+        return [
+            SessionService(backend),
+            TaskService(backend),
+            LockService(backend),
+            ClusterService(backend, self._forwarder),
+            EtcdKvService(backend),
+        ]
+
+    async def drain(self) -> None:
+        """First step of going: health says so, new calls and long polls are sent elsewhere."""
+        if self._health is not None:
+            await self._health.stop()
+        self._dispatcher.close()
+        self._end_waits(shutting_down())
+
+    async def stop(self, grace_s: float) -> None:
+        """Let running calls finish within the grace, then end them. Idempotent."""
+        server, self._server = self._server, None
+        self._ticker.rest()
+        if server is not None:
+            await server.stop(grace_s)
+        self.proposer.fail_waiting(shutting_down())
+        await self._forwarder.close()
+
+    # ---- what happens in replication
+
+    def _applied(self, events: Iterable[Event]) -> None:
+        self.waiters.dispatch(events)
+        ready = [event.subject for event in events if event.kind is EventKind.TASK_READY]
+        if ready:
+            self.desk.look(ready)
+        self._ticker.look()
+
+    def _restored(self) -> None:
+        self.waiters.wake_all()
+        self.desk.look_everywhere()
+        self._ticker.look()
+
+    def _follow(self, leadership: Leadership) -> None:
+        if leadership.is_leader:
+            self.clock.start()
+            self._ticker.lead()
+        else:
+            self.clock.stop()
+            self._ticker.rest()
+            # Nothing of these was logged: their calls follow the leadership.
+            moved = NotLeaderError(leadership.leader_id)
+            self.proposer.fail_waiting(moved)
+            self._end_waits(moved)
+        if self._health is not None:
+            self._health.follow(leadership)
+
+    def _end_waits(self, error: Exception) -> None:
+        self.waiters.end_all(error)
+        self.desk.end_all(error)

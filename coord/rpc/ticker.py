@@ -1,0 +1,75 @@
+"""Lets time pass when nobody writes: on the leader, an empty entry when something is due.
+
+An idle cluster with nothing due writes nothing. Under load every entry moves time anyway, so this
+adds none; deadlines that lie close together share one entry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from coord.rpc.cluster_clock import ClusterClock
+
+_MIN_GAP_S = 0.02
+_MAX_SLEEP_S = 3_600.0
+
+
+class Ticker:
+    """`next_deadline_ms`: cluster time at which something is due; `propose_empty`: write an entry.
+
+    `look` is to be called after every applied entry and every change of role: it is cheap."""
+
+    def __init__(
+        self,
+        clock: ClusterClock,
+        next_deadline_ms: Callable[[], int | None],
+        propose_empty: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._next_deadline_ms = next_deadline_ms
+        self._propose_empty = propose_empty
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_tick = -1.0
+        self._leading = False
+
+    def lead(self) -> None:
+        """This node leads: it keeps the time from now on."""
+        self._leading = True
+        self.look()
+
+    def rest(self) -> None:
+        """Somebody else leads, or nobody."""
+        self._leading = False
+        self._cancel()
+
+    def look(self) -> None:
+        """Something may be due at another time than before."""
+        if not self._leading:
+            return
+        deadline_ms = self._next_deadline_ms()
+        if deadline_ms is None:
+            self._cancel()
+            return
+        loop = asyncio.get_running_loop()
+        sleep_s = min((deadline_ms - self._clock.now_ms()) / 1000, _MAX_SLEEP_S)
+        due = max(loop.time() + sleep_s, self._last_tick + _MIN_GAP_S)
+        if self._timer is not None:
+            # A timer that fires early only looks again: that is cheaper than moving it every time.
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(due, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        deadline_ms = self._next_deadline_ms()
+        if deadline_ms is not None and deadline_ms <= self._clock.now_ms():
+            self._last_tick = asyncio.get_running_loop().time()
+            self._propose_empty()
+        self.look()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
