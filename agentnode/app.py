@@ -17,6 +17,7 @@ from agentnode.worker import Worker
 from coord.client import Client
 
 _PARENT_CHECK_S = 1.0
+_SESSION_TTL_MS = 15_000
 
 
 async def serve(
@@ -30,6 +31,8 @@ async def serve(
     async with Client(
         endpoints,
         name=config.name,
+        # Leases end with their session at the latest, so it must not be the shorter one.
+        session_ttl_ms=max(config.lease_ttl_ms, _SESSION_TTL_MS),
         kind="worker",
         labels=dict(config.labels),
         queues=config.queues,

@@ -76,10 +76,11 @@ class Heartbeats:
             self._due[held.key] = due
             self._wake.set()
 
-    def lose_all(self, detail: str) -> None:
-        """The session is gone and every lease with it."""
+    def lose_session(self, session_id: int) -> None:
+        """A session is over and every lease claimed under it with it."""
         for held in list(self._held.values()):
-            self._lose(held, detail)
+            if held.claim.session_id == session_id:
+                self._lose(held, "the session has ended")
 
     async def run(self) -> None:
         """Send heartbeats until cancelled."""

@@ -31,6 +31,8 @@ from agentnode.settlement import Settlement
 
 _BACKOFF_FIRST_S = 0.1
 _BACKOFF_MAX_S = 5.0
+# Payload and checkpoint can have 1 MiB each; this bounds one answer.
+_MAX_CLAIM = 64
 # For giving tasks back, on top of what handlers get to clean up in.
 _GIVE_BACK_S = 3.0
 
@@ -71,9 +73,9 @@ class Worker:
         self._stop.set()
         self._slot_freed.set()
 
-    def session_lost(self) -> None:
-        """The client's session ended: so did every lease under it."""
-        self._heartbeats.lose_all("the session has ended")
+    def session_lost(self, session_id: int) -> None:
+        """A session of the client ended: so did every lease under it."""
+        self._heartbeats.lose_session(session_id)
 
     @property
     def running(self) -> int:
@@ -128,7 +130,7 @@ class Worker:
         return list(
             await self._client.tasks.claim(
                 self._config.queues,
-                max_tasks=self._config.slots - self.running,
+                max_tasks=min(self._config.slots - self.running, _MAX_CLAIM),
                 lease_ttl_ms=self._config.lease_ttl_ms,
                 wait_ms=self._config.claim_wait_ms,
                 worker=self._config.name,

@@ -38,6 +38,7 @@ class FakeTasks:
         self.known: dict[str, FakeTask] = {}
         self.fail_next: dict[str, list[CoordError]] = {}
         self.calls: list[tuple[str, Any]] = []
+        self.session_id = 1
         self.heartbeats_hang = False
         # The reason to refuse every checkpoint with.
         self.refuse_checkpoints: DefiniteError | None = None
@@ -105,6 +106,7 @@ class FakeTasks:
                 attempt=task.claim.attempt + 1,
                 lease_ttl_ms=lease_ttl_ms,
                 checkpoint=task.checkpoint,
+                session_id=self.session_id,
             )
             task.state = "claimed"
             claims.append(task.claim)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from agentnode import cli
@@ -21,12 +23,14 @@ MODULE = "from agentnode import Registry\nregistry = Registry()\nregistry.task('
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delenv("COORD_ENDPOINTS", raising=False)
     (tmp_path / "handlers_for_cli.py").write_text(MODULE)
-    return tmp_path
+    yield tmp_path
+    # The command sets up logging for its process, here to a stream that is gone by now.
+    structlog.reset_defaults()
 
 
 @pytest.fixture

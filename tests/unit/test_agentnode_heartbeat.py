@@ -133,9 +133,30 @@ async def test_lost_session_loses_every_lease(registry: Registry) -> None:
 
     async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
         await until(lambda: worker.running == 2)
-        worker.session_lost()
+        worker.session_lost(1)
         await until(lambda: worker.running == 0)
     assert not [name for name, _ in client.tasks.calls if name in {"complete", "fail", "release"}]
+
+
+async def test_lost_session_leaves_the_leases_of_the_next_one_alone(registry: Registry) -> None:
+    client = FakeClient()
+    old = client.tasks.add()
+    go = asyncio.Event()
+
+    @registry.task()
+    async def work(_: object) -> None:
+        await go.wait()
+
+    async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
+        await until(lambda: worker.running == 1)
+        client.tasks.session_id = 2
+        new = client.tasks.add()
+        await until(lambda: worker.running == 2)
+        worker.session_lost(1)
+        await until(lambda: worker.running == 1)
+        go.set()
+        await until(lambda: new.state == "completed")
+    assert old.results == []
 
 
 async def test_checkpoint_goes_out_soon_and_the_next_attempt_starts_from_it(
