@@ -12,7 +12,8 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,12 +189,12 @@ class LocalCluster:
 
     def kill(self, node_id: str) -> None:
         """SIGKILL; returns when the process is gone."""
-        with state.exclusive(self._lock_file):
+        with self._changing():
             kill([self._running(node_id)])
 
     def stop(self, node_id: str, grace_ms: int = STOP_GRACE_MS) -> None:
         """SIGTERM (an orderly end), SIGKILL after `grace_ms`."""
-        with state.exclusive(self._lock_file):
+        with self._changing():
             terminate([self._running(node_id)], grace_ms)
 
     def pause(self, node_id: str) -> None:
@@ -207,7 +208,7 @@ class LocalCluster:
     def start(self, node_id: str | None = None, timeout_ms: int = READY_TIMEOUT_MS) -> list[str]:
         """Starts one node, or all that are down, and returns when they answer and, if a majority
         is running, a leader serves. Returns the nodes it started."""
-        with state.exclusive(self._lock_file):
+        with self._changing():
             cluster = self._load()
             alive = self._alive(cluster)
             wanted = [node_id] if node_id else [node.node_id for node in cluster.nodes]
@@ -246,6 +247,13 @@ class LocalCluster:
                 f"there is no cluster in {self.directory}; create one with 'scripts/cluster up'"
             )
         return found
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Nobody else changes this cluster meanwhile; there must be one."""
+        self._load()
+        with state.exclusive(self._lock_file):
+            yield
 
     def _load_or_create(self) -> state.ClusterState:
         found = state.load(self._state_file)
@@ -297,7 +305,7 @@ class LocalCluster:
 
     def _set_paused(self, node_id: str, *, paused: bool) -> None:
         number = signal.SIGSTOP if paused else signal.SIGCONT
-        with state.exclusive(self._lock_file):
+        with self._changing():
             record = self._running(node_id)
             send_signal(record, number)
             # The kernel stops a process a moment after the signal was sent.

@@ -19,7 +19,7 @@ from examples.stdlib_report.corpus import Module
 
 STAGES = ("analyse", "reduce", "report")
 BATCH = 200
-WAIT_STEP_MS = 5_000
+WAIT_STEP_MS = 30_000
 # A worker that dies uses up an attempt without any fault of the task.
 MAX_ATTEMPTS = 10
 FAILED = frozenset({TaskState.DEAD, TaskState.CANCELLED})

@@ -201,7 +201,7 @@ async def _cancel(*tasks: asyncio.Task[None]) -> None:
 def main() -> int:
     options = parse_arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with Screen() as screen:
             verdict = run_demo(options, screen)

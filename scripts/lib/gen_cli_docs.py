@@ -4,68 +4,87 @@ With --verify it only says whether the file is up to date."""
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
+from typer.models import ArgumentInfo, OptionInfo
 
 from coord.cli.main import app
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 HEADING = "## Reference\n"
-COMMON = {"endpoints", "output", "timeout_ms", "help"}
+COMMON = {"endpoints", "output", "timeout_ms"}
 
 
 def page(current: str) -> str:
     """The page with its reference as it should be."""
     written = current.partition(HEADING)[0].rstrip("\n")
-    root = typer.main.get_command(app)
-    return f"{written}\n\n{HEADING}\n" + "\n".join(_sections(root, "coord"))
+    sections = [text for _, text in sorted(_sections(app, "coord"))]
+    return f"{written}\n\n{HEADING}\n" + "\n".join(sections)
 
 
-def _sections(command: Any, name: str) -> Iterator[str]:
-    for child_name, child in sorted(getattr(command, "commands", {}).items()):
-        path = f"{name} {child_name}"
-        if hasattr(child, "commands"):
-            yield from _sections(child, path)
-        else:
-            yield _section(child, path)
+def _sections(group: typer.Typer, name: str) -> Iterator[tuple[str, str]]:
+    """(path, text) of every command in the group and in the groups below it."""
+    for command in group.registered_commands:
+        path = f"{name} {command.name}"
+        yield path, _section(command.callback, path)
+    for below in group.registered_groups:
+        child = below.typer_instance
+        if child is not None:
+            yield from _sections(child, f"{name} {child.info.name}")
 
 
-def _section(command: Any, path: str) -> str:
-    own = [p for p in command.params if p.name not in COMMON and not getattr(p, "hidden", False)]
-    arguments = [p for p in own if p.param_type_name == "argument"]
-    options = [p for p in own if p.param_type_name == "option"]
-    usage = " ".join([path, *(_metavar(p) for p in arguments)])
-    lines = [f"### `{path}`", "", f"`{usage}{' [OPTIONS]' if options else ''}`", ""]
-    lines += [_paragraphs(command.help or ""), ""]
+def _section(callback: Callable[..., Any] | None, path: str) -> str:
+    assert callback is not None
+    found = inspect.signature(callback, eval_str=True).parameters.values()
+    own = [p for p in found if p.name not in COMMON and get_origin(p.annotation) is Annotated]
+    arguments = [p for p in own if isinstance(_info(p), ArgumentInfo)]
+    options = [p for p in own if isinstance(_info(p), OptionInfo)]
+    usage = " ".join(
+        [
+            path,
+            *(["[OPTIONS]"] if options else []),
+            *(str(_info(p).metavar or p.name.upper()) for p in arguments),
+        ]
+    )
+    lines = [f"### `{path}`", "", f"`{usage}`", ""]
+    lines += [_paragraphs(inspect.getdoc(callback) or ""), ""]
     if options:
         lines += ["| option | meaning |", "| --- | --- |"]
-        lines += [f"| `{_option(p)}` | {_cell(p.help or '')}{_default(p)} |" for p in options]
+        lines += [
+            f"| `{_option(p)}` | {_cell(_info(p).help or '')}{_default(p)} |" for p in options
+        ]
         lines.append("")
     return "\n".join(lines)
 
 
-def _metavar(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper())
+def _info(parameter: inspect.Parameter) -> Any:
+    """What the annotation says about an option or argument."""
+    return get_args(parameter.annotation)[1]
 
 
-def _option(option: Any) -> str:
-    names = ", ".join(sorted(option.opts, key=len))
-    if option.is_flag:
-        return names
-    return f"{names} {_cell(option.metavar or option.type.name.upper())}"
+def _option(parameter: inspect.Parameter) -> str:
+    info = _info(parameter)
+    declared = [info.default, *(info.param_decls or ())]
+    names = [name for name in declared if isinstance(name, str)]
+    shown = ", ".join(sorted(names, key=len)) or f"--{parameter.name.replace('_', '-')}"
+    kind = get_args(parameter.annotation)[0]
+    if kind is bool:
+        return shown
+    return f"{shown} {_cell(info.metavar or ('N' if kind is int else 'TEXT'))}"
 
 
-def _default(option: Any) -> str:
-    if isinstance(option.show_default, str):
-        return f" Default: {option.show_default}."
-    if option.required:
+def _default(parameter: inspect.Parameter) -> str:
+    default, shown = parameter.default, _info(parameter).show_default
+    if default is inspect.Parameter.empty:
         return " Required."
-    default = option.default
-    if option.is_flag or not isinstance(default, int) or option.show_default is False:
+    if isinstance(shown, str):
+        return f" Default: {shown}."
+    if isinstance(default, bool) or not isinstance(default, int) or shown is False:
         return ""
     return f" Default: {default}."
 
