@@ -1,0 +1,117 @@
+"""Client of the coordination store: async first; `coord.client.sync` has the same names, blocking.
+
+    async with Client("127.0.0.1:7400,127.0.0.1:7401") as client:
+        await client.tasks.submit("emails", b"...")
+        async with client.locks.lock("report") as grant:
+            ...  # show grant.fencing_token to what the lock protects
+
+Every failure is a CoordError: DefiniteError - it did not happen; IndefiniteError - it may have.
+"""
+
+from __future__ import annotations
+
+from coord.client.client import DEFAULT_ENDPOINTS, Client
+from coord.client.errors import (
+    BusyError,
+    ClientClosedError,
+    CoordError,
+    DeadlineError,
+    DefiniteError,
+    FailedPreconditionError,
+    IndefiniteError,
+    InternalError,
+    InvalidArgumentError,
+    LockNotAcquiredError,
+    NoLeaderError,
+    NotFoundError,
+    OutcomeUnknownError,
+    ResourceExhaustedError,
+    RevisionError,
+    SessionExpiredError,
+    StaleFencingTokenError,
+    TaskFailedError,
+    UnavailableError,
+    UnimplementedError,
+)
+from coord.client.kv import Compare, Delete, Get, Put, Txn, prefix_end
+from coord.client.locks import LockGrant
+from coord.client.types import (
+    ClaimedTask,
+    ClusterStatus,
+    DeleteResult,
+    HeartbeatItem,
+    ItemResult,
+    KeyValue,
+    LeaderTransfer,
+    LockInfo,
+    LockWaiter,
+    MemberStatus,
+    NodeDigest,
+    NodeStatus,
+    PutResult,
+    QueueInfo,
+    RangeResult,
+    SessionInfo,
+    SubmittedTask,
+    Task,
+    TaskExplanation,
+    TaskHandle,
+    TaskSpec,
+    TaskState,
+    TxnResult,
+)
+
+__all__ = [
+    "DEFAULT_ENDPOINTS",
+    "BusyError",
+    "ClaimedTask",
+    "Client",
+    "ClientClosedError",
+    "ClusterStatus",
+    "Compare",
+    "CoordError",
+    "DeadlineError",
+    "DefiniteError",
+    "Delete",
+    "DeleteResult",
+    "FailedPreconditionError",
+    "Get",
+    "HeartbeatItem",
+    "IndefiniteError",
+    "InternalError",
+    "InvalidArgumentError",
+    "ItemResult",
+    "KeyValue",
+    "LeaderTransfer",
+    "LockGrant",
+    "LockInfo",
+    "LockNotAcquiredError",
+    "LockWaiter",
+    "MemberStatus",
+    "NoLeaderError",
+    "NodeDigest",
+    "NodeStatus",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "Put",
+    "PutResult",
+    "QueueInfo",
+    "RangeResult",
+    "ResourceExhaustedError",
+    "RevisionError",
+    "SessionExpiredError",
+    "SessionInfo",
+    "StaleFencingTokenError",
+    "SubmittedTask",
+    "Task",
+    "TaskExplanation",
+    "TaskFailedError",
+    "TaskHandle",
+    "TaskSpec",
+    "TaskState",
+    "Txn",
+    "TxnResult",
+    "UnavailableError",
+    "UnimplementedError",
+    "prefix_end",
+]

@@ -1,0 +1,110 @@
+"""Task messages to and from what users see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from google.protobuf.message import Message
+
+from coord.client.errors import from_reason
+from coord.client.types import ItemResult, Task, TaskSpec, TaskState
+from coord.rpc.gen import task_pb2 as pb
+
+ITEM_OVERHEAD_BYTES = 8
+
+
+class HasResults(Protocol):
+    """A reply with one result per item."""
+
+    @property
+    def results(self) -> Iterable[pb.ItemResult]: ...
+
+
+def size_of(messages: Iterable[Message]) -> int:
+    """Bytes that these add to a request."""
+    return sum(message.ByteSize() + ITEM_OVERHEAD_BYTES for message in messages)
+
+
+def spec_message(spec: TaskSpec) -> pb.TaskSpec:
+    return pb.TaskSpec(
+        queue=spec.queue,
+        payload=spec.payload,
+        priority=spec.priority,
+        idempotency_key=spec.idempotency_key,
+        type=spec.type,
+        delay_ms=spec.delay_ms,
+        not_before_unix_ms=spec.not_before_unix_ms,
+        max_attempts=spec.max_attempts,
+        backoff_initial_ms=spec.backoff_initial_ms,
+        backoff_max_ms=spec.backoff_max_ms,
+        backoff_multiplier_permille=spec.backoff_multiplier_permille,
+        attempt_timeout_ms=spec.attempt_timeout_ms,
+        progress_timeout_ms=spec.progress_timeout_ms,
+        total_timeout_ms=spec.total_timeout_ms,
+        retention_ms=spec.retention_ms,
+        labels=dict(spec.labels),
+    )
+
+
+def spec_from(message: pb.TaskSpec) -> TaskSpec:
+    return TaskSpec(
+        queue=message.queue,
+        payload=message.payload,
+        priority=message.priority,
+        idempotency_key=message.idempotency_key,
+        type=message.type,
+        delay_ms=message.delay_ms,
+        not_before_unix_ms=message.not_before_unix_ms,
+        max_attempts=message.max_attempts,
+        backoff_initial_ms=message.backoff_initial_ms,
+        backoff_max_ms=message.backoff_max_ms,
+        backoff_multiplier_permille=message.backoff_multiplier_permille,
+        attempt_timeout_ms=message.attempt_timeout_ms,
+        progress_timeout_ms=message.progress_timeout_ms,
+        total_timeout_ms=message.total_timeout_ms,
+        retention_ms=message.retention_ms,
+        labels=dict(message.labels),
+    )
+
+
+def task_from(info: pb.TaskInfo) -> Task:
+    return Task(
+        task_id=info.task_id,
+        spec=spec_from(info.spec),
+        state=TaskState(info.state),
+        attempt=info.attempt,
+        create_revision=info.create_revision,
+        mod_revision=info.mod_revision,
+        fencing_token=info.fencing_token,
+        session_id=info.session_id,
+        worker=info.worker,
+        lease_remaining_ms=info.lease_remaining_ms,
+        checkpoint=info.checkpoint,
+        progress_permille=info.progress_permille,
+        result=info.result,
+        last_error=info.last_error,
+        ready_in_ms=info.ready_in_ms,
+        submitted_unix_ms=info.submitted_unix_ms,
+        finished_unix_ms=info.finished_unix_ms,
+        lost_leases=info.lost_leases,
+    )
+
+
+def item_results(reply: HasResults) -> list[ItemResult]:
+    return [_item_result(result) for result in reply.results]
+
+
+def checked(result: ItemResult) -> ItemResult:
+    """The result of a single item; raises its error."""
+    if result.error is not None:
+        raise result.error
+    return result
+
+
+def _item_result(result: pb.ItemResult) -> ItemResult:
+    error = None
+    if result.HasField("error"):
+        given = result.error
+        error = from_reason(given.reason, given.message, dict(given.metadata))
+    return ItemResult(error, TaskState(result.state), result.revision)

@@ -1,0 +1,53 @@
+"""What the parts of the client share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from coord.client.channel import Method, Rep, Req
+from coord.client.errors import ClientClosedError
+from coord.client.retry import Caller, Deadline
+from coord.client.session import SessionKeeper, Writer
+from coord.rpc.gen import common_pb2
+
+
+@dataclass(slots=True)
+class Core:
+    """The wired-up middle of a client; made on its event loop, closed with it."""
+
+    caller: Caller
+    keeper: SessionKeeper
+    writer: Writer
+    timeout_ms: int
+    closed: bool = False
+    made_in_pid: int = 0
+
+    def deadline(self, timeout_ms: int | None, *, wait_ms: int = 0) -> Deadline:
+        """The deadline of a call that starts now. Raises ClientClosedError when it must not."""
+        self.check_usable()
+        return Deadline((self.timeout_ms if timeout_ms is None else timeout_ms) + wait_ms)
+
+    def check_usable(self) -> None:
+        if self.closed:
+            raise ClientClosedError("the client is closed", "CLIENT_CLOSED")
+        if self.made_in_pid != os.getpid():
+            # gRPC's threads and sockets do not survive a fork; a call would hang or corrupt.
+            raise ClientClosedError(
+                "the client was made before a fork; make a new one here", "CLIENT_CLOSED"
+            )
+
+    async def read(
+        self, method: Method[Req, Rep], request: Req, timeout_ms: int | None, *, wait_ms: int = 0
+    ) -> Rep:
+        deadline = self.deadline(timeout_ms, wait_ms=wait_ms)
+        return await self.caller.call(method, request, deadline, wait_ms=wait_ms)
+
+    async def write(
+        self,
+        method: Method[Req, Rep],
+        build: Callable[[common_pb2.RequestHeader], Req],
+        timeout_ms: int | None,
+    ) -> Rep:
+        return await self.writer.write(method, build, self.deadline(timeout_ms))

@@ -1,0 +1,224 @@
+"""What a call can end with. Every error says whether the operation certainly did not happen
+(`DefiniteError`) or may have happened, or may still happen (`IndefiniteError`).
+
+On the wire an error is a gRPC status with a google.rpc.ErrorInfo detail of domain "coord"; without
+one (the transport itself failed, or a proxy answered) the status code decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+ERROR_DOMAIN = "coord"
+_DETAILS_KEY = "grpc-status-details-bin"
+# gRPC core says this when it never had a connection, so nothing was sent.
+_NEVER_SENT = ("failed to connect", "connections to all backends failing", "dns resolution failed")
+
+
+class CoordError(Exception):
+    """Base of everything this client raises.
+
+    `reason` is a stable word (STALE_FENCING_TOKEN, NO_LEADER ...), `metadata` its particulars.
+    `retryable`: the same call may succeed if it is made again later."""
+
+    def __init__(
+        self,
+        message: str = "",
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.metadata: dict[str, str] = dict(metadata or {})
+        self.retryable = retryable
+
+    @property
+    def definite(self) -> bool:
+        """The operation certainly did not happen."""
+        return isinstance(self, DefiniteError)
+
+    @property
+    def retry_after_ms(self) -> int:
+        """How long the cluster asks to wait before the next try; 0 = it does not say."""
+        return _integer(self.metadata, "retry_after_ms")
+
+
+class DefiniteError(CoordError):
+    """The operation did not happen, and will not."""
+
+
+class IndefiniteError(CoordError):
+    """The operation may have happened, or may still happen."""
+
+
+class InvalidArgumentError(DefiniteError):
+    """The call is malformed, too large, or over a limit that waiting does not change."""
+
+
+class NotFoundError(DefiniteError):
+    """The task, queue, lock or key is not known."""
+
+
+class StaleFencingTokenError(DefiniteError):
+    """Somebody else holds the task or lock by now, or nobody does."""
+
+    @property
+    def current(self) -> int:
+        """The token that is valid now; 0 = not held."""
+        return _integer(self.metadata, "current")
+
+
+class FailedPreconditionError(DefiniteError):
+    """The state of the task or lock does not allow it (finished, not finished, not held)."""
+
+
+class RevisionError(DefiniteError):
+    """The revision asked for is compacted or lies in the future."""
+
+
+class SessionExpiredError(DefiniteError):
+    """The session is over: its locks are released, its tasks are back in their queues."""
+
+
+class ResourceExhaustedError(DefiniteError):
+    """The cluster has no room for it (disk full, a limit reached)."""
+
+
+class BusyError(DefiniteError):
+    """Too much is under way; try again after `retry_after_ms`."""
+
+
+class NoLeaderError(DefiniteError):
+    """No leader was found in time; nothing was proposed."""
+
+
+class UnavailableError(DefiniteError):
+    """No node could be reached, or the node refused before it did anything."""
+
+
+class ClientClosedError(DefiniteError):
+    """The client was closed, or is used in a process forked after it was made."""
+
+
+class UnimplementedError(DefiniteError):
+    """The node does not know this call (an older version)."""
+
+
+class LockNotAcquiredError(DefiniteError):
+    """The lock was not free within the time allowed."""
+
+
+class TaskFailedError(DefiniteError):
+    """`result()` of a task that ended without one. `state`: DEAD or CANCELLED, by name."""
+
+    def __init__(self, message: str, *, task_id: str, state: str, last_error: str) -> None:
+        super().__init__(message, "TASK_FAILED", {"task_id": task_id, "state": state})
+        self.task_id = task_id
+        self.state = state
+        self.last_error = last_error
+
+
+class OutcomeUnknownError(IndefiniteError):
+    """The request was sent and its fate is not known."""
+
+
+class DeadlineError(IndefiniteError):
+    """The time-out ran out while a request was under way."""
+
+
+class InternalError(IndefiniteError):
+    """The node failed in a way it should not; its log says more."""
+
+
+_REASONS: dict[str, tuple[type[CoordError], bool]] = {
+    "INVALID_ARGUMENT": (InvalidArgumentError, False),
+    "TOO_LARGE": (InvalidArgumentError, False),
+    "MESSAGE_TOO_LARGE": (InvalidArgumentError, False),
+    "DUPLICATE_KEY": (InvalidArgumentError, False),
+    "LIMIT_EXCEEDED": (ResourceExhaustedError, False),
+    "DISK_FULL": (ResourceExhaustedError, True),
+    "SESSION_NOT_FOUND": (SessionExpiredError, False),
+    "SEQUENCE_FORGOTTEN": (OutcomeUnknownError, False),
+    "TASK_NOT_FOUND": (NotFoundError, False),
+    "QUEUE_NOT_FOUND": (NotFoundError, False),
+    "LOCK_NOT_FOUND": (NotFoundError, False),
+    "LEASE_NOT_FOUND": (NotFoundError, False),
+    "KEY_NOT_FOUND": (NotFoundError, False),
+    "TASK_NOT_CLAIMED": (FailedPreconditionError, False),
+    "TASK_FINISHED": (FailedPreconditionError, False),
+    "TASK_NOT_FINISHED": (FailedPreconditionError, False),
+    "LOCK_NOT_HELD": (FailedPreconditionError, False),
+    "STALE_FENCING_TOKEN": (StaleFencingTokenError, False),
+    "REVISION_COMPACTED": (RevisionError, False),
+    "REVISION_IN_FUTURE": (RevisionError, False),
+    "NO_LEADER": (NoLeaderError, True),
+    "NOT_LEADER": (NoLeaderError, True),
+    "BUSY": (BusyError, True),
+    "SHUTTING_DOWN": (UnavailableError, True),
+    "UNREACHABLE": (UnavailableError, True),
+    "DEADLINE_TOO_SHORT": (UnavailableError, True),
+    "OUTCOME_UNKNOWN": (OutcomeUnknownError, True),
+    "DEADLINE_EXCEEDED": (DeadlineError, True),
+    "INTERNAL": (InternalError, False),
+}
+
+_CODES: dict[grpc.StatusCode, tuple[type[CoordError], bool]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: (InvalidArgumentError, False),
+    grpc.StatusCode.NOT_FOUND: (NotFoundError, False),
+    grpc.StatusCode.FAILED_PRECONDITION: (FailedPreconditionError, False),
+    grpc.StatusCode.OUT_OF_RANGE: (RevisionError, False),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (ResourceExhaustedError, False),
+    grpc.StatusCode.UNIMPLEMENTED: (UnimplementedError, False),
+    grpc.StatusCode.UNAUTHENTICATED: (UnavailableError, False),
+    grpc.StatusCode.PERMISSION_DENIED: (UnavailableError, False),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (DeadlineError, True),
+    grpc.StatusCode.UNAVAILABLE: (OutcomeUnknownError, True),
+    grpc.StatusCode.CANCELLED: (OutcomeUnknownError, True),
+    grpc.StatusCode.ABORTED: (OutcomeUnknownError, True),
+}
+
+
+def from_reason(reason: str, message: str, metadata: Mapping[str, str] | None = None) -> CoordError:
+    """The error for a reason the cluster gave; an unknown reason is taken at its own word about
+    definiteness (metadata `definite`), and as indefinite when it does not say."""
+    known = _REASONS.get(reason)
+    if known is not None:
+        kind, retryable = known
+        return kind(message, reason, metadata, retryable)
+    definite = (metadata or {}).get("definite") == "true"
+    return (DefiniteError if definite else IndefiniteError)(message, reason, metadata)
+
+
+def from_rpc_error(error: grpc.RpcError) -> CoordError:
+    """The error for a failed gRPC call."""
+    code = error.code()
+    message = error.details() or code.name
+    info = _error_info(error.trailing_metadata())
+    if info is not None:
+        return from_reason(info.reason, message, dict(info.metadata))
+    if code is grpc.StatusCode.UNAVAILABLE and message.lower().startswith(_NEVER_SENT):
+        return UnavailableError(message, "UNREACHABLE", retryable=True)
+    kind, retryable = _CODES.get(code, (InternalError, False))
+    return kind(message, code.name, retryable=retryable)
+
+
+def _error_info(trailing: object) -> error_details_pb2.ErrorInfo | None:
+    for key, value in trailing or ():  # type: ignore[attr-defined]
+        if key != _DETAILS_KEY:
+            continue
+        status = status_pb2.Status.FromString(value)
+        for detail in status.details:
+            info = error_details_pb2.ErrorInfo()
+            if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
+                return info
+    return None
+
+
+def _integer(metadata: Mapping[str, str], key: str) -> int:
+    text = metadata.get(key, "")
+    return int(text) if text.isdecimal() else 0

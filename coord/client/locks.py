@@ -1,0 +1,331 @@
+"""Exclusive locks. A lock belongs to a session and a holder; its fencing token is what the
+protected resource must check, because a client that was paused may believe it still holds it.
+
+A call that ends without a clear answer (cancelled, time over) may leave the lock held or the caller
+in its queue. It is cleaned up in the background: the same holder asks once more without waiting -
+which takes the lock if it got it after all, and leaves the queue otherwise - and releases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+
+from coord.client.core import Core
+from coord.client.errors import (
+    CoordError,
+    FailedPreconditionError,
+    IndefiniteError,
+    LockNotAcquiredError,
+    NotFoundError,
+    SessionExpiredError,
+    StaleFencingTokenError,
+)
+from coord.client.methods import ACQUIRE, GET_LOCK, LIST_LOCKS, REFRESH, RELEASE_LOCK
+from coord.client.retry import Deadline
+from coord.client.session import Session
+from coord.client.types import LockInfo, LockWaiter
+from coord.rpc.gen import common_pb2
+from coord.rpc.gen import lock_pb2 as pb
+
+_GONE = (StaleFencingTokenError, NotFoundError, FailedPreconditionError, SessionExpiredError)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LockGrant:
+    """A lock that was acquired. `fencing_token` grows with every grant of the lock.
+
+    `lost` is set when the lock is gone, and as soon as that is possible: the session is over or was
+    not confirmed for a whole TTL, the lock's own TTL passed, or a refresh was refused."""
+
+    name: str
+    holder: str
+    fencing_token: int
+    session_id: int
+    ttl_ms: int
+    lost: asyncio.Event
+
+
+@dataclass(slots=True)
+class _Held:
+    session: Session
+    grant: LockGrant
+    expiry: asyncio.TimerHandle | None = None
+
+    def renew(self, ttl_ms: int) -> None:
+        """The lock's own TTL starts anew (0 = it has none)."""
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
+        if ttl_ms:
+            loop = asyncio.get_running_loop()
+            self.expiry = loop.call_later(ttl_ms / 1_000, self.grant.lost.set)
+
+    def drop(self) -> None:
+        self.renew(0)
+        self.session.unwatch(self.grant.lost)
+
+
+class Locks:
+    """Acquire, release and look at locks."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._held: dict[int, _Held] = {}  # by fencing token
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def acquire(
+        self,
+        name: str,
+        *,
+        holder: str | None = None,
+        ttl_ms: int = 0,
+        wait_ms: int = 0,
+        timeout_ms: int | None = None,
+    ) -> LockGrant | None:
+        """The lock, waiting in its fair queue up to `wait_ms`; None when somebody else has it.
+
+        `ttl_ms` 0: it lives as long as the session; else it also ends by itself unless refreshed.
+        `holder` tells the contenders of one session apart; the same holder acquires it again at
+        once. None = a new holder for each call. `timeout_ms` counts on top of `wait_ms`."""
+        deadline = self._core.deadline(timeout_ms, wait_ms=wait_ms)
+        holder = uuid.uuid4().hex if holder is None else holder
+        wait = Deadline(wait_ms) if wait_ms else None
+        session = await self._core.keeper.get(deadline)
+        while True:
+            left_ms = wait.remaining_ms if wait else 0
+            try:
+                reply, asked_at_s = await self._ask(
+                    session, name, holder, ttl_ms, left_ms, deadline
+                )
+            except (asyncio.CancelledError, IndefiniteError) as error:
+                if isinstance(error, CoordError) and error.reason == "SEQUENCE_FORGOTTEN":
+                    continue  # its place among the sequences was given up for other calls
+                self._in_background(self._abandon(session, name, holder))
+                raise
+            if reply.acquired:
+                return self._granted(session, name, holder, ttl_ms, reply, asked_at_s)
+            if wait is None or wait.remaining_ms == 0:
+                return None
+
+    async def release(self, grant: LockGrant, *, timeout_ms: int | None = None) -> None:
+        """Give the lock up. Raises SessionExpiredError or StaleFencingTokenError when it was gone
+        already."""
+        deadline = self._core.deadline(timeout_ms)
+        held = self._held.pop(grant.fencing_token, None)
+        if held is not None:
+            held.drop()
+        session = await self._session_of(grant, deadline)
+
+        def build(header: common_pb2.RequestHeader) -> pb.ReleaseLockRequest:
+            return pb.ReleaseLockRequest(
+                header=header, name=grant.name, fencing_token=grant.fencing_token
+            )
+
+        try:
+            await self._core.writer.write_in(session, RELEASE_LOCK, build, deadline)
+        finally:
+            grant.lost.set()
+
+    async def release_by_token(
+        self, name: str, fencing_token: int, *, timeout_ms: int | None = None
+    ) -> None:
+        """Release a lock that was acquired elsewhere, knowing its token."""
+
+        def build(header: common_pb2.RequestHeader) -> pb.ReleaseLockRequest:
+            return pb.ReleaseLockRequest(header=header, name=name, fencing_token=fencing_token)
+
+        await self._core.write(RELEASE_LOCK, build, timeout_ms)
+
+    async def refresh(self, grant: LockGrant, *, timeout_ms: int | None = None) -> int:
+        """Push the end of a lock with its own TTL to now + TTL; returns the TTL. When the cluster
+        refuses, `grant.lost` is set."""
+        deadline = self._core.deadline(timeout_ms)
+        session = await self._session_of(grant, deadline)
+
+        def build(header: common_pb2.RequestHeader) -> pb.RefreshLockRequest:
+            return pb.RefreshLockRequest(
+                header=header, name=grant.name, fencing_token=grant.fencing_token
+            )
+
+        sent_at_s = asyncio.get_running_loop().time()
+        try:
+            reply = await self._core.writer.write_in(session, REFRESH, build, deadline)
+        except _GONE:
+            grant.lost.set()
+            raise
+        held = self._held.get(grant.fencing_token)
+        if held is not None and reply.ttl_ms:
+            held.renew(_left_ms(reply.ttl_ms, sent_at_s))
+        return reply.ttl_ms
+
+    async def get(self, name: str, *, timeout_ms: int | None = None) -> LockInfo | None:
+        """The lock as it is; None when nobody holds it or waits for it."""
+        try:
+            request = pb.GetLockRequest(name=name)
+            reply = await self._core.read(GET_LOCK, request, timeout_ms)
+        except NotFoundError:
+            return None
+        info = _info(reply.lock)
+        return info if info.held or info.waiters else None
+
+    async def list(
+        self,
+        prefix: str = "",
+        limit: int = 1_000,
+        after: str = "",
+        *,
+        timeout_ms: int | None = None,
+    ) -> builtins.list[LockInfo]:
+        """Locks in order of their names, those behind the name `after`."""
+        request = pb.ListLocksRequest(prefix=prefix, limit=limit, after_name=after)
+        reply = await self._core.read(LIST_LOCKS, request, timeout_ms)
+        return [_info(lock) for lock in reply.locks]
+
+    @contextlib.asynccontextmanager
+    async def lock(
+        self,
+        name: str,
+        *,
+        holder: str | None = None,
+        ttl_ms: int = 0,
+        wait_ms: int = 30_000,
+        timeout_ms: int | None = None,
+    ) -> AsyncIterator[LockGrant]:
+        """Hold the lock in an `async with` block; with `ttl_ms` it is refreshed meanwhile. Raises
+        LockNotAcquiredError when it was not free within `wait_ms`.
+
+        The block is not interrupted when the lock is lost: look at `grant.lost`, and show
+        `grant.fencing_token` to what the lock protects. Released on exit, also when cancelled."""
+        grant = await self.acquire(
+            name, holder=holder, ttl_ms=ttl_ms, wait_ms=wait_ms, timeout_ms=timeout_ms
+        )
+        if grant is None:
+            raise LockNotAcquiredError(
+                f"lock {name!r} was not free within {wait_ms} ms", "LOCK_NOT_ACQUIRED", None, True
+            )
+        refreshing = asyncio.ensure_future(self._keep_refreshed(grant)) if ttl_ms else None
+        try:
+            yield grant
+        finally:
+            if refreshing is not None:
+                refreshing.cancel()
+            await self._release_surely(grant, timeout_ms)
+
+    async def _close(self) -> None:
+        for held in self._held.values():
+            held.drop()
+            held.grant.lost.set()
+        self._held.clear()
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
+
+    async def _ask(
+        self,
+        session: Session,
+        name: str,
+        holder: str,
+        ttl_ms: int,
+        wait_ms: int,
+        deadline: Deadline,
+    ) -> tuple[pb.AcquireLockResponse, float]:
+        def build(header: common_pb2.RequestHeader) -> pb.AcquireLockRequest:
+            return pb.AcquireLockRequest(
+                header=header, name=name, holder=holder, ttl_ms=ttl_ms, wait_ms=wait_ms
+            )
+
+        sent_at_s = asyncio.get_running_loop().time()
+        reply = await self._core.writer.write_in(session, ACQUIRE, build, deadline, wait_ms=wait_ms)
+        return reply, sent_at_s
+
+    def _granted(
+        self,
+        session: Session,
+        name: str,
+        holder: str,
+        ttl_ms: int,
+        reply: pb.AcquireLockResponse,
+        asked_at_s: float,
+    ) -> LockGrant:
+        grant = LockGrant(
+            name, holder, reply.fencing_token, session.session_id, ttl_ms, asyncio.Event()
+        )
+        held = _Held(session, grant)
+        self._held[grant.fencing_token] = held
+        session.watch(grant.lost)
+        if ttl_ms:
+            left_ms = reply.lock.remaining_ms or _left_ms(ttl_ms, asked_at_s)
+            held.renew(min(left_ms, ttl_ms))
+        return grant
+
+    async def _session_of(self, grant: LockGrant, deadline: Deadline) -> Session:
+        if self._core.keeper.session_id == grant.session_id:
+            return await self._core.keeper.get(deadline)
+        grant.lost.set()
+        raise SessionExpiredError(
+            f"the session that held lock {grant.name!r} is over", "SESSION_NOT_FOUND"
+        )
+
+    async def _keep_refreshed(self, grant: LockGrant) -> None:
+        while not grant.lost.is_set():
+            await asyncio.sleep(grant.ttl_ms / 3_000)
+            try:
+                await self.refresh(grant, timeout_ms=max(grant.ttl_ms, 100))
+            except _GONE:
+                return
+            except CoordError:
+                continue  # out of reach: `lost` is set when the TTL is over
+
+    async def _release_surely(self, grant: LockGrant, timeout_ms: int | None) -> None:
+        release = asyncio.ensure_future(self.release(grant, timeout_ms=timeout_ms))
+        try:
+            await asyncio.shield(release)
+        except _GONE:
+            return  # the block is over, and so is the lock
+        except asyncio.CancelledError:
+            await asyncio.wait({release})
+            if not release.cancelled():
+                release.exception()
+            raise
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _abandon(self, session: Session, name: str, holder: str) -> None:
+        deadline = Deadline(max(self._core.timeout_ms, session.ttl_ms))
+        with contextlib.suppress(CoordError):  # then it ends with the session
+            reply, _ = await self._ask(session, name, holder, 0, 1, deadline)
+            if not reply.acquired:
+                return
+
+            def build(header: common_pb2.RequestHeader) -> pb.ReleaseLockRequest:
+                return pb.ReleaseLockRequest(
+                    header=header, name=name, fencing_token=reply.fencing_token
+                )
+
+            await self._core.writer.write_in(session, RELEASE_LOCK, build, deadline)
+
+
+def _left_ms(ttl_ms: int, since_s: float) -> int:
+    gone_ms = int((asyncio.get_running_loop().time() - since_s) * 1_000)
+    return max(1, ttl_ms - gone_ms)
+
+
+def _info(lock: pb.LockInfo) -> LockInfo:
+    return LockInfo(
+        name=lock.name,
+        held=lock.held,
+        session_id=lock.session_id,
+        holder=lock.holder,
+        fencing_token=lock.fencing_token,
+        remaining_ms=lock.remaining_ms,
+        waiters=tuple(LockWaiter(w.session_id, w.holder) for w in lock.waiters),
+    )

@@ -1,0 +1,65 @@
+"""Queues: what waits, what runs, what ended; pause and resume."""
+
+from __future__ import annotations
+
+import builtins
+
+from coord.client.core import Core
+from coord.client.errors import NotFoundError
+from coord.client.methods import LIST_QUEUES, PAUSE_QUEUE
+from coord.client.types import QueueInfo
+from coord.rpc.gen import common_pb2
+from coord.rpc.gen import task_pb2 as pb
+
+
+class Queues:
+    """The queues that tasks wait in. A queue exists from its first task on."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def list(self, *, timeout_ms: int | None = None) -> builtins.list[QueueInfo]:
+        return await self._list("", timeout_ms)
+
+    async def get(self, queue: str, *, timeout_ms: int | None = None) -> QueueInfo:
+        """Raises NotFoundError when there is no such queue."""
+        for info in await self._list(queue, timeout_ms):
+            if info.queue == queue:
+                return info
+        raise NotFoundError(f"no queue {queue!r}", "QUEUE_NOT_FOUND")
+
+    async def pause(self, queue: str, *, timeout_ms: int | None = None) -> None:
+        """The queue accepts tasks and hands out nothing until it is resumed."""
+        await self._pause(queue, True, timeout_ms)
+
+    async def resume(self, queue: str, *, timeout_ms: int | None = None) -> None:
+        await self._pause(queue, False, timeout_ms)
+
+    async def _list(self, queue: str, timeout_ms: int | None) -> builtins.list[QueueInfo]:
+        request = pb.ListQueuesRequest(queue=queue)
+        reply = await self._core.read(LIST_QUEUES, request, timeout_ms)
+        return [_queue(info) for info in reply.queues]
+
+    async def _pause(self, queue: str, paused: bool, timeout_ms: int | None) -> None:
+        def build(header: common_pb2.RequestHeader) -> pb.PauseQueueRequest:
+            return pb.PauseQueueRequest(header=header, queue=queue, paused=paused)
+
+        await self._core.write(PAUSE_QUEUE, build, timeout_ms)
+
+
+def _queue(info: pb.QueueInfo) -> QueueInfo:
+    return QueueInfo(
+        queue=info.queue,
+        paused=info.paused,
+        ready=info.ready,
+        scheduled=info.scheduled,
+        claimed=info.claimed,
+        submitted_total=info.submitted_total,
+        completed_total=info.completed_total,
+        dead_total=info.dead_total,
+        cancelled_total=info.cancelled_total,
+        lost_leases_total=info.lost_leases_total,
+        retried_total=info.retried_total,
+        dead=info.dead,
+        oldest_ready_ms=info.oldest_ready_ms,
+    )

@@ -1,0 +1,166 @@
+"""Repeating a call until it has an answer or its time is up.
+
+The bytes of a request, and with them its session and sequence, stay the same over all attempts, so
+the cluster answers a repeat with the first reply instead of doing it twice (Raft dissertation,
+section 6.3). That is why an attempt of unknown outcome is repeated too - if, and only if, the
+request is such (`repeatable`: deduplicated, or a read). A refusal that follows an attempt of
+unknown outcome says nothing about that attempt unless it comes from the replicated state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from coord.client.channel import Connection, Metadata, Method, Rep, Req
+from coord.client.discovery import Discovery
+from coord.client.errors import (
+    BusyError,
+    CoordError,
+    DeadlineError,
+    DefiniteError,
+    NoLeaderError,
+    OutcomeUnknownError,
+    SessionExpiredError,
+    UnavailableError,
+)
+
+ATTEMPT_TIMEOUT_S = 4.0  # more than a follower waits for a leader (2 s), less than most time-outs
+BACKOFF_MIN_S = 0.02
+BACKOFF_MAX_S = 0.5
+MIN_ATTEMPT_S = 0.005
+
+
+class Deadline:
+    """A moment on the monotonic clock. `timeout_ms`: how far away it was when made."""
+
+    __slots__ = ("_at_s", "timeout_ms")
+
+    def __init__(self, timeout_ms: int) -> None:
+        if timeout_ms <= 0:
+            raise ValueError(f"timeout_ms must be positive, not {timeout_ms}")
+        self.timeout_ms = timeout_ms
+        self._at_s = time.monotonic() + timeout_ms / 1_000
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left; 0.0 when over."""
+        return max(0.0, self._at_s - time.monotonic())
+
+    @property
+    def remaining_ms(self) -> int:
+        return int(self.remaining_s * 1_000)
+
+    def later(self, other: Deadline) -> Deadline:
+        return self if self._at_s >= other._at_s else other
+
+
+class Caller:
+    """Makes calls on whichever node can answer."""
+
+    def __init__(self, discovery: Discovery, attempt_timeout_s: float = ATTEMPT_TIMEOUT_S) -> None:
+        self.discovery = discovery
+        self._attempt_timeout_s = attempt_timeout_s
+
+    async def call(
+        self,
+        method: Method[Req, Rep],
+        request: Req,
+        deadline: Deadline,
+        *,
+        repeatable: bool = True,
+        wait_ms: int = 0,
+        metadata: Metadata = (),
+    ) -> Rep:
+        """The reply; or, when the deadline passes first, the error that says most: DeadlineError if
+        some attempt's outcome is unknown, else the last refusal.
+
+        `wait_ms`: how long the server may hold the call on purpose."""
+        await self.discovery.ready(deadline.remaining_s)
+        attempts = _Attempts(deadline, repeatable)
+        while True:
+            attempts.check_time()
+            connection = self.discovery.pick()
+            limit_s = min(deadline.remaining_s, self._attempt_timeout_s + wait_ms / 1_000)
+            try:
+                reply = await connection.call(method, request, limit_s, metadata)
+            except CoordError as error:
+                self._note(connection, error)
+                attempts.failed(error)
+            else:
+                self.discovery.answered(connection, reply)
+                return reply
+            await asyncio.sleep(attempts.pause_s(self.discovery.has_unsuspected()))
+
+    def _note(self, connection: Connection, error: CoordError) -> None:
+        if isinstance(error, NoLeaderError):
+            self.discovery.learn(error.metadata.get("leader_address", ""))
+            self.discovery.failed(connection, reachable=True)
+        elif isinstance(error, UnavailableError | DeadlineError | OutcomeUnknownError):
+            self.discovery.failed(connection, reachable=bool(error.metadata))
+        else:
+            self.discovery.answered(connection)
+
+
+class _Attempts:
+    """What the attempts of one call have shown so far."""
+
+    def __init__(self, deadline: Deadline, repeatable: bool) -> None:
+        self._deadline = deadline
+        self._repeatable = repeatable
+        self._unknown: CoordError | None = None
+        self._last: CoordError | None = None
+        self._count = 0
+
+    def check_time(self) -> None:
+        if self._deadline.remaining_s < MIN_ATTEMPT_S:
+            raise self._given_up()
+
+    def failed(self, error: CoordError) -> None:
+        """Returns if the call should be tried again; raises how it ends otherwise."""
+        self._count += 1
+        self._last = error
+        if not isinstance(error, DefiniteError):
+            self._unknown = error
+            if not (self._repeatable and error.retryable):
+                raise error
+        elif isinstance(error, NoLeaderError | UnavailableError | BusyError):
+            if not error.retryable:
+                raise error
+        elif self._unknown is None:
+            raise error
+        elif isinstance(error, SessionExpiredError):
+            raise _unknown_since_session_ended(error) from self._unknown
+        elif not error.retryable:
+            raise error  # from the replicated state: it is the answer to the first attempt as well
+
+    def pause_s(self, another_node: bool) -> float:
+        """How long to wait before the next attempt."""
+        error = self._last
+        assert error is not None
+        if isinstance(error, BusyError):
+            pause_s = error.retry_after_ms / 1_000 or BACKOFF_MIN_S
+            if pause_s >= self._deadline.remaining_s:
+                raise self._given_up()
+            return min(pause_s * random.uniform(1.0, 1.5), self._deadline.remaining_s)
+        if another_node and self._count <= 2:
+            return 0.0
+        ceiling_s = min(BACKOFF_MIN_S * 2 ** min(self._count, 10), BACKOFF_MAX_S)
+        return min(random.uniform(ceiling_s / 2, ceiling_s), self._deadline.remaining_s)
+
+    def _given_up(self) -> CoordError:
+        within = f"within {self._deadline.timeout_ms} ms"
+        if self._unknown is not None:
+            message = f"no answer {within}; last: {self._last}"
+            return DeadlineError(message, "DEADLINE_EXCEEDED", self._unknown.metadata, True)
+        if self._last is None:
+            return UnavailableError(f"no time was left {within}", "DEADLINE_TOO_SHORT", None, True)
+        last = self._last
+        return type(last)(f"{last.message} ({within})", last.reason, last.metadata, True)
+
+
+def _unknown_since_session_ended(error: SessionExpiredError) -> CoordError:
+    return OutcomeUnknownError(
+        f"the session ended before the outcome was known: {error.message}", "OUTCOME_UNKNOWN"
+    )

@@ -1,0 +1,55 @@
+"""Who is connected: the sessions the cluster knows."""
+
+from __future__ import annotations
+
+import builtins
+
+from coord.client.core import Core
+from coord.client.methods import CLOSE_SESSION, LIST_SESSIONS
+from coord.client.types import SessionInfo
+from coord.rpc.gen import session_pb2 as pb
+
+
+class Sessions:
+    """Look at sessions, and end them."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def list(
+        self,
+        kind: str = "",
+        limit: int = 1_000,
+        after: int = 0,
+        *,
+        timeout_ms: int | None = None,
+    ) -> builtins.list[SessionInfo]:
+        """Sessions of a kind ("client", "worker"; empty = all) in order of their ids, those behind
+        the id `after`."""
+        request = pb.ListSessionsRequest(kind=kind, limit=limit, after_session_id=after)
+        reply = await self._core.read(LIST_SESSIONS, request, timeout_ms)
+        return [_info(session) for session in reply.sessions]
+
+    async def close(self, session_id: int, *, timeout_ms: int | None = None) -> None:
+        """End any session now, a stuck worker's say: its locks are released and its tasks go back
+        to their queues. Raises SessionExpiredError when it is over already."""
+        await self._core.read(
+            CLOSE_SESSION, pb.CloseSessionRequest(session_id=session_id), timeout_ms
+        )
+
+
+def _info(session: pb.SessionInfo) -> SessionInfo:
+    return SessionInfo(
+        session_id=session.session_id,
+        kind=session.kind,
+        name=session.name,
+        labels=dict(session.labels),
+        queues=tuple(session.queues),
+        slots=session.slots,
+        ttl_ms=session.ttl_ms,
+        remaining_ms=session.remaining_ms,
+        tasks_held=session.tasks_held,
+        locks_held=session.locks_held,
+        create_revision=session.create_revision,
+        opened_unix_ms=session.opened_unix_ms,
+    )

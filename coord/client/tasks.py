@@ -1,0 +1,408 @@
+"""Tasks and queues."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from coord.client.batching import MAX_BATCH_ITEMS, Batcher
+from coord.client.claims import ClaimLine, ClaimTerms
+from coord.client.convert import checked, item_results, size_of, spec_message, task_from
+from coord.client.core import Core
+from coord.client.errors import (
+    CoordError,
+    DeadlineError,
+    NotFoundError,
+    TaskFailedError,
+)
+from coord.client.methods import (
+    CANCEL_TASK,
+    COMPLETE,
+    EXPLAIN,
+    FAIL,
+    GET_TASK,
+    HEARTBEAT,
+    LIST_TASKS,
+    REDRIVE,
+    RELEASE,
+    RETRY_TASK,
+    SUBMIT,
+    WAIT_TASKS,
+)
+from coord.client.retry import Deadline
+from coord.client.types import (
+    ClaimedTask,
+    HeartbeatItem,
+    ItemResult,
+    SubmittedTask,
+    Task,
+    TaskExplanation,
+    TaskHandle,
+    TaskSpec,
+    TaskState,
+)
+from coord.rpc.gen import common_pb2
+from coord.rpc.gen import task_pb2 as pb
+
+WAIT_CHUNK = 256  # task ids per Wait call
+WAIT_POLL_MS = 10_000
+
+
+class Tasks:
+    """Submit, claim, commit and look at tasks. Every method takes `timeout_ms` (default: the
+    client's) and raises CoordError; errors tell whether the operation may have happened."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._submits: Batcher[pb.TaskSpec, SubmittedTask] = Batcher(self._send_submit)
+        self._heartbeats: Batcher[pb.HeartbeatItem, ItemResult] = Batcher(self._send_heartbeat)
+        self._completes: Batcher[pb.CompleteItem, ItemResult] = Batcher(self._send_complete)
+        self._fails: Batcher[pb.FailItem, ItemResult] = Batcher(self._send_fail)
+        self._releases: Batcher[pb.ReleaseItem, ItemResult] = Batcher(self._send_release)
+        self._claims: dict[ClaimTerms, ClaimLine] = {}
+
+    async def submit(
+        self,
+        queue: str,
+        payload: bytes = b"",
+        *,
+        priority: int = 0,
+        idempotency_key: str = "",
+        type: str = "",  # noqa: A002 - the field's name everywhere
+        delay_ms: int = 0,
+        not_before_unix_ms: int = 0,
+        max_attempts: int = 0,
+        backoff_initial_ms: int = 0,
+        backoff_max_ms: int = 0,
+        backoff_multiplier_permille: int = 0,
+        attempt_timeout_ms: int = 0,
+        progress_timeout_ms: int = 0,
+        total_timeout_ms: int = 0,
+        retention_ms: int = 0,
+        labels: Mapping[str, str] | None = None,
+        timeout_ms: int | None = None,
+    ) -> SubmittedTask:
+        """Accept one task; see TaskSpec for the fields."""
+        spec = TaskSpec(
+            queue=queue,
+            payload=payload,
+            priority=priority,
+            idempotency_key=idempotency_key,
+            type=type,
+            delay_ms=delay_ms,
+            not_before_unix_ms=not_before_unix_ms,
+            max_attempts=max_attempts,
+            backoff_initial_ms=backoff_initial_ms,
+            backoff_max_ms=backoff_max_ms,
+            backoff_multiplier_permille=backoff_multiplier_permille,
+            attempt_timeout_ms=attempt_timeout_ms,
+            progress_timeout_ms=progress_timeout_ms,
+            total_timeout_ms=total_timeout_ms,
+            retention_ms=retention_ms,
+            labels=labels or {},
+        )
+        return (await self.submit_many([spec], timeout_ms=timeout_ms))[0]
+
+    async def submit_many(
+        self, tasks: Sequence[TaskSpec], *, timeout_ms: int | None = None
+    ) -> builtins.list[SubmittedTask]:
+        """Accept tasks, in order. Up to 1000 are accepted together or not at all; more are sent in
+        several such groups, and an error then leaves the groups before it accepted."""
+        deadline = self._core.deadline(timeout_ms)
+        specs = [spec_message(task) for task in tasks]
+        done: builtins.list[SubmittedTask] = []
+        for start in range(0, len(specs), MAX_BATCH_ITEMS):
+            group = specs[start : start + MAX_BATCH_ITEMS]
+            done += await self._submits.ask(group, size_of(group), deadline)
+        return done
+
+    async def claim(
+        self,
+        queues: Sequence[str],
+        *,
+        max_tasks: int = 1,
+        lease_ttl_ms: int = 15_000,
+        wait_ms: int = 0,
+        worker: str = "",
+        timeout_ms: int | None = None,
+    ) -> builtins.list[ClaimedTask]:
+        """Take up to `max_tasks` tasks under a lease, waiting up to `wait_ms` for the first; empty
+        when there was none. `timeout_ms` counts on top of `wait_ms`.
+
+        Cancelling the call loses no task: those handed out already are given back. Raises
+        SessionExpiredError when the session ended meanwhile; the next call opens another."""
+        self._core.check_usable()
+        if isinstance(queues, str):
+            raise TypeError("queues is a sequence of names, not one name")
+        terms = ClaimTerms(tuple(queues), lease_ttl_ms, worker, wait_ms > 0)
+        line = self._claims.get(terms)
+        if line is None:
+            line = ClaimLine(terms, self._core.caller, self._core.keeper, self._give_back)
+            self._claims[terms] = line
+        try:
+            timeout_ms = self._core.timeout_ms if timeout_ms is None else timeout_ms
+            return await line.claim(max_tasks, wait_ms, timeout_ms)
+        finally:
+            if line.idle:
+                self._claims.pop(terms, None)
+
+    async def heartbeat(
+        self, items: Sequence[HeartbeatItem], *, timeout_ms: int | None = None
+    ) -> builtins.list[ItemResult]:
+        """Renew leases, store checkpoints, report progress. One result per item, in order; raises
+        only when the call itself fails."""
+        messages = [
+            pb.HeartbeatItem(
+                task_id=item.task_id,
+                fencing_token=item.fencing_token,
+                checkpoint=item.checkpoint,
+                progress_permille=item.progress_permille,
+            )
+            for item in items
+        ]
+        return await self._ask_items(self._heartbeats, messages, timeout_ms)
+
+    async def complete(
+        self, task: ClaimedTask | TaskHandle, result: bytes = b"", *, timeout_ms: int | None = None
+    ) -> ItemResult:
+        """Commit the result. Raises StaleFencingTokenError when the lease is not this one's."""
+        return checked((await self.complete_many([(task, result)], timeout_ms=timeout_ms))[0])
+
+    async def complete_many(
+        self,
+        items: Sequence[tuple[ClaimedTask | TaskHandle, bytes]],
+        *,
+        timeout_ms: int | None = None,
+    ) -> builtins.list[ItemResult]:
+        """Commit results. One result per item, in order; raises only when the call fails."""
+        messages = [
+            pb.CompleteItem(task_id=task.task_id, fencing_token=task.fencing_token, result=result)
+            for task, result in items
+        ]
+        return await self._ask_items(self._completes, messages, timeout_ms)
+
+    async def fail(
+        self,
+        task: ClaimedTask | TaskHandle,
+        error: str,
+        *,
+        retryable: bool = True,
+        retry_after_ms: int | None = None,
+        timeout_ms: int | None = None,
+    ) -> ItemResult:
+        """Report a failed attempt. Not `retryable`: the task is dead at once. `retry_after_ms`
+        overrides the backoff. `state` of the result tells what became of the task."""
+        message = pb.FailItem(
+            task_id=task.task_id,
+            fencing_token=task.fencing_token,
+            error=error,
+            retryable=retryable,
+            retry_after_ms=retry_after_ms,
+        )
+        return checked((await self._ask_items(self._fails, [message], timeout_ms))[0])
+
+    async def release(
+        self,
+        task: ClaimedTask | TaskHandle,
+        *,
+        delay_ms: int = 0,
+        timeout_ms: int | None = None,
+    ) -> ItemResult:
+        """Give the task back without counting the attempt."""
+        message = pb.ReleaseItem(
+            task_id=task.task_id, fencing_token=task.fencing_token, delay_ms=delay_ms
+        )
+        return checked((await self._ask_items(self._releases, [message], timeout_ms))[0])
+
+    async def get(
+        self, task_id: str, *, omit_payload: bool = False, timeout_ms: int | None = None
+    ) -> Task:
+        """Raises NotFoundError when the task is not (or no longer) known."""
+        request = pb.GetTaskRequest(task_id=task_id, omit_payload=omit_payload)
+        return task_from((await self._core.read(GET_TASK, request, timeout_ms)).task)
+
+    async def list(
+        self,
+        queue: str = "",
+        states: Sequence[TaskState] = (),
+        limit: int = 100,
+        after: str = "",
+        *,
+        omit_payload: bool = False,
+        timeout_ms: int | None = None,
+    ) -> builtins.list[Task]:
+        """Tasks in order of submission, those behind the task id `after`; empty filters = all."""
+        request = pb.ListTasksRequest(
+            queue=queue,
+            states=[pb.TaskState.Name(int(s)) for s in states],
+            limit=limit,
+            after_task_id=after,
+            omit_payload=omit_payload,
+        )
+        reply = await self._core.read(LIST_TASKS, request, timeout_ms)
+        return [task_from(task) for task in reply.tasks]
+
+    async def wait(
+        self,
+        task_ids: Sequence[str],
+        *,
+        omit_payload: bool = False,
+        timeout_ms: int | None = None,
+    ) -> builtins.list[Task]:
+        """Wait until every one of them is at an end, and return them in the given order. When the
+        time-out passes first they are returned as they are: look at `finished`. Raises
+        NotFoundError when one is not known."""
+        deadline = self._core.deadline(timeout_ms)
+        wanted = list(dict.fromkeys(task_ids))
+        found: dict[str, Task] = {}
+        for start in range(0, len(wanted), WAIT_CHUNK):
+            chunk = wanted[start : start + WAIT_CHUNK]
+            for task in await self._wait_chunk(chunk, omit_payload, deadline):
+                found[task.task_id] = task
+        return [found[task_id] for task_id in task_ids]
+
+    async def result(self, task_id: str, timeout_ms: int | None = None) -> bytes:
+        """Wait for the task's result. Raises TaskFailedError when it ended dead or cancelled,
+        DeadlineError when it is not at an end in time."""
+        (task,) = await self.wait([task_id], timeout_ms=timeout_ms)
+        if task.state is TaskState.COMPLETED:
+            return task.result
+        if task.finished:
+            raise TaskFailedError(
+                f"task {task_id} is {task.state.name.lower()}: {task.last_error}",
+                task_id=task_id,
+                state=task.state.name,
+                last_error=task.last_error,
+            )
+        message = f"task {task_id} is not at an end in time ({task.state.name.lower()})"
+        raise DeadlineError(message, "DEADLINE_EXCEEDED", retryable=True)
+
+    async def cancel(
+        self, task_id: str, reason: str = "", *, timeout_ms: int | None = None
+    ) -> TaskState:
+        """End the task; a worker that holds it finds its token stale. Returns its state then."""
+
+        def build(header: common_pb2.RequestHeader) -> pb.CancelTaskRequest:
+            return pb.CancelTaskRequest(header=header, task_id=task_id, reason=reason)
+
+        return TaskState((await self._core.write(CANCEL_TASK, build, timeout_ms)).state)
+
+    async def retry(self, task_id: str, *, timeout_ms: int | None = None) -> TaskState:
+        """Put one dead or cancelled task back in its queue with fresh attempts."""
+
+        def build(header: common_pb2.RequestHeader) -> pb.RetryTaskRequest:
+            return pb.RetryTaskRequest(header=header, task_id=task_id)
+
+        return TaskState((await self._core.write(RETRY_TASK, build, timeout_ms)).state)
+
+    async def redrive(
+        self, queue: str, limit: int = 1_000, *, timeout_ms: int | None = None
+    ) -> int:
+        """Put all dead tasks of a queue (up to `limit`) back; returns how many."""
+
+        def build(header: common_pb2.RequestHeader) -> pb.RedriveRequest:
+            return pb.RedriveRequest(header=header, queue=queue, limit=limit)
+
+        return (await self._core.write(REDRIVE, build, timeout_ms)).redriven
+
+    async def explain(self, task_id: str, *, timeout_ms: int | None = None) -> TaskExplanation:
+        """Why the task is not running."""
+        request = pb.ExplainTaskRequest(task_id=task_id)
+        reply = await self._core.read(EXPLAIN, request, timeout_ms)
+        return TaskExplanation(
+            state=TaskState(reply.state),
+            summary=reply.summary,
+            reasons=tuple(reply.reasons),
+            ahead=reply.ahead,
+            ready_in_ms=reply.ready_in_ms,
+            workers=reply.workers,
+        )
+
+    async def _close(self) -> None:
+        batchers: builtins.list[Batcher[Any, Any]] = [
+            self._submits,
+            self._heartbeats,
+            self._completes,
+            self._fails,
+            self._releases,
+        ]
+        await asyncio.gather(*(line.close() for line in self._claims.values()))
+        await asyncio.gather(*(batcher.close() for batcher in batchers))
+
+    async def _wait_chunk(
+        self, task_ids: Sequence[str], omit_payload: bool, deadline: Deadline
+    ) -> builtins.list[Task]:
+        while True:
+            # The reply must have time to travel before the call's own deadline.
+            wait_ms = min(WAIT_POLL_MS, max(0, deadline.remaining_ms * 9 // 10 - 50))
+            request = pb.WaitTasksRequest(
+                task_ids=task_ids, wait_ms=wait_ms, omit_payload=omit_payload
+            )
+            reply = await self._core.caller.call(WAIT_TASKS, request, deadline, wait_ms=wait_ms)
+            if reply.unknown_task_ids:
+                names = ", ".join(reply.unknown_task_ids[:10])
+                raise NotFoundError(f"not (or no longer) known: {names}", "TASK_NOT_FOUND")
+            if reply.all_done or deadline.remaining_ms < 100:
+                return [task_from(task) for task in reply.tasks]
+
+    async def _ask_items(
+        self, batcher: Batcher[Any, ItemResult], messages: Sequence[Any], timeout_ms: int | None
+    ) -> builtins.list[ItemResult]:
+        deadline = self._core.deadline(timeout_ms)
+        done: builtins.list[ItemResult] = []
+        for start in range(0, len(messages), MAX_BATCH_ITEMS):
+            group = messages[start : start + MAX_BATCH_ITEMS]
+            done += await batcher.ask(group, size_of(group), deadline)
+        return done
+
+    async def _give_back(self, tasks: Sequence[ClaimedTask]) -> None:
+        messages = [
+            pb.ReleaseItem(task_id=task.task_id, fencing_token=task.fencing_token) for task in tasks
+        ]
+        try:
+            await self._ask_items(self._releases, messages, None)
+        except CoordError:
+            return  # then their leases run out
+
+    async def _send_submit(
+        self, specs: Sequence[pb.TaskSpec], deadline: Deadline
+    ) -> Sequence[SubmittedTask]:
+        def build(header: common_pb2.RequestHeader) -> pb.SubmitRequest:
+            return pb.SubmitRequest(header=header, tasks=specs)
+
+        reply = await self._core.writer.write(SUBMIT, build, deadline)
+        return [SubmittedTask(task.task_id, task.revision, task.existed) for task in reply.tasks]
+
+    async def _send_heartbeat(
+        self, items: Sequence[pb.HeartbeatItem], deadline: Deadline
+    ) -> Sequence[ItemResult]:
+        def build(header: common_pb2.RequestHeader) -> pb.HeartbeatRequest:
+            return pb.HeartbeatRequest(header=header, items=items)
+
+        return item_results(await self._core.writer.write(HEARTBEAT, build, deadline))
+
+    async def _send_complete(
+        self, items: Sequence[pb.CompleteItem], deadline: Deadline
+    ) -> Sequence[ItemResult]:
+        def build(header: common_pb2.RequestHeader) -> pb.CompleteRequest:
+            return pb.CompleteRequest(header=header, items=items)
+
+        return item_results(await self._core.writer.write(COMPLETE, build, deadline))
+
+    async def _send_fail(
+        self, items: Sequence[pb.FailItem], deadline: Deadline
+    ) -> Sequence[ItemResult]:
+        def build(header: common_pb2.RequestHeader) -> pb.FailRequest:
+            return pb.FailRequest(header=header, items=items)
+
+        return item_results(await self._core.writer.write(FAIL, build, deadline))
+
+    async def _send_release(
+        self, items: Sequence[pb.ReleaseItem], deadline: Deadline
+    ) -> Sequence[ItemResult]:
+        def build(header: common_pb2.RequestHeader) -> pb.ReleaseRequest:
+            return pb.ReleaseRequest(header=header, items=items)
+
+        return item_results(await self._core.writer.write(RELEASE, build, deadline))

@@ -1,0 +1,346 @@
+"""What users of the client see. Times are integer milliseconds, payloads are bytes, revisions and
+fencing tokens are positive integers that only grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from coord.client.errors import CoordError
+
+
+class TaskState(IntEnum):
+    """Where a task stands; the numbers are those of coord.v1.TaskState."""
+
+    UNKNOWN = 0
+    SCHEDULED = 1
+    READY = 2
+    CLAIMED = 3
+    COMPLETED = 4
+    DEAD = 5
+    CANCELLED = 6
+
+    @property
+    def finished(self) -> bool:
+        """At an end: it changes no more unless somebody retries it."""
+        return self in (TaskState.COMPLETED, TaskState.DEAD, TaskState.CANCELLED)
+
+    @classmethod
+    def _missing_(cls, value: object) -> TaskState:
+        return cls.UNKNOWN  # a newer node may know more states than this client
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task to submit. Zero in a number field means the cluster's default."""
+
+    queue: str
+    payload: bytes = b""
+    priority: int = 0  # larger is sooner
+    idempotency_key: str = ""  # a second submit with it returns the first task
+    type: str = ""  # which handler is meant
+    delay_ms: int = 0
+    not_before_unix_ms: int = 0
+    max_attempts: int = 0
+    backoff_initial_ms: int = 0
+    backoff_max_ms: int = 0
+    backoff_multiplier_permille: int = 0  # 2000 doubles
+    attempt_timeout_ms: int = 0
+    progress_timeout_ms: int = 0
+    total_timeout_ms: int = 0
+    retention_ms: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedTask:
+    """`existed`: the idempotency key named a task that was already known."""
+
+    task_id: str
+    revision: int
+    existed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHandle:
+    """Names one attempt of a task: enough to heartbeat, complete, fail or release it."""
+
+    task_id: str
+    fencing_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTask:
+    """A task held under a lease. `session_id`: the session the lease also ends with."""
+
+    task_id: str
+    queue: str
+    type: str
+    payload: bytes
+    fencing_token: int
+    attempt: int  # 1 for the first
+    max_attempts: int
+    lease_ttl_ms: int
+    checkpoint: bytes = b""
+    priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    attempt_timeout_ms: int = 0
+    progress_timeout_ms: int = 0
+    session_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatItem:
+    """Renews one lease. `checkpoint` is stored durably with the task if present;
+    `progress_permille` (0 to 1000) says that the handler is getting on."""
+
+    task_id: str
+    fencing_token: int
+    checkpoint: bytes | None = None
+    progress_permille: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """The outcome of one item of a batch. No error = done."""
+
+    error: CoordError | None = None
+    state: TaskState = TaskState.UNKNOWN
+    revision: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as the cluster knows it."""
+
+    task_id: str
+    spec: TaskSpec
+    state: TaskState
+    attempt: int  # attempts started
+    create_revision: int
+    mod_revision: int
+    fencing_token: int  # of the current lease; 0 = not claimed
+    session_id: int
+    worker: str
+    lease_remaining_ms: int
+    checkpoint: bytes
+    progress_permille: int
+    result: bytes
+    last_error: str
+    ready_in_ms: int
+    submitted_unix_ms: int
+    finished_unix_ms: int
+    lost_leases: int
+
+    @property
+    def finished(self) -> bool:
+        return self.state.finished
+
+    @property
+    def queue(self) -> str:
+        return self.spec.queue
+
+    @property
+    def payload(self) -> bytes:
+        return self.spec.payload
+
+    @property
+    def type(self) -> str:
+        return self.spec.type
+
+    @property
+    def priority(self) -> int:
+        return self.spec.priority
+
+    @property
+    def idempotency_key(self) -> str:
+        return self.spec.idempotency_key
+
+    @property
+    def max_attempts(self) -> int:
+        return self.spec.max_attempts
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.spec.labels
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExplanation:
+    """Why a task is not running: one sentence, and machine-readable words."""
+
+    state: TaskState
+    summary: str
+    reasons: tuple[str, ...]
+    ahead: int  # tasks its queue hands out first
+    ready_in_ms: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """A queue's tasks by state, and its totals since it was made (never decreasing)."""
+
+    queue: str
+    paused: bool
+    ready: int
+    scheduled: int
+    claimed: int
+    submitted_total: int
+    completed_total: int
+    dead_total: int
+    cancelled_total: int
+    lost_leases_total: int
+    retried_total: int
+    dead: int
+    oldest_ready_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockWaiter:
+    session_id: int
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockInfo:
+    """A lock as the cluster knows it; `waiters` in the order they will get it."""
+
+    name: str
+    held: bool
+    session_id: int
+    holder: str
+    fencing_token: int
+    remaining_ms: int
+    waiters: tuple[LockWaiter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """etcd v3's mvccpb.KeyValue. `version` counts the puts since the key was created."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RangeResult:
+    """`more`: the limit cut it short. `count`: how many keys the interval holds."""
+
+    kvs: tuple[KeyValue, ...]
+    more: bool
+    count: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    revision: int
+    prev_kv: KeyValue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    deleted: int
+    revision: int
+    prev_kvs: tuple[KeyValue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TxnResult:
+    """`succeeded`: every comparison held, so the success branch ran; else the failure branch did.
+    `responses`: one per operation of that branch, in order."""
+
+    succeeded: bool
+    revision: int
+    responses: tuple[RangeResult | PutResult | DeleteResult | TxnResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """The liveness of one client; `queues` and `slots` are what a worker serves."""
+
+    session_id: int
+    kind: str
+    name: str
+    labels: Mapping[str, str]
+    queues: tuple[str, ...]
+    slots: int
+    ttl_ms: int
+    remaining_ms: int
+    tasks_held: int
+    locks_held: int
+    create_revision: int
+    opened_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """One node. `role` is leader, follower, candidate or learner; empty when unreachable."""
+
+    id: str
+    address: str
+    role: str
+    term: int
+    commit_index: int
+    applied_index: int
+    reachable: bool
+    version: str
+    peer_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """`leader` is empty when there is none; `node_id` is the node that answered."""
+
+    cluster_id: str
+    leader: str
+    term: int
+    revision: int
+    members: tuple[MemberStatus, ...]
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What one node knows of itself. `write_block_reason` is empty when it takes writes."""
+
+    cluster_id: str
+    member: MemberStatus
+    leader: str
+    revision: int
+    write_block_reason: str
+    cluster_time_ms: int
+    snapshot_index: int
+    log_first_index: int
+    log_last_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDigest:
+    """Digest of one node's state. Nodes at equal `applied_index` must have equal `digest`.
+    `error`: why this node gave none."""
+
+    node_id: str
+    address: str
+    applied_index: int
+    revision: int
+    digest: str
+    error: CoordError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderTransfer:
+    """Who leads now, and since which term."""
+
+    leader: str
+    term: int
