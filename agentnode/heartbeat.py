@@ -26,6 +26,7 @@ from agentnode.ports import CoordError, HeartbeatItem, ItemResult, TasksApi
 _MAX_CALL_BYTES = 2 * 1024 * 1024
 # Between two calls when the cluster does not answer.
 _RETRY_S = 0.25
+_MIN_TIMEOUT_MS = 250
 
 LOST_REASONS = frozenset(
     {
@@ -141,7 +142,7 @@ class Heartbeats:
             items = [_item(task, report) for task, report in zip(held, reports, strict=True)]
             sent_at = asyncio.get_running_loop().time()
             try:
-                results = await self._tasks.heartbeat(items)
+                results = await self._tasks.heartbeat(items, timeout_ms=_timeout_ms(held))
             except CoordError as error:
                 self._retry_at = asyncio.get_running_loop().time() + _RETRY_S
                 self._log.warning("heartbeat failed", tasks=len(items), error=str(error))
@@ -181,6 +182,11 @@ class Heartbeats:
             detail=detail,
         )
         held.cancel(CancelReason.LEASE_LOST, detail)
+
+
+def _timeout_ms(held: Sequence[HeldTask]) -> int:
+    """A call that hangs must leave time for another one, on another node."""
+    return max(min(task.claim.lease_ttl_ms for task in held) // 3, _MIN_TIMEOUT_MS)
 
 
 def _item(held: HeldTask, report: Report) -> HeartbeatItem:

@@ -15,6 +15,7 @@ from agentnode.executors import RegistryRunner, Runner
 from agentnode.ports import ClaimedTask, CoordError, DefiniteError, HeartbeatItem, ItemResult
 from agentnode.registry import Registry
 from agentnode.worker import Worker
+from coord.client.errors import DeadlineError
 
 
 @dataclass
@@ -116,11 +117,15 @@ class FakeTasks:
             await asyncio.sleep(self.slow_claim_s)
         return claims
 
-    async def heartbeat(self, items: Sequence[HeartbeatItem]) -> list[ItemResult]:
+    async def heartbeat(
+        self, items: Sequence[HeartbeatItem], *, timeout_ms: int | None = None
+    ) -> list[ItemResult]:
         self.calls.append(("heartbeat", len(items)))
         self._fault("heartbeat")
         if self.heartbeats_hang:
-            await asyncio.Event().wait()
+            assert timeout_ms is not None
+            await asyncio.sleep(timeout_ms / 1000)
+            raise DeadlineError("no answer in time", "DEADLINE_EXCEEDED", retryable=True)
         self.checkpoint_bytes.append(sum(len(item.checkpoint or b"") for item in items))
         return [self._heartbeat(item) for item in items]
 

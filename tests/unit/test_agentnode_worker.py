@@ -461,7 +461,7 @@ async def test_a_fault_in_the_heartbeats_ends_the_worker_instead_of_hiding(
     client = FakeClient()
     client.tasks.add()
 
-    async def broken(items: object) -> list[object]:
+    async def broken(items: object, *, timeout_ms: int) -> list[object]:
         raise RuntimeError("a bug")
 
     client.tasks.heartbeat = broken  # type: ignore[method-assign, assignment]
