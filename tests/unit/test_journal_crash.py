@@ -98,7 +98,7 @@ def test_a_crash_at_every_change(script: Callable[[CheckedJournal], None], kill_
                 disk.crash(rng)
             checked.restart()
             # It goes on from there, through a power cut while opening or right after.
-            disk.crash_after(rng.randint(0, 3))
+            disk.crash_after(rng.randint(0, 9))
             try:
                 checked.restart()
                 checked.append(2)
@@ -114,20 +114,34 @@ def test_a_crash_at_every_change(script: Callable[[CheckedJournal], None], kill_
     assert point > 20
 
 
-def test_a_crash_at_every_change_of_the_first_opening() -> None:
+@pytest.mark.parametrize("kill_only", [False, True], ids=["power", "kill"])
+def test_a_crash_at_every_change_of_the_first_opening(kill_only: bool) -> None:
     for point in range(6):
         for seed in range(10):
             disk = SimDisk()
             disk.crash_after(point)
             with contextlib.suppress(SimulatedCrash):
                 open_journal(disk)
-            disk.crash(random.Random(seed))
+            if kill_only:
+                disk.revive()
+            else:
+                disk.crash(random.Random(seed))
             journal = open_journal(disk)
             assert journal.recovered == []
             journal.append(entries(1, 2))
             journal.sync()
             disk.crash(random.Random(seed))
             assert recovered(disk) == entries(1, 2)
+
+
+def test_drop_before_knows_what_a_reset_wrote() -> None:
+    disk = SimDisk()
+    journal = open_journal(disk, 100)
+    journal.reset(entries(100, 2))
+    journal.append(entries(102, 1))
+    assert journal.segment_count == 2
+    assert journal.drop_before(101) == 0
+    assert journal.drop_before(102) == 1
 
 
 @pytest.mark.parametrize("free", range(0, 1200, 7))
