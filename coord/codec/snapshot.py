@@ -163,11 +163,12 @@ def _unpack(body: bytes, number: int) -> list[Any]:
     values = []
     try:
         unpacker.feed(body)
-        values.extend(unpacker)
+        while unpacker.tell() < len(body):
+            values.append(unpacker.unpack())
+    except msgpack.OutOfData:
+        raise SnapshotDamagedError(f"snapshot chunk {number} is cut off within a row") from None
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise SnapshotDamagedError(f"snapshot chunk {number} is not msgpack: {error}") from None
-    if unpacker.tell() != len(body):
-        raise SnapshotDamagedError(f"snapshot chunk {number} is cut off within a row")
     return values
 
 

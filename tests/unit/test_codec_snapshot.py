@@ -144,6 +144,13 @@ def test_a_chunk_with_a_right_checksum_and_wrong_content(
         rows_of(chunks)
 
 
+def test_a_row_cut_off_behind_all_that_were_counted() -> None:
+    chunks = list(chunks_of(ROWS))
+    chunks[0] = resealed(chunks[0], chunks[0][22:] + b"\x93\x01\x02")
+    with pytest.raises(SnapshotDamagedError, match="cut off within a row"):
+        rows_of(chunks)
+
+
 def test_a_whole_machine_survives() -> None:
     machine = Machine()
     requests: list[c.Command] = [
