@@ -12,7 +12,9 @@ from collections.abc import Iterator
 import structlog
 
 from agentnode.config import WorkerConfig
+from agentnode.errors import ClusterUnreachableError, WorkerRefusedError
 from agentnode.executors import Runner
+from agentnode.ports import CoordError, is_worth_repeating
 from agentnode.worker import Worker
 from coord.client import Client
 
@@ -38,6 +40,7 @@ async def serve(
         queues=config.queues,
         slots=config.slots,
     ) as client:
+        await _connect(client, config)
         worker = Worker(client, runner, config)
         client.on_session_lost(worker.session_lost)
         watcher = asyncio.create_task(_stop_without_parent(worker, parent_pid))
@@ -50,6 +53,17 @@ async def serve(
         structlog.get_logger("agentnode").warning("handlers left behind", count=worker.running)
         sys.stderr.flush()
         os._exit(0)
+
+
+async def _connect(client: Client, config: WorkerConfig) -> None:
+    """Open the session, which also shows the worker to others before it has claimed anything."""
+    try:
+        await client.open_session(timeout_ms=max(config.connect_timeout_ms, 1))
+    except CoordError as error:
+        if is_worth_repeating(error):
+            nodes = ",".join(client.endpoints)
+            raise ClusterUnreachableError(f"no node answers at {nodes}: {error}") from error
+        raise WorkerRefusedError(f"the cluster refuses this worker: {error}") from error
 
 
 @contextlib.contextmanager

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from coord.client.errors import CoordError, DefiniteError, IndefiniteError
-from coord.client.types import ClaimedTask, HeartbeatItem, ItemResult
+from coord.client import (
+    ClaimedTask,
+    CoordError,
+    DefiniteError,
+    HeartbeatItem,
+    IndefiniteError,
+    ItemResult,
+)
 
 __all__ = [
     "ClaimedTask",

@@ -155,5 +155,5 @@ def test_module_runs_as_a_program_and_reports_an_unreachable_cluster() -> None:
         check=False,
     )
     assert done.returncode == 3, done.stderr
-    assert "agentnode: no node of the cluster answers" in done.stderr
+    assert "agentnode: no node answers at 127.0.0.1:1: " in done.stderr
     assert "Traceback" not in done.stderr
