@@ -18,9 +18,9 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from coord.replication.port import NotLeaderError, ReplicationError
+from coord.replication.port import NotLeaderError, ReplicationError, WriteBlockedError
 from coord.rpc import errors
-from coord.rpc.errors import CallError
+from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.leadership import Leadership
 from coord.rpc.status import DETAILS_KEY, details_of, replication_failure
 
@@ -208,6 +208,10 @@ class Dispatcher(grpc.GenericRpcHandler):
                 if address and leadership.leader_id != self._node_id:
                     return await self._forward(method, call, address)
                 problem = errors.no_leader()
+            except WriteBlockedError as error:
+                problem = replication_failure(error)
+                if problem.reason == ServiceReason.DISK_FULL:
+                    raise problem from None
             except NotLeaderError:
                 problem = errors.not_leader(leadership.leader_id, leadership.leader_address())
                 if call.forwarded or self._closing:

@@ -145,15 +145,18 @@ class RpcServer:
             EtcdKvService(backend),
         ]
 
-    async def drain(self) -> None:
-        """First step of going: health says so, new calls and long polls are sent elsewhere."""
+    async def announce_leaving(self) -> None:
+        """First step of going: health says NOT_SERVING; everything is still served."""
         if self._health is not None:
             await self._health.stop()
+
+    def refuse_calls(self) -> None:
+        """Second step: new calls and long polls are told to go elsewhere."""
         self._dispatcher.close()
         self._end_waits(shutting_down())
 
     async def stop(self, grace_s: float) -> None:
-        """Let running calls finish within the grace, then end them. Idempotent."""
+        """Last step: let running calls finish within the grace, then end them. Idempotent."""
         server, self._server = self._server, None
         self._ticker.rest()
         if server is not None:

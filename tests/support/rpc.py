@@ -83,7 +83,8 @@ async def local_node(
         try:
             yield LocalNode(server, replicator, Stubs(channel))
         finally:
-            await server.drain()
+            await server.announce_leaving()
+            server.refuse_calls()
             await server.stop(0.5)
             await replicator.stop()
 

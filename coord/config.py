@@ -1,0 +1,289 @@
+"""The settings of one node: flags over environment (COORD_*) over a TOML file, all checked.
+
+Whatever is wrong is said in one line per mistake: which field, what was found, what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from coord.replication.port import Member
+
+DEFAULT_CLIENT_PORT = 7400
+PEER_PORT_OFFSET = 100
+_MAX_MEMBERS = 9
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
+_NAME_RULE = "1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or a digit"
+_ADDRESS_RULE = "host:port, port 1 to 65535"
+_MEMBER_RULE = "id=peer_host:port,client_host:port"
+
+_file_values: ContextVar[Mapping[str, Any]] = ContextVar("_file_values")
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. `lines`: one per mistake. Nothing was started."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def _checked_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("not a name")
+    return value
+
+
+def _checked_address(value: str) -> str:
+    found = _ADDRESS.fullmatch(value)
+    if not found or not 1 <= int(found["port"]) <= 65_535:
+        raise ValueError("not an address")
+    return value
+
+
+def with_port(address: str, offset: int) -> str:
+    """The same host, `offset` ports further."""
+    host, _, port = address.rpartition(":")
+    return f"{host}:{int(port) + offset}"
+
+
+class MemberConfig(BaseModel):
+    """One node of the cluster. Also written as `id=peer_host:port,client_host:port`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node_id: str = Field(description=_NAME_RULE)
+    peer_address: str = Field(description=_ADDRESS_RULE)
+    client_address: str = Field(description=_ADDRESS_RULE)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        node_id, _, addresses = value.partition("=")
+        peer, _, client = addresses.partition(",")
+        return {"node_id": node_id, "peer_address": peer, "client_address": client}
+
+    _check_name = field_validator("node_id")(_checked_name)
+    _check_addresses = field_validator("peer_address", "client_address")(_checked_address)
+
+    def as_member(self) -> Member:
+        """As replication sees it."""
+        return Member(self.node_id, self.peer_address, self.client_address)
+
+
+def _milliseconds(default: int, low: int, high: int) -> Any:
+    return Field(default, ge=low, le=high, description=f"milliseconds, {low} to {high}")
+
+
+def _count(default: int, low: int, high: int) -> Any:
+    return Field(default, ge=low, le=high, description=f"a whole number, {low} to {high}")
+
+
+class ServerConfig(BaseSettings):
+    """Settings of one node. Use `load_config`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="COORD_", extra="forbid", env_ignore_empty=True, validate_default=False
+    )
+
+    node_id: str = Field("n1", description=_NAME_RULE)
+    cluster_id: str = Field("coord", description=_NAME_RULE)
+    data_dir: Path | None = Field(
+        None, description="a directory of this node's own (required unless in_memory)"
+    )
+    in_memory: bool = Field(
+        False, description="true or false; true keeps nothing on disk, one node only"
+    )
+    listen: str = Field("", description=_ADDRESS_RULE)
+    advertise: str = Field("", description=_ADDRESS_RULE)
+    peer_listen: str = Field("", description=_ADDRESS_RULE)
+    peer_advertise: str = Field("", description=_ADDRESS_RULE)
+    members: Annotated[tuple[MemberConfig, ...], NoDecode] = Field(
+        (), description=f"1 to {_MAX_MEMBERS} of {_MEMBER_RULE}, ';' between them"
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
+    )
+    log_format: Literal["console", "json"] = Field("console", description="console or json")
+
+    election_timeout_ms: int = _milliseconds(500, 50, 60_000)
+    heartbeat_interval_ms: int = _milliseconds(100, 10, 10_000)
+    leader_wait_ms: int = _milliseconds(2_000, 0, 60_000)
+    hold_back_ms: int = _milliseconds(250, 0, 5_000)
+    shutdown_grace_ms: int = _milliseconds(5_000, 0, 600_000)
+    transfer_timeout_ms: int = _milliseconds(3_000, 0, 60_000)
+
+    max_message_bytes: int = _count(16 * 1024 * 1024, 64 * 1024, 512 * 1024 * 1024)
+    max_waiting_requests: int = _count(20_000, 1, 1_000_000)
+    max_waiting_bytes: int = _count(256 * 1024 * 1024, 1024 * 1024, 1 << 36)
+    max_entry_requests: int = _count(4_096, 1, 100_000)
+    max_entry_bytes: int = _count(4 * 1024 * 1024, 64 * 1024, 64 * 1024 * 1024)
+    pipeline: int = _count(3, 1, 64)
+    segment_bytes: int = _count(64 * 1024 * 1024, 64 * 1024, 1 << 32)
+    snapshot_bytes: int = _count(256 * 1024 * 1024, 64 * 1024, 1 << 40)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the file."""
+        from_file = InitSettingsSource(settings_cls, dict(_file_values.get({})))
+        return (init_settings, env_settings, from_file)
+
+    @field_validator("node_id", "cluster_id")
+    @classmethod
+    def _names(cls, value: str) -> str:
+        return _checked_name(value)
+
+    @field_validator("listen", "advertise", "peer_listen", "peer_advertise")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        return _checked_address(value)
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _split_members(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(one.strip() for one in value.split(";") if one.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ServerConfig:
+        if self.data_dir is None and not self.in_memory:
+            raise ValueError("data_dir: is missing; allowed: a directory of this node's own")
+        if self.in_memory and len(self.members) > 1:
+            raise ValueError("in_memory: is for one node; allowed: false with several members")
+        if self.heartbeat_interval_ms * 2 > self.election_timeout_ms:
+            raise ValueError(
+                f"heartbeat_interval_ms: found {self.heartbeat_interval_ms}; allowed: at most half "
+                f"of election_timeout_ms ({self.election_timeout_ms})"
+            )
+        if self.members:
+            self._check_members()
+        self._fill_in_addresses()
+        return self
+
+    def _check_members(self) -> None:
+        ids = [member.node_id for member in self.members]
+        if len(ids) > _MAX_MEMBERS:
+            raise ValueError(f"members: found {len(ids)}; allowed: 1 to {_MAX_MEMBERS}")
+        if self.node_id not in ids:
+            raise ValueError(
+                f"node_id: found {self.node_id!r}; allowed: one of members ({', '.join(ids)})"
+            )
+        addresses = [a for m in self.members for a in (m.peer_address, m.client_address)]
+        for what in (ids, addresses):
+            twice = sorted({one for one in what if what.count(one) > 1})
+            if twice:
+                raise ValueError(
+                    f"members: {', '.join(twice)} is there more than once; allowed: every id and "
+                    "every address once"
+                )
+
+    def _fill_in_addresses(self) -> None:
+        own = next((one for one in self.members if one.node_id == self.node_id), None)
+        default = own.client_address if own else f"127.0.0.1:{DEFAULT_CLIENT_PORT}"
+        self.listen = self.listen or default
+        self.advertise = self.advertise or (own.client_address if own else self.listen)
+        default = own.peer_address if own else with_port(self.listen, PEER_PORT_OFFSET)
+        self.peer_listen = self.peer_listen or default
+        default = own.peer_address if own else with_port(self.advertise, PEER_PORT_OFFSET)
+        self.peer_advertise = self.peer_advertise or default
+
+    def cluster_members(self) -> tuple[Member, ...]:
+        """All nodes; without a list of members, this one alone."""
+        if self.members:
+            return tuple(member.as_member() for member in self.members)
+        return (Member(self.node_id, self.peer_advertise, self.advertise),)
+
+
+def load_config(
+    flags: Mapping[str, Any] | None = None, config_file: Path | str | None = None
+) -> ServerConfig:
+    """The settings from `flags` (None = not given), COORD_* and the TOML file.
+
+    Raises ConfigError."""
+    values = _read_file(Path(config_file)) if config_file is not None else {}
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    _refuse_unknown(given, "")
+    token = _file_values.set(values)
+    try:
+        return ServerConfig(**given)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+    finally:
+        _file_values.reset(token)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: is not TOML: {error}"]) from None
+    _refuse_unknown(values, f"{path}: ")
+    return values
+
+
+def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
+    known = list(ServerConfig.model_fields)
+    lines = []
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
+            lines.append(f"{where}{name}: is not a setting; {hint}")
+    if lines:
+        raise ConfigError(lines)
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        where = [str(part) for part in problem["loc"]]
+        if not where:
+            lines.append(problem["msg"].removeprefix("Value error, "))
+            continue
+        allowed = _allowed(where)
+        if problem["type"] == "missing":
+            found = "is missing"
+        elif problem["type"] == "extra_forbidden":
+            found, allowed = "is not a setting", ", ".join(MemberConfig.model_fields)
+        else:
+            found = f"found {problem['input']!r}"
+        lines.append(f"{'.'.join(where)}: {found}; allowed: {allowed}")
+    return lines
+
+
+def _allowed(where: list[str]) -> str:
+    fields: Mapping[str, Any] = ServerConfig.model_fields
+    if where[0] == "members" and len(where) == 3:
+        fields, where = MemberConfig.model_fields, where[2:]
+    field = fields.get(where[0])
+    return (field.description if field else None) or "see the documentation"

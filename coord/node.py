@@ -1,0 +1,190 @@
+"""One node: the place where everything is wired, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from contextlib import suppress
+
+import structlog
+
+from coord.config import ServerConfig
+from coord.journal import DataDirectory
+from coord.replication.local import LocalReplicator
+from coord.replication.port import (
+    ReplicaStatus,
+    ReplicationError,
+    Replicator,
+    Role,
+    StateMachine,
+)
+from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.proposer import ProposerLimits
+from coord.rpc.server import RpcServer, ServerSettings
+
+EXIT_OK = 0
+EXIT_FATAL = 70  # sysexits.h EX_SOFTWARE: the node stopped itself rather than go on wrongly
+
+# The state is large and lives long: look through it rarely.
+_GC_THRESHOLDS = (50_000, 20, 50)
+
+
+class Node:
+    """A node of a cluster. `start` it, or `run` it until it is told to stop."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self._log = structlog.get_logger("coord.node")
+        self._data: DataDirectory | None = None
+        self._server: RpcServer | None = None
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._fatal: BaseException | None = None
+        self._shown: tuple[Role, int, str | None] | None = None
+
+    @property
+    def server(self) -> RpcServer:
+        """The serving side; only after `start`."""
+        assert self._server is not None, "start first"
+        return self._server
+
+    async def start(self) -> None:
+        """Open the data directory, recover, take part, serve.
+
+        Raises DataDirectoryError, StorageDamagedError, OSError; nothing is left running then."""
+        config = self.config
+        if not config.in_memory:
+            self._data = DataDirectory.open(
+                str(config.data_dir),
+                config.cluster_id,
+                config.node_id,
+                wall_ms=ClusterClock().wall_ms(),
+            )
+        try:
+            self._server = RpcServer(self._settings(), self._make_replicator)
+            replicator = self._server.replicator
+            replicator.on_fatal(self._on_fatal)
+            replicator.on_role_change(self._on_role_change)
+            await replicator.start()
+            await self._server.start()
+        except BaseException:
+            await self._tear_down(0)
+            raise
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        self._log.info("node.serving", address=config.advertise, port=self._server.port)
+
+    def _settings(self) -> ServerSettings:
+        config = self.config
+        return ServerSettings(
+            cluster_id=config.cluster_id,
+            node_id=config.node_id,
+            listen=config.listen,
+            max_message_bytes=config.max_message_bytes,
+            leader_wait_ms=config.leader_wait_ms,
+            hold_back_ms=config.hold_back_ms,
+            debug=config.log_level == "debug",
+            proposer=ProposerLimits(
+                max_waiting=config.max_waiting_requests,
+                max_waiting_bytes=config.max_waiting_bytes,
+                max_entry_requests=config.max_entry_requests,
+                max_entry_bytes=config.max_entry_bytes,
+                pipeline=config.pipeline,
+            ),
+        )
+
+    def _make_replicator(self, machine: StateMachine) -> Replicator:
+        config = self.config
+        return LocalReplicator(config.node_id, machine, members=config.cluster_members())
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT, or until the node has to stop itself; an exit code.
+
+        A second signal ends running calls at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.ask_to_stop)
+        try:
+            await self.start()
+            await self._stopping.wait()
+            await self.stop()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        return EXIT_OK if self._fatal is None else EXIT_FATAL
+
+    def ask_to_stop(self) -> None:
+        """Have `run` stop the node; asked twice, without waiting for anybody."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def stop(self) -> None:
+        """Say so, hand leadership over, finish running calls, close. Idempotent."""
+        if self._server is None:
+            return
+        self._log.info("node.stopping")
+        await self._server.announce_leaving()
+        if self._fatal is None:
+            await self._hand_over()
+        grace_ms = 0 if self._fatal is not None else self.config.shutdown_grace_ms
+        await self._tear_down(grace_ms)
+        self._log.info("node.stopped")
+
+    async def _hand_over(self) -> None:
+        replicator = self.server.replicator
+        status = replicator.status()
+        if status.role is not Role.LEADER or len(status.members) < 2:
+            return
+        transfer = asyncio.ensure_future(replicator.transfer_leadership())
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait(
+                (transfer, hurry),
+                timeout=self.config.transfer_timeout_ms / 1000,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if transfer.done():
+                self._log.info("node.leadership_handed_over", to=transfer.result())
+            else:
+                self._log.warning("node.leadership_not_handed_over", why="it took too long")
+        except ReplicationError as error:
+            self._log.warning("node.leadership_not_handed_over", why=str(error))
+        finally:
+            for waiting in (transfer, hurry):
+                waiting.cancel()
+                with suppress(asyncio.CancelledError, ReplicationError):
+                    await waiting
+
+    async def _tear_down(self, grace_ms: int) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.refuse_calls()
+            await server.stop(0 if self._hurry.is_set() else grace_ms / 1000)
+            await server.replicator.stop()
+        if self._data is not None:
+            self._data.close()
+            self._data = None
+
+    # ---- what replication reports
+
+    def _on_fatal(self, error: BaseException) -> None:
+        if self._fatal is None:
+            self._fatal = error
+            self._log.error(
+                "node.fatal",
+                error=type(error).__name__,
+                why=str(error),
+                revision=self._server.host.machine.revision if self._server else 0,
+            )
+        self._stopping.set()
+
+    def _on_role_change(self, status: ReplicaStatus) -> None:
+        shown = (status.role, status.term, status.leader_id)
+        if shown != self._shown:
+            self._shown = shown
+            self._log.info(
+                "node.role", role=status.role.value, term=status.term, leader=status.leader_id
+            )
