@@ -161,7 +161,11 @@ _REASONS: dict[str, tuple[type[CoordError], bool]] = {
     "BUSY": (BusyError, True),
     "SHUTTING_DOWN": (UnavailableError, True),
     "UNREACHABLE": (UnavailableError, True),
+    "WRITES_BLOCKED": (UnavailableError, True),
     "DEADLINE_TOO_SHORT": (UnavailableError, True),
+    "DEADLINE": (UnavailableError, True),  # the node saw the time was up before it did anything
+    "TRANSFER_FAILED": (FailedPreconditionError, True),
+    "UNIMPLEMENTED": (UnimplementedError, False),
     "OUTCOME_UNKNOWN": (OutcomeUnknownError, True),
     "DEADLINE_EXCEEDED": (DeadlineError, True),
     "INTERNAL": (InternalError, False),
