@@ -7,9 +7,22 @@ from typing import Annotated, Any
 import typer
 
 from coord.cli.exits import REFUSED, USAGE, CommandError
-from coord.cli.output import bytes_cell, bytes_json, raw, read_value
+from coord.cli.output import bytes_cell, bytes_json, raw, read_value, to_bytes
 from coord.cli.remote import Remote, group, remote
-from coord.client import KeyValue
+from coord.cli.txn_text import parse_condition, parse_operation
+from coord.client import (
+    Compare,
+    Delete,
+    DeleteResult,
+    Get,
+    KeyValue,
+    Put,
+    PutResult,
+    RangeResult,
+    TxnResult,
+)
+
+Response = RangeResult | PutResult | DeleteResult | TxnResult
 
 app = group("kv", "Keys and values.")
 
@@ -31,9 +44,9 @@ async def get(
         raise CommandError("--value-only shows one key; leave out --prefix", USAGE)
     async with cli.client() as client:
         if prefix:
-            found = await client.kv.get_prefix(key)
+            found = await client.kv.get_prefix(to_bytes(key))
         else:
-            one = await client.kv.get(key)
+            one = await client.kv.get(to_bytes(key))
             if one is None:
                 raise CommandError(f"no key {key!r}", REFUSED)
             found = [one]
@@ -68,9 +81,9 @@ async def put(
     """Set a key."""
     content = read_value(value)
     async with cli.client() as client:
-        revision = await client.kv.put(key, content)
+        revision = await client.kv.put(to_bytes(key), content)
     if cli.out.is_json:
-        cli.out.json({"key": key, "revision": revision})
+        cli.out.json({**bytes_json("key", to_bytes(key)), "revision": revision})
     else:
         cli.out.line(f"revision {revision}")
 
@@ -80,15 +93,105 @@ async def delete(cli: Remote, key: Key, prefix: Prefix = False) -> None:
     """Delete a key, or all keys with a prefix. Exit 1 when the one key does not exist."""
     async with cli.client() as client:
         if prefix:
-            deleted = int(await client.kv.delete_prefix(key))
+            deleted = int(await client.kv.delete_prefix(to_bytes(key)))
         else:
-            deleted = int(await client.kv.delete(key))
+            deleted = int(await client.kv.delete(to_bytes(key)))
     if not deleted and not prefix:
         raise CommandError(f"no key {key!r}", REFUSED)
     if cli.out.is_json:
         cli.out.json({"deleted": deleted})
     else:
         cli.out.line(f"{deleted} deleted")
+
+
+@remote(app, "txn")
+async def transact(
+    cli: Remote,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option("--if", metavar="CONDITION", help="Must hold; may be repeated."),
+    ] = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option("--then", metavar="OPERATION", help="Done if all hold; may be repeated."),
+    ] = None,
+    otherwise: Annotated[
+        list[str] | None,
+        typer.Option("--else", metavar="OPERATION", help="Done if not; may be repeated."),
+    ] = None,
+) -> None:
+    """Change several keys at once, if conditions hold.
+
+    A CONDITION is like 'value(KEY) = TEXT', 'version(KEY) = 0', 'mod(KEY) > 7' or
+    'create(KEY) != 0'; an OPERATION is 'put KEY VALUE', 'get KEY' or 'del KEY'."""
+    compare = [condition(text) for text in conditions or ()]
+    success = [operation(text) for text in then or ()]
+    failure = [operation(text) for text in otherwise or ()]
+    if not success and not failure:
+        raise CommandError("nothing to do: give at least one --then or --else", USAGE)
+    async with cli.client() as client:
+        result = await client.kv.txn(compare, success, failure)
+    if cli.out.is_json:
+        cli.out.json(
+            {
+                "succeeded": result.succeeded,
+                "revision": result.revision,
+                "responses": [response_json(response) for response in result.responses],
+            }
+        )
+        return
+    cli.out.line("conditions held" if result.succeeded else "conditions did not hold")
+    for response in result.responses:
+        cli.out.line(response_line(response))
+
+
+def condition(text: str) -> Compare:
+    field, name, operator, operand = parse_condition(text)
+    key = to_bytes(name)
+    match field:
+        case "value":
+            return Compare.value(key, operator, to_bytes(operand))
+        case "version":
+            return Compare.version(key, operator, int(operand))
+        case "create":
+            return Compare.create_revision(key, operator, int(operand))
+        case _:
+            return Compare.mod_revision(key, operator, int(operand))
+
+
+def operation(text: str) -> Get | Put | Delete:
+    match parse_operation(text):
+        case ["put", key, value]:
+            return Put(to_bytes(key), to_bytes(value))
+        case ["get", key]:
+            return Get(to_bytes(key))
+        case [_, key]:
+            return Delete(to_bytes(key))
+        case words:
+            raise AssertionError(words)
+
+
+def response_json(response: Response) -> dict[str, Any]:
+    match response:
+        case RangeResult():
+            return {"kind": "get", "kvs": [kv_json(kv) for kv in response.kvs]}
+        case DeleteResult():
+            return {"kind": "del", "deleted": response.deleted}
+        case _:
+            return {"kind": "put", "revision": response.revision}
+
+
+def response_line(response: Response) -> str:
+    match response:
+        case RangeResult(kvs=()):
+            return "get: no such key"
+        case RangeResult():
+            kv = response.kvs[0]
+            return f"get: {bytes_cell(kv.key)} = {bytes_cell(kv.value)}"
+        case DeleteResult():
+            return f"del: {response.deleted} deleted"
+        case _:
+            return f"put: revision {response.revision}"
 
 
 def kv_json(kv: KeyValue) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from asyncio.subprocess import Process
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,10 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from coord.cli.exits import REFUSED, CommandError
+from coord.cli.exits import CommandError
 from coord.cli.output import duration
 from coord.cli.remote import Remote, group, remote
 from coord.client import Client, LockInfo
+from coord.client.errors import LockNotAcquiredError
 
 app = group("lock", "Locks with fencing tokens.")
 
@@ -38,7 +40,7 @@ async def acquire(
     ] = LONGEST_WAIT_MS,
     ttl_ms: Annotated[
         int,
-        typer.Option(min=0, help="How long the lock outlives this process if it is killed."),
+        typer.Option(min=100, help="How long the lock outlives this process if it is killed."),
     ] = 15_000,
 ) -> None:
     """Take a lock, and hold it while CMD runs, or until Ctrl-C when there is no CMD.
@@ -48,21 +50,19 @@ async def acquire(
     exit code is 1. The lock is released when CMD ends or on Ctrl-C. Without CMD, the token is
     printed as soon as the lock is held."""
     async with cli.client(session_ttl_ms=ttl_ms) as client:
-        grant = await client.locks.acquire(name, wait_ms=wait_ms)
-        if grant is None:
-            raise CommandError(f"lock {name!r} {await holder_of(client, name)}", REFUSED)
-        lost = asyncio.Event()
-        client.on_session_lost(lambda *_: lost.set())
         try:
-            if command:
-                code = await run_under(command, name, grant.fencing_token, lost)
-            else:
-                code = await hold(cli, name, grant.fencing_token, lost)
-        finally:
-            if not lost.is_set():
-                await client.locks.release(grant)
-    if lost.is_set():
-        raise CommandError(f"lock {name!r} was lost: the cluster did not hear from us in time")
+            async with client.locks.lock(
+                name, holder=this_process(), ttl_ms=ttl_ms, wait_ms=wait_ms
+            ) as grant:
+                if command:
+                    code = await run_under(command, name, grant.fencing_token, grant.lost)
+                else:
+                    code = await hold(cli, name, grant.fencing_token, grant.lost)
+                lost = grant.lost.is_set()
+        except LockNotAcquiredError:
+            raise CommandError(f"lock {name!r} {await holder_of(client, name)}") from None
+    if lost:
+        raise CommandError(f"lock {name!r} was lost: taken away, or not confirmed in time")
     raise typer.Exit(code)
 
 
@@ -74,7 +74,7 @@ async def release(
 ) -> None:
     """Take a lock away from whoever holds it under this fencing token."""
     async with cli.client() as client:
-        await client.locks.release(name, token)
+        await client.locks.release_by_token(name, token)
     if cli.out.is_json:
         cli.out.json({"name": name, "released": True})
     else:
@@ -86,6 +86,8 @@ async def get(cli: Remote, name: Name) -> None:
     """Show who holds a lock and who waits for it."""
     async with cli.client() as client:
         lock = await client.locks.get(name)
+    if lock is None:
+        raise CommandError(f"nobody holds lock {name!r} or waits for it")
     if cli.out.is_json:
         cli.out.json(lock_json(lock))
         return
@@ -196,9 +198,14 @@ def signals_go_to(process: Process) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+def this_process() -> str:
+    """Who holds the lock, for people."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 async def holder_of(client: Client, name: str) -> str:
     lock = await client.locks.get(name)
-    if not lock.held:
+    if lock is None or not lock.held:
         return "was not free in time"
     return f"is held by {lock.holder or 'session'} ({lock.session_id})"
 

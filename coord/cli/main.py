@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from coord.cli import digest, kv, leader, lock, node, queue, status, task, worker
-from coord.cli.exits import INTERRUPTED, CommandError, explain
+from coord.cli.exits import INTERRUPTED, USAGE, CommandError, explain
 from coord.cli.output import complain
 from coord.cli.remote import Common, EndpointsOption, OutputOption, TimeoutOption
 from coord.client.errors import CoordError
@@ -64,6 +64,8 @@ def main() -> None:
         failure = error
     except CoordError as error:
         failure = explain(error)
+    except UnicodeEncodeError:
+        failure = CommandError("an argument is not valid UTF-8", USAGE)
     except BrokenPipeError:
         # Whoever read our output has left; Python must not complain about it when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

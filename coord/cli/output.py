@@ -126,12 +126,17 @@ def read_value(argument: str) -> bytes:
     if argument == "-":
         return sys.stdin.buffer.read()
     if not argument.startswith("@"):
-        return argument.encode("utf-8", "surrogateescape")
+        return to_bytes(argument)
     try:
         with open(argument[1:], "rb") as file:
             return file.read()
     except OSError as error:
         raise CommandError(f"cannot read {argument[1:]!r}: {error.strerror}", 2) from error
+
+
+def to_bytes(argument: str) -> bytes:
+    """An argument as it was typed, also where it is not valid UTF-8."""
+    return argument.encode("utf-8", "surrogateescape")
 
 
 def pairs(arguments: Iterable[str], what: str) -> dict[str, str]:

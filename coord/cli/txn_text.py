@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Literal, cast
 
 from coord.cli.exits import USAGE, CommandError
+
+Relation = Literal["=", "!=", "<", ">"]
 
 CONDITION = re.compile(
     r"""\s*(?P<field>value|version|create|mod)
@@ -22,7 +25,7 @@ CONDITION = re.compile(
 ARGUMENTS = {"put": 2, "get": 1, "del": 1}
 
 
-def parse_condition(text: str) -> tuple[str, str, str, str]:
+def parse_condition(text: str) -> tuple[str, str, Relation, str]:
     """(field, key, operator, operand) of a condition; a usage error when it is none."""
     found = CONDITION.fullmatch(text)
     if not found:
@@ -33,7 +36,7 @@ def parse_condition(text: str) -> tuple[str, str, str, str]:
     operand = _unquote(operand)
     if field != "value" and not re.fullmatch(r"[0-9]{1,18}", operand):
         raise CommandError(f"condition {text!r}: {field} is compared with a whole number", USAGE)
-    return field, _unquote(key), operator, operand
+    return field, _unquote(key), cast(Relation, operator), operand
 
 
 def parse_operation(text: str) -> list[str]:

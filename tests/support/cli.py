@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,6 +70,10 @@ class _Group:
     def __init__(self, client: FakeClient, group: str) -> None:
         self._client = client
         self._group = group
+
+    @asynccontextmanager
+    async def lock(self, *arguments: Any, **options: Any) -> AsyncIterator[Any]:
+        yield self._client.answer(f"{self._group}.lock", arguments, options)
 
     def __getattr__(self, name: str) -> Any:
         async def call(*arguments: Any, **options: Any) -> Any:
@@ -142,7 +146,3 @@ def make_member(node: int, **changes: Any) -> MemberStatus:
 
 def make_digest(node: int, index: int = 5, digest: str = "aa", **changes: Any) -> NodeDigest:
     return NodeDigest(f"n{node}", f"h:{node}", index, 4, digest, **changes)
-
-
-def plain(**fields: Any) -> SimpleNamespace:
-    return SimpleNamespace(**fields)

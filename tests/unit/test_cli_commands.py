@@ -7,19 +7,23 @@ from typing import Any
 
 import pytest
 
-from coord.client import errors
+from coord.client import Compare, Delete, Get, Put, errors
 from coord.client.types import (
     ClusterStatus,
+    DeleteResult,
     KeyValue,
     LeaderTransfer,
     LockInfo,
     LockWaiter,
+    PutResult,
     QueueInfo,
+    RangeResult,
     SessionInfo,
     SubmittedTask,
     TaskExplanation,
     TaskSpec,
     TaskState,
+    TxnResult,
 )
 from tests.support.cli import Cli, make_digest, make_member, make_task
 
@@ -338,11 +342,10 @@ def test_workers(cli: Cli) -> None:
 # ---- locks (acquiring is tested with real processes)
 
 LOCK = LockInfo("l", True, 5, "me", 42, 900, (LockWaiter(6, "you"),))
-FREE = LockInfo("l", False, 0, "", 0, 0, ())
 
 
 def test_locks(cli: Cli) -> None:
-    cli.client.replies |= {"locks.get": LOCK, "locks.list": [LOCK], "locks.release": None}
+    cli.client.replies |= {"locks.get": LOCK, "locks.list": [LOCK], "locks.release_by_token": None}
     found = cli("lock", "get", "l", "-o", "json").json
     assert (found["held"], found["fencing_token"]) == (True, 42)
     assert found["waiters"] == [{"session_id": 6, "holder": "you"}]
@@ -353,9 +356,15 @@ def test_locks(cli: Cli) -> None:
 
 
 def test_acquiring_a_held_lock_without_waiting(cli: Cli) -> None:
-    cli.client.replies |= {"locks.acquire": None, "locks.get": LOCK}
+    cli.client.replies |= {"locks.lock": errors.LockNotAcquiredError("x"), "locks.get": LOCK}
     result = cli("lock", "acquire", "l", "--wait-ms", "0")
     assert (result.code, result.err) == (1, "error: lock 'l' is held by me (5)\n")
+
+
+def test_a_lock_nobody_has(cli: Cli) -> None:
+    cli.client.replies["locks.get"] = None
+    result = cli("lock", "get", "l")
+    assert (result.code, result.err) == (1, "error: nobody holds lock 'l' or waits for it\n")
 
 
 # ---- keys and values
@@ -380,9 +389,50 @@ def test_kv_get_of_a_key_that_is_not_there(cli: Cli) -> None:
 
 def test_kv_put_and_delete(cli: Cli) -> None:
     cli.client.replies |= {"kv.put": 12, "kv.delete": True, "kv.delete_prefix": 3}
-    assert cli("kv", "put", "k", "v", "-o", "json").json == {"key": "k", "revision": 12}
+    assert cli("kv", "put", "k", "v", "-o", "json").json["revision"] == 12
     assert cli("kv", "del", "k").out == "1 deleted\n"
     assert cli("kv", "del", "k", "--prefix", "-o", "json").json == {"deleted": 3}
     cli.client.replies["kv.delete"] = False
     assert cli("kv", "del", "k").code == 1
-    assert cli.client.calls[0][1] == ("k", b"v")
+    assert cli.client.calls[0][1] == (b"k", b"v")
+
+
+def test_kv_txn(cli: Cli) -> None:
+    responses = (PutResult(9), RangeResult((PAIR,), False, 1, 9), DeleteResult(1, 9))
+    cli.client.replies["kv.txn"] = TxnResult(True, 9, responses)
+    arguments = (
+        *("kv", "txn", "--if", "value(k) = x", "--if", "mod(k) > 3", "--if", "version(k) != 0"),
+        *("--then", "put k 'a b'", "--then", "get k", "--then", "del j", "--else", "get j"),
+    )
+    found = cli(*arguments, "-o", "json").json
+    assert (found["succeeded"], found["revision"]) == (True, 9)
+    assert [response["kind"] for response in found["responses"]] == ["put", "get", "del"]
+    assert cli.client.calls[0][1] == (
+        [
+            Compare.value(b"k", "=", b"x"),
+            Compare.mod_revision(b"k", ">", 3),
+            Compare.version(b"k", "!=", 0),
+        ],
+        [Put(b"k", b"a b"), Get(b"k"), Delete(b"j")],
+        [Get(b"j")],
+    )
+    assert cli(*arguments).out == (
+        "conditions held\nput: revision 9\nget: k = base64:/g==\ndel: 1 deleted\n"
+    )
+
+
+def test_kv_txn_without_anything_to_do(cli: Cli) -> None:
+    assert cli("kv", "txn", "--if", "value(k) = x").code == 2
+
+
+def test_a_key_that_is_not_utf8_is_passed_as_it_is(cli: Cli) -> None:
+    cli.client.replies["kv.put"] = 1
+    found = cli("kv", "put", "k\udcff", "v", "-o", "json").json
+    assert (found["key"], found["key_encoding"]) == ("a/8=", "base64")
+    assert cli.client.calls[0][1] == (b"k\xff", b"v")
+
+
+def test_text_that_is_not_utf8_is_a_usage_error(cli: Cli) -> None:
+    cli.client.replies["tasks.get"] = lambda task_id: task_id.encode()
+    result = cli("task", "get", "t\udcff")
+    assert (result.code, result.err) == (2, "error: an argument is not valid UTF-8\n")
