@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import psutil
@@ -18,22 +18,19 @@ from agentnode.executors import RegistryRunner
 from agentnode.registry import Registry
 from agentnode.worker import Worker
 from coord.client import Client, SubmittedTask, Task, TaskSpec, TaskState
-from coord.localcluster.cluster import LocalCluster
-from coord.localcluster.ports import free_base_port
 from tests.support.agent_processes import HANDLERS, agent
 from tests.support.agentnode import config
+from tests.support.rpc import local_node
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.fixture(scope="module")
-def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    cluster = LocalCluster(tmp_path_factory.mktemp("cluster"), 1, free_base_port(1))
-    cluster.up()
-    yield ",".join(cluster.endpoints)
-    cluster.down()
+@pytest.fixture
+async def endpoints() -> AsyncIterator[str]:
+    async with local_node() as node:
+        yield node.address
 
 
 @pytest.fixture
@@ -114,11 +111,11 @@ async def test_run_serves_the_hello_example(
     total = await client.tasks.submit(queue, b'{"values": [1, 2, 3]}', type="total")
     once = await client.tasks.submit(queue, b'"news"', type="announce")
     arguments = ["run", module, "--queues", queue, "--endpoints", endpoints, "--slots", "3"]
-    with agent(tmp_path, *arguments, "--label", "zone=a", "--name", queue) as process:
+    async with agent(tmp_path, *arguments, "--label", "zone=a", "--name", queue) as process:
         done = await ended(client, hello, total, once)
         workers = [s for s in await client.sessions.list(kind="worker") if s.name == queue]
         process.signal(signal.SIGTERM)
-        assert process.wait() == 0
+        assert await process.wait() == 0
     assert [json.loads(task.result) for task in done] == [
         "Hello, world!",
         {"total": 6},
@@ -135,13 +132,13 @@ async def test_exec_runs_any_language(
     good = await client.tasks.submit(queue, b'{"text": "so many words"}')
     bad = await client.tasks.submit(queue, b"[]")
     script = str(EXAMPLES / "any_language" / "word_count.sh")
-    with agent(
+    async with agent(
         tmp_path, "exec", "--queues", queue, "--endpoints", endpoints, "--", script
     ) as process:
         (done,) = await ended(client, good)
         (dead,) = await client.tasks.wait([bad.task_id], timeout_ms=20_000)
         process.signal(signal.SIGTERM)
-        assert process.wait() == 0
+        assert await process.wait() == 0
     assert json.loads(done.result) == {"words": 3}
     assert dead.state is TaskState.DEAD
     assert "exit code 65" in dead.last_error
@@ -152,13 +149,13 @@ async def test_sigterm_finishes_what_runs_and_takes_nothing_new(
     client: Client, queue: str, folder: Path, run: list[str]
 ) -> None:
     first = await submit_step(client, queue, folder)
-    with agent(folder, *run) as process:
+    async with agent(folder, *run) as process:
         await until(lambda: started(folder))
         second = await submit_step(client, queue, folder)
         process.signal(signal.SIGTERM)
         await until(lambda: "draining" in process.log)
         (folder / "go").touch()
-        assert process.wait() == 0
+        assert await process.wait() == 0
     (done,) = await ended(client, first)
     assert json.loads(done.result)["attempt"] == 1
     assert (await client.tasks.get(second.task_id)).state is TaskState.READY
@@ -168,15 +165,15 @@ async def test_drain_time_out_gives_the_task_back_with_its_checkpoint(
     client: Client, queue: str, folder: Path, run: list[str]
 ) -> None:
     task = await submit_step(client, queue, folder, checkpoint="yes", obedient="yes")
-    with agent(folder, *run, "--drain-timeout-ms", "50") as process:
+    async with agent(folder, *run, "--drain-timeout-ms", "50") as process:
         await until(lambda: started(folder))
         process.signal(signal.SIGTERM)
-        assert process.wait() == 0
+        assert await process.wait() == 0
     back = await client.tasks.get(task.task_id)
     assert (back.state, back.checkpoint) == (TaskState.READY, b"1")
     assert back.lost_leases == 0
     (folder / "go").touch()
-    with agent(folder, *run):
+    async with agent(folder, *run):
         (done,) = await ended(client, task)
     result = json.loads(done.result)
     # Given back, not failed: the attempt did not count.
@@ -187,12 +184,12 @@ async def test_second_sigterm_ends_a_stubborn_handler_at_once(
     client: Client, queue: str, folder: Path, run: list[str]
 ) -> None:
     task = await submit_step(client, queue, folder)
-    with agent(folder, *run, "--drain-timeout-ms", "80000") as process:
+    async with agent(folder, *run, "--drain-timeout-ms", "80000") as process:
         await until(lambda: started(folder))
         process.signal(signal.SIGTERM)
         await until(lambda: "draining" in process.log)
         process.signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert await process.wait(15) == 0
     assert (await client.tasks.get(task.task_id)).state is TaskState.READY
 
 
@@ -201,11 +198,11 @@ async def test_killed_agent_loses_its_task_to_another_and_one_commit_remains(
 ) -> None:
     task = await submit_step(client, queue, folder, checkpoint="yes", effect="yes")
     short = [*run, "--lease-ttl-ms", "1000"]
-    with agent(folder, *short) as victim:
+    async with agent(folder, *short) as victim:
         await until(lambda: started(folder, 1))
         victim.signal(signal.SIGKILL)
-        victim.wait()
-        with agent(folder, *short) as other:
+        await victim.wait()
+        async with agent(folder, *short) as other:
             await until(lambda: started(folder, 2))
             (folder / "go").touch()
             (done,) = await ended(client, task)
@@ -221,10 +218,10 @@ async def test_suspended_agent_wakes_up_to_a_lost_lease_and_commits_nothing(
 ) -> None:
     task = await submit_step(client, queue, folder)
     short = [*run, "--lease-ttl-ms", "1000"]
-    with agent(folder, *short) as sleeper:
+    async with agent(folder, *short) as sleeper:
         await until(lambda: started(folder, 1))
         sleeper.signal(signal.SIGSTOP)
-        with agent(folder, *short) as other:
+        async with agent(folder, *short) as other:
             await until(lambda: started(folder, 2))
             # Both handlers may now finish; only the holder's result counts.
             sleeper.signal(signal.SIGCONT)
@@ -240,7 +237,7 @@ async def test_long_handler_outlives_its_lease_many_times(
     client: Client, queue: str, folder: Path, run: list[str]
 ) -> None:
     task = await submit_step(client, queue, folder)
-    with agent(folder, *run, "--lease-ttl-ms", "600"):
+    async with agent(folder, *run, "--lease-ttl-ms", "600"):
         await until(lambda: started(folder))
         held_until = time.monotonic() + 2.0
         await until(lambda: time.monotonic() > held_until)
@@ -255,7 +252,7 @@ async def test_supervised_processes_come_back_after_a_crash(
 ) -> None:
     task = await submit_step(client, queue, folder)
     options = ["--processes", "2", "--lease-ttl-ms", "1000"]
-    with agent(folder, *run, *options) as supervisor:
+    async with agent(folder, *run, *options) as supervisor:
         await until(lambda: started(folder, 1))
         os.kill(int(started(folder, 1)[0].name.rsplit("-", 1)[1]), signal.SIGKILL)
         await until(lambda: supervisor.log.count("worker process started") == 3)
@@ -263,7 +260,7 @@ async def test_supervised_processes_come_back_after_a_crash(
         await ended(client, task)
         children = psutil.Process(supervisor.pid).children()
         supervisor.signal(signal.SIGTERM)
-        assert supervisor.wait() == 0
+        assert await supervisor.wait() == 0
     assert len(children) == 2
     assert not any(child.is_running() for child in children)
 
@@ -271,18 +268,18 @@ async def test_supervised_processes_come_back_after_a_crash(
 async def test_workers_of_a_killed_supervisor_leave(
     client: Client, queue: str, folder: Path, run: list[str]
 ) -> None:
-    with agent(folder, *run, "--processes", "2") as supervisor:
+    async with agent(folder, *run, "--processes", "2") as supervisor:
         await until(lambda: supervisor.log.count("worker started") == 2)
         children = psutil.Process(supervisor.pid).children()
         supervisor.signal(signal.SIGKILL)
-        supervisor.wait()
+        await supervisor.wait()
         await until(lambda: not any(child.is_running() for child in children))
     assert len(children) == 2
 
 
 async def test_refused_claim_is_exit_code_1(endpoints: str, folder: Path, run: list[str]) -> None:
     run[run.index("--queues") + 1] = "q" * 300
-    with agent(folder, *run) as process:
-        assert process.wait() == 1
+    async with agent(folder, *run) as process:
+        assert await process.wait() == 1
         assert process.log.splitlines()[-1].startswith("agentnode: the cluster refuses")
         assert "Traceback" not in process.log

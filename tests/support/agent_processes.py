@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 # A handler that says where it is by files in the folder it is given, and waits for `go`.
@@ -61,19 +62,16 @@ class AgentProcess:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = 30) -> int:
-        """The exit code."""
-        return self.process.wait(timeout_s)
+    async def wait(self, timeout_s: float = 30) -> int:
+        """The exit code. The event loop goes on: the node may run on it."""
+        return await asyncio.to_thread(self.process.wait, timeout_s)
 
 
-@contextlib.contextmanager
-def agent(
-    folder: Path, *arguments: str, env: dict[str, str] | None = None
-) -> Iterator[AgentProcess]:
-    """`agentnode ...` in this folder; killed at the end if it is still there."""
-    log = folder / f"agent-{time.monotonic_ns()}.log"
+def _start(
+    folder: Path, log: Path, arguments: tuple[str, ...], env: dict[str, str] | None
+) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "agentnode", *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -81,6 +79,15 @@ def agent(
             cwd=folder,
             env=env,
         )
+
+
+@contextlib.asynccontextmanager
+async def agent(
+    folder: Path, *arguments: str, env: dict[str, str] | None = None
+) -> AsyncIterator[AgentProcess]:
+    """`agentnode ...` in this folder; killed at the end if it is still there."""
+    log = folder / f"agent-{time.monotonic_ns()}.log"
+    process = _start(folder, log, arguments, env)
     running = AgentProcess(process, log)
     try:
         yield running
@@ -92,7 +99,7 @@ def agent(
             process.send_signal(signal.SIGCONT)
             process.terminate()
             try:
-                process.wait(10)
+                await running.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(10)
+                await running.wait(10)
