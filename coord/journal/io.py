@@ -58,6 +58,22 @@ def create_file(fs: FileSystem, path: str) -> AppendFile:
         raise storage_error(path, "create", error) from error
 
 
+def open_file(fs: FileSystem, path: str) -> AppendFile:
+    """An existing file, for appending."""
+    try:
+        return fs.open_append(path)
+    except OSError as error:
+        raise storage_error(path, "open", error) from error
+
+
+def make_directory(fs: FileSystem, path: str) -> None:
+    """A directory and its parents, durably."""
+    try:
+        fs.mkdir(path)
+    except OSError as error:
+        raise storage_error(path, "create", error) from error
+
+
 def remove_quietly(fs: FileSystem, path: str) -> None:
     """Remove a file that nothing depends on."""
     with contextlib.suppress(OSError):

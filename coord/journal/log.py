@@ -28,6 +28,8 @@ from coord.journal.format import (
 from coord.journal.io import (
     TEMPORARY_SUFFIX,
     create_file,
+    make_directory,
+    open_file,
     publish,
     remove_quietly,
     storage_error,
@@ -71,11 +73,11 @@ class Journal:
 
         Raises StorageDamagedError (also when `must_exist` and there is none), DiskFullError,
         SyncFailedError."""
-        fs.mkdir(directory)
+        make_directory(fs, directory)
         journal = cls(fs, directory, segment_bytes, recover(fs, directory))
         if journal._segments:
             active = journal._segments[-1]
-            journal._file = fs.open_append(active.path)
+            journal._file = open_file(fs, active.path)
         elif must_exist:
             raise StorageDamagedError(directory, -1, "the journal of this node is missing")
         else:

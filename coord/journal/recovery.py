@@ -30,6 +30,7 @@ from coord.journal.format import (
 )
 from coord.journal.io import (
     TEMPORARY_SUFFIX,
+    open_file,
     read_file,
     storage_error,
     sync_directory,
@@ -284,7 +285,7 @@ def _finish(fs: FileSystem, state: Recovered) -> None:
     """Cut the torn tail and sync: what a killed process left in the page cache only counts as
     durable from here. That can include the seal before an active segment without records."""
     for segment in state.segments[-2:]:
-        file = fs.open_append(segment.path)
+        file = open_file(fs, segment.path)
         try:
             if segment.path == state.report.torn_path:
                 file.truncate(segment.size)

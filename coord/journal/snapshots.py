@@ -13,6 +13,7 @@ from coord.journal.filesystem import FileSystem
 from coord.journal.io import (
     TEMPORARY_SUFFIX,
     create_file,
+    make_directory,
     publish,
     remove_quietly,
     sync_directory,
@@ -151,7 +152,7 @@ class SnapshotStore:
     def __init__(self, fs: FileSystem, directory: str) -> None:
         self._fs = fs
         self._directory = directory
-        fs.mkdir(directory)
+        make_directory(fs, directory)
         for name in fs.listdir(directory):
             if name.endswith(TEMPORARY_SUFFIX):
                 remove_quietly(fs, f"{directory}/{name}")

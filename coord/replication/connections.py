@@ -39,6 +39,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
+        self._queued_bytes = 0  # ever
         self.opened_at = self.heard_at = self._loop.time()
         self.remote = ""
         self.is_open = False
@@ -104,8 +105,10 @@ class _Connection(asyncio.Protocol):
             return
         if not self._unsent:
             self._loop.call_soon(self._flush)
+        size = sum(map(len, pieces))
         self._unsent.extend(pieces)
-        self._unsent_bytes += sum(map(len, pieces))
+        self._unsent_bytes += size
+        self._queued_bytes += size
 
     def _flush(self) -> None:
         pieces, self._unsent, self._unsent_bytes = self._unsent, [], 0
@@ -132,6 +135,7 @@ class Outgoing(_Connection):
         self._hello = hello
         self._send_limit = max_frame_bytes
         self._on_ended = on_ended
+        self._taken_bytes = 0
         self.welcomed: asyncio.Future[None] = self._loop.create_future()
         # Nobody waits any more when the dialling is cancelled; that is no error to report.
         self.welcomed.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -162,6 +166,14 @@ class Outgoing(_Connection):
             return False
         self.send_payload(payload)
         return True
+
+    def note_progress(self) -> None:
+        """Count a backlog that goes down as a sign of life: the pings are queued behind it."""
+        buffered = self.buffered_bytes
+        taken = self._queued_bytes - buffered
+        if buffered and taken > self._taken_bytes:
+            self.heard_at = self._loop.time()
+        self._taken_bytes = taken
 
     def ended(self, reason: str) -> None:
         if not self.welcomed.done():

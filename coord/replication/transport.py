@@ -39,9 +39,9 @@ class TransportLimits:
 
     max_frame_bytes: int = 64 * 1024 * 1024
     send_buffer_bytes: int = 32 * 1024 * 1024  # per peer
-    connect_timeout_ms: int = 2_000  # connecting and, again, the handshake
-    ping_interval_ms: int = 1_000
-    read_timeout_ms: int = 5_000  # > ping_interval_ms
+    connect_timeout_ms: int = 1_000  # to connect and to be welcomed
+    ping_interval_ms: int = 500
+    read_timeout_ms: int = 3_000  # > ping_interval_ms; also how long a dead link can hold up
     backoff_min_ms: int = 20
     backoff_max_ms: int = 500
 
@@ -356,10 +356,16 @@ class PeerTransport:
             if late:  # the loop stood still: what was sent meanwhile is not read yet
                 continue
             for peer in list(self._peers.values()):
-                if peer.outgoing is not None and not self._close_silent(peer.outgoing, now):
-                    peer.outgoing.send_ping()
+                self._watch_outgoing(peer, now)
             for incoming in list(self._accepted):
                 self._close_silent(incoming, now)
+
+    def _watch_outgoing(self, peer: _Peer, now: float) -> None:
+        outgoing = peer.outgoing
+        if outgoing is not None:
+            outgoing.note_progress()
+            if not self._close_silent(outgoing, now):
+                outgoing.send_ping()
 
     def _close_silent(self, connection: Incoming | Outgoing, now: float) -> bool:
         shaking_hands = isinstance(connection, Incoming) and connection.hello is None

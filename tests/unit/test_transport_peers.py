@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -12,8 +17,8 @@ import pytest
 import structlog
 import uvloop
 
-from coord.replication.frames import PING
-from coord.replication.handshake import Refusal
+from coord.replication.frames import PING, frame_header
+from coord.replication.handshake import Refusal, encode_welcome
 from coord.replication.transport import TransportLimits, split_address
 from tests.support.transports import FAST, Node, RawPeer, connect, frame, linked, until
 
@@ -162,8 +167,6 @@ async def test_a_malformed_frame_closes_only_that_connection(garbage: bytes) -> 
 
 
 async def test_bytes_that_are_no_msgpack_close_the_connection() -> None:
-    from coord.replication.frames import frame_header
-
     async with Node("b") as b:
         b.transport.set_peers({"a": "127.0.0.1:1"})
         for payload in (b"\xc1", b"\x92\x01", b"\x81\x90\x01", b"\xa1\xff", b"\x91" * 2000):
@@ -346,6 +349,36 @@ async def test_a_peer_that_accepts_and_says_nothing_is_given_up_and_tried_again(
             assert not a.transport.connected("b")
 
 
+async def test_a_slow_reader_with_a_backlog_is_not_given_up() -> None:
+    limits = TransportLimits(ping_interval_ms=20, read_timeout_ms=150, backoff_min_ms=5)
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes((await reader.readexactly(8))[:4], "big")
+        await reader.readexactly(length)
+        welcome_payload = encode_welcome()
+        writer.write(frame_header(welcome_payload) + welcome_payload)
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(200_000):  # noqa: ASYNC110 - slow, and never a pong
+                await asyncio.sleep(0.01)
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=100_000)
+    async with server, Node("a", limits=limits) as a:
+        a.transport.set_peers({"b": f"127.0.0.1:{server.sockets[0].getsockname()[1]}"})
+        await until(lambda: a.transport.connected("b"))
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for _ in range(6):
+            assert a.transport.send("b", b"x" * 2_000_000)
+        await until(lambda: not a.transport.send_buffer_bytes("b"))
+        assert loop.time() - started > 0.15, "not slow enough to tell"
+        assert a.events == [("connected", "b")]
+        await a.transport.stop()
+        await until(ended.is_set)
+
+
 async def test_idle_connections_stay_open_by_pings() -> None:
     limits = TransportLimits(ping_interval_ms=10, read_timeout_ms=60, backoff_min_ms=5)
     async with Node("a", limits=limits) as a, Node("b", limits=limits) as b:
@@ -451,3 +484,38 @@ def test_addresses(address: str, parts: tuple[str, int]) -> None:
 def test_malformed_addresses(address: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         split_address(address)
+
+
+def tls_contexts(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Server and client contexts that trust one self-signed certificate, both ways."""
+    key, certificate = str(directory / "key.pem"), str(directory / "certificate.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        + ["-nodes", "-days", "2", "-subj", "/CN=node", "-addext", "subjectAltName=IP:127.0.0.1"]
+        + ["-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate)
+    server.verify_mode = ssl.CERT_REQUIRED
+    client = ssl.create_default_context(cafile=certificate)
+    for context in (server, client):
+        context.load_cert_chain(certificate, key)
+    return server, client
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+async def test_tls_both_ways_and_no_plain_text(tmp_path: Path) -> None:
+    contexts = tls_contexts(tmp_path)
+    async with Node("a", ssl_contexts=contexts) as a, Node("b", ssl_contexts=contexts) as b:
+        await linked(a, b)
+        blob = b"x" * 3_000_000
+        assert a.transport.send("b", blob)
+        await until(lambda: b.messages == [("a", blob)])
+        async with Node("plain") as plain:
+            plain.transport.set_peers({"b": b.address})
+            b.transport.set_peers({"a": a.address, "plain": plain.address})
+            await until(lambda: b.transport._peers["plain"].last_failure)
+            await until(lambda: plain.transport._peers["b"].last_failure)
+            assert not plain.transport.connected("b")
+            assert not b.transport.connected("plain")
