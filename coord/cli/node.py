@@ -13,6 +13,7 @@ from coord.cli.output import pairs
 
 def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
+    app.command("dev")(dev)
 
 
 def serve(
@@ -78,3 +79,27 @@ def serve(
     except ConfigError as error:
         raise CommandError("; ".join(error.lines), USAGE) from error
     raise typer.Exit(run(settings))
+
+
+def dev(
+    nodes: Annotated[int, typer.Option(min=1, max=9, help="How many nodes.")] = 3,
+    base_port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="Client port of the first node.")
+    ] = 7_400,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keeps the data; none = a temporary directory."),
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
+    ] = "info",
+) -> None:
+    """Run a whole cluster in this terminal until Ctrl-C, for trying things out."""
+    from coord.config import ConfigError
+    from coord.dev import run
+
+    try:
+        code = run(data_dir, base_port=base_port, nodes=nodes, log_level=log_level)
+    except ConfigError as error:
+        raise CommandError("; ".join(error.lines), USAGE) from error
+    raise typer.Exit(code)
