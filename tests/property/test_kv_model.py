@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +14,8 @@ from coord.core.reasons import Reason
 from coord.core.validate import validate
 from tests.support.kv_model import DumbKv
 
-keys = st.sampled_from([b"a", b"aa", b"ab", b"b", b"b\0", b"c", b"\xff", b"\0"])
+KEYS = [b"a", b"aa", b"ab", b"b", b"b\0", b"c", b"\xff", b"\0"]
+keys = st.sampled_from(KEYS)
 ends = st.one_of(st.just(b""), st.just(b"\0"), keys)
 values = st.sampled_from([b"", b"x", b"y", b"zz"])
 small = st.integers(-1, 12)
@@ -78,9 +81,11 @@ def outcome(reply: object) -> object:
     return reply.reason if isinstance(reply, r.Rejected) else reply
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(steps, max_size=25))
-def test_every_reply_and_every_past_state_is_the_models(commands: list[object]) -> None:
+@settings(max_examples=200, deadline=None)
+@given(st.lists(steps, min_size=5, max_size=25), st.lists(ranges, min_size=5, max_size=10))
+def test_every_reply_and_every_past_state_is_the_models(
+    commands: list[object], reads: list[c.KvRange]
+) -> None:
     model, store, revision = DumbKv(), KvStore(), 1
     for command in commands:
         if command is None:
@@ -99,8 +104,16 @@ def test_every_reply_and_every_past_state_is_the_models(commands: list[object]) 
             assert {k for k in before | model.now if before.get(k) != model.now.get(k)} <= touched
             store.check()
     for past in range(max(1, model.compacted), model.revision + 1):
-        read = c.KvRange(b"\0", b"\0", revision=past)
+        for read in (
+            c.KvRange(b"\0", b"\0", revision=past),
+            *(c.KvRange(key, revision=past) for key in KEYS),
+            *(replace(read, revision=past) for read in reads),
+        ):
+            assert outcome(store.range(read, revision)) == model.range(read)
+    for read in reads:
         assert outcome(store.range(read, revision)) == model.range(read)
+        now = replace(read, revision=0)
+        assert outcome(store.range(now, revision)) == model.range(now)
 
 
 @settings(max_examples=100, deadline=None)

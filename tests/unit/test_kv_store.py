@@ -166,6 +166,7 @@ def test_delete(store: Store, command: KvDelete, gone: list[bytes]) -> None:
         (KvRange(ALL, ALL, limit=2), "ab", True, 3),
         (KvRange(ALL, ALL, limit=3), "abc", False, 3),
         (KvRange(ALL, ALL, limit=2, sort_order=SortOrder.DESCEND), "cb", True, 3),
+        (KvRange(ALL, ALL, limit=3, sort_order=SortOrder.DESCEND), "cba", False, 3),
         (KvRange(ALL, ALL, sort_target=SortTarget.MOD), "acb", False, 3),
         (KvRange(ALL, ALL, sort_target=SortTarget.VALUE), "bac", False, 3),
         (KvRange(ALL, ALL, sort_target=SortTarget.CREATE), "abc", False, 3),
@@ -219,6 +220,8 @@ def test_past_states_stay_readable(store: Store) -> None:
         {b"a": b"again", b"b": b"0", b"c": b"3"},
     ]
     assert store.read(KvRange(b"b", revision=3)).kvs == (KeyValue(b"b", b"2", 2, 2, 1, 0),)
+    assert store.read(KvRange(b"b", revision=4)).kvs == (KeyValue(b"b", b"0", 2, 4, 2, 0),)
+    assert store.read(KvRange(b"a", revision=5)).kvs == ()
     assert store.read(KvRange(b"b", revision=3)).revision == 6
     assert refused(store.kv.range(KvRange(b"b", revision=7), 6)) is Reason.REVISION_IN_FUTURE
 

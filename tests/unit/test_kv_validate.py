@@ -93,6 +93,7 @@ A, B = put(b"a"), put(b"b")
         (txn(txn(A), txn(failure=(A,))), Reason.DUPLICATE_KEY, TWICE),
         (txn(txn(A, A)), Reason.DUPLICATE_KEY, TWICE),
         (txn(txn(KvDelete(b"a")), A), Reason.DUPLICATE_KEY, TWICE),
+        (txn(txn(failure=(KvDelete(b"a"),)), A), Reason.DUPLICATE_KEY, TWICE),
         (txn(txn(KvDelete(b"a")), txn(A)), Reason.DUPLICATE_KEY, TWICE),
         (txn(KvDelete(b"a"), txn(A)), Reason.DUPLICATE_KEY, TWICE),
         (txn(KvDelete(b"a", b"c"), KvDelete(b"e", b"g"), put(b"f")), Reason.DUPLICATE_KEY, TWICE),
