@@ -1,5 +1,6 @@
 """The worker runtime: claims tasks, keeps their leases, runs handlers, commits results once."""
 
+from agentnode.config import WorkerConfig
 from agentnode.context import AsyncTaskContext, TaskContext
 from agentnode.errors import (
     PermanentError,
@@ -8,15 +9,22 @@ from agentnode.errors import (
     TaskCancelledError,
     UnfinishedSideEffectError,
 )
+from agentnode.executors import RegistryRunner
 from agentnode.registry import Registry
+from agentnode.subprocess_runner import ExecRunner
+from agentnode.worker import Worker
 
 __all__ = [
     "AsyncTaskContext",
+    "ExecRunner",
     "PermanentError",
     "Registry",
+    "RegistryRunner",
     "RetryLater",
     "SideEffectNotDoneError",
     "TaskCancelledError",
     "TaskContext",
     "UnfinishedSideEffectError",
+    "Worker",
+    "WorkerConfig",
 ]

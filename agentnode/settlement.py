@@ -83,8 +83,8 @@ class Settlement:
         )
 
     async def _store_last_checkpoint(self, held: HeldTask) -> None:
-        """The next attempt starts from what this one saved last. One try: better late than never
-        does not hold for a task that others wait for."""
+        """The next attempt starts from what this one saved last. One try only: others wait for
+        this task, and a missing checkpoint costs time, not correctness."""
         if held.has_checkpoint:
             await self._heartbeats.confirm(held)
 
@@ -111,6 +111,9 @@ async def _deliver(held: HeldTask, call: Callable[[], Awaitable[object]]) -> Coo
 def _refused(refusal: CoordError | None) -> Ending | None:
     if refusal is None:
         return None
+    unknown = isinstance(refusal, IndefiniteError)
     return Ending(
-        "task dropped", logging.WARNING, {"reason": refusal.reason, "error": str(refusal)}
+        "task given up, outcome unknown" if unknown else "task dropped",
+        logging.WARNING,
+        {"reason": refusal.reason, "error": str(refusal)},
     )

@@ -12,7 +12,9 @@ Exit code 0: the result is committed. 65 (EX_DATAERR): failed for good, the task
 code, or death by a signal: failed, another attempt may follow.
 
 A cancelled task's whole process group gets SIGTERM, and SIGKILL when that does not end it in time;
-the same sweeps up what an ended command has left behind.
+the same sweeps up what an ended command has left behind. When the worker itself is killed
+(SIGKILL), its commands go on without it: their results count for nothing, and what they do outside
+should carry the fencing token.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+import structlog
 
 from agentnode.config import WorkerConfig
 from agentnode.context import AsyncTaskContext, TaskContext
@@ -18,7 +19,7 @@ from agentnode.errors import (
     WorkerRefusedError,
 )
 from agentnode.executors import RegistryRunner
-from agentnode.ports import DefiniteError, IndefiniteError
+from agentnode.ports import ClaimedTask, DefiniteError, IndefiniteError
 from agentnode.registry import Registry
 from agentnode.worker import Worker
 from tests.support.agentnode import FakeClient, config, running_worker, unavailable, until
@@ -473,3 +474,44 @@ async def test_a_fault_in_the_heartbeats_ends_the_worker_instead_of_hiding(
     worker = Worker(client, RegistryRunner(registry), config(lease_ttl_ms=100, cancel_grace_ms=10))
     with pytest.raises(RuntimeError, match="a bug"):
         await asyncio.wait_for(worker.run(), 10)
+
+
+async def test_commit_that_nobody_answers_until_the_lease_is_over_is_called_unknown(
+    registry: Registry,
+) -> None:
+    client = FakeClient()
+    task = client.tasks.add()
+    client.tasks.fail_next["heartbeat"] = [unavailable() for _ in range(100)]
+    client.tasks.fail_next["complete"] = [
+        IndefiniteError("no answer", "OUTCOME_UNKNOWN", retryable=True) for _ in range(100)
+    ]
+    registry.task("work")(lambda _: 1)
+    with structlog.testing.capture_logs() as logs:
+        async with running_worker(client, registry, lease_ttl_ms=200) as worker:
+            await until(lambda: task.state == "claimed")
+            await until(lambda: worker.running == 0)
+    events = [line["event"] for line in logs]
+    assert "task given up, outcome unknown" in events
+    assert "task committed" not in events
+    assert "fail" not in [name for name, _ in client.tasks.calls]
+
+
+async def test_commit_whose_answer_was_lost_counts_as_committed(registry: Registry) -> None:
+    client = FakeClient()
+    task = client.tasks.add()
+    complete = client.tasks.complete
+
+    async def lose_the_first_answer(claim: ClaimedTask, result: bytes) -> None:
+        await complete(claim, result)
+        if len(task.results) == 1:
+            client.tasks.complete = complete  # type: ignore[method-assign]
+            raise IndefiniteError("no answer", "OUTCOME_UNKNOWN", retryable=True)
+
+    client.tasks.complete = lose_the_first_answer  # type: ignore[method-assign]
+    registry.task("work")(lambda _: 1)
+    with structlog.testing.capture_logs() as logs:
+        async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
+            await until(lambda: task.state == "completed")
+            await until(lambda: worker.running == 0)
+    assert [line["event"] for line in logs].count("task committed") == 1
+    assert task.results == [b"1"]
