@@ -11,6 +11,7 @@ import structlog
 
 from coord.config import ServerConfig
 from coord.journal import DataDirectory
+from coord.journal.errors import StorageError
 from coord.replication.local import LocalReplicator
 from coord.replication.port import (
     ReplicaStatus,
@@ -20,6 +21,7 @@ from coord.replication.port import (
     StateMachine,
 )
 from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.logs import set_up_logs
 from coord.rpc.proposer import ProposerLimits
 from coord.rpc.server import RpcServer, ServerSettings
 
@@ -28,6 +30,10 @@ EXIT_FATAL = 70  # sysexits.h EX_SOFTWARE: the node stopped itself rather than g
 
 # The state is large and lives long: look through it rarely.
 _GC_THRESHOLDS = (50_000, 20, 50)
+
+
+class CannotStartError(Exception):
+    """The node could not be started; the text says why and what to do. Nothing is left running."""
 
 
 class Node:
@@ -50,9 +56,17 @@ class Node:
         return self._server
 
     async def start(self) -> None:
-        """Open the data directory, recover, take part, serve.
+        """Open the data directory, recover, take part, serve. Raises CannotStartError."""
+        try:
+            await self._start()
+        except (StorageError, OSError) as error:
+            raise CannotStartError(str(error)) from error
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        self._log.info("node.serving", address=self.config.advertise, port=self.server.port)
 
-        Raises DataDirectoryError, StorageDamagedError, OSError; nothing is left running then."""
+    async def _start(self) -> None:
         config = self.config
         if not config.in_memory:
             self._data = DataDirectory.open(
@@ -71,10 +85,6 @@ class Node:
         except BaseException:
             await self._tear_down(0)
             raise
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
-        self._log.info("node.serving", address=config.advertise, port=self._server.port)
 
     def _settings(self) -> ServerSettings:
         config = self.config
@@ -102,7 +112,8 @@ class Node:
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the node has to stop itself; an exit code.
 
-        A second signal ends running calls at once."""
+        A second signal ends running calls at once. Raises CannotStartError."""
+        set_up_logs(self.config.log_level, self.config.log_format, node_id=self.config.node_id)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.ask_to_stop)
