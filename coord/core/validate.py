@@ -7,7 +7,6 @@ every node: no locale, no Unicode tables (they change between Python versions), 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ from coord.core.reasons import Reason
 from coord.core.replies import Rejected
 from coord.core.validate_kv import KV_VALIDATORS
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _UINT64_TOP: Final = 1 << 63
 _MAX_TOKEN: Final = (1 << 64) - 1
 _SESSION_KINDS: Final = ("client", "worker")
@@ -81,7 +79,12 @@ def _out_of_range(field: str, value: int, low: int, high: int, also: str = "") -
 
 def _text(field: str, value: str, limit: int) -> Rejected | None:
     """Bounded UTF-8 text on one line."""
-    if _CONTROL.search(value) is not None:
+    # Within ASCII, printable means the same in every version of Python.
+    if value.isascii():
+        clean = value.isprintable()
+    else:
+        clean = not any(char < " " or char == "\x7f" for char in value)
+    if not clean:
         return _invalid(field, f"{field} must not contain control characters")
     return _utf8_size(field, value, limit)
 

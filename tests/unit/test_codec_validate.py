@@ -230,3 +230,7 @@ def test_names() -> None:
     assert validate_name("queue", "q") is None
     assert validate_name("queue", "", empty_allowed=True) is None
     assert validate_name("queue", "") is not None
+    assert validate_name("queue", " ~ü\u00a0\u200b") is None
+    for control in "\x00\x1f\x7f":
+        assert validate_name("queue", f"q{control}") is not None
+        assert validate_name("queue", f"ü{control}") is not None
