@@ -149,7 +149,8 @@ class Demo:
         victims = f"the leader {leader}" + (f" and the agent {kill.agent}" if kill.agent else "")
         self._screen.say(f"SIGKILL to {victims}", style="bold red")
         await asyncio.to_thread(self._cluster.wait_ready)
-        kill.new_leader = await asyncio.to_thread(self._cluster.leader) or ""
+        successor = await asyncio.to_thread(self._cluster.leader)
+        kill.new_leader = successor or ""
         self._screen.say(f"{kill.new_leader} leads", style="green")
         await asyncio.to_thread(self._cluster.start, leader)
         self._screen.say(f"{leader} is started again and answers", style="green")
@@ -201,7 +202,7 @@ async def _cancel(*tasks: asyncio.Task[None]) -> None:
 def main() -> int:
     options = parse_arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(number, signal.default_int_handler)
     try:
         with Screen() as screen:
             verdict = run_demo(options, screen)
