@@ -1,0 +1,90 @@
+"""When to stand for election, and who may: pre-vote (Raft dissertation section 9.6) and the clock
+of leader contact. Pure; times are seconds on the replica's clock.
+
+A node whose leader falls silent does not raise its term: it first asks the others whether they
+would vote for it. They refuse while they hear from a leader themselves, so a node that merely lost
+its own link disturbs nobody. A leader's process that dies resets its connections at once; losing
+the connection therefore counts as not hearing from it, and shortens the wait.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionTimes:
+    """Seconds. min_s < max_s; fast_max_s bounds the wait after the leader's connection broke."""
+
+    min_s: float = 0.6
+    max_s: float = 1.0
+    fast_min_s: float = 0.01
+    fast_max_s: float = 0.12
+    round_s: float = 0.25  # an election or pre-vote without outcome is tried again after that
+
+
+class Election:
+    """One node's election clock and its present pre-vote round."""
+
+    def __init__(self, times: ElectionTimes, rng: Random, now: float) -> None:
+        self._times = times
+        self._rng = rng
+        self._heard_at = -math.inf
+        self._deadline = now + self._random(times.min_s, times.max_s)
+        self._wanted_term: int | None = None
+        self._supporters: set[str] = set()
+
+    def heard_leader(self, now: float) -> None:
+        """A valid append of the current leader has come."""
+        self._heard_at = now
+        self._wanted_term = None
+        self._deadline = now + self._random(self._times.min_s, self._times.max_s)
+
+    def voted(self, now: float) -> None:
+        """This node gave its vote away, and gives that candidate time."""
+        self._wanted_term = None
+        self._deadline = now + self._random(self._times.min_s, self._times.max_s)
+
+    def lost_leader(self, now: float) -> None:
+        """The leader is gone for sure, as far as this node can see."""
+        self._heard_at = -math.inf
+        fast = now + self._random(self._times.fast_min_s, self._times.fast_max_s)
+        self._deadline = min(self._deadline, fast)
+
+    def leader_is_fresh(self, now: float) -> bool:
+        """Whether a leader was heard within the minimum election time-out."""
+        return now - self._heard_at < self._times.min_s
+
+    def expired(self, now: float) -> bool:
+        return now >= self._deadline
+
+    def begin_round(self, now: float, wanted_term: int, self_id: str) -> None:
+        """Start to ask for `wanted_term`."""
+        self._wanted_term = wanted_term
+        self._supporters = {self_id}
+        round_s = self._times.round_s
+        self._deadline = now + self._random(round_s, 2 * round_s)
+
+    def begin_election(self, now: float) -> None:
+        """The real election has begun; if nothing comes of it, try again."""
+        self._wanted_term = None
+        round_s = self._times.round_s
+        self._deadline = now + self._random(round_s, 2 * round_s)
+
+    def supported(self, peer_id: str, wanted_term: int) -> int:
+        """A peer would vote; how many would (this node included), 0 if that is of no interest."""
+        if self._wanted_term is None or wanted_term != self._wanted_term:
+            return 0
+        self._supporters.add(peer_id)
+        return len(self._supporters)
+
+    def _random(self, low: float, high: float) -> float:
+        return low + (high - low) * self._rng.random()
+
+
+def log_is_current(candidate: tuple[int, int], own: tuple[int, int]) -> bool:
+    """Whether a candidate's log, as (last term, last index), is at least as complete as ours (Raft
+    section 5.4.1)."""
+    return candidate >= own

@@ -1,0 +1,48 @@
+"""What a leader keeps about its followers, for one term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from coord.replication.message_filter import PeerFlow
+from coord.replication.snapshots import SnapshotSender
+
+TransferDone = Callable[[str | None], None]
+"""Called with the new leader's id, or None: it did not take over in time."""
+
+
+@dataclass(slots=True)
+class Transfer:
+    """Leadership is on its way to `target`; no proposals are taken meanwhile."""
+
+    target: str
+    deadline: float
+    done: TransferDone
+    told: bool = False
+
+
+@dataclass(slots=True)
+class Leadership:
+    """One term of leading; also made for the first messages of a term just won."""
+
+    term: int
+    flows: dict[str, PeerFlow] = field(default_factory=dict)
+    heard_at: dict[str, float] = field(default_factory=dict)
+    sent_at: dict[str, float] = field(default_factory=dict)
+    snapshots: dict[str, SnapshotSender] = field(default_factory=dict)
+    wants_snapshot: set[str] = field(default_factory=set)
+
+    def flow(self, peer_id: str) -> PeerFlow:
+        return self.flows.setdefault(peer_id, PeerFlow())
+
+    def disconnected(self, peer_id: str) -> None:
+        """What was on its way to the peer is lost; a transfer goes on when it is back."""
+        self.flow(peer_id).lost()
+        self.snapshots.pop(peer_id, None)
+
+
+def pick_target(matches: dict[str, int], connected: set[str]) -> str | None:
+    """The connected peer that is furthest, the first by id among equals."""
+    candidates = sorted((-matches[peer], peer) for peer in matches if peer in connected)
+    return candidates[0][1] if candidates else None

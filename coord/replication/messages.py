@@ -1,0 +1,149 @@
+"""The messages between replicas: one dict each, checked field by field before anything acts on it.
+
+Every message carries `type`, the sender's `term` when it was made, and a stamp: `boot` (grows with
+each run of the sender) and `number` (grows with each message of that run). Types:
+
+append          a leader's entries or heartbeat: prev_index, prev_term, entries [[term, command]],
+                commit, append (its own number, answered by `ack` and `seen`), read (ReadIndex)
+ack             a follower's answer once what it promises is durable: append, next, success, reset,
+                read
+seen            a follower's answer before that: it lives and follows; promises nothing
+vote_request    last_index, last_term, forced (by a leadership transfer)
+vote            granted, for `term`
+pre_vote        would you vote for me in `wanted`: last_index, last_term
+pre_vote_reply  wanted, granted
+stale           your term is old, mine is `term`
+timeout_now     lead now (leadership transfer)
+snapshot        a piece of a snapshot file: its metadata, size, offset, data
+snapshot_ack    index, snapshot_term, offset (what is here), done
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Message = dict[str, Any]
+
+MAX_INDEX = 2**62
+
+
+class InvalidMessageError(ValueError):
+    """A peer's message is not well formed; it must not have any effect."""
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_INDEX
+
+
+def _is_flag(value: object) -> bool:
+    return type(value) is bool
+
+
+def _is_bytes(value: object) -> bool:
+    return type(value) is bytes
+
+
+def _is_entries(value: object) -> bool:
+    return type(value) is list and all(
+        type(item) is list and len(item) == 2 and _is_number(item[0]) and _is_command(item[1])
+        for item in value
+    )
+
+
+def _is_command(value: object) -> bool:
+    return type(value) is bytes and len(value) >= 1
+
+
+_Check = Callable[[object], bool]
+
+_STAMP: Mapping[str, _Check] = {"term": _is_number, "boot": _is_number, "number": _is_number}
+_SNAPSHOT: Mapping[str, _Check] = {
+    "index": _is_number,
+    "snapshot_term": _is_number,
+    "prev_index": _is_number,
+    "prev_term": _is_number,
+    "members": _is_bytes,
+    "created_wall_ms": _is_number,
+    "format": _is_number,
+    "size": _is_number,
+    "offset": _is_number,
+    "data": _is_bytes,
+}
+FIELDS: Mapping[str, Mapping[str, _Check]] = {
+    "append": {
+        "prev_index": _is_number,
+        "prev_term": _is_number,
+        "entries": _is_entries,
+        "commit": _is_number,
+        "append": _is_number,
+        "read": _is_number,
+    },
+    "ack": {
+        "append": _is_number,
+        "next": _is_number,
+        "success": _is_flag,
+        "reset": _is_flag,
+        "read": _is_number,
+    },
+    "seen": {"append": _is_number, "read": _is_number},
+    "vote_request": {"last_index": _is_number, "last_term": _is_number, "forced": _is_flag},
+    "vote": {},
+    "pre_vote": {"last_index": _is_number, "last_term": _is_number, "wanted": _is_number},
+    "pre_vote_reply": {"wanted": _is_number, "granted": _is_flag},
+    "stale": {},
+    "timeout_now": {},
+    "snapshot": _SNAPSHOT,
+    "snapshot_ack": {
+        "index": _is_number,
+        "snapshot_term": _is_number,
+        "offset": _is_number,
+        "done": _is_flag,
+    },
+}
+
+
+def check_message(raw: object) -> Message:
+    """The message, if it is well formed. Fields it does not know are left alone, so that a newer
+    version may add some. Raises InvalidMessageError."""
+    if type(raw) is not dict:
+        raise InvalidMessageError(f"a message has to be a map, not {type(raw).__name__}")
+    kind = raw.get("type")
+    fields = FIELDS.get(kind) if isinstance(kind, str) else None
+    if fields is None:
+        raise InvalidMessageError(f"unknown message type {kind!r:.40}")
+    for group in (_STAMP, fields):
+        for name, check in group.items():
+            if not check(raw.get(name)):
+                raise InvalidMessageError(f"{kind}: bad {name} {raw.get(name)!r:.40}")
+    _check_append(kind, raw)
+    return raw
+
+
+def _check_append(kind: object, raw: Mapping[str, Any]) -> None:
+    """Terms never fall along a log, and no entry is newer than the leader that sends it."""
+    if kind != "append":
+        return
+    floor = raw["prev_term"]
+    for entry_term, _ in raw["entries"]:
+        if entry_term < floor:
+            raise InvalidMessageError("append: the terms of its entries fall")
+        floor = entry_term
+    if floor > raw["term"]:
+        raise InvalidMessageError("append: an entry is of a later term than its leader")
+
+
+class StampGuard:
+    """Lets each stamp of a peer pass once and in rising order, so that nothing delayed or doubled
+    by the network acts twice (one per replica)."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[int, int]] = {}
+
+    def is_fresh(self, peer_id: str, message: Message) -> bool:
+        """Whether it is newer than all before from that peer; then it becomes the newest."""
+        stamp = (message["boot"], message["number"])
+        if stamp <= self._last.get(peer_id, (-1, -1)):
+            return False
+        self._last[peer_id] = stamp
+        return True

@@ -1,0 +1,73 @@
+"""Linearizable reads without log entries (Raft section 6.4, ReadIndex), many to a round.
+
+A read is good at the commit index of the moment it was asked, once a majority has confirmed, by
+answering an append sent after that moment, that the leader still leads. All reads that come while
+a round is on its way share the next one. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+ReadDone = Callable[[int | None], None]
+"""Called with the index to be applied before reading, or None: not the leader any more."""
+
+
+@dataclass(slots=True)
+class _Round:
+    number: int
+    index: int
+    readers: list[ReadDone]
+    supporters: set[str] = field(default_factory=set)
+
+
+class ReadIndex:
+    """The reads of one leadership. Numbers rise over all leaderships of a run of the node."""
+
+    def __init__(self) -> None:
+        self._waiting: list[ReadDone] = []
+        self._rounds: deque[_Round] = deque()
+        self.number = 0  # of the newest round; sent with every append
+
+    def ask(self, done: ReadDone) -> None:
+        """A read; `begin_round` must follow soon."""
+        self._waiting.append(done)
+
+    @property
+    def wants_round(self) -> bool:
+        """Reads are waiting and no round is on its way."""
+        return bool(self._waiting) and not self._rounds
+
+    def begin_round(self, commit_index: int) -> None:
+        """Number the waiting reads; appends sent from now on can confirm them."""
+        self.number += 1
+        self._rounds.append(_Round(self.number, commit_index, self._waiting))
+        self._waiting = []
+
+    def confirmed_by(self, peer_id: str, number: int, quorum: int) -> None:
+        """The peer answered an append with this read number. `quorum`: nodes needed, this one
+        included."""
+        for entry in self._rounds:
+            if entry.number <= number:
+                entry.supporters.add(peer_id)
+        self.finish(quorum)
+
+    def finish(self, quorum: int) -> None:
+        """End the rounds that have their majority."""
+        while self._rounds and len(self._rounds[0].supporters) + 1 >= quorum:
+            done = self._rounds.popleft()
+            _call(done.readers, done.index)
+
+    def fail_all(self) -> None:
+        """Leadership is lost."""
+        readers = [reader for entry in self._rounds for reader in entry.readers] + self._waiting
+        self._rounds.clear()
+        self._waiting = []
+        _call(readers, None)
+
+
+def _call(readers: Iterable[ReadDone], index: int | None) -> None:
+    for reader in readers:
+        reader(index)

@@ -1,0 +1,83 @@
+"""Carrying out write operations on the journal and the vote file, in order. Blocking."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from coord.journal import Journal, Vote, VoteFile
+from coord.replication.write_ops import (
+    AppendEntry,
+    DropBefore,
+    Entry,
+    ResetLog,
+    StoreVote,
+    TruncateFrom,
+    WriteOp,
+)
+
+MAX_GROUP_BYTES = 4 * 1024 * 1024
+Numbered = tuple[int, WriteOp]
+
+
+class LogWriter:
+    """The one user of a node's journal and vote file."""
+
+    def __init__(self, journal: Journal, votes: VoteFile, boot_count: int) -> None:
+        self._journal = journal
+        self._votes = votes
+        self._boot_count = boot_count
+
+    def carry_out(self, queue: deque[Numbered]) -> int:
+        """Take operations from the front of `queue` and carry them out; the number of the last one
+        done. All of them together are durable after `sync`.
+
+        An operation leaves the queue only when it is done: after DiskFullError the same call
+        can be made again. Raises SyncFailedError as well."""
+        done = 0
+        while queue:
+            done = self._next_group(queue)
+        return done
+
+    def sync(self) -> None:
+        """Everything carried out is durable after it. Raises SyncFailedError."""
+        self._journal.sync()
+
+    def close(self) -> None:
+        """Close the files. Idempotent."""
+        self._journal.close()
+
+    def _next_group(self, queue: deque[Numbered]) -> int:
+        """The run of equal operations at the front, in one go where they allow it."""
+        sequence, operation = queue[0]
+        count = 1
+        match operation:
+            case AppendEntry():
+                entries = self._leading_entries(queue)
+                self._journal.append(entries)
+                count = len(entries)
+            case StoreVote():
+                while len(queue) > count and isinstance(queue[count][1], StoreVote):
+                    count += 1  # only the last of several is of interest
+                last = queue[count - 1][1]
+                if isinstance(last, StoreVote):
+                    self._votes.store(Vote(last.term, last.voted_for, self._boot_count))
+            case TruncateFrom(index):
+                self._journal.truncate_from(index)
+            case ResetLog(base):
+                self._journal.reset([base])
+            case DropBefore(index):
+                self._journal.drop_before(index)
+        for _ in range(count):
+            sequence, _ = queue.popleft()
+        return sequence
+
+    @staticmethod
+    def _leading_entries(queue: deque[Numbered]) -> list[Entry]:
+        entries: list[Entry] = []
+        size = 0
+        for _, operation in queue:
+            if not isinstance(operation, AppendEntry) or size > MAX_GROUP_BYTES:
+                break
+            entries.append(operation.entry)
+            size += len(operation.entry[0])
+        return entries
