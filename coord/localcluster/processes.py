@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 POLL_SECONDS = 0.02
+REAP_TIMEOUT_MS = 500
 
 
 class ProcessState(StrEnum):
@@ -109,6 +110,7 @@ def terminate(records: Sequence[ProcessRecord], grace_ms: int) -> None:
             send_signal(record, signal.SIGCONT)
         send_signal(record, signal.SIGTERM)
     kill(wait_gone(records, grace_ms))
+    _wait_reaped(records)
 
 
 def kill(records: Sequence[ProcessRecord]) -> None:
@@ -116,6 +118,21 @@ def kill(records: Sequence[ProcessRecord]) -> None:
     for record in records:
         send_signal(record, signal.SIGKILL)
     wait_gone(records, timeout_ms=10_000)
+    _wait_reaped(records)
+
+
+def _wait_reaped(records: Sequence[ProcessRecord]) -> None:
+    """Ended processes that are not our children stay in the process table until init has seen
+    them. It does so at once, but where there is no init it never happens, so this gives up."""
+    deadline = time.monotonic() + REAP_TIMEOUT_MS / 1000
+    while any(_in_table(record) for record in records) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS / 4)
+
+
+def _in_table(record: ProcessRecord) -> bool:
+    process_state(record)  # reaps it if it is our own
+    seen = _look(record.pid)
+    return seen is not None and seen[0] == record.started
 
 
 def _reap(pid: int) -> None:
