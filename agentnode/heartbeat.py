@@ -8,8 +8,9 @@ One call renews everything: it goes out when a third of the oldest lease is over
 a handler left a checkpoint, and carries the latest checkpoint and progress of every task.
 
 Leases are judged by the local monotonic clock from the moment the call that renewed them was
-*sent*. The cluster counts from when it applied that call, which is later, so a lease is given up
-here before anybody else can get the task - as long as clocks run at about the same speed.
+*sent*. The cluster counts from when it applied that call, which is later. So a lease is given up
+here before anybody else can get the task, with a margin for clocks that run at different speeds
+and handlers that take a moment to stop.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Heartbeats:
     def add(self, held: HeldTask) -> None:
         """Keep this task's lease from now on."""
         self._held[held.key] = held
-        self._schedule(held, held.lease_expires - held.claim.lease_ttl_ms / 1000)
+        self._schedule(held, held.lease_start)
         self._wake.set()
 
     def remove(self, held: HeldTask) -> None:
@@ -97,9 +98,8 @@ class Heartbeats:
 
     def _schedule(self, held: HeldTask, renewed_at: float) -> None:
         """Plan the next heartbeat and the end of the lease after a renewal sent at that time."""
-        ttl_s = held.claim.lease_ttl_ms / 1000
-        held.lease_expires = renewed_at + ttl_s
-        due = renewed_at + ttl_s / 3
+        held.lease_start = renewed_at
+        due = renewed_at + held.claim.lease_ttl_ms / 3000
         if held.has_checkpoint or held.has_progress:
             due = min(due, renewed_at + self._report_wait_s(held))
         self._due[held.key] = due

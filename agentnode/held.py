@@ -14,6 +14,10 @@ from enum import StrEnum
 
 from agentnode.ports import ClaimedTask
 
+# A handler is told to stop this much (or a tenth of the lease) before its lease ends, because
+# neither clocks nor threads are exact.
+_MAX_MARGIN_S = 1.0
+
 
 class CancelReason(StrEnum):
     """Why a handler is told to stop."""
@@ -37,8 +41,7 @@ class HeldTask:
 
     def __init__(self, claim: ClaimedTask, *, lease_start: float) -> None:
         self.claim = claim
-        # On the local monotonic clock: after this, somebody else may hold the task.
-        self.lease_expires = lease_start + claim.lease_ttl_ms / 1000
+        self.lease_start = lease_start
         self.cancelled = threading.Event()
         self.cancel_reason: CancelReason | None = None
         self.cancel_detail = ""
@@ -52,6 +55,12 @@ class HeldTask:
         self._progress_permille: int | None = None
         self._reports = 0
         self._confirmed = 0
+
+    @property
+    def lease_expires(self) -> float:
+        """On the local monotonic clock: soon after this, somebody else may hold the task."""
+        ttl_s = self.claim.lease_ttl_ms / 1000
+        return self.lease_start + ttl_s - min(ttl_s / 10, _MAX_MARGIN_S)
 
     @property
     def key(self) -> tuple[str, int]:
