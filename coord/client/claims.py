@@ -44,6 +44,7 @@ class _Waiting:
     wait: Deadline | None
     deadline: Deadline
     answer: asyncio.Future[list[ClaimedTask]]
+    asked: bool = False  # a call for it is or was under way
 
 
 Release = Callable[[Sequence[ClaimedTask]], Awaitable[None]]
@@ -83,7 +84,9 @@ class ClaimLine:
         if self._driver_is_done():
             self._driver = loop.create_task(self._drive())
         try:
-            await asyncio.wait({waiting.answer}, timeout=deadline.remaining_s + 0.1)
+            await asyncio.wait({waiting.answer}, timeout=wait_ms / 1_000)
+            if not waiting.answer.done() and (waiting.asked or not wait_ms):
+                await asyncio.wait({waiting.answer}, timeout=deadline.remaining_s + 0.1)
         except asyncio.CancelledError:
             if waiting.answer.done() and not waiting.answer.exception():
                 self._give_back(waiting.answer.result())
@@ -93,6 +96,7 @@ class ClaimLine:
                 self._line.remove(waiting)
             if not self._line:
                 self._unwanted.set()
+        # No answer: it stood behind others who got no task either.
         return waiting.answer.result() if waiting.answer.done() else []
 
     async def close(self) -> None:
@@ -109,6 +113,8 @@ class ClaimLine:
     async def _drive(self) -> None:
         while self._line:
             asked = tuple(self._line)
+            for waiting in asked:
+                waiting.asked = True
             try:
                 tasks = await self._poll(asked)
             except CoordError as error:
