@@ -126,20 +126,21 @@ class ServerConfig(BaseSettings):
     )
     log_format: Literal["console", "json"] = Field("console", description="console or json")
 
-    election_timeout_ms: int = _milliseconds(500, 50, 60_000)
-    heartbeat_interval_ms: int = _milliseconds(100, 10, 10_000)
+    election_timeout_ms: int = _milliseconds(600, 60, 60_000)
+    heartbeat_interval_ms: int = _milliseconds(50, 10, 10_000)
     leader_wait_ms: int = _milliseconds(2_000, 0, 60_000)
     hold_back_ms: int = _milliseconds(250, 0, 5_000)
     shutdown_grace_ms: int = _milliseconds(5_000, 0, 600_000)
     transfer_timeout_ms: int = _milliseconds(3_000, 0, 60_000)
 
-    max_message_bytes: int = _count(16 * 1024 * 1024, 64 * 1024, 512 * 1024 * 1024)
+    max_message_bytes: int = _count(8 * 1024 * 1024, 64 * 1024, 32 * 1024 * 1024)
     max_waiting_requests: int = _count(20_000, 1, 1_000_000)
     max_waiting_bytes: int = _count(256 * 1024 * 1024, 1024 * 1024, 1 << 36)
     max_entry_requests: int = _count(4_096, 1, 100_000)
-    max_entry_bytes: int = _count(4 * 1024 * 1024, 64 * 1024, 64 * 1024 * 1024)
+    max_entry_bytes: int = _count(4 * 1024 * 1024, 64 * 1024, 32 * 1024 * 1024)
     pipeline: int = _count(3, 1, 64)
     segment_bytes: int = _count(64 * 1024 * 1024, 64 * 1024, 1 << 32)
+    snapshot_entries: int = _count(100_000, 100, 100_000_000)
     snapshot_bytes: int = _count(256 * 1024 * 1024, 64 * 1024, 1 << 40)
 
     @classmethod
@@ -178,10 +179,10 @@ class ServerConfig(BaseSettings):
             raise ValueError("data_dir: is missing; allowed: a directory of this node's own")
         if self.in_memory and len(self.members) > 1:
             raise ValueError("in_memory: is for one node; allowed: false with several members")
-        if self.heartbeat_interval_ms * 2 > self.election_timeout_ms:
+        if self.heartbeat_interval_ms * 3 >= self.election_timeout_ms:
             raise ValueError(
-                f"heartbeat_interval_ms: found {self.heartbeat_interval_ms}; allowed: at most half "
-                f"of election_timeout_ms ({self.election_timeout_ms})"
+                f"heartbeat_interval_ms: found {self.heartbeat_interval_ms}; allowed: less than "
+                f"a third of election_timeout_ms ({self.election_timeout_ms})"
             )
         if self.members:
             self._check_members()

@@ -117,11 +117,14 @@ class Forward(Protocol):
 
 
 class RerouteError(Exception):
-    """A forwarded call certainly did nothing, and may be tried again where the leader is now."""
+    """A forwarded call certainly did nothing, and may be tried again where the leader is now.
 
-    def __init__(self, problem: CallError) -> None:
+    `contact`: the node that was taken for the leader could be reached."""
+
+    def __init__(self, problem: CallError, *, contact: bool = True) -> None:
         super().__init__(problem.message)
         self.problem = problem
+        self.contact = contact
 
 
 class Dispatcher(grpc.GenericRpcHandler):
@@ -196,9 +199,9 @@ class Dispatcher(grpc.GenericRpcHandler):
     async def _serve_at_leader(self, method: Method, call: Call) -> bytes:
         """Follow the leadership until somebody serves the call, or nobody did for too long."""
         loop, leadership = asyncio.get_running_loop(), self._leadership
-        give_up_at = -1.0
+        give_up_at: float | None = None
         while True:
-            attempted_at = loop.time()
+            attempted_at, contact = loop.time(), True
             try:
                 if leadership.is_leader:
                     return await method.handler(call)
@@ -217,9 +220,10 @@ class Dispatcher(grpc.GenericRpcHandler):
                 if call.forwarded or self._closing:
                     raise problem from None
             except RerouteError as error:
-                problem = error.problem
+                problem, contact = error.problem, error.contact
             now = loop.time()
-            if give_up_at < attempted_at:
+            # After a long poll that was well for a while, patience begins anew.
+            if give_up_at is None or (contact and now - attempted_at > self._leader_wait_s):
                 give_up_at = min(call.expires_at, now + self._leader_wait_s)
             if now >= give_up_at or self._closing:
                 raise problem

@@ -93,7 +93,7 @@ class Forwarder:
         channel = self._channel(address)
         loop = asyncio.get_running_loop()
         if not await channel.connect(min(call.remaining_s(loop.time()), self._connect_timeout_s)):
-            raise RerouteError(errors.no_leader())
+            raise RerouteError(errors.no_leader(), contact=False)
         sent = channel.start(
             method.path, call.raw, call.remaining_s(loop.time()), _metadata_for(call)
         )

@@ -46,7 +46,7 @@ class ServerSettings:
     cluster_id: str
     node_id: str
     listen: str
-    max_message_bytes: int = 16 * 1024 * 1024
+    max_message_bytes: int = 8 * 1024 * 1024
     leader_wait_ms: int = 2_000
     hold_back_ms: int = 250
     debug: bool = False

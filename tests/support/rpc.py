@@ -12,7 +12,7 @@ import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
 from coord.replication.local import LocalReplicator
-from coord.replication.port import Member
+from coord.replication.port import Member, ReplicaStatus, Role
 from coord.rpc.gen import (
     cluster_pb2_grpc,
     etcd_rpc_pb2_grpc,
@@ -48,6 +48,28 @@ class Stubs:
         return int(reply.session_id)
 
 
+class FollowerReplicator(LocalReplicator):
+    """A node that follows a leader elsewhere; `follow` says whom."""
+
+    leader: Member | None = None
+
+    def follow(self, leader: Member | None) -> None:
+        """A leader is known from now on, or none (None)."""
+        self.leader = leader
+        self.set_role(Role.FOLLOWER)
+
+    def status(self) -> ReplicaStatus:
+        status = super().status()
+        if self.leader is None:
+            return replace(status, leader_id=None)
+        return replace(
+            status,
+            role=Role.FOLLOWER,
+            leader_id=self.leader.node_id,
+            members=(*status.members, self.leader),
+        )
+
+
 class LocalNode:
     """A served node and its parts."""
 
@@ -67,18 +89,18 @@ class LocalNode:
 
 @asynccontextmanager
 async def local_node(
-    settings: ServerSettings = SETTINGS, **changes: Any
+    settings: ServerSettings = SETTINGS, *, follower: bool = False, **changes: Any
 ) -> AsyncIterator[LocalNode]:
-    """A node that leads a cluster of one."""
+    """A node that leads a cluster of one; as a follower, its replicator is a FollowerReplicator."""
     settings = replace(settings, **changes)
     member = Member(settings.node_id, "", "127.0.0.1:1")
-    server = RpcServer(
-        settings, lambda machine: LocalReplicator(settings.node_id, machine, members=(member,))
-    )
+    kind = FollowerReplicator if follower else LocalReplicator
+    server = RpcServer(settings, lambda machine: kind(settings.node_id, machine, members=(member,)))
     replicator = server.replicator
     assert isinstance(replicator, LocalReplicator)
     await server.start()
-    await replicator.start()
+    if not follower:
+        await replicator.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         try:
             yield LocalNode(server, replicator, Stubs(channel))
