@@ -1,0 +1,239 @@
+"""Natural batching: what rides in which entry, and how each request ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from coord.codec.envelope import BatchCache, decode_envelope
+from coord.codec.kinds import CommandKind
+from coord.core.commands import KeepAlive, RequestId
+from coord.core.replies import Applied, Reply, SessionKept
+from coord.replication.port import (
+    BusyError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    WriteBlockedError,
+)
+from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.errors import CallError
+from coord.rpc.gen import session_pb2
+from coord.rpc.proposer import Proposer, ProposerLimits
+from tests.support.rpc import eventually
+
+
+class FakeReplicator:
+    """Takes proposals and ends them when told."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[bytes, asyncio.Future[object]]] = []
+        self.refuse_with: Exception | None = None
+
+    def propose(self, data: bytes) -> asyncio.Future[object]:
+        if self.refuse_with is not None:
+            raise self.refuse_with
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.entries.append((data, future))
+        return future
+
+    def sizes(self) -> list[int]:
+        return [len(decode_envelope(data).items) for data, _ in self.entries]
+
+    def apply(self, number: int) -> None:
+        data, future = self.entries[number]
+        replies: list[Reply] = [SessionKept(number) for _ in decode_envelope(data).items]
+        future.set_result(Applied(replies, [], 1))
+
+
+Submit = Callable[..., "asyncio.Future[Reply]"]
+
+
+def make(**limits: Any) -> tuple[Proposer, FakeReplicator, Submit]:
+    replicator: Any = FakeReplicator()
+    defaults = {"pipeline": 1} | limits
+    proposer = Proposer(replicator, ClusterClock(), BatchCache(), ProposerLimits(**defaults))
+
+    def submit(session_id: int = 7, **options: Any) -> asyncio.Future[Reply]:
+        raw = session_pb2.KeepAliveRequest(session_id=session_id).SerializeToString()
+        return proposer.submit(CommandKind.KEEP_ALIVE, raw, KeepAlive(session_id), **options)
+
+    return proposer, replicator, submit
+
+
+async def turn() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_what_gathers_meanwhile_rides_together() -> None:
+    _, replicator, submit = make()
+    first = submit()
+    await turn()
+    rest = [submit() for _ in range(5)]
+    await turn()
+    assert replicator.sizes() == [1]
+    replicator.apply(0)
+    await turn()
+    assert replicator.sizes() == [1, 5]
+    replicator.apply(1)
+    assert await first == SessionKept(0)
+    assert await asyncio.gather(*rest) == [SessionKept(1)] * 5
+
+
+async def test_calls_of_one_moment_share_the_first_entry() -> None:
+    _, replicator, submit = make()
+    for _ in range(4):
+        submit()
+    await turn()
+    assert replicator.sizes() == [4]
+
+
+async def test_the_pipeline_is_bounded() -> None:
+    proposer, replicator, submit = make(pipeline=2)
+    for _ in range(4):
+        submit()
+        await turn()
+    assert replicator.sizes() == [1, 1]
+    assert (proposer.in_flight, proposer.waiting) == (2, 2)
+    replicator.apply(0)
+    await turn()
+    assert replicator.sizes() == [1, 1, 2]
+
+
+async def test_entries_are_bounded_by_count_and_bytes() -> None:
+    _, replicator, submit = make(pipeline=10, max_entry_requests=3)
+    for _ in range(7):
+        submit()
+    await turn()
+    assert replicator.sizes() == [3, 3, 1]
+    _, replicator, submit = make(pipeline=10, max_entry_bytes=1)
+    for _ in range(2):
+        submit()
+    await turn()
+    assert replicator.sizes() == [1, 1]
+
+
+async def test_an_entry_carries_the_raw_bytes_and_the_identity() -> None:
+    _, replicator, submit = make()
+    submit(9, principal="me", request_id=RequestId(9, 4, 2))
+    await turn()
+    (item,) = decode_envelope(replicator.entries[0][0]).items
+    raw = session_pb2.KeepAliveRequest(session_id=9).SerializeToString()
+    assert item == (CommandKind.KEEP_ALIVE, "me", 9, 4, 2, raw)
+
+
+async def test_back_pressure() -> None:
+    _, _, submit = make(max_waiting=2)
+    submit()
+    await turn()
+    submit()
+    submit()
+    with pytest.raises(CallError) as refused:
+        submit()
+    assert (refused.value.reason, refused.value.metadata) == ("BUSY", {"retry_after_ms": "100"})
+    assert refused.value.definite
+
+
+async def test_who_gave_up_before_is_not_logged() -> None:
+    _, replicator, submit = make()
+    submit()
+    await turn()
+    gone = submit(8)
+    late = submit(9, expires_at=asyncio.get_running_loop().time() - 1)
+    kept = submit(10)
+    gone.cancel()
+    replicator.apply(0)
+    await turn()
+    (item,) = decode_envelope(replicator.entries[1][0]).items
+    assert session_pb2.KeepAliveRequest.FromString(item.raw).session_id == 10
+    with pytest.raises(CallError) as refused:
+        await late
+    assert (refused.value.reason, refused.value.definite) == ("DEADLINE", True)
+    assert not kept.done()
+
+
+async def test_held_requests_share_one_entry() -> None:
+    _, replicator, submit = make()
+    futures = [submit(hold_ms=30) for _ in range(10)]
+    await turn()
+    assert replicator.sizes() == []
+    await eventually(lambda: bool(replicator.entries))
+    assert replicator.sizes() == [10]
+    replicator.apply(0)
+    assert await asyncio.gather(*futures) == [SessionKept(0)] * 10
+
+
+async def test_held_requests_ride_with_the_next_entry() -> None:
+    proposer, replicator, submit = make()
+    submit(hold_ms=60_000)
+    submit()
+    await turn()
+    assert replicator.sizes() == [2]
+    assert proposer.waiting == 0
+
+
+async def test_the_shortest_hold_decides() -> None:
+    _, replicator, submit = make()
+    submit(hold_ms=60_000)
+    submit(hold_ms=10)
+    await eventually(lambda: bool(replicator.entries))
+    assert replicator.sizes() == [2]
+
+
+async def test_an_empty_entry_moves_time() -> None:
+    proposer, replicator, _ = make()
+    proposer.propose_empty()
+    proposer.propose_empty()
+    await turn()
+    assert replicator.sizes() == [0]
+
+
+@pytest.mark.parametrize("error", [NotLeaderError("n2"), WriteBlockedError("DISK_FULL")])
+async def test_a_refused_proposal_is_definite(error: Exception) -> None:
+    proposer, replicator, submit = make()
+    replicator.refuse_with = error
+    future = submit()
+    with pytest.raises(type(error)):
+        await future
+    assert proposer.in_flight == 0
+
+
+async def test_a_busy_log_is_tried_again() -> None:
+    proposer, replicator, submit = make()
+    replicator.refuse_with = BusyError(10)
+    future = submit()
+    await turn()
+    assert proposer.waiting == 1
+    replicator.refuse_with = None
+    await eventually(lambda: bool(replicator.entries))
+    replicator.apply(0)
+    assert await future == SessionKept(0)
+
+
+async def test_an_unknown_outcome_reaches_every_caller() -> None:
+    _, replicator, submit = make()
+    futures = [submit(), submit()]
+    await turn()
+    replicator.entries[0][1].set_exception(OutcomeUnknownError("leadership lost"))
+    for future in futures:
+        with pytest.raises(OutcomeUnknownError):
+            await future
+
+
+async def test_what_waits_can_be_ended_without_being_logged() -> None:
+    proposer, replicator, submit = make()
+    logged = submit()
+    await turn()
+    queued, held = submit(), submit(hold_ms=60_000)
+    proposer.fail_waiting(NotLeaderError(None))
+    for future in (queued, held):
+        with pytest.raises(NotLeaderError):
+            await future
+    assert not logged.done()
+    replicator.apply(0)
+    assert await logged == SessionKept(0)
+    await turn()
+    assert len(replicator.entries) == 1

@@ -1,0 +1,182 @@
+"""Waiting in memory: the claim desk, the watches and the ticker."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from coord.core.replies import Event, EventKind
+from coord.rpc.claim_desk import ClaimDesk
+from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.ticker import Ticker
+from coord.rpc.waiters import Waiters
+from tests.support.rpc import eventually
+
+Q = ("q",)
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.ready = {"q": 0, "r": 0}
+        self.desk = ClaimDesk(lambda queue: self.ready[queue])
+
+    async def park(
+        self, queues: tuple[str, ...] = Q, *, timeout_s: float = 60, first: bool = False
+    ) -> asyncio.Task[bool]:
+        task = asyncio.create_task(self.desk.park(queues, 1, timeout_s, first=first))
+        await asyncio.sleep(0)
+        return task
+
+
+async def settle() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_one_task_lets_one_claim_through_in_order() -> None:
+    d = Desk()
+    claims = [await d.park() for _ in range(3)]
+    d.ready["q"] = 1
+    d.desk.look(Q)
+    d.desk.look(Q)
+    await settle()
+    assert [claim.done() for claim in claims] == [True, False, False]
+    d.ready["q"] = 0  # it took the task
+    d.desk.leave(Q, 1)
+    await settle()
+    assert not claims[1].done()
+    for claim in claims[1:]:
+        claim.cancel()
+    await asyncio.gather(*claims, return_exceptions=True)
+    assert d.desk.parked == 0
+
+
+async def test_who_leaves_without_taking_lets_the_next_go() -> None:
+    d = Desk()
+    d.ready["q"] = 1
+    assert d.desk.try_enter(Q, 1)
+    assert not d.desk.try_enter(Q, 1)
+    waiting = await d.park()
+    d.desk.leave(Q, 1)  # refused: the task is still there
+    assert await waiting
+
+
+async def test_newcomers_do_not_overtake() -> None:
+    d = Desk()
+    waiting = await d.park()
+    d.ready["q"] = 5
+    assert not d.desk.try_enter(Q, 1)
+    d.desk.look(Q)
+    assert await waiting
+    assert d.desk.try_enter(Q, 1)
+
+
+async def test_a_claim_that_came_back_empty_goes_in_front() -> None:
+    d = Desk()
+    second = await d.park()
+    first = await d.park(first=True)
+    d.ready["q"] = 1
+    d.desk.look(Q)
+    await settle()
+    assert (first.done(), second.done()) == (True, False)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+
+
+async def test_a_claim_on_two_queues_leaves_both_lines() -> None:
+    d = Desk()
+    claim = await d.park(("q", "r"))
+    assert d.desk.parked == 2
+    d.ready["r"] = 1
+    d.desk.look(("r",))
+    assert await claim
+    assert d.desk.parked == 0
+
+
+async def test_time_is_over() -> None:
+    d = Desk()
+    assert not await d.desk.park(Q, 1, 0.01)
+    assert d.desk.parked == 0
+
+
+async def test_cancelled_in_the_moment_of_being_let_through() -> None:
+    d = Desk()
+    first, second = await d.park(), await d.park()
+    d.ready["q"] = 1
+    d.desk.look(Q)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await second
+
+
+async def test_all_parked_claims_can_be_ended() -> None:
+    d = Desk()
+    claims = [await d.park(), await d.park(("q", "r"))]
+    d.desk.end_all(KeyError("gone"))
+    for claim in claims:
+        with pytest.raises(KeyError):
+            await claim
+    assert d.desk.parked == 0
+
+
+async def test_only_watched_events_wake() -> None:
+    waiters = Waiters()
+    with waiters.watch([(EventKind.TASK_FINISHED, "t1")]) as watch:
+        waiters.dispatch([Event(EventKind.TASK_FINISHED, "t2", 1)])
+        assert not await watch.wait(0)
+        waiters.dispatch([Event(EventKind.TASK_FINISHED, "t1", 2)])
+        assert await watch.wait(0)
+        assert not await watch.wait(0.01)
+        waiters.end_all(KeyError("gone"))
+        with pytest.raises(KeyError):
+            await watch.wait(60)
+    assert len(waiters) == 0
+
+
+class Ticking:
+    """A ticker over a deadline that a tick takes away."""
+
+    def __init__(self, deadline_ms: int | None) -> None:
+        self.deadline_ms = deadline_ms
+        self.ticks: list[float] = []
+        self.clock = ClusterClock()
+        self.ticker = Ticker(self.clock, lambda: self.deadline_ms, self._tick)
+
+    def _tick(self) -> None:
+        self.ticks.append(asyncio.get_running_loop().time())
+        self.deadline_ms = None
+
+    async def ticked(self) -> None:
+        await eventually(lambda: bool(self.ticks))
+
+
+async def test_ticks_when_something_is_due() -> None:
+    ticking = Ticking(30)
+    begun = asyncio.get_running_loop().time()
+    ticking.clock.start()
+    ticking.ticker.lead()
+    await ticking.ticked()
+    assert ticking.ticks[0] - begun >= 0.025
+    await asyncio.sleep(0.03)
+    assert len(ticking.ticks) == 1
+
+
+async def test_an_earlier_deadline_moves_the_tick() -> None:
+    ticking = Ticking(60_000)
+    ticking.clock.start()
+    ticking.ticker.lead()
+    ticking.deadline_ms = 10
+    ticking.ticker.look()
+    await ticking.ticked()
+
+
+async def test_only_the_leader_ticks() -> None:
+    ticking = Ticking(0)
+    ticking.ticker.look()
+    ticking.clock.start()
+    ticking.ticker.lead()
+    ticking.ticker.rest()
+    await asyncio.sleep(0.02)
+    assert ticking.ticks == []
