@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -12,6 +12,10 @@ from coord.client.types import ItemResult, Task, TaskSpec, TaskState
 from coord.rpc.gen import task_pb2 as pb
 
 ITEM_OVERHEAD_BYTES = 8
+MAX_GROUP_ITEMS = 1_000
+MAX_GROUP_BYTES = 4 * 1024 * 1024  # a node takes twice that by default
+
+Msg = TypeVar("Msg", bound=Message)
 
 
 class HasResults(Protocol):
@@ -24,6 +28,19 @@ class HasResults(Protocol):
 def size_of(messages: Iterable[Message]) -> int:
     """Bytes that these add to a request."""
     return sum(message.ByteSize() + ITEM_OVERHEAD_BYTES for message in messages)
+
+
+def groups(messages: Sequence[Msg]) -> Iterator[Sequence[Msg]]:
+    """In order, cut so that each fits in one request."""
+    start, size = 0, 0
+    for end, message in enumerate(messages):
+        added = size_of([message])
+        if end > start and (end - start == MAX_GROUP_ITEMS or size + added > MAX_GROUP_BYTES):
+            yield messages[start:end]
+            start, size = end, 0
+        size += added
+    if start < len(messages):
+        yield messages[start:]
 
 
 def spec_message(spec: TaskSpec) -> pb.TaskSpec:

@@ -207,6 +207,8 @@ def from_rpc_error(error: grpc.RpcError) -> CoordError:
         return from_reason(info.reason, message, dict(info.metadata))
     if code is grpc.StatusCode.UNAVAILABLE and message.lower().startswith(_NEVER_SENT):
         return UnavailableError(message, "UNREACHABLE", retryable=True)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
+        return InvalidArgumentError(message, "MESSAGE_TOO_LARGE")  # gRPC's own bound
     kind, retryable = _CODES.get(code, (InternalError, False))
     return kind(message, code.name, retryable=retryable)
 

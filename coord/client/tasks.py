@@ -7,13 +7,14 @@ import builtins
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coord.client.batching import MAX_BATCH_ITEMS, Batcher
+from coord.client.batching import Batcher
 from coord.client.claims import ClaimLine, ClaimTerms
-from coord.client.convert import checked, item_results, size_of, spec_message, task_from
+from coord.client.convert import checked, groups, item_results, size_of, spec_message, task_from
 from coord.client.core import Core
 from coord.client.errors import (
     CoordError,
     DeadlineError,
+    InvalidArgumentError,
     NotFoundError,
     TaskFailedError,
 )
@@ -108,13 +109,12 @@ class Tasks:
     async def submit_many(
         self, tasks: Sequence[TaskSpec], *, timeout_ms: int | None = None
     ) -> builtins.list[SubmittedTask]:
-        """Accept tasks, in order. Up to 1000 are accepted together or not at all; more are sent in
-        several such groups, and an error then leaves the groups before it accepted."""
+        """Accept tasks, in order. Up to 1000 of 4 MiB are accepted together or not at all; more
+        are sent in several such groups, and an error leaves the groups before it accepted."""
         deadline = self._core.deadline(timeout_ms)
         specs = [spec_message(task) for task in tasks]
         done: builtins.list[SubmittedTask] = []
-        for start in range(0, len(specs), MAX_BATCH_ITEMS):
-            group = specs[start : start + MAX_BATCH_ITEMS]
+        for group in groups(specs):
             done += await self._submits.ask(group, size_of(group), deadline)
         return done
 
@@ -234,15 +234,21 @@ class Tasks:
         timeout_ms: int | None = None,
     ) -> builtins.list[Task]:
         """Tasks in order of submission, those behind the task id `after`; empty filters = all."""
-        request = pb.ListTasksRequest(
-            queue=queue,
-            states=[pb.TaskState.Name(int(s)) for s in states],
-            limit=limit,
-            after_task_id=after,
-            omit_payload=omit_payload,
-        )
-        reply = await self._core.read(LIST_TASKS, request, timeout_ms)
-        return [task_from(task) for task in reply.tasks]
+        deadline = self._core.deadline(timeout_ms)
+        found: builtins.list[Task] = []
+        while True:
+            request = pb.ListTasksRequest(
+                queue=queue,
+                states=[pb.TaskState.Name(int(s)) for s in states],
+                limit=limit - len(found),
+                after_task_id=found[-1].task_id if found else after,
+                omit_payload=omit_payload,
+            )
+            reply = await self._core.caller.call(LIST_TASKS, request, deadline)
+            found += [task_from(task) for task in reply.tasks]
+            # A page is also cut where it would be too large for one message.
+            if not reply.more or not reply.tasks or len(found) >= limit:
+                return found
 
     async def wait(
         self,
@@ -340,7 +346,14 @@ class Tasks:
             request = pb.WaitTasksRequest(
                 task_ids=task_ids, wait_ms=wait_ms, omit_payload=omit_payload
             )
-            reply = await self._core.caller.call(WAIT_TASKS, request, deadline, wait_ms=wait_ms)
+            try:
+                reply = await self._core.caller.call(WAIT_TASKS, request, deadline, wait_ms=wait_ms)
+            except InvalidArgumentError as error:
+                if error.reason != "MESSAGE_TOO_LARGE" or len(task_ids) < 2:
+                    raise
+                half = len(task_ids) // 2  # together they do not fit in one message
+                first = await self._wait_chunk(task_ids[:half], omit_payload, deadline)
+                return first + await self._wait_chunk(task_ids[half:], omit_payload, deadline)
             if reply.unknown_task_ids:
                 names = ", ".join(reply.unknown_task_ids[:10])
                 raise NotFoundError(f"not (or no longer) known: {names}", "TASK_NOT_FOUND")
@@ -352,8 +365,7 @@ class Tasks:
     ) -> builtins.list[ItemResult]:
         deadline = self._core.deadline(timeout_ms)
         done: builtins.list[ItemResult] = []
-        for start in range(0, len(messages), MAX_BATCH_ITEMS):
-            group = messages[start : start + MAX_BATCH_ITEMS]
+        for group in groups(messages):
             done += await batcher.ask(group, size_of(group), deadline)
         return done
 
