@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
-    consumes,
+    initialize,
     invariant,
-    multiple,
     rule,
+    run_state_machine_as_test,
 )
 
 from coord.core import commands as c
@@ -31,8 +31,23 @@ from tests.support.core_rows import read_rows, read_view
 QUEUES = st.sampled_from(["q", "r"])
 LOCKS = st.sampled_from(["L", "M"])
 HOLDERS = st.sampled_from(["h", "i"])
-STEPS_MS = st.sampled_from([0, 0, 0, 1, 50, 99, 100, 150, 400, 2_000])
-TTLS_MS = st.sampled_from([100, 150, 300, 1_000])
+STEPS_MS = st.sampled_from([0, 0, 0, 0, 0, 0, 1, 20, 50, 100, 150, 400])
+TTLS_MS = st.sampled_from([100, 150, 400])
+SESSION_TTLS_MS = st.sampled_from([300, 1_000, 60_000])
+# Chooses among what is there: mostly something the command fits, sometimes anything else.
+PICKS = st.integers(0, 99)
+# What the holder of a task does: the method of the model, and its arguments after the token.
+HOLDERS_DO = [
+    ("heartbeat", None, None),
+    ("heartbeat", b"half", None),
+    ("heartbeat", None, 500),
+    ("complete", b"done"),
+    ("fail", True, None),
+    ("fail", True, 30),
+    ("fail", False, 0),
+    ("release", 0),
+    ("release", 80),
+]
 SPECS = st.fixed_dictionaries(
     {
         "queue": QUEUES,
@@ -93,6 +108,8 @@ def plain(reply: r.Reply) -> Any:
 
 
 class AgainstTheModel(RuleBasedStateMachine):
+    """Machine, a twin that is never restarted, model; sessions, snapshots, what always holds."""
+
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
@@ -102,11 +119,44 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.nonces = 0
         self.view: tuple[StateView, list[NamedRow]] | None = None
 
-    sessions = Bundle("sessions")
-    tasks = Bundle("tasks")  # (serial, token) as once handed out
-    grants = Bundle("grants")  # (lock, token)
+    # ---- choosing
 
-    def do(self, step_ms: int, command: c.Command, expected: Any, session_id: int = 0) -> Any:
+    def session(self, pick: int) -> int:
+        """An open session, or rarely one that may not be."""
+        known = sorted(self.model.sessions)
+        return known[pick % len(known)] if known and pick < 95 else 1 + pick % 7
+
+    def held(self, pick: int) -> tuple[int, int]:
+        """A claimed task with its token, or rarely a token that is not the current one."""
+        tasks = self.model.tasks
+        claimed = [serial for serial in sorted(tasks) if tasks[serial]["state"] == "CLAIMED"]
+        if claimed and pick < 85:
+            serial = claimed[pick % len(claimed)]
+            return serial, tasks[serial]["token"]
+        serial = self.task(pick)
+        token = tasks[serial]["token"] if serial in tasks else pick
+        return serial, max(0, token + pick % 3 - 1)
+
+    def task(self, pick: int, *states: str) -> int:
+        """A task in one of these states if there is one, else any, rarely none."""
+        tasks = self.model.tasks
+        known = [serial for serial in sorted(tasks) if tasks[serial]["state"] in states]
+        known = known or sorted(tasks)
+        return known[pick % len(known)] if known and pick < 95 else 1 + pick
+
+    def grant(self, pick: int) -> tuple[str, int]:
+        """A held lock with its token, or rarely with another one."""
+        locks = sorted(self.model.locks)
+        name = locks[pick % len(locks)] if locks and pick < 95 else "L"
+        token = self.model.locks[name]["token"] if name in locks else pick
+        return name, token if pick < 85 else token - 1
+
+    def begin(self) -> None:
+        for nonce in (b"x", b"y"):
+            command = c.OpenSession(60_000, nonce)
+            self.do(0, command, lambda nonce=nonce: self.model.open(nonce, 60_000))
+
+    def do(self, step_ms: int, command: c.Command, expected: Any, session_id: int = 0) -> None:
         """Carries a command out everywhere; `expected` asks the model, once its time has come."""
         self.now += step_ms
         request_id = c.RequestId(session_id, 0, 0) if session_id else None
@@ -116,132 +166,25 @@ class AgainstTheModel(RuleBasedStateMachine):
         assert self.twin.apply(batch) == applied
         check_delta(before, self.machine.state)
         self.model.advance(self.now)
-        wanted = expected()
-        assert plain(applied.replies[0]) == wanted
-        return wanted
+        assert plain(applied.replies[0]) == expected()
 
     # ---- rules
 
-    @rule(target=sessions, ttl=TTLS_MS, step=STEPS_MS, again=st.booleans())
-    def open_session(self, ttl: int, step: int, again: bool) -> Any:
-        self.nonces += not (again and self.nonces)
+    @rule(ttl=SESSION_TTLS_MS, step=STEPS_MS, again=st.booleans())
+    def open_session(self, ttl: int, step: int, again: bool) -> None:
+        self.nonces += not again
         nonce = b"n%d" % self.nonces
-        command = c.OpenSession(ttl, nonce)
-        return self.do(step, command, lambda: self.model.open(nonce, ttl))[1]
+        self.do(step, c.OpenSession(ttl, nonce), lambda: self.model.open(nonce, ttl))
 
-    @rule(sid=sessions, step=STEPS_MS)
-    def keep_alive(self, sid: int, step: int) -> None:
+    @rule(pick=PICKS, step=STEPS_MS)
+    def keep_alive(self, pick: int, step: int) -> None:
+        sid = self.session(pick)
         self.do(step, c.KeepAlive(sid), lambda: self.model.keep_alive(sid))
 
-    @rule(sid=consumes(sessions), step=STEPS_MS)
-    def close_session(self, sid: int, step: int) -> None:
+    @rule(pick=PICKS, step=STEPS_MS)
+    def close_session(self, pick: int, step: int) -> None:
+        sid = self.session(pick)
         self.do(step, c.CloseSession(sid), lambda: self.model.close(sid))
-
-    @rule(target=tasks, specs=st.lists(SPECS, min_size=1, max_size=4), step=STEPS_MS)
-    def submit(self, specs: list[dict[str, Any]], step: int) -> Any:
-        command = c.SubmitTasks([to_spec(spec) for spec in specs])
-        replies = self.do(step, command, lambda: self.model.submit(specs))
-        return multiple(*[(serial, 0) for serial, _ in replies])
-
-    @rule(
-        target=tasks,
-        sid=sessions,
-        queues=st.lists(QUEUES, min_size=1, max_size=3),
-        count=st.integers(1, 3),
-        ttl=TTLS_MS,
-        step=STEPS_MS,
-    )
-    def claim(self, sid: int, queues: list[str], count: int, ttl: int, step: int) -> Any:
-        command = c.ClaimTasks(tuple(queues), count, ttl)
-        claim = lambda: self.model.claim(sid, queues, count, ttl)  # noqa: E731
-        claimed = self.do(step, command, claim, sid)
-        if isinstance(claimed, tuple):
-            return multiple()
-        return multiple(*[(serial, token) for serial, token, _ in claimed])
-
-    @rule(
-        task=tasks,
-        checkpoint=st.sampled_from([None, b"half"]),
-        progress=st.sampled_from([None, 500]),
-        step=STEPS_MS,
-    )
-    def heartbeat(
-        self, task: tuple[int, int], checkpoint: bytes | None, progress: int | None, step: int
-    ) -> None:
-        item = c.HeartbeatItem(task_id_of(task[0]), task[1], checkpoint, progress)
-        reported = progress is not None
-        beat = lambda: self.model.heartbeat(*task, checkpoint, reported)  # noqa: E731
-        self.do(step, c.HeartbeatTasks([item]), beat)
-
-    @rule(task=tasks, step=STEPS_MS)
-    def complete(self, task: tuple[int, int], step: int) -> None:
-        command = c.CompleteTasks([c.CompleteItem(task_id_of(task[0]), task[1], b"done")])
-        self.do(step, command, lambda: self.model.complete(*task, b"done"))
-
-    @rule(
-        task=tasks,
-        retryable=st.booleans(),
-        after=st.sampled_from([None, None, 0, 30]),
-        step=STEPS_MS,
-    )
-    def fail(self, task: tuple[int, int], retryable: bool, after: int | None, step: int) -> None:
-        item = c.FailItem(task_id_of(task[0]), task[1], "boom", retryable, after)
-        fail = lambda: self.model.fail(*task, retryable, after)  # noqa: E731
-        self.do(step, c.FailTasks([item]), fail)
-
-    @rule(task=tasks, delay=st.sampled_from([0, 80]), step=STEPS_MS)
-    def release(self, task: tuple[int, int], delay: int, step: int) -> None:
-        item = c.ReleaseItem(task_id_of(task[0]), task[1], delay)
-        self.do(step, c.ReleaseTasks([item]), lambda: self.model.release(*task, delay))
-
-    @rule(task=tasks, step=STEPS_MS)
-    def cancel(self, task: tuple[int, int], step: int) -> None:
-        command = c.CancelTask(task_id_of(task[0]))
-        self.do(step, command, lambda: self.model.cancel(task[0]))
-
-    @rule(task=tasks, step=STEPS_MS)
-    def retry(self, task: tuple[int, int], step: int) -> None:
-        self.do(step, c.RetryTask(task_id_of(task[0])), lambda: self.model.retry(task[0]))
-
-    @rule(queue=QUEUES, limit=st.integers(1, 3), step=STEPS_MS)
-    def redrive(self, queue: str, limit: int, step: int) -> None:
-        command = c.RedriveQueue(queue, limit)
-        self.do(step, command, lambda: self.model.redrive(queue, limit))
-
-    @rule(queue=QUEUES, paused=st.booleans(), step=STEPS_MS)
-    def pause(self, queue: str, paused: bool, step: int) -> None:
-        command = c.PauseQueue(queue, paused)
-        self.do(step, command, lambda: self.model.pause(queue, paused))
-
-    @rule(
-        target=grants,
-        sid=sessions,
-        name=LOCKS,
-        holder=HOLDERS,
-        ttl=st.sampled_from([0, 0, 150]),
-        wait=st.sampled_from([0, 100, 500]),
-        step=STEPS_MS,
-    )
-    def acquire(self, sid: int, name: str, holder: str, ttl: int, wait: int, step: int) -> Any:
-        command = c.AcquireLock(name, holder, ttl, wait)
-        acquire = lambda: self.model.acquire(sid, name, holder, ttl, wait)  # noqa: E731
-        self.do(step, command, acquire, sid)
-        held = self.model.locks.get(name)
-        return (name, held["token"]) if held else multiple()
-
-    @rule(grant=grants, step=STEPS_MS)
-    def unlock(self, grant: tuple[str, int], step: int) -> None:
-        self.do(step, c.ReleaseLock(*grant), lambda: self.model.unlock(*grant))
-
-    @rule(grant=grants, step=STEPS_MS)
-    def refresh(self, grant: tuple[str, int], step: int) -> None:
-        self.do(step, c.RefreshLock(*grant), lambda: self.model.refresh(*grant))
-
-    @rule(sid=sessions, name=LOCKS, holder=HOLDERS, step=STEPS_MS)
-    def cancel_wait(self, sid: int, name: str, holder: str, step: int) -> None:
-        command = c.CancelLockWait(name, holder)
-        cancel = lambda: self.model.cancel_wait(sid, name, holder)  # noqa: E731
-        self.do(step, command, cancel, sid)
 
     @rule()
     def restart_from_snapshot(self) -> None:
@@ -286,10 +229,13 @@ class AgainstTheModel(RuleBasedStateMachine):
             sid: session["expires"] for sid, session in model.sessions.items()
         }
         tasks = {
-            t.serial: (t.state.name, t.attempt, t.token, t.lost_leases, t.checkpoint, t.result)
+            t.serial: (
+                *(t.state.name, t.mod_revision, t.attempt, t.token, t.lost_leases),
+                *(t.checkpoint, t.result, t.since_ms),
+            )
             for t in state.tasks.values()
         }
-        fields = ("state", "attempt", "token", "lost", "checkpoint", "result")
+        fields = ("state", "mod", "attempt", "token", "lost", "checkpoint", "result", "since")
         assert tasks == {
             serial: tuple(task[field] for field in fields) for serial, task in model.tasks.items()
         }
@@ -312,10 +258,126 @@ class AgainstTheModel(RuleBasedStateMachine):
         assert self.twin.digest() == self.machine.digest()
 
 
-TestAgainstTheModel = AgainstTheModel.TestCase
-TestAgainstTheModel.settings = settings(
-    max_examples=60,
-    stateful_step_count=50,
+class TasksAgainstTheModel(AgainstTheModel):
+    @initialize(specs=st.lists(SPECS, min_size=4, max_size=6), ttl=TTLS_MS)
+    def begin_work(self, specs: list[dict[str, Any]], ttl: int) -> None:
+        self.begin()
+        self.submit(specs, 0)
+        self.claim(0, ["q", "r"], 2, ttl, 0)
+
+    @rule(specs=st.lists(SPECS, min_size=1, max_size=4), step=STEPS_MS)
+    def submit(self, specs: list[dict[str, Any]], step: int) -> None:
+        command = c.SubmitTasks([to_spec(spec) for spec in specs])
+        self.do(step, command, lambda: self.model.submit(specs))
+
+    @rule(
+        pick=PICKS,
+        queues=st.lists(QUEUES, min_size=1, max_size=3),
+        count=st.integers(1, 3),
+        ttl=TTLS_MS,
+        step=STEPS_MS,
+    )
+    def claim(self, pick: int, queues: list[str], count: int, ttl: int, step: int) -> None:
+        sid = self.session(pick)
+        command = c.ClaimTasks(tuple(queues), count, ttl)
+        claim = lambda: self.model.claim(sid, queues, count, ttl)  # noqa: E731
+        self.do(step, command, claim, sid)
+
+    @rule(pick=PICKS, what=st.sampled_from(HOLDERS_DO), step=STEPS_MS)
+    def use_token(self, pick: int, what: tuple[Any, ...], step: int) -> None:
+        serial, token = self.held(pick)
+        method, *rest = what
+        of = (task_id_of(serial), token)
+        if method == "heartbeat":
+            checkpoint, progress = rest
+            command: c.Command = c.HeartbeatTasks([c.HeartbeatItem(*of, checkpoint, progress)])
+            rest = [checkpoint, progress is not None]
+        elif method == "complete":
+            command = c.CompleteTasks([c.CompleteItem(*of, *rest)])
+        elif method == "fail":
+            command = c.FailTasks([c.FailItem(*of, "boom", *rest)])
+        else:
+            command = c.ReleaseTasks([c.ReleaseItem(*of, *rest)])
+        self.do(step, command, lambda: getattr(self.model, method)(serial, token, *rest))
+
+    @rule(
+        pick=PICKS,
+        queue=QUEUES,
+        what=st.sampled_from(["cancel", "retry", "retry", "redrive", "pause", "resume", "resume"]),
+        step=STEPS_MS,
+    )
+    def manage(self, pick: int, queue: str, what: str, step: int) -> None:
+        model = self.model
+        if what == "cancel":
+            serial = self.task(pick)
+            self.do(step, c.CancelTask(task_id_of(serial)), lambda: model.cancel(serial))
+        elif what == "retry":
+            serial = self.task(pick, "DEAD", "CANCELLED")
+            self.do(step, c.RetryTask(task_id_of(serial)), lambda: model.retry(serial))
+        elif what == "redrive":
+            limit = 1 + pick % 3
+            self.do(step, c.RedriveQueue(queue, limit), lambda: model.redrive(queue, limit))
+        else:
+            paused = what == "pause"
+            self.do(step, c.PauseQueue(queue, paused), lambda: model.pause(queue, paused))
+
+
+class LocksAgainstTheModel(AgainstTheModel):
+    @initialize()
+    def begin_contention(self) -> None:
+        self.begin()
+        for pick, holder in ((0, "h"), (1, "h"), (1, "i"), (0, "i")):
+            self.acquire(pick, "L", holder, 0, 500, 0)
+
+    @rule(
+        pick=PICKS,
+        name=LOCKS,
+        holder=HOLDERS,
+        ttl=st.sampled_from([0, 0, 150]),
+        wait=st.sampled_from([0, 100, 500]),
+        step=STEPS_MS,
+    )
+    def acquire(self, pick: int, name: str, holder: str, ttl: int, wait: int, step: int) -> None:
+        sid = self.session(pick)
+        command = c.AcquireLock(name, holder, ttl, wait)
+        acquire = lambda: self.model.acquire(sid, name, holder, ttl, wait)  # noqa: E731
+        self.do(step, command, acquire, sid)
+
+    @rule(
+        pick=PICKS,
+        name=LOCKS,
+        holder=HOLDERS,
+        what=st.sampled_from(["unlock", "refresh", "cancel-wait"]),
+        step=STEPS_MS,
+    )
+    def use_lock(self, pick: int, name: str, holder: str, what: str, step: int) -> None:
+        if what == "cancel-wait":
+            sid = self.session(pick)
+            command = c.CancelLockWait(name, holder)
+            cancel = lambda: self.model.cancel_wait(sid, name, holder)  # noqa: E731
+            self.do(step, command, cancel, sid)
+            return
+        grant = self.grant(pick)
+        if what == "unlock":
+            self.do(step, c.ReleaseLock(*grant), lambda: self.model.unlock(*grant))
+        else:
+            self.do(step, c.RefreshLock(*grant), lambda: self.model.refresh(*grant))
+
+
+BUDGET = settings(
+    max_examples=80,
+    stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+TestTasks = TasksAgainstTheModel.TestCase
+TestTasks.settings = BUDGET
+TestLocks = LocksAgainstTheModel.TestCase
+TestLocks.settings = BUDGET
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("machine", [TasksAgainstTheModel, LocksAgainstTheModel])
+def test_for_long(machine: type[AgainstTheModel]) -> None:
+    run_state_machine_as_test(machine, settings=settings(BUDGET, max_examples=3_000))

@@ -134,13 +134,13 @@ class Model:
         return (serial, False)
 
     def put_back(self, task: Record, ready_at: int) -> None:
-        self.bump()
+        task["mod"] = self.bump()
         task["ready_at"] = ready_at
         task["state"] = "SCHEDULED" if ready_at > self.now else "READY"
         task["since"] = self.now
 
     def finish(self, task: Record, state: str) -> None:
-        self.bump()
+        task["mod"] = self.bump()
         task["state"] = state
         task["since"] = self.now
 
@@ -158,7 +158,7 @@ class Model:
             return ("no", "SESSION_NOT_FOUND")
         claimed = []
         for task in self.claimable(queues)[:count]:
-            task["token"] = self.bump()
+            task["token"] = task["mod"] = self.bump()
             task["attempt"] += 1
             task |= {"state": "CLAIMED", "session": sid, "ttl": ttl, "since": self.now}
             task["expires"] = self.now + ttl
@@ -188,7 +188,7 @@ class Model:
         if progress and task["progress_ms"]:
             task["progress_due"] = self.now + task["progress_ms"]
         if checkpoint is not None or progress:
-            self.bump()
+            task["mod"] = self.bump()
         return ("ok", "CLAIMED")
 
     def complete(self, serial: int, token: int, result: bytes) -> Any:

@@ -1,0 +1,145 @@
+"""The same batches give the same replies, events and digest, on a machine that never stops and on
+one that is restored from its snapshot again and again; and a repeated request is answered, not
+carried out again. Everything in one log: keys, tasks, locks, sessions, several requests a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.checks import check_delta, check_state, mark
+from coord.core.machine import Machine
+from tests.support.core_rows import read_rows
+
+NAMES = st.sampled_from(["a", "b"])
+KEYS = st.sampled_from([b"k", b"k1", b"m"])
+NUMBERS = st.integers(0, 30)  # serials, tokens, session ids: small, so that they often fit
+TIMES_MS = st.sampled_from([0, 100, 250, 900])
+TASK_IDS = NUMBERS.map(lambda serial: f"t{serial}")
+
+PUTS = st.builds(c.KvPut, KEYS, st.binary(max_size=3), prev_kv=st.booleans())
+DELETES = st.builds(c.KvDelete, KEYS, st.sampled_from([b"", b"\0"]), st.booleans())
+COMPARES = st.builds(
+    c.KvCompare,
+    KEYS,
+    st.just(c.CompareTarget.MOD),
+    st.sampled_from(c.CompareResult),
+    NUMBERS,
+)
+TRANSACTIONS = st.builds(
+    c.KvTxn,
+    st.lists(COMPARES, max_size=2),
+    st.lists(PUTS | DELETES | st.builds(c.KvRange, KEYS), max_size=2),
+    st.lists(PUTS | DELETES, max_size=2),
+)
+SPECS = st.builds(
+    c.TaskSpec,
+    NAMES,
+    st.binary(max_size=3),
+    priority=st.integers(-2, 2),
+    idempotency_key=st.sampled_from(["", "", "k"]),
+    delay_ms=TIMES_MS,
+    not_before_unix_ms=st.sampled_from([0, 0, 10_500]),
+    max_attempts=st.integers(0, 2),
+    attempt_timeout_ms=TIMES_MS,
+    total_timeout_ms=TIMES_MS,
+    retention_ms=TIMES_MS,
+    labels=st.dictionaries(NAMES, NAMES),
+)
+COMMANDS = st.one_of(
+    st.builds(c.OpenSession, st.sampled_from([150, 2_000]), st.sampled_from([b"n", b"o"])),
+    st.builds(c.KeepAlive, NUMBERS),
+    st.builds(c.CloseSession, NUMBERS),
+    st.builds(c.SubmitTasks, st.lists(SPECS, max_size=3)),
+    st.builds(c.SubmitTasks, st.lists(SPECS, min_size=1, max_size=3)),
+    st.builds(c.ClaimTasks, st.just(("a", "b")), st.integers(1, 3), st.just(300), NAMES),
+    st.builds(c.ClaimTasks, st.just(("b",)), st.integers(0, 3), st.just(300), NAMES),
+    st.lists(st.builds(c.HeartbeatItem, TASK_IDS, NUMBERS), max_size=3).map(c.HeartbeatTasks),
+    st.lists(st.builds(c.CompleteItem, TASK_IDS, NUMBERS, KEYS), max_size=3).map(c.CompleteTasks),
+    st.lists(st.builds(c.FailItem, TASK_IDS, NUMBERS, NAMES, st.booleans())).map(c.FailTasks),
+    st.lists(st.builds(c.ReleaseItem, TASK_IDS, NUMBERS, TIMES_MS)).map(c.ReleaseTasks),
+    st.builds(c.CancelTask, TASK_IDS, NAMES),
+    st.builds(c.RetryTask, TASK_IDS),
+    st.builds(c.RedriveQueue, NAMES, st.integers(0, 2)),
+    st.builds(c.PauseQueue, NAMES, st.booleans()),
+    st.builds(c.AcquireLock, NAMES, NAMES, TIMES_MS, TIMES_MS),
+    st.builds(c.ReleaseLock, NAMES, NUMBERS),
+    st.builds(c.RefreshLock, NAMES, NUMBERS),
+    st.builds(c.CancelLockWait, NAMES, NAMES),
+    PUTS,
+    DELETES,
+    TRANSACTIONS,
+    st.builds(c.KvCompact, NUMBERS),
+)
+REQUEST_IDS = st.one_of(
+    st.none(),
+    st.builds(c.RequestId, st.integers(1, 3), st.integers(0, 9), st.integers(0, 3)),
+)
+REQUESTS = st.builds(c.Request, COMMANDS, REQUEST_IDS)
+STEPS = st.lists(
+    st.tuples(TIMES_MS, st.lists(REQUESTS, max_size=4), st.booleans(), st.integers(-50, 200)),
+    max_size=25,
+)
+OPENING = c.Batch(
+    0, 10_000, [c.Request(c.OpenSession(2_000, nonce)) for nonce in (b"n", b"o", b"p")]
+)
+
+
+def as_lists(value: Any) -> Any:
+    """What comes back from a format that knows lists only."""
+    return [as_lists(item) for item in value] if isinstance(value, tuple) else value
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS)
+def test_restarts_change_nothing(steps: list[tuple[int, list[c.Request], bool, int]]) -> None:
+    steady, restarted = Machine(), Machine()
+    now_ms = 0
+    assert steady.apply(OPENING) == restarted.apply(OPENING)
+    for step_ms, requests, restart, wall_step_ms in steps:
+        now_ms += step_ms
+        batch = c.Batch(now_ms, 10_000 + now_ms + wall_step_ms, requests)
+        before = mark(steady.state)
+        applied = steady.apply(batch)
+        assert restarted.apply(batch) == applied
+        check_state(steady.state)
+        check_delta(before, steady.state)
+        if restart:
+            rows = [(name, as_lists(row)) for name, row in read_rows(restarted)]
+            restarted = Machine.from_rows(rows)
+            check_state(restarted.state)
+        assert restarted.digest() == steady.digest()
+        assert restarted.next_deadline_ms() == steady.next_deadline_ms()
+
+
+@settings(max_examples=100, deadline=None)
+@given(STEPS, st.lists(COMMANDS, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_repeats_change_nothing(
+    steps: list[tuple[int, list[c.Request], bool, int]], commands: list[c.Command], rng: Any
+) -> None:
+    machine = Machine()
+    machine.apply(OPENING)
+    for _, requests, _, _ in steps:
+        machine.apply(c.Batch(0, 10_000, requests))
+    opened = machine.apply(c.Batch(0, 10_000, [c.Request(c.OpenSession(60_000, b"own"))]))
+    session = opened.replies[0]
+    assert isinstance(session, r.SessionOpened)
+    requests = [
+        c.Request(command, c.RequestId(session.session_id, sequence, 0))
+        for sequence, command in enumerate(commands, start=1)
+        if not isinstance(command, c.CloseSession)
+    ]
+    first = machine.apply(c.Batch(0, 10_000, requests)).replies
+    again = list(zip(requests, first, strict=True))
+    # An empty claim is not remembered on purpose: it changed nothing.
+    again = [(one, reply) for one, reply in again if reply != r.Claimed(())]
+    rng.shuffle(again)
+    digest = machine.digest()
+    repeated = machine.apply(c.Batch(0, 10_000, [one for one, _ in again]))
+    assert repeated.replies == [reply for _, reply in again]
+    assert repeated.events == []
+    assert machine.digest() == digest
