@@ -1,0 +1,84 @@
+"""Opening a node's data directory: what is on disk becomes what a replica starts with. Blocking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coord.journal import (
+    DEFAULT_SEGMENT_BYTES,
+    DataDirectory,
+    FileSystem,
+    Journal,
+    SnapshotStore,
+    Vote,
+    VoteFile,
+)
+from coord.replication.recovery import recover_log
+from coord.replication.replica import Boot
+from coord.replication.storage_ops import LogWriter
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStorage:
+    """A node's storage, locked for this process until `close`."""
+
+    directory: DataDirectory
+    writer: LogWriter
+    snapshots: SnapshotStore
+    boot: Boot
+
+    def close(self) -> None:
+        """Close the files and give up the lock. Idempotent."""
+        self.writer.close()
+        self.directory.close()
+
+
+def open_storage(
+    path: str,
+    cluster_id: str,
+    node_id: str,
+    *,
+    wall_ms: int,
+    fs: FileSystem,
+    segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+) -> OpenStorage:
+    """Lock the directory, recover, and note durably that this is the next run of the node.
+
+    Raises DataDirectoryError, StorageDamagedError, DiskFullError, SyncFailedError."""
+    directory = DataDirectory.open(path, cluster_id, node_id, wall_ms=wall_ms, fs=fs)
+    try:
+        return _open(directory, fs, segment_bytes)
+    except BaseException:
+        directory.close()
+        raise
+
+
+def _open(directory: DataDirectory, fs: FileSystem, segment_bytes: int) -> OpenStorage:
+    known = directory.initialized
+    votes = VoteFile(fs, directory.vote_path, must_exist=known)
+    last = votes.load() or Vote(0)
+    vote = Vote(last.term, last.voted_for, last.boot_count + 1)
+    journal = Journal.open(fs, directory.journal_directory, segment_bytes, must_exist=known)
+    try:
+        store = SnapshotStore(fs, directory.snapshot_directory)
+        meta = store.latest()
+        log = recover_log(
+            directory.journal_directory,
+            journal.take_recovered(),
+            (meta.index, meta.term) if meta else None,
+        )
+        votes.store(vote)
+        directory.mark_initialized()
+    except BaseException:
+        journal.close()
+        raise
+    boot = Boot(
+        boot_id=vote.boot_count,
+        entries=log.entries,
+        reset=log.reset,
+        commit_index=log.commit_index,
+        term=vote.term,
+        voted_for=vote.voted_for,
+        snapshot=meta,
+    )
+    return OpenStorage(directory, LogWriter(journal, votes, vote.boot_count), store, boot)
