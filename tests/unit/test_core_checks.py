@@ -1,0 +1,105 @@
+"""Every check sees the damage it is there for: a sound state, one thing broken, a violation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from coord.core import commands as c
+from coord.core.checks import check_delta, check_state, mark
+from coord.core.invariants import InvariantViolation
+from coord.core.machine import Machine
+from coord.core.replies import TaskState
+from coord.core.state import State
+from coord.core.timers import TimerKind
+
+
+def sound_machine() -> Machine:
+    """t2 CLAIMED by 1, t3 READY, t4 SCHEDULED, t5 COMPLETED, lock L of 1 with a waiter."""
+    machine = Machine()
+    requests = [
+        c.Request(c.OpenSession(60_000, b"n")),
+        c.Request(c.SubmitTasks([c.TaskSpec("q", b"", idempotency_key=k) for k in ("a", "")])),
+        c.Request(c.SubmitTasks([c.TaskSpec("q", b"", delay_ms=100), c.TaskSpec("r", b"")])),
+        c.Request(c.ClaimTasks(("q",), 1, 1_000), c.RequestId(1, 1, 0)),
+        c.Request(c.ClaimTasks(("r",), 1, 1_000), c.RequestId(1, 2, 0)),
+        c.Request(c.CompleteTasks([c.CompleteItem("t5", 7, b"done")])),
+        c.Request(c.AcquireLock("L", "h", 500, 0), c.RequestId(1, 3, 0)),
+        c.Request(c.AcquireLock("L", "i", 500, 500), c.RequestId(1, 4, 0)),
+    ]
+    machine.apply(c.Batch(10, 1_000_000, requests))
+    check_state(machine.state)
+    return machine
+
+
+def task_state(serial: int, state: TaskState) -> Callable[[State], None]:
+    def damage(of: State) -> None:
+        of.tasks[serial].state = state
+
+    return damage
+
+
+DAMAGE: dict[str, Callable[[State], object]] = {
+    "open session is not expired": lambda s: setattr(s.sessions[1], "expires_at_ms", 10),
+    "session timer": lambda s: s.timers.disarm(TimerKind.SESSION, 1),
+    "nonce names its session": lambda s: s.session_by_nonce.clear(),
+    "session holds a claimed task": lambda s: s.sessions[1].tasks.add(3),
+    "session owns its locks": lambda s: s.sessions[1].locks.add("M"),
+    "session waits where it says": lambda s: s.sessions[1].waits.add(("M", 1)),
+    "kept sequences ascend": lambda s: s.sessions[1].replies.reverse(),
+    "kept reply exists": lambda s: s.replies.remove((1, 1)),
+    "kept reply is not acknowledged": lambda s: setattr(s.sessions[1], "acked_below", 2),
+    "every kept reply has its session": lambda s: s.sessions[1].replies.pop(),
+    "lock timer": lambda s: s.timers.disarm(TimerKind.LOCK, "L"),
+    "owner of a lock is open": lambda s: s.sessions[1].locks.clear(),
+    "the owner does not wait": lambda s: setattr(s.locks["L"], "holder", "i"),
+    "a contender waits once": lambda s: s.waiting.clear(),
+    "waiter timer": lambda s: s.timers.disarm(TimerKind.LOCK_WAIT, ("L", 10)),
+    "task revisions": lambda s: setattr(s.tasks[3], "mod_revision", 99),
+    "attempts are bounded": lambda s: setattr(s.tasks[3], "attempt", 4),
+    "queue of a task exists": lambda s: setattr(s.tasks[3], "queue", "nowhere"),
+    "task is in the index of its state": task_state(3, TaskState.DEAD),
+    "idempotency key names its task": lambda s: s.queues["q"].known_keys.clear(),
+    "total time-out is not over": lambda s: setattr(s.tasks[3], "dies_at_ms", 5),
+    "retention timer": lambda s: s.timers.disarm(TimerKind.TASK, 5),
+    "scheduled task has a timer": lambda s: s.timers.disarm(TimerKind.TASK, 4),
+    "lease = claimed": lambda s: setattr(s.tasks[3], "lease", s.tasks[2].lease),
+    "claimed task is held": lambda s: s.sessions[1].tasks.clear(),
+    "lease is not over": lambda s: setattr(s.tasks[2].lease, "expires_at_ms", 9),
+    "lease timer": lambda s: s.timers.disarm(TimerKind.TASK, 2),
+    "every index entry has its task": lambda s: s.queues["q"].dead.add(77),
+    "count of priorities": lambda s: setattr(s.queues["q"], "ready_uneven", 1),
+    "completed total": lambda s: setattr(s.queues["r"], "completed_total", 0),
+    "finished tasks are in order": lambda s: s.finished.clear(),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damage_is_seen(what: str) -> None:
+    machine = sound_machine()
+    DAMAGE[what](machine.state)
+    with pytest.raises(InvariantViolation, match=what):
+        check_state(machine.state)
+
+
+LATER: dict[str, Callable[[State], object]] = {
+    "revision does not go back": lambda s: setattr(s, "revision", 1),
+    "cluster time does not go back": lambda s: setattr(s, "now_ms", 9),
+    "task token does not go back": lambda s: setattr(s.tasks[2], "token", 1),
+    "a transition takes a revision": task_state(3, TaskState.DEAD),
+    "a completed task does not change": lambda s: setattr(s.tasks[5], "result", b"other"),
+    "new owner, new token": lambda s: setattr(s.locks["L"], "holder", "thief"),
+    "lock token does not go back": lambda s: setattr(s.locks["L"], "token", 1),
+    "queue totals do not decrease": lambda s: setattr(s.queues["q"], "submitted_total", 0),
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+def test_a_wrong_step_is_seen(what: str) -> None:
+    machine = sound_machine()
+    before = mark(machine.state)
+    check_delta(before, machine.state)
+    LATER[what](machine.state)
+    with pytest.raises(InvariantViolation, match=what):
+        check_delta(before, machine.state)

@@ -1,0 +1,89 @@
+"""Timers: what is due comes out in order, whatever was armed, moved and disarmed before."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coord.core.timers import TimerKind, Timers
+
+KINDS = (TimerKind.SESSION, TimerKind.TASK)
+
+
+def drain(timers: Timers, now_ms: int) -> list[tuple[TimerKind, object]]:
+    due = []
+    while (key := timers.pop_due(now_ms)) is not None:
+        due.append(key)
+    return due
+
+
+def test_due_in_order_of_deadline_kind_and_id() -> None:
+    timers = Timers()
+    timers.arm(TimerKind.TASK, 2, 10)
+    timers.arm(TimerKind.TASK, 1, 10)
+    timers.arm(TimerKind.SESSION, 9, 10)
+    timers.arm(TimerKind.TASK, 3, 5)
+    timers.arm(TimerKind.TASK, 4, 11)
+    assert timers.next_deadline_ms() == 5
+    assert drain(timers, 10) == [
+        (TimerKind.TASK, 3),
+        (TimerKind.SESSION, 9),
+        (TimerKind.TASK, 1),
+        (TimerKind.TASK, 2),
+    ]
+    assert timers.next_deadline_ms() == 11
+
+
+def test_nothing_armed_nothing_due() -> None:
+    timers = Timers()
+    timers.disarm(TimerKind.TASK, 1)
+    assert timers.pop_due(10**12) is None
+    assert timers.next_deadline_ms() is None
+
+
+def test_renewing_a_lease_does_not_grow_the_heap() -> None:
+    timers = Timers()
+    for now_ms in range(100_000):
+        timers.arm(TimerKind.TASK, now_ms % 10, now_ms + 500)
+    assert len(timers) == 10
+    assert len(timers._heap) == 10
+
+
+def test_deadlines_that_come_nearer_do_not_pile_up() -> None:
+    timers = Timers()
+    for round_number in range(100_000, 0, -1):
+        timers.arm(TimerKind.TASK, 1, round_number)
+    assert len(timers._heap) < 5_000
+    assert drain(timers, 1) == [(TimerKind.TASK, 1)]
+    assert drain(timers, 10**6) == []
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["arm", "arm", "disarm", "pop", "next"]),
+        st.sampled_from(KINDS),
+        st.integers(0, 4),
+        st.integers(0, 20),
+    ),
+    max_size=80,
+)
+
+
+@given(STEPS)
+def test_same_as_a_plain_dictionary(steps: list[tuple[str, TimerKind, int, int]]) -> None:
+    timers, model = Timers(), dict[tuple[TimerKind, int], int]()
+    for what, kind, ident, at_ms in steps:
+        if what == "arm":
+            timers.arm(kind, ident, at_ms)
+            model[kind, ident] = at_ms
+        elif what == "disarm":
+            timers.disarm(kind, ident)
+            model.pop((kind, ident), None)
+        elif what == "next":
+            assert timers.next_deadline_ms() == min(model.values(), default=None)
+        else:
+            due = sorted((at, key) for key, at in model.items() if at <= at_ms)
+            assert drain(timers, at_ms) == [key for _, key in due]
+            for _, key in due:
+                del model[key]
+        assert len(timers) == len(model)
