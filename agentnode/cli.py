@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Annotated, NoReturn
 
 import typer
@@ -32,9 +33,9 @@ EXIT_UNREACHABLE = 3
 
 app = typer.Typer(
     name="agentnode",
-    help="Run a worker that claims tasks and commits their results.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -46,7 +47,7 @@ Label = Annotated[
 Endpoints = Annotated[
     str, typer.Option("--endpoints", envvar="COORD_ENDPOINTS", help="host:port,host:port")
 ]
-Name = Annotated[str, typer.Option("--name", help="Who this is, for people [host:pid]")]
+Name = Annotated[str, typer.Option("--name", help="Who this is, for people (default: host:pid)")]
 LeaseTtl = Annotated[int, typer.Option("--lease-ttl-ms", help="Length of a task's lease")]
 Drain = Annotated[
     int, typer.Option("--drain-timeout-ms", help="What running tasks get after SIGTERM")
@@ -76,6 +77,21 @@ class Process:
     log_level: str
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"agentnode {metadata.version('coord-store')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common_options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Run a worker that claims tasks and commits their results."""
+
+
 @app.command()
 def run(
     module: Annotated[str, typer.Argument(metavar="MODULE[:REGISTRY]", help="Name or file.py")],
@@ -95,7 +111,7 @@ def run(
     """Serve the handlers of a Python module."""
     process = Process(endpoints, processes, parent_pid, log_format, log_level)
     config = _config(queues, slots, label, name, lease_ttl_ms, drain_timeout_ms, connect_timeout_ms)
-    _configure_logs(process)
+    _prepare(process)
     try:
         runner = RegistryRunner(load_registry(module))
     except LoadError as error:
@@ -122,7 +138,7 @@ def exec_(
     """Run a command per task: the task as JSON on its input, the result as JSON on its output."""
     process = Process(endpoints, processes, parent_pid, log_format, log_level)
     config = _config(queues, slots, label, name, lease_ttl_ms, drain_timeout_ms, connect_timeout_ms)
-    _configure_logs(process)
+    _prepare(process)
     if shutil.which(command[0]) is None:
         _stop(EXIT_USAGE, f"there is no command {command[0]!r}")
     _serve(ExecRunner(command, kill_after_ms=config.cancel_grace_ms // 2), config, process)
@@ -161,11 +177,13 @@ def _labels(pairs: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-def _configure_logs(process: Process) -> None:
+def _prepare(process: Process) -> None:
     if process.log_format not in logs.FORMATS:
         _stop(EXIT_USAGE, f"log-format: must be {' or '.join(logs.FORMATS)}")
     if process.log_level not in logs.LEVELS:
         _stop(EXIT_USAGE, f"log-level: must be one of {', '.join(logs.LEVELS)}")
+    if not process.endpoints.strip(", "):
+        _stop(EXIT_USAGE, "endpoints: name at least one host:port")
     if process.processes < 1:
         _stop(EXIT_USAGE, f"processes: must be 1 or more, not {process.processes}")
     logs.configure(process.log_format, process.log_level)
@@ -182,8 +200,6 @@ def _serve(runner: Runner, config: WorkerConfig, process: Process) -> None:
         _stop(EXIT_UNREACHABLE, str(error))
     except CoordError as error:
         _stop(EXIT_UNREACHABLE if is_worth_repeating(error) else EXIT_REFUSED, str(error))
-    except ValueError as error:
-        _stop(EXIT_USAGE, str(error))
 
 
 async def _supervise(name: str, processes: int) -> int:
@@ -210,4 +226,4 @@ def _stop(code: int, message: str) -> NoReturn:
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    app(prog_name="agentnode")

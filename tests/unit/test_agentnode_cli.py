@@ -95,6 +95,7 @@ def test_endpoints_come_from_the_environment(
         (["run", "handlers_for_cli.py", "--queues", "a", "--log-format", "x"], "log-format"),
         (["run", "handlers_for_cli.py", "--queues", "a", "--log-level", "x"], "log-level"),
         (["run", "handlers_for_cli.py", "--queues", "a", "--processes", "0"], "processes"),
+        (["run", "handlers_for_cli.py", "--queues", "a", "--endpoints", ","], "endpoints"),
         (["exec", "--queues", "a", "--", "/no/such/cmd"], "no command '/no/such/cmd'"),
     ],
 )
