@@ -148,26 +148,20 @@ class Batcher(Generic[Item, Result]):
             results = await self._send([i for r in riders for i in r.items], deadline)
         except (InvalidArgumentError, ResourceExhaustedError) as error:
             if len(riders) == 1 or error.retryable:
-                raise_to(riders, error)
+                _fail_all(riders, error)
                 return
             middle = len(riders) // 2
             await self._deliver(riders[:middle])
             await self._deliver(riders[middle:])
         except CoordError as error:
-            raise_to(riders, error)
+            _fail_all(riders, error)
         else:
             _distribute(riders, results)
 
 
-def raise_to(riders: Sequence[_Rider[Item, Result]], error: CoordError) -> None:
-    """End each rider with an error of its own: one exception object raised in many tasks would
-    collect all their tracebacks."""
+def _fail_all(riders: Sequence[_Rider[Item, Result]], error: CoordError) -> None:
     for rider in riders:
-        own = type(error).__new__(type(error))
-        own.args = error.args
-        own.__dict__.update(error.__dict__)
-        own.__cause__ = error.__cause__
-        _fail(rider, own)
+        _fail(rider, error.copy())
 
 
 def _distribute(riders: Sequence[_Rider[Item, Result]], results: Sequence[Result]) -> None:

@@ -117,9 +117,9 @@ class ClaimLine:
                 waiting.asked = True
             try:
                 tasks = await self._poll(asked)
-            except CoordError as error:
+            except Exception as error:
                 for waiting in asked:
-                    _fail(waiting, error)
+                    _fail(waiting, error.copy() if isinstance(error, CoordError) else error)
                     self._leave(waiting)
             else:
                 self._hand_out(tasks, asked)
@@ -219,7 +219,7 @@ def claimed_task(task: pb.ClaimedTask, session_id: int) -> ClaimedTask:
     )
 
 
-def _fail(waiting: _Waiting, error: CoordError) -> None:
+def _fail(waiting: _Waiting, error: Exception) -> None:
     if not waiting.answer.done():
         waiting.answer.set_exception(error)
         waiting.answer.exception()

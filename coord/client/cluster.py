@@ -71,7 +71,11 @@ class Cluster:
         deadline = self._core.deadline(timeout_ms)
         # A repeat without a target would move leadership once more.
         reply = await self._core.caller.call(
-            TRANSFER, pb.TransferLeaderRequest(target=target), deadline, repeatable=bool(target)
+            TRANSFER,
+            pb.TransferLeaderRequest(target=target),
+            deadline,
+            repeatable=bool(target),
+            wait_ms=deadline.remaining_ms,
         )
         self._core.caller.discovery.refresh_soon()
         return LeaderTransfer(reply.leader, reply.term)

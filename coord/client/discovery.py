@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import Iterable
 
@@ -22,6 +23,8 @@ from coord.rpc.gen import cluster_pb2 as pb
 
 PROBE_TIMEOUT_S = 1.0
 REFRESH_PAUSE_S = 0.2
+REFRESH_PAUSE_MAX_S = 2.0
+MAX_ROUNDS = 30
 SUSPECT_MIN_S = 0.1
 SUSPECT_MAX_S = 1.0
 
@@ -37,7 +40,7 @@ class Discovery:
         self._leader: str | None = None
         self._leader_term = 0
         self._refresh: asyncio.Task[None] | None = None
-        self._first_refresh_done = False
+        self._looked = asyncio.Event()  # once; calls wait for it
         self._members_known = False
         self._refresh_again = False
         for endpoint in endpoints:
@@ -66,12 +69,12 @@ class Discovery:
 
     async def ready(self, timeout_s: float) -> None:
         """Wait (a moment) for the first look around, so that the first call goes to the leader."""
-        if self._first_refresh_done:
+        if self._looked.is_set():
             return
         self.refresh_soon()
-        assert self._refresh is not None
-        await asyncio.wait({self._refresh}, timeout=min(timeout_s, PROBE_TIMEOUT_S))
-        self._first_refresh_done = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), min(timeout_s, PROBE_TIMEOUT_S))
+        self._looked.set()
 
     def pick(self) -> Connection:
         """The leader, else the node used last, else any node not under suspicion, else the one
@@ -130,12 +133,14 @@ class Discovery:
         await asyncio.gather(*(c.close() for c in self._connections.values()))
 
     async def _look_around(self) -> None:
-        while True:
+        """Until there is a leader; an election takes a moment, a lost majority longer."""
+        for round_number in range(MAX_ROUNDS):
             self._refresh_again = False
             await self._probe_all()
-            if not self._refresh_again:
+            if self._leader is not None and not self._refresh_again:
                 return
-            await asyncio.sleep(REFRESH_PAUSE_S)
+            pause_s = min(REFRESH_PAUSE_S * (1 + round_number), REFRESH_PAUSE_MAX_S)
+            await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
 
     async def _probe_all(self) -> None:
         probes = {asyncio.ensure_future(self._probe(a)) for a in self.addresses}
@@ -144,10 +149,13 @@ class Discovery:
             while probes and self._leader is None:
                 done, probes = await asyncio.wait(probes, return_when=asyncio.FIRST_COMPLETED)
                 leader_named = leader_named or any(probe.result() for probe in done)
+            if self._leader is not None:
+                self._looked.set()
             if not self._members_known or (leader_named and self._leader is None):
                 await self._learn_members()
             if probes:
                 await asyncio.wait(probes)
+            self._looked.set()
         finally:
             for probe in probes:
                 probe.cancel()

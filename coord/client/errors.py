@@ -47,6 +47,14 @@ class CoordError(Exception):
         """How long the cluster asks to wait before the next try; 0 = it does not say."""
         return _integer(self.metadata, "retry_after_ms")
 
+    def copy(self) -> CoordError:
+        """An equal error of its own: one object raised in many tasks collects their tracebacks."""
+        own: CoordError = type(self).__new__(type(self))
+        own.args = self.args
+        own.__dict__.update(self.__dict__)
+        own.__cause__ = self.__cause__
+        return own
+
 
 class DefiniteError(CoordError):
     """The operation did not happen, and will not."""

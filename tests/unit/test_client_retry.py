@@ -88,6 +88,35 @@ async def test_not_leader_names_the_node_to_go_to() -> None:
         assert nodes[1].count(PUT) == 1
 
 
+async def test_a_leader_elected_later_is_found_without_failing_calls() -> None:
+    async with fake_cluster(2) as nodes, client_of(nodes) as client:
+        await client.kv.put("k", "v")
+        nodes[0].leads = False
+        moved = refuse(UNAVAILABLE, "NO_LEADER")
+        nodes[0].next_calls(PUT, moved)
+        await client.kv.put("k", "v")  # any node will do
+        nodes[1].leads = True
+        await eventually(lambda: client._discovery.leader_address == nodes[1].address)
+        before = nodes[1].count(PUT)
+        await client.kv.put("k", "v")
+        assert nodes[1].count(PUT) == before + 1
+
+
+async def test_a_reply_of_another_node_makes_the_client_look_around() -> None:
+    async with fake_cluster(2) as nodes, client_of(nodes) as client:
+        await client.tasks.submit("q")
+
+        async def forwarded(node: FakeNode, request: object, context: object) -> object:
+            nodes[0].leads, nodes[1].leads = False, True
+            reply = node.apply(SUBMIT.path, request, context)
+            reply.header.node_id = "n2"
+            return reply
+
+        nodes[0].next_calls(SUBMIT, forwarded)
+        await client.tasks.submit("q")
+        await eventually(lambda: client._discovery.leader_address == nodes[1].address)
+
+
 async def test_a_cut_connection_fails_over_at_once() -> None:
     async with fake_cluster(2) as nodes, client_of(nodes) as client:
         await client.kv.put("k", "v")
