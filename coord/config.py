@@ -131,7 +131,7 @@ class ServerConfig(BaseSettings):
     leader_wait_ms: int = _milliseconds(2_000, 0, 60_000)
     hold_back_ms: int = _milliseconds(250, 0, 5_000)
     shutdown_grace_ms: int = _milliseconds(5_000, 0, 600_000)
-    transfer_timeout_ms: int = _milliseconds(3_000, 0, 60_000)
+    transfer_timeout_ms: int = _milliseconds(3_000, 1, 60_000)
 
     max_message_bytes: int = _count(8 * 1024 * 1024, 64 * 1024, 32 * 1024 * 1024)
     max_waiting_requests: int = _count(20_000, 1, 1_000_000)
@@ -141,6 +141,7 @@ class ServerConfig(BaseSettings):
     pipeline: int = _count(3, 1, 64)
     segment_bytes: int = _count(64 * 1024 * 1024, 64 * 1024, 1 << 32)
     snapshot_entries: int = _count(100_000, 100, 100_000_000)
+    keep_entries: int = _count(10_000, 1, 10_000_000)
     snapshot_bytes: int = _count(256 * 1024 * 1024, 64 * 1024, 1 << 40)
 
     @classmethod

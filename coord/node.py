@@ -10,8 +10,9 @@ from contextlib import suppress
 import structlog
 
 from coord.config import ServerConfig
-from coord.journal import DataDirectory
 from coord.journal.errors import StorageError
+from coord.replication.election import ElectionTimes
+from coord.replication.errors import EngineVersionError, FatalReplicaError
 from coord.replication.local import LocalReplicator
 from coord.replication.port import (
     ReplicaStatus,
@@ -20,7 +21,8 @@ from coord.replication.port import (
     Role,
     StateMachine,
 )
-from coord.rpc.cluster_clock import ClusterClock
+from coord.replication.replicator import PySyncObjReplicator
+from coord.replication.settings import ReplicaSettings, ReplicationConfig
 from coord.rpc.logs import set_up_logs
 from coord.rpc.proposer import ProposerLimits
 from coord.rpc.server import RpcServer, ServerSettings
@@ -30,6 +32,10 @@ EXIT_FATAL = 70  # sysexits.h EX_SOFTWARE: the node stopped itself rather than g
 
 # The state is large and lives long: look through it rarely.
 _GC_THRESHOLDS = (50_000, 20, 50)
+# Nodes wait for different times, between the election timeout and this many times it.
+_ELECTION_SPREAD = 1.7
+# What an entry adds to the requests in it.
+_ENTRY_SLACK = 1024 * 1024
 
 
 class CannotStartError(Exception):
@@ -42,7 +48,6 @@ class Node:
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self._log = structlog.get_logger("coord.node")
-        self._data: DataDirectory | None = None
         self._server: RpcServer | None = None
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -59,7 +64,7 @@ class Node:
         """Open the data directory, recover, take part, serve. Raises CannotStartError."""
         try:
             await self._start()
-        except (StorageError, OSError) as error:
+        except (StorageError, FatalReplicaError, EngineVersionError, OSError) as error:
             raise CannotStartError(str(error)) from error
         gc.collect()
         gc.freeze()
@@ -67,14 +72,6 @@ class Node:
         self._log.info("node.serving", address=self.config.advertise, port=self.server.port)
 
     async def _start(self) -> None:
-        config = self.config
-        if not config.in_memory:
-            self._data = DataDirectory.open(
-                str(config.data_dir),
-                config.cluster_id,
-                config.node_id,
-                wall_ms=ClusterClock().wall_ms(),
-            )
         try:
             self._server = RpcServer(self._settings(), self._make_replicator)
             replicator = self._server.replicator
@@ -107,7 +104,10 @@ class Node:
 
     def _make_replicator(self, machine: StateMachine) -> Replicator:
         config = self.config
-        return LocalReplicator(config.node_id, machine, members=config.cluster_members())
+        members = config.cluster_members()
+        if config.in_memory:
+            return LocalReplicator(config.node_id, machine, members=members)
+        return PySyncObjReplicator(_replication_config(config), machine)
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the node has to stop itself; an exit code.
@@ -154,7 +154,7 @@ class Node:
         try:
             await asyncio.wait(
                 (transfer, hurry),
-                timeout=self.config.transfer_timeout_ms / 1000,
+                timeout=self.config.transfer_timeout_ms / 1000 + 0.5,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if transfer.done():
@@ -175,9 +175,6 @@ class Node:
             server.refuse_calls()
             await server.stop(0 if self._hurry.is_set() else grace_ms / 1000)
             await server.replicator.stop()
-        if self._data is not None:
-            self._data.close()
-            self._data = None
 
     # ---- what replication reports
 
@@ -199,3 +196,24 @@ class Node:
             self._log.info(
                 "node.role", role=status.role.value, term=status.term, leader=status.leader_id
             )
+
+
+def _replication_config(config: ServerConfig) -> ReplicationConfig:
+    election_s = config.election_timeout_ms / 1000
+    return ReplicationConfig(
+        self_id=config.node_id,
+        cluster_id=config.cluster_id,
+        members=config.cluster_members(),
+        data_dir=str(config.data_dir),
+        listen_address=config.peer_listen,
+        segment_bytes=config.segment_bytes,
+        replica=ReplicaSettings(
+            heartbeat_s=config.heartbeat_interval_ms / 1000,
+            election=ElectionTimes(min_s=election_s, max_s=election_s * _ELECTION_SPREAD),
+            max_entry_bytes=max(config.max_entry_bytes, config.max_message_bytes) + _ENTRY_SLACK,
+            transfer_s=config.transfer_timeout_ms / 1000,
+            snapshot_entries=config.snapshot_entries,
+            snapshot_bytes=config.snapshot_bytes,
+            keep_entries=config.keep_entries,
+        ),
+    )

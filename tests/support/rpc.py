@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -126,6 +127,13 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str, dict[str, str], str]
                 return error.code(), info.reason, dict(info.metadata), error.details() or ""
         return error.code(), "", {}, error.details() or ""
     raise AssertionError(f"was not refused: {answer}")
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def eventually(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:

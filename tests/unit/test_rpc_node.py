@@ -1,0 +1,88 @@
+"""Start and stop of a node in this process, without durable storage."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from coord.config import ServerConfig, load_config
+from coord.node import EXIT_FATAL, EXIT_OK, CannotStartError, Node
+from coord.replication.local import LocalReplicator
+from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from tests.support.rpc import Stubs, eventually, free_port
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> ServerConfig:
+    for name in [name for name in os.environ if name.startswith("COORD_")]:
+        monkeypatch.delenv(name)
+    return load_config(
+        {"in_memory": True, "listen": f"127.0.0.1:{free_port()}", "shutdown_grace_ms": 1_000}
+    )
+
+
+async def put_once(address: str) -> int:
+    async with grpc.aio.insecure_channel(address) as channel:
+        answer = await Stubs(channel).kv.Put(etcd.PutRequest(key=b"a", value=b"1"), timeout=5)
+        return int(answer.header.revision)
+
+
+async def test_starts_serves_and_stops(config: ServerConfig) -> None:
+    node = Node(config)
+    await node.start()
+    assert await put_once(config.listen) > 0
+    await node.stop()
+    await node.stop()
+    again = Node(config)
+    await again.start()  # the port is free again
+    await again.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_runs_until_it_is_told_to_stop(config: ServerConfig, number: int) -> None:
+    node = Node(config)
+    running = asyncio.create_task(node.run())
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await put_once(config.listen)
+                break
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.01)
+    os.kill(os.getpid(), number)
+    assert await asyncio.wait_for(running, 10) == EXIT_OK
+
+
+async def test_a_fatal_replica_ends_the_node(config: ServerConfig) -> None:
+    node = Node(config)
+    running = asyncio.create_task(node.run())
+    await eventually(lambda: node._server is not None and node.server.port > 0)
+    replicator = node.server.replicator
+    assert isinstance(replicator, LocalReplicator)
+    replicator.propose(b"\xc1 no entry").add_done_callback(lambda done: done.exception())
+    assert await asyncio.wait_for(running, 10) == EXIT_FATAL
+
+
+async def test_a_taken_port_is_said(config: ServerConfig) -> None:
+    node = Node(config)
+    await node.start()
+    other = Node(config)
+    with pytest.raises(CannotStartError, match="cannot listen on"):
+        await other.start()
+    await node.stop()
+
+
+def test_a_data_directory_that_cannot_be_used(tmp_path: Path) -> None:
+    from coord.serve import EXIT_CANNOT_START, run
+
+    file = tmp_path / "file"
+    file.write_text("")
+    config = load_config(
+        {"data_dir": str(file / "data"), "listen": f"127.0.0.1:{free_port()}", "node_id": "n1"}
+    )
+    assert run(config) == EXIT_CANNOT_START
