@@ -266,3 +266,28 @@ async def test_an_invalid_argument_is_not_repeated() -> None:
         with pytest.raises(InvalidArgumentError):
             await client.tasks.submit("bad")
         assert node.count(SUBMIT) == 1
+
+
+async def test_an_endpoint_that_accepts_and_stays_silent_does_not_hold_calls_up() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    mute = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = mute.sockets[0].getsockname()[1]
+    async with (
+        fake_cluster() as (node,),
+        Client(f"127.0.0.1:{port},{node.address}", timeout_ms=5_000) as client,
+    ):
+        started = time.monotonic()
+        await client.kv.put("k", "v")
+        assert time.monotonic() - started < 1.0
+        await node.stop()
+        with pytest.raises((UnavailableError, DeadlineError)):
+            await client.kv.get("k", timeout_ms=700)
+        await node.start()
+        started = time.monotonic()
+        await client.kv.get("k")
+        assert time.monotonic() - started < 4.0
+    mute.close()
+    await mute.wait_closed()
