@@ -1,0 +1,472 @@
+"""The `Replicator` of a real node: a replica, driven by the event loop, the network and the disk.
+
+One timer ticks the replica; messages, connections and finished writes call it as they come. What
+was proposed within one turn of the loop leaves together at its end. Whatever the replica raises
+stops the node: it is not asked anything again, and `on_fatal` tells the owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+import structlog
+
+from coord.journal import FileSystem, OsFileSystem
+from coord.replication.boot import OpenStorage, open_storage
+from coord.replication.messages import InvalidMessageError, Message
+from coord.replication.port import (
+    Member,
+    NotLeaderError,
+    OutcomeUnknownError,
+    PeerProgress,
+    ReplicaStatus,
+    ReplicationError,
+    Role,
+    StateMachine,
+)
+from coord.replication.replica import Replica, restore
+from coord.replication.responsive_clock import ResponsiveClock
+from coord.replication.settings import ReplicationConfig
+from coord.replication.storage import LogStorage, SnapshotThread
+from coord.replication.transport import PeerTransport
+from coord.replication.write_ops import WriteOp
+
+log = structlog.get_logger(__name__)
+
+DISK_FULL = "DISK_FULL"
+
+
+class PySyncObjReplicator:
+    """See `Replicator`. `machine` is restored by `start` and then fed in log order."""
+
+    def __init__(
+        self,
+        config: ReplicationConfig,
+        machine: StateMachine,
+        *,
+        fs: FileSystem | None = None,
+        rng: Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._machine = machine
+        self._fs = fs or OsFileSystem()
+        self._rng = rng or Random()
+        self._real_clock = clock
+        self._clock = ResponsiveClock(clock, config.tick_s * 3)
+        self._wall = wall
+        self._log = log.bind(node_id=config.self_id)
+        self._replica: Replica | None = None
+        self._storage: OpenStorage | None = None
+        self._log_storage: LogStorage | None = None
+        self._snapshot_thread: SnapshotThread | None = None
+        self._transport: PeerTransport | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._pending: dict[int, tuple[int, asyncio.Future[object]]] = {}
+        self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._flush_scheduled = False
+        self._work_scheduled = False
+        self._stopped = False
+        self._failure: BaseException | None = None
+        self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
+        self._fatal_callbacks: list[Callable[[BaseException], None]] = []
+
+    # Replicator
+
+    async def start(self) -> None:
+        """Recover, then take part. Raises DataDirectoryError, StorageDamagedError, DiskFullError,
+        SyncFailedError, SnapshotUnusableError, or OSError if the peer address is taken."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """See `Replicator.stop`."""
+        first, self._stopped = not self._stopped, True
+        ticking, self._ticking = self._ticking, None
+        if ticking is not None:
+            ticking.cancel()
+            await asyncio.gather(ticking, return_exceptions=True)
+        if self._transport is not None:
+            await self._transport.stop()
+        if self._log_storage is not None:
+            await self._log_storage.stop()
+        if self._snapshot_thread is not None:
+            await self._snapshot_thread.stop()
+        if self._storage is not None:
+            self._storage.close()
+        if first:
+            self._give_up_all("the node stopped")
+
+    def propose(self, data: bytes) -> asyncio.Future[object]:
+        """See `Replicator.propose`. ValueError for too large an entry."""
+        replica = self._usable()
+        index, term = self._guarded(lambda: replica.propose(data))
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._pending[index] = (term, future)
+        self._schedule_flush()
+        return future
+
+    async def read_barrier(self) -> int:
+        """See `Replicator.read_barrier`."""
+        replica = self._usable()
+        future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+        def done(index: int | None) -> None:
+            if not future.done():
+                future.set_result(index)
+
+        self._guarded(lambda: replica.read(done))
+        self._schedule_flush()
+        index = await future
+        if index is None:
+            raise NotLeaderError(replica.engine.leader_id)
+        await self.wait_applied(index)
+        return replica.engine.applied_index
+
+    async def wait_applied(self, index: int) -> None:
+        """See `Replicator.wait_applied`. Raises ReplicationError if the node stops meanwhile."""
+        replica = self._usable()
+        if replica.engine.applied_index >= index:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._applied_waiters.append((index, waiter))
+        await waiter
+
+    async def transfer_leadership(self, target: str | None = None) -> str:
+        """See `Replicator.transfer_leadership`."""
+        replica = self._usable()
+        future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+        def done(leader: str | None) -> None:
+            if not future.done():
+                future.set_result(leader)
+
+        chosen: str = self._guarded(lambda: replica.transfer(target, done))
+        leader = await future
+        if leader is None or leader != chosen:
+            what = f"{leader} took it instead" if leader else "it did not take over in time"
+            raise ReplicationError(f"leadership was not transferred to {chosen}: {what}")
+        return leader
+
+    def status(self) -> ReplicaStatus:
+        """See `Replicator.status`."""
+        replica = self._replica
+        if replica is None:
+            return self._status_before_start()
+        engine, journal = replica.engine, replica.journal
+        serving = not self._stopped and self._failure is None
+        return ReplicaStatus(
+            node_id=self._config.self_id,
+            role=engine.role if serving else Role.FOLLOWER,
+            term=engine.term,
+            leader_id=engine.leader_id if serving else None,
+            commit_index=engine.commit_index,
+            applied_index=engine.applied_index,
+            last_log_index=journal.last_index,
+            synced_index=journal.synced_index,
+            first_log_index=journal.first_index,
+            snapshot_index=replica.snapshot.index if replica.snapshot else 0,
+            write_block_reason=replica.write_block_reason,
+            members=self._config.members,
+            peers=self._progress(replica),
+        )
+
+    def on_role_change(self, callback: Callable[[ReplicaStatus], None]) -> None:
+        """See `Replicator.on_role_change`."""
+        self._role_callbacks.append(callback)
+
+    def on_fatal(self, callback: Callable[[BaseException], None]) -> None:
+        """See `Replicator.on_fatal`."""
+        self._fatal_callbacks.append(callback)
+
+    @property
+    def peer_port(self) -> int:
+        """The port that peers are listened for on. Only after `start`."""
+        if self._transport is None:
+            raise RuntimeError("the replicator is not started")
+        return self._transport.listen_port
+
+    # ReplicaPorts
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def wall_ms(self) -> int:
+        return int(self._wall() * 1000)
+
+    def send(self, peer_id: str, message: Message) -> bool:
+        return self._transport is not None and self._transport.send(peer_id, message)
+
+    def write(self, sequence: int, operation: WriteOp) -> None:
+        if self._log_storage is not None:
+            self._log_storage.write(sequence, operation)
+
+    def applied(self, index: int, term: int, result: object) -> None:
+        pending = self._pending.pop(index, None)
+        if pending is None:
+            return
+        proposed_term, future = pending
+        if future.done():
+            return
+        if proposed_term == term:
+            future.set_result(result)
+        else:
+            future.set_exception(OutcomeUnknownError("another entry took its place"))
+
+    def applied_by_snapshot(self, index: int) -> None:
+        self._give_up_all("a snapshot replaced the log")
+
+    def changed(self) -> None:
+        """Leadership lost means that the fate of what is pending is not known any more here."""
+        replica = self._replica
+        if replica is None:
+            return
+        leading_term = replica.engine.term if replica.engine.role is Role.LEADER else -1
+        lost = [i for i, (term, _) in self._pending.items() if term != leading_term]
+        for index in lost:
+            self._give_up(index, "leadership was lost")
+        status = self.status()
+        self._log.info(
+            "replica_role", role=str(status.role), term=status.term, leader_id=status.leader_id
+        )
+        for callback in self._role_callbacks:
+            callback(status)
+
+    def failed(self, error: BaseException) -> None:
+        """Stop taking part, at once and for good."""
+        if self._failure is not None or self._stopped:
+            return
+        self._failure = error
+        self._log.error("replica_failed", error=str(error), error_type=type(error).__name__)
+        self._give_up_all("the node stopped itself")
+        for callback in self._fatal_callbacks:
+            callback(error)
+
+    # Starting
+
+    async def _start(self) -> None:
+        config, loop = self._config, asyncio.get_running_loop()
+        opening = loop.run_in_executor(None, self._open)
+        try:
+            self._storage = storage = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._storage = await opening
+            raise
+        if storage.boot.snapshot is not None:
+            restore(self._machine, storage.snapshots, storage.boot.snapshot)
+        self._log_storage = LogStorage(storage.writer, self._synced, self._blocked, self.failed)
+        self._snapshot_thread = SnapshotThread(storage.snapshots)
+        own = config.own
+        self._transport = PeerTransport(
+            config.self_id,
+            config.cluster_id,
+            storage.boot.boot_id,
+            config.listen_address or own.peer_address,
+            on_message=self._on_message,
+            on_connected=lambda peer: self._call(lambda replica: replica.connected(peer)),
+            on_disconnected=lambda peer: self._call(lambda replica: replica.disconnected(peer)),
+        )
+        self._clock.step()
+        self._replica = Replica(
+            config.self_id,
+            [member.node_id for member in config.members],
+            config.replica,
+            storage.boot,
+            self._machine,
+            self,
+            self._snapshot_thread,
+            self._rng,
+            encode_members(config.members),
+        )
+        self._transport.set_peers({m.node_id: m.peer_address for m in config.members})
+        await self._transport.start()
+        self._ticking = asyncio.create_task(self._tick_forever(), name="replica-tick")
+
+    def _open(self) -> OpenStorage:
+        config = self._config
+        return open_storage(
+            config.data_dir,
+            config.cluster_id,
+            config.self_id,
+            wall_ms=self.wall_ms(),
+            fs=self._fs,
+            segment_bytes=config.segment_bytes,
+        )
+
+    # Turning the crank
+
+    async def _tick_forever(self) -> None:
+        while self._failure is None:
+            await asyncio.sleep(self._config.tick_s)
+            self._clock.step()
+            self._call(lambda replica: replica.tick())
+            self._schedule_work()
+
+    def _on_message(self, peer_id: str, message: Any) -> None:
+        """An InvalidMessageError goes on to the transport, which closes the connection."""
+        replica = self._replica
+        if replica is None or self._failure is not None or self._stopped:
+            return
+        try:
+            replica.receive(peer_id, message)
+        except InvalidMessageError:
+            raise
+        except Exception as error:
+            self.failed(error)
+            return
+        self._after()
+
+    def _synced(self, sequence: int) -> None:
+        self._call(lambda replica: replica.synced(sequence))
+
+    def _blocked(self, blocked: bool) -> None:
+        self._log.warning("disk_full" if blocked else "disk_has_room_again")
+        if self._replica is not None:
+            self._replica.write_block_reason = DISK_FULL if blocked else None
+
+    def _call(self, action: Callable[[Replica], None]) -> None:
+        replica = self._replica
+        if replica is None or self._failure is not None or self._stopped:
+            return
+        try:
+            action(replica)
+        except Exception as error:
+            self.failed(error)
+            return
+        self._after()
+
+    def _after(self) -> None:
+        """Wake who waits for an applied index; go on applying what is committed."""
+        replica = self._replica
+        if replica is None:
+            return
+        applied = replica.engine.applied_index
+        if self._applied_waiters:
+            self._wake(applied)
+        if applied < replica.engine.commit_index:
+            self._schedule_work()
+
+    def _schedule_work(self) -> None:
+        if not self._work_scheduled:
+            self._work_scheduled = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        """A slice of what takes longer: applying a backlog, taking a snapshot."""
+        self._work_scheduled = False
+        replica = self._replica
+        if replica is None:
+            return
+        if replica.engine.applied_index < replica.engine.commit_index:
+            self._call(lambda replica: replica.tick())
+        more = False
+
+        def step(replica: Replica) -> None:
+            nonlocal more
+            more = replica.step_snapshot()
+
+        self._call(step)
+        if more:
+            self._schedule_work()
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        self._call(lambda replica: replica.flush())
+
+    # Waiting callers
+
+    def _usable(self) -> Replica:
+        if self._replica is None or self._stopped or self._failure is not None:
+            raise NotLeaderError(None)
+        return self._replica
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        """Refusals go to the caller, everything else is fatal."""
+        try:
+            return action()
+        except (ReplicationError, ValueError):
+            raise
+        except Exception as error:
+            self.failed(error)
+            raise OutcomeUnknownError("the node stopped itself") from error
+
+    def _wake(self, applied: int) -> None:
+        waiting = []
+        for index, waiter in self._applied_waiters:
+            if index > applied:
+                waiting.append((index, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
+        self._applied_waiters = [(i, w) for i, w in waiting if not w.done()]
+
+    def _give_up(self, index: int, why: str) -> None:
+        _, future = self._pending.pop(index)
+        if not future.done():
+            future.set_exception(OutcomeUnknownError(why))
+
+    def _give_up_all(self, why: str) -> None:
+        for index in list(self._pending):
+            self._give_up(index, why)
+        if self._stopped or self._failure is not None:
+            if self._replica is not None:
+                self._replica.reads.fail_all()
+            waiters, self._applied_waiters = self._applied_waiters, []
+            for _, waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(ReplicationError(why))
+
+    # Showing
+
+    def _progress(self, replica: Replica) -> dict[str, PeerProgress]:
+        lead = replica.lead
+        if lead is None or self._transport is None:
+            return {}
+        now = self.now()
+        progress = {}
+        for member in self._config.members:
+            peer = member.node_id
+            if peer != self._config.self_id:
+                heard = lead.heard_at.get(peer)
+                progress[peer] = PeerProgress(
+                    connected=self._transport.connected(peer),
+                    match_index=replica.engine.match_index(peer),
+                    last_heard_ms=-1 if heard is None else int((now - heard) * 1000),
+                )
+        return progress
+
+    def _status_before_start(self) -> ReplicaStatus:
+        return ReplicaStatus(
+            node_id=self._config.self_id,
+            role=Role.FOLLOWER,
+            term=0,
+            leader_id=None,
+            commit_index=0,
+            applied_index=0,
+            last_log_index=0,
+            synced_index=0,
+            first_log_index=0,
+            snapshot_index=0,
+            write_block_reason=None,
+            members=self._config.members,
+        )
+
+
+def encode_members(members: tuple[Member, ...]) -> bytes:
+    """The member list as a snapshot carries it."""
+    rows = [[m.node_id, m.peer_address, m.client_address, m.learner] for m in members]
+    data: bytes = msgpack.packb(rows)
+    return data

@@ -1,0 +1,34 @@
+"""A clock that only counts time in which this process could act.
+
+A node whose event loop was held up (a busy machine, a stopped process) has not been out of touch
+with its leader: it has just not looked. Counting a gap between two ticks as one short step gives
+the messages that arrived meanwhile their chance before anything times out, so that load alone
+brings about no election.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class ResponsiveClock:
+    """Seconds; `step` is called at every tick, and advances by `max_step_s` at most."""
+
+    def __init__(self, real: Callable[[], float], max_step_s: float) -> None:
+        self._real = real
+        self._max_step_s = max_step_s
+        self._base = 0.0  # on this clock, at the last step
+        self._stepped_at = real()
+
+    def now(self) -> float:
+        """The time, at most `max_step_s` after the last step."""
+        return self._base + min(self._max_step_s, max(0.0, self._real() - self._stepped_at))
+
+    def step(self) -> float:
+        """A tick; the real seconds that were not counted."""
+        real = self._real()
+        passed = real - self._stepped_at
+        counted = min(self._max_step_s, max(0.0, passed))
+        self._base += counted
+        self._stepped_at = real
+        return passed - counted
