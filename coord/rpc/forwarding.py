@@ -80,13 +80,22 @@ class _Channel:
 
 
 class Forwarder:
-    """Forwards calls. Connections are kept per address."""
+    """Forwards calls. Connections are kept per address.
 
-    def __init__(self, leadership: Leadership, *, connect_timeout_ms: int = 500) -> None:
+    A call under way to a node that leads no more is given up after `abandon_after_ms`."""
+
+    def __init__(
+        self,
+        leadership: Leadership,
+        *,
+        connect_timeout_ms: int = 500,
+        abandon_after_ms: int = 500,
+    ) -> None:
+        self._abandon_after_s = abandon_after_ms / 1000
         self._leadership = leadership
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._channels: dict[str, _Channel] = {}
-        leadership.on_change(self._abandon_old_leaders)
+        leadership.on_change(self._doubt_old_leaders)
 
     async def __call__(self, method: Method, call: Call, address: str) -> bytes:
         """The leader's answer; raises its refusal as CallError, or RerouteError."""
@@ -133,17 +142,24 @@ class Forwarder:
             channel = self._channels[address] = _Channel(address)
         return channel
 
-    def _abandon_old_leaders(self, leadership: Leadership) -> None:
-        """A node that leads no more may never answer (it hangs, or is cut off): do not wait."""
+    def _doubt_old_leaders(self, leadership: Leadership) -> None:
+        """A node that leads no more answers soon, or never (it hangs, or is cut off)."""
         if leadership.leader_id is None:
             return
         current = leadership.leader_address()
         for address, channel in self._channels.items():
-            if address != current:
-                abandoned = list(channel.calls)
-                channel.calls.clear()
-                for sent in abandoned:
-                    sent.cancel()
+            if address != current and channel.calls:
+                asyncio.get_running_loop().call_later(
+                    self._abandon_after_s, _abandon, channel, list(channel.calls)
+                )
+
+
+def _abandon(channel: _Channel, calls: list[Any]) -> None:
+    """Wait for these no longer."""
+    for sent in calls:
+        if sent in channel.calls:
+            channel.calls.discard(sent)
+            sent.cancel()
 
 
 def _metadata_for(call: Call) -> tuple[tuple[str, str | bytes], ...]:
