@@ -23,6 +23,7 @@ import grpc.aio
 from coord.config import DEFAULT_CLIENT_PORT, PEER_PORT_OFFSET, ConfigError
 from coord.rpc.gen import cluster_pb2, cluster_pb2_grpc
 
+_HURRY_AFTER_S = 0.5
 _KILL_AFTER_S = 10.0
 _LOOK_EVERY_S = 0.1
 _MAX_LINE_BYTES = 1024 * 1024
@@ -78,11 +79,14 @@ class _DevCluster:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
         jobs: list[asyncio.Task[object]] = []
+        followers: list[asyncio.Task[None]] = []
         try:
             for node_id in self._addresses:
                 self._processes[node_id] = await self._start(node_id)
-            jobs = [asyncio.create_task(self._follow(n, p)) for n, p in self._processes.items()]
-            jobs.append(asyncio.create_task(self._announce()))
+            followers = [
+                asyncio.create_task(self._follow(n, p)) for n, p in self._processes.items()
+            ]
+            jobs = [*followers, asyncio.create_task(self._announce())]
             ended = [asyncio.create_task(p.wait()) for p in self._processes.values()]
             told = asyncio.create_task(self._stopping.wait())
             await asyncio.wait((*ended, told), return_when=asyncio.FIRST_COMPLETED)
@@ -91,7 +95,7 @@ class _DevCluster:
         finally:
             await self._stop_all()
             for job in jobs:
-                if not job.done() and job in jobs[len(self._processes) :]:
+                if job not in followers:  # those end with the log they follow
                     job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
 
@@ -161,17 +165,20 @@ class _DevCluster:
         return 1
 
     async def _stop_all(self) -> None:
-        for process in self._processes.values():
-            with suppress(ProcessLookupError):
-                process.terminate()
+        """All at once. A leader that finds nobody to hand over to is told not to look for one."""
         waits = [asyncio.create_task(process.wait()) for process in self._processes.values()]
-        if waits:
-            await asyncio.wait(waits, timeout=_KILL_AFTER_S)
+        for wait_s in (_HURRY_AFTER_S, _KILL_AFTER_S):
+            self._signal_running(signal.SIGTERM)
+            if waits:
+                await asyncio.wait(waits, timeout=wait_s)
+        self._signal_running(signal.SIGKILL)
+        await asyncio.gather(*waits)
+
+    def _signal_running(self, number: signal.Signals) -> None:
         for process in self._processes.values():
             if process.returncode is None:
                 with suppress(ProcessLookupError):
-                    process.kill()
-        await asyncio.gather(*waits)
+                    process.send_signal(number)
 
     def _print(self, line: str) -> None:
         with suppress(BrokenPipeError):

@@ -32,6 +32,7 @@ EXIT_FATAL = 70  # sysexits.h EX_SOFTWARE: the node stopped itself rather than g
 
 # The state is large and lives long: look through it rarely.
 _GC_THRESHOLDS = (50_000, 20, 50)
+_LOOK_AGAIN_S = 0.1
 # Nodes wait for different times, between the election timeout and this many times it.
 _ELECTION_SPREAD = 1.7
 # What an entry adds to the requests in it.
@@ -151,23 +152,30 @@ class Node:
             return
         transfer = asyncio.ensure_future(replicator.transfer_leadership())
         hurry = asyncio.ensure_future(self._hurry.wait())
+        lost = asyncio.ensure_future(self._until_another_leads_or_nobody())
         try:
             await asyncio.wait(
-                (transfer, hurry),
+                (transfer, hurry, lost),
                 timeout=self.config.transfer_timeout_ms / 1000 + 0.5,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if transfer.done():
-                self._log.info("node.leadership_handed_over", to=transfer.result())
+            successor = transfer.result() if transfer.done() else self.server.leadership.leader_id
+            if successor is not None and successor != self.config.node_id:
+                self._log.info("node.leadership_handed_over", to=successor)
             else:
-                self._log.warning("node.leadership_not_handed_over", why="it took too long")
+                self._log.warning("node.leadership_not_handed_over", why="nobody took over in time")
         except ReplicationError as error:
             self._log.warning("node.leadership_not_handed_over", why=str(error))
         finally:
-            for waiting in (transfer, hurry):
+            for waiting in (transfer, hurry, lost):
                 waiting.cancel()
                 with suppress(asyncio.CancelledError, ReplicationError):
                     await waiting
+
+    async def _until_another_leads_or_nobody(self) -> None:
+        leadership = self.server.leadership
+        while leadership.is_leader:
+            await leadership.wait_for_change(_LOOK_AGAIN_S)
 
     async def _tear_down(self, grace_ms: int) -> None:
         server, self._server = self._server, None
