@@ -23,7 +23,7 @@ from coord.core.table import Row
 
 
 def _labels(pairs: Any) -> Labels:
-    return tuple((key, value) for key, value in pairs)
+    return tuple((key, value) for key, value in pairs) if pairs else ()
 
 
 def encode_session(_: int, s: Session) -> Row:
