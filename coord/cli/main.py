@@ -66,6 +66,8 @@ def main() -> None:
         failure = explain(error)
     except UnicodeEncodeError:
         failure = CommandError("an argument is not valid UTF-8", USAGE)
+    except ValueError as error:  # a number that the protocol has no room for
+        failure = CommandError(str(error), USAGE)
     except BrokenPipeError:
         # Whoever read our output has left; Python must not complain about it when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
-from coord.cli.exits import INTERRUPTED, USAGE, CommandError
+from coord.cli.exits import INTERRUPTED, UNREACHABLE, USAGE, CommandError
 from coord.cli.output import Format, Output
 from coord.client import Client
+from coord.client.errors import UnavailableError
 
 DEFAULT_ENDPOINTS = "127.0.0.1:7400"
 DEFAULT_TIMEOUT_MS = 10_000
@@ -123,7 +124,11 @@ def check_endpoints(text: str) -> str:
 
 
 async def _run(body: Callable[..., Awaitable[None]], common: Common, values: Any) -> None:
-    await body(Remote(common), **values)
+    cli = Remote(common)
+    try:
+        await body(cli, **values)
+    except UnavailableError as error:
+        raise CommandError(f"no node serves at {cli.endpoints}: {error}", UNREACHABLE) from error
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

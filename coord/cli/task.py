@@ -34,7 +34,9 @@ async def submit(
         typer.Option(metavar="TEXT|@FILE|-", help="What the worker gets; - reads standard input."),
     ] = "",
     task_type: Annotated[str, typer.Option("--type", help="Which handler is meant.")] = "",
-    priority: Annotated[int, typer.Option(help="Larger is sooner.")] = 0,
+    priority: Annotated[
+        int, typer.Option(min=-(2**31), max=2**31 - 1, help="Larger is sooner.")
+    ] = 0,
     delay_ms: Annotated[int, typer.Option(min=0, help="Not claimable before.")] = 0,
     max_attempts: Annotated[int, typer.Option(min=0, help="0 = the default (3).")] = 0,
     idempotency_key: Annotated[

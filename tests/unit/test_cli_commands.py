@@ -69,6 +69,7 @@ def test_endpoints_that_are_none_are_a_usage_error(cli: Cli, endpoints: str) -> 
         ["task", "submit", "--queue", "q", "--priority", "high"],
         ["task", "submit", "--queue", "q", "--delay-ms", "-1"],
         ["task", "list", "--limit", "0"],
+        ["task", "submit", "--queue", "q", "--priority", "99999999999"],
         ["task", "list", "--state", "asleep"],
         ["status", "-o", "xml"],
         ["--timeout-ms", "0", "status"],
@@ -87,7 +88,6 @@ def test_wrong_usage_is_exit_code_2_without_a_traceback(cli: Cli, arguments: lis
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (errors.UnavailableError("no node answers", "UNREACHABLE"), 3),
         (errors.NoLeaderError("no leader", "NO_LEADER"), 3),
         (errors.DeadlineError("too late", "DEADLINE_EXCEEDED"), 3),
         (errors.OutcomeUnknownError("cut off", "OUTCOME_UNKNOWN"), 3),
@@ -107,6 +107,19 @@ def test_errors_are_one_line_and_an_exit_code(
     assert error.reason in result.err
     assert result.err.count("\n") == 1
     assert ("may have happened" in result.err) is isinstance(error, errors.IndefiniteError)
+
+
+def test_an_unreachable_cluster_is_named_with_its_addresses(cli: Cli) -> None:
+    cli.client.replies["tasks.get"] = errors.UnavailableError("connection refused", "UNREACHABLE")
+    result = cli("task", "get", "t9", "--endpoints", "h:1,h:2")
+    assert (result.code, result.out) == (3, "")
+    assert result.err == "error: no node serves at h:1,h:2: connection refused\n"
+
+
+def test_a_number_beyond_the_protocol_is_a_usage_error(cli: Cli) -> None:
+    cli.client.replies["locks.release_by_token"] = ValueError("Value out of range: 1")
+    result = cli("lock", "release", "l", "--token", "99999999999999999999999")
+    assert (result.code, result.err) == (2, "error: Value out of range: 1\n")
 
 
 def test_an_error_text_cannot_steer_the_terminal(cli: Cli) -> None:
