@@ -125,7 +125,7 @@ async def test_writes_go_on_soon_after_the_leader_is_killed(
         await asyncio.to_thread(cluster.kill, leader)
         writes = len(load.memory.write_times_s)
         await until(lambda n=writes: len(load.memory.write_times_s) >= n + 5, 30, "writes again")  # type: ignore[misc]
-        gaps_ms.append(load.memory.longest_gap_ms(killed_at - 0.1, loop.time()))
+        gaps_ms.append(load.longest_gap_ms(killed_at - 0.1, loop.time()))
         await asyncio.to_thread(cluster.start, leader)
     await load.stop()
     assert await losses(endpoints(cluster), load.memory) == []
