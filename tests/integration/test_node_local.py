@@ -327,3 +327,50 @@ async def test_cluster(node: LocalNode) -> None:
     )
     transfer = stubs.cluster.TransferLeader(cluster_pb2.TransferLeaderRequest())
     assert (await refused(transfer))[1] == "TRANSFER_FAILED"
+
+
+async def test_many_keep_alives_are_one_write() -> None:
+    async with local_node(hold_back_ms=100) as node:
+        sessions = [await node.stubs.open_session(ttl_ms=60_000) for _ in range(20)]
+        before = node.log_index()
+        await asyncio.gather(
+            *(
+                node.stubs.sessions.KeepAlive(session_pb2.KeepAliveRequest(session_id=one))
+                for one in sessions
+            )
+        )
+        assert node.log_index() == before + 1
+
+
+async def test_a_keep_alive_is_not_held_back_until_its_session_is_gone() -> None:
+    async with local_node(hold_back_ms=5_000) as node:
+        session_id = await node.stubs.open_session(ttl_ms=400)
+        for _ in range(4):
+            keep = session_pb2.KeepAliveRequest(session_id=session_id)
+            await node.stubs.sessions.KeepAlive(keep, timeout=5)
+
+
+async def test_claimed_tasks_that_fit_no_message_are_given_back(node: LocalNode) -> None:
+    session_id = await node.stubs.open_session()
+    task_ids = await submit(node, *[bytes(1_000_000)] * 5)
+    claimed = (await claim(node, session_id, max_tasks=5)).tasks
+    assert [one.task_id for one in claimed] == task_ids[:3]
+    again = (await claim(node, session_id, max_tasks=5)).tasks
+    assert [(one.task_id, one.attempt) for one in again] == [(one, 1) for one in task_ids[3:]]
+
+
+async def test_an_idle_node_writes_nothing(node: LocalNode) -> None:
+    await submit(node, b"x")
+    before = node.log_index()
+    await asyncio.sleep(0.2)
+    assert node.log_index() == before
+
+
+async def test_a_lease_ends_without_traffic(node: LocalNode) -> None:
+    session_id = await node.stubs.open_session()
+    (task_id,) = await submit(node, b"x")
+    request = task_pb2.ClaimRequest(
+        header=header(session_id), queues=["q"], max_tasks=1, lease_ttl_ms=100
+    )
+    assert (await node.stubs.tasks.Claim(request)).tasks
+    await eventually(lambda: node.server.host.state.tasks[int(task_id[1:])].lease is None)
