@@ -369,7 +369,9 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
         """An outgoing message. If it is not taken, the library stops sending to that node (it is
         out of `connectedNodes` until the round is over) and resumes where this one began."""
         taken = self._port.engine_send(node.id, message)
-        if message["type"] == "append_entries" and message.get("entries"):
+        if "serialized" in message:
+            self._SyncObj__connectedNodes.discard(node)
+        elif message["type"] == "append_entries" and message["entries"]:
             if not taken:
                 self._unsent[node] = message["entries"][0][1]
             if not taken or not self._port.may_send_to(node.id):
