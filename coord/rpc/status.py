@@ -10,6 +10,7 @@ from typing import Final
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from coord.core.reasons import Reason
@@ -148,7 +149,7 @@ def reason_in(details: bytes) -> str:
     info = error_details_pb2.ErrorInfo()
     try:
         status = status_pb2.Status.FromString(details)
-    except ValueError:
+    except DecodeError:
         return ""
     for detail in status.details:
         if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == DOMAIN:

@@ -1,0 +1,90 @@
+"""The state machine behind the replication port: entries in, snapshots out and in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from coord.codec.envelope import EnvelopeItem, encode_envelope
+from coord.codec.errors import CodecError, UnknownCommandError
+from coord.codec.kinds import CommandKind
+from coord.core.replies import Event, EventKind
+from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.gen import task_pb2
+from coord.rpc.host import MachineHost
+
+
+def entry(now_ms: int, *queues: str) -> bytes:
+    items = [
+        EnvelopeItem(
+            CommandKind.SUBMIT_TASKS,
+            "",
+            0,
+            0,
+            0,
+            task_pb2.SubmitRequest(
+                tasks=[task_pb2.TaskSpec(queue=queue, payload=b"x" * 1_000)]
+            ).SerializeToString(),
+        )
+        for queue in queues
+    ]
+    return encode_envelope(now_ms, 1_700_000_000_000, items)
+
+
+def chunks_of(host: MachineHost) -> Iterator[bytes]:
+    source = host.begin_snapshot()
+    while (chunk := source.next_chunk()) is not None:
+        yield chunk
+    source.close()
+    source.close()
+
+
+def test_an_entry_moves_state_time_and_waiters() -> None:
+    clock = ClusterClock()
+    host = MachineHost(clock)
+    seen: list[Event] = []
+    host.on_applied(seen.extend)
+    applied = host.apply(1, 1, entry(700, "a", "b"))
+    assert len(applied.replies) == 2
+    assert [(one.kind, one.subject) for one in seen] == [
+        (EventKind.TASK_READY, "a"),
+        (EventKind.TASK_READY, "b"),
+    ]
+    assert clock.now_ms() == 700
+
+
+def test_a_snapshot_is_the_state_as_it_was_and_restores_it() -> None:
+    host = MachineHost(ClusterClock())
+    host.apply(1, 1, entry(700, *["q"] * 1_000))
+    digest = host.machine.digest()
+    chunks = chunks_of(host)
+    first = next(chunks)
+    host.apply(2, 1, entry(800, "later"))
+    clock = ClusterClock()
+    other = MachineHost(clock)
+    told: list[bool] = []
+    other.on_restored(lambda: told.append(True))
+    other.restore([first, *chunks])
+    assert other.machine.digest() == digest
+    assert (clock.now_ms(), told) == (700, [True])
+    other.apply(2, 1, entry(800, "later"))
+    assert other.machine.digest() == host.machine.digest()
+
+
+def test_what_is_not_understood_stops_the_node() -> None:
+    host = MachineHost(ClusterClock())
+    with pytest.raises(CodecError):
+        host.apply(1, 1, b"\xc1")
+    newer = encode_envelope(1, 1, [EnvelopeItem(9_999, "", 0, 0, 0, b"")])
+    with pytest.raises(UnknownCommandError):
+        host.apply(1, 1, newer)
+
+
+def test_a_damaged_snapshot_changes_nothing() -> None:
+    host = MachineHost(ClusterClock())
+    host.apply(1, 1, entry(700, "q"))
+    digest = host.machine.digest()
+    with pytest.raises(CodecError):
+        host.restore([chunk[:-1] for chunk in chunks_of(host)])
+    assert host.machine.digest() == digest

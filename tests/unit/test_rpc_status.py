@@ -1,0 +1,75 @@
+"""Every refusal has a status code and machine-readable details."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from coord.core.reasons import Reason
+from coord.core.replies import Rejected
+from coord.replication.port import (
+    BusyError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    ReplicationError,
+    WriteBlockedError,
+)
+from coord.rpc.errors import CallError
+from coord.rpc.status import (
+    code_of,
+    details_of,
+    etcd_refusal,
+    reason_in,
+    refusal,
+    replication_failure,
+)
+
+
+def info_of(error: CallError) -> error_details_pb2.ErrorInfo:
+    status = status_pb2.Status.FromString(details_of(error))
+    assert status.code == error.code.value[0]
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return info
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason(reason: Reason) -> None:
+    error = refusal(Rejected(reason, "why", (("current", "5"),)))
+    info = info_of(error)
+    assert error.code is code_of(reason)
+    assert (info.domain, info.reason) == ("coord", reason.value)
+    assert dict(info.metadata) == {"current": "5", "definite": "true"}
+    assert reason_in(details_of(error)) == reason.value
+    assert etcd_refusal(Rejected(reason, "why")).reason == reason.value
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "reason", "definite"),
+    [
+        (NotLeaderError("n2"), grpc.StatusCode.UNAVAILABLE, "NOT_LEADER", True),
+        (NotLeaderError(None), grpc.StatusCode.UNAVAILABLE, "NO_LEADER", True),
+        (BusyError(70), grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY", True),
+        (WriteBlockedError("DISK_FULL"), grpc.StatusCode.RESOURCE_EXHAUSTED, "DISK_FULL", True),
+        (
+            WriteBlockedError("LEADERSHIP_TRANSFER"),
+            grpc.StatusCode.UNAVAILABLE,
+            "WRITES_BLOCKED",
+            True,
+        ),
+        (OutcomeUnknownError("lost"), grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN", False),
+        (ReplicationError("stopped"), grpc.StatusCode.UNAVAILABLE, "NO_LEADER", True),
+    ],
+)
+def test_what_replication_raises(
+    raised: ReplicationError, code: grpc.StatusCode, reason: str, definite: bool
+) -> None:
+    error = replication_failure(raised)
+    assert (error.code, error.reason, error.definite) == (code, reason, definite)
+    assert info_of(error).metadata["definite"] == ("true" if definite else "false")
+
+
+def test_foreign_details_have_no_reason_of_ours() -> None:
+    assert reason_in(b"\xff\xff") == ""
+    assert reason_in(status_pb2.Status(code=3).SerializeToString()) == ""
