@@ -185,11 +185,12 @@ class Worker:
                 log.warning("claim arrived too late")
                 return
             log.debug("task started", type=claim.type, fencing_token=claim.fencing_token)
+            started_at = loop.time()
             handler = self._start(held, services)
             outcome = await self._outcome(held, handler)
             held.settling = True
             ending = await self._settlement.settle(held, outcome)
-            elapsed_ms = round((loop.time() - sent_at) * 1000)
+            elapsed_ms = round((loop.time() - started_at) * 1000)
             log.log(ending.level, ending.event, elapsed_ms=elapsed_ms, **ending.facts)
         finally:
             self._heartbeats.remove(held)
