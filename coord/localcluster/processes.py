@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 POLL_SECONDS = 0.02
-REAP_TIMEOUT_MS = 500
+REAP_TIMEOUT_MS = 3_000
 
 
 class ProcessState(StrEnum):
@@ -104,7 +104,8 @@ def wait_gone(records: Sequence[ProcessRecord], timeout_ms: int) -> list[Process
 
 
 def terminate(records: Sequence[ProcessRecord], grace_ms: int) -> None:
-    """Asks all to end, and kills those that have not done so after `grace_ms`."""
+    """Asks all to end, and kills those that have not done so after `grace_ms`. Afterwards they are
+    not even in the process table, unless nobody cleans that up."""
     for record in records:
         if process_state(record) is ProcessState.PAUSED:
             send_signal(record, signal.SIGCONT)
@@ -118,12 +119,11 @@ def kill(records: Sequence[ProcessRecord]) -> None:
     for record in records:
         send_signal(record, signal.SIGKILL)
     wait_gone(records, timeout_ms=10_000)
-    _wait_reaped(records)
 
 
 def _wait_reaped(records: Sequence[ProcessRecord]) -> None:
     """Ended processes that are not our children stay in the process table until init has seen
-    them. It does so at once, but where there is no init it never happens, so this gives up."""
+    them. Some do that only every other second, and where there is none it never happens."""
     deadline = time.monotonic() + REAP_TIMEOUT_MS / 1000
     while any(_in_table(record) for record in records) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS / 4)
