@@ -17,6 +17,12 @@ from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from tests.support.rpc import Stubs, eventually, free_port
 
 
+@pytest.fixture(autouse=True)
+def logs_of_the_test_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logging is set up once per process: not here, where other tests follow."""
+    monkeypatch.setattr("coord.node.set_up_logs", lambda *_, **__: None)
+
+
 @pytest.fixture
 def config(monkeypatch: pytest.MonkeyPatch) -> ServerConfig:
     for name in [name for name in os.environ if name.startswith("COORD_")]:
