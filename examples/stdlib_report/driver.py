@@ -40,7 +40,8 @@ class Driver:
         self._on_stage = on_stage
 
     async def make_report(self, modules: Sequence[Module], path: Path) -> None:
-        """Returns when the report lies at `path` (absolute). StageError when a task failed for good."""
+        """Returns when the report lies at `path`, which is absolute. StageError when a task failed
+        for good."""
         figures = await self._stage("analyse", {m.name: asdict(m) for m in modules})
         by_package: dict[str, list[Any]] = defaultdict(list)
         for module in modules:

@@ -20,9 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coord.client.errors import CoordError
-
 from coord.client import Client
+from coord.client.errors import CoordError
 from coord.localcluster import LocalCluster, LocalClusterError, free_base_port
 from examples.stdlib_report.corpus import Module, library_folder, list_modules
 from examples.stdlib_report.driver import STAGES, Driver, StageError
@@ -251,7 +250,9 @@ def cleaned_up(
         return
     screen.say(f"kept, still running: {directory}")
     screen.say(f"look at it: COORD_ENDPOINTS={','.join(cluster.endpoints)} .venv/bin/coord status")
-    screen.say(f"stop it:    scripts/cluster down --wipe --dir {cluster.directory}")
+    screen.say(
+        f"stop it:    scripts/cluster down --wipe --dir {cluster.directory} && rm -r {directory}"
+    )
 
 
 def remove(cluster: LocalCluster, directory: Path) -> None:

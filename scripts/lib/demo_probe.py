@@ -8,9 +8,8 @@ import itertools
 import time
 from collections.abc import Sequence
 
-from coord.client.errors import CoordError
-
 from coord.client import Client
+from coord.client.errors import CoordError
 
 KEY = "demo/probe"
 PAUSE_SECONDS = 0.005
