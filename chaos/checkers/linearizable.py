@@ -12,12 +12,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from chaos.checkers.models import Model
 from chaos.history import Operation
-
-Verdict = Literal[True, False, "unknown"]
+from chaos.verdicts import Verdict, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +62,7 @@ def check(
         _Search(key, model, ops, bounds.max_states, deadline, clock).run()
         for key, ops in sorted(by_key.items(), key=lambda item: item[0] or "")
     )
-    return LinearizableVerdict(_worst([v.valid for v in verdicts]), verdicts)
-
-
-def _worst(verdicts: Sequence[Verdict]) -> Verdict:
-    if False in verdicts:
-        return False
-    return "unknown" if "unknown" in verdicts else True
+    return LinearizableVerdict(worst(v.valid for v in verdicts), verdicts)
 
 
 class _Entry:

@@ -1,0 +1,1 @@
+"""The subcommands of `chaos`: a module each, with `register(app)`."""
