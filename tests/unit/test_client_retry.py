@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import grpc
@@ -269,9 +270,16 @@ async def test_an_invalid_argument_is_not_repeated() -> None:
 
 
 async def test_an_endpoint_that_accepts_and_stays_silent_does_not_hold_calls_up() -> None:
+    open_ends: set[asyncio.Task[None] | None] = set()
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+        open_ends.add(asyncio.current_task())
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        open_ends.discard(asyncio.current_task())
 
     mute = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = mute.sockets[0].getsockname()[1]
@@ -291,3 +299,4 @@ async def test_an_endpoint_that_accepts_and_stays_silent_does_not_hold_calls_up(
         assert time.monotonic() - started < 4.0
     mute.close()
     await mute.wait_closed()
+    await eventually(lambda: not open_ends)

@@ -358,6 +358,8 @@ async def test_a_slow_reader_with_a_backlog_is_not_given_up() -> None:
             while await reader.read(200_000):  # noqa: ASYNC110 - slow, and never a pong
                 await asyncio.sleep(0.01)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
         ended.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=100_000)
