@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 
 class LogMachine:

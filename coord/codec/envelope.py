@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from coord.codec.commands import decode, request_id
 from coord.codec.errors import DecodeError, UnknownCommandError

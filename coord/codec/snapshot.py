@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any, Final, Protocol
 from zlib import crc32
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from coord.codec.errors import SnapshotDamagedError
 

@@ -6,7 +6,7 @@ import struct
 from typing import Any
 from zlib import crc32
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 _HEADER = struct.Struct("<8sHHI")
 _CRC = struct.Struct("<I")

@@ -10,7 +10,7 @@ import struct
 from typing import Any
 from zlib import crc32
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 _HEADER = struct.Struct(">II")
 FRAME_HEADER_BYTES = _HEADER.size
