@@ -22,7 +22,7 @@ class ElectionTimes:
     max_s: float = 1.0
     fast_min_s: float = 0.01
     fast_max_s: float = 0.12
-    round_s: float = 0.25  # an election or pre-vote without outcome is tried again after that
+    round_s: float = 0.1  # an election without outcome is tried again after one to two of them
 
 
 class Election:
@@ -33,12 +33,14 @@ class Election:
         self._rng = rng
         self._heard_at = -math.inf
         self._deadline = now + self._random(times.min_s, times.max_s)
+        self._rounds = 0  # pre-vote rounds since a leader was heard
         self._wanted_term: int | None = None
         self._supporters: set[str] = set()
 
     def heard_leader(self, now: float) -> None:
         """A valid append of the current leader has come."""
         self._heard_at = now
+        self._rounds = 0
         self._wanted_term = None
         self._deadline = now + self._random(self._times.min_s, self._times.max_s)
 
@@ -64,14 +66,13 @@ class Election:
         """Start to ask for `wanted_term`."""
         self._wanted_term = wanted_term
         self._supporters = {self_id}
-        round_s = self._times.round_s
-        self._deadline = now + self._random(round_s, 2 * round_s)
+        self._rounds += 1
+        self._deadline = now + self._round()
 
     def begin_election(self, now: float) -> None:
         """The real election has begun; if nothing comes of it, try again."""
         self._wanted_term = None
-        round_s = self._times.round_s
-        self._deadline = now + self._random(round_s, 2 * round_s)
+        self._deadline = now + self._round()
 
     def supported(self, peer_id: str, wanted_term: int) -> int:
         """A peer would vote; how many would (this node included), 0 if that is of no interest."""
@@ -79,6 +80,11 @@ class Election:
             return 0
         self._supporters.add(peer_id)
         return len(self._supporters)
+
+    def _round(self) -> float:
+        """How long to wait for an outcome: longer each time, in case disks or links are slow."""
+        round_s = min(self._times.round_s * 1.5 ** min(self._rounds, 10), self._times.min_s)
+        return self._random(round_s, 2 * round_s)
 
     def _random(self, low: float, high: float) -> float:
         return low + (high - low) * self._rng.random()

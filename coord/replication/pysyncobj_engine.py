@@ -101,8 +101,8 @@ class EnginePort(Protocol):
 class EngineSettings:
     """Times in seconds, sizes in bytes."""
 
-    heartbeat_s: float = 0.05
-    leader_fallback_s: float = 0.9
+    heartbeat_s: float = 0.1
+    leader_fallback_s: float = 1.0
     batch_bytes: int = 256 * 1024
 
 

@@ -17,7 +17,7 @@ class ReplicaSettings:
     heartbeat_s < election.min_s / 3. `keep_entries`: how many entries behind a snapshot stay in
     the log, so that a node that was away shortly needs no snapshot."""
 
-    heartbeat_s: float = 0.05
+    heartbeat_s: float = 0.1
     election: ElectionTimes = field(default_factory=ElectionTimes)
     batch_bytes: int = MEBIBYTE
     max_entry_bytes: int = 8 * MEBIBYTE
@@ -44,7 +44,7 @@ class ReplicationConfig:
     members: tuple[Member, ...]
     data_dir: str
     listen_address: str = ""
-    tick_s: float = 0.02
+    tick_s: float = 0.025
     segment_bytes: int = 64 * MEBIBYTE
     replica: ReplicaSettings = field(default_factory=ReplicaSettings)
 
