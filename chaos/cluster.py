@@ -1,0 +1,259 @@
+"""The cluster under test: real node processes on loopback, with a door in front of every way in.
+
+Each node gets a members table of its own. In it, peers are doors of that node alone (so each
+direction between two nodes is a link), while every node has one address for calls, the same for
+clients and for nodes that forward; there the door finds out who is calling. Clients know no other
+addresses, so whatever is cut is cut for everybody.
+
+Starting never waits for the cluster to be usable: under faults that may be never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos.proxy import Door, Links
+from chaos.socket_owner import owner_of
+from coord.localcluster import free_base_port, launch, probe
+from coord.localcluster.processes import (
+    ProcessRecord,
+    ProcessState,
+    kill,
+    process_state,
+    send_signal,
+    spawn_detached,
+    terminate,
+)
+from coord.localcluster.state import ClusterState, NodeLayout
+
+PEER_OFFSET = 100
+READY_TIMEOUT_S = 60.0
+STOP_GRACE_MS = 10_000
+
+
+class ClusterError(Exception):
+    """The cluster under test could not be brought up."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnexpectedEnd:
+    """A node ended that nobody had ended."""
+
+    node_id: str
+    at_ns: int
+    last_words: tuple[str, ...]
+
+
+class ClusterUnderTest:
+    """`nodes` processes, their data under `directory`. `settings` are further settings of every
+    node. Use `up` and `down`; all methods belong to one event loop."""
+
+    def __init__(
+        self,
+        directory: Path,
+        nodes: int,
+        *,
+        seed: int = 0,
+        settings: Mapping[str, launch.Setting] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.node_ids = [f"n{i + 1}" for i in range(nodes)]
+        self.links = Links(seed)
+        self.unexpected_ends: list[UnexpectedEnd] = []
+        self._cluster_id = f"chaos-{secrets.token_hex(4)}"
+        self._settings = dict(settings or {})
+        base = free_base_port(nodes, PEER_OFFSET)
+        self._listening = {
+            node_id: NodeLayout(node_id, base + i, base + PEER_OFFSET + i)
+            for i, node_id in enumerate(self.node_ids)
+        }
+        self._doors: list[Door] = []
+        self._client_ports: dict[str, int] = {}
+        self._peer_ports: dict[tuple[str, str], int] = {}
+        self._processes: dict[str, ProcessRecord] = {}
+        self._expected: set[str] = set()  # nodes that should be running
+
+    # ---- looking
+
+    @property
+    def endpoints(self) -> str:
+        """Where clients reach the nodes: through their doors."""
+        return ",".join(f"127.0.0.1:{port}" for port in self._client_ports.values())
+
+    @property
+    def majority(self) -> int:
+        return len(self.node_ids) // 2 + 1
+
+    def state(self, node_id: str) -> ProcessState:
+        record = self._processes.get(node_id)
+        return ProcessState.DOWN if record is None else process_state(record)
+
+    def running(self) -> list[str]:
+        return [n for n in self.node_ids if self.state(n) is ProcessState.RUNNING]
+
+    def log_path(self, node_id: str) -> Path:
+        return self.directory / node_id / "node.log"
+
+    async def roles(self) -> dict[str, tuple[str, int]]:
+        """(role, term) by node, asked past the doors; silent nodes are left out."""
+        addresses = {self._listening[n].client_address: n for n in self.running()}
+        answers = await asyncio.to_thread(probe.ask_nodes, list(addresses))
+        return {
+            addresses[address]: (answer.member.role, answer.member.term)
+            for address, answer in answers.items()
+        }
+
+    async def leader(self) -> str | None:
+        """The node that calls itself leader in the highest term."""
+        leaders = [
+            (term, n) for n, (role, term) in (await self.roles()).items() if role == "leader"
+        ]
+        return max(leaders)[1] if leaders else None
+
+    # ---- the whole cluster
+
+    async def up(self) -> None:
+        """Open the doors, start every node, return when a leader serves. Raises ClusterError."""
+        for node_id in self.node_ids:
+            await self._open_doors(node_id)
+        for node_id in self.node_ids:
+            await self.start(node_id)
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not await self._serves():
+            self.note_unexpected_ends(0)
+            if self.unexpected_ends:
+                end = self.unexpected_ends[0]
+                words = "\n".join(end.last_words)
+                raise ClusterError(f"node {end.node_id} ended while starting:\n{words}")
+            if time.monotonic() > deadline:
+                raise ClusterError(f"no leader serves after {READY_TIMEOUT_S:.0f} s")
+            await asyncio.sleep(0.05)
+
+    async def down(self) -> None:
+        """No process and no open port is left. Idempotent."""
+        self._expected.clear()
+        self.links.clear()
+        records, self._processes = list(self._processes.values()), {}
+        await asyncio.to_thread(terminate, records, STOP_GRACE_MS)
+        await asyncio.gather(*(door.close() for door in self._doors))
+        self._doors.clear()
+
+    def keep_logs(self, directory: Path) -> None:
+        """Copy every node's log to `directory`, named after the node."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for node_id in self.node_ids:
+            if self.log_path(node_id).exists():
+                shutil.copyfile(self.log_path(node_id), directory / f"{node_id}.log")
+
+    # ---- single nodes
+
+    async def start(self, node_id: str) -> None:
+        """Start the node if it is down; does not wait for it to be of use."""
+        if self.state(node_id) is not ProcessState.DOWN:
+            return
+        folder = self.directory / node_id
+        folder.mkdir(parents=True, exist_ok=True)
+        own = self._listening[node_id]
+        config = launch.write_config(
+            folder,
+            ClusterState(self._cluster_id, self._members_as_seen_by(node_id)),
+            own,
+            {
+                "listen": own.client_address,
+                "peer_listen": own.peer_address,
+                **self._settings,
+            },
+        )
+        environment = launch.node_environment(os.environ)
+        self._processes[node_id] = spawn_detached(
+            launch.node_command(config), self.log_path(node_id), environment
+        )
+        self._expected.add(node_id)
+
+    async def kill(self, *node_ids: str) -> None:
+        """SIGKILL to all of them at once; returns when they are gone."""
+        await asyncio.to_thread(kill, self._give_up(node_ids))
+
+    async def stop(self, *node_ids: str) -> None:
+        """SIGTERM: an orderly end. SIGKILL to what is still there after the grace."""
+        await asyncio.to_thread(terminate, self._give_up(node_ids), STOP_GRACE_MS)
+
+    def pause(self, *node_ids: str) -> None:
+        """SIGSTOP: they stand still and keep their connections."""
+        self._signal(node_ids, signal.SIGSTOP)
+
+    def resume(self, *node_ids: str) -> None:
+        """SIGCONT."""
+        self._signal(node_ids, signal.SIGCONT)
+
+    async def heal(self) -> None:
+        """Undo every fault: links whole, nobody paused, everybody started."""
+        self.links.clear()
+        self.resume(*self.node_ids)
+        for node_id in self.node_ids:
+            await self.start(node_id)
+
+    def note_unexpected_ends(self, now_ns: int) -> None:
+        """Remember nodes that ended by themselves since the last look."""
+        for node_id in sorted(self._expected):
+            if self.state(node_id) is not ProcessState.DOWN:
+                continue
+            self._expected.discard(node_id)
+            try:
+                text = self.log_path(node_id).read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                text = ""
+            self.unexpected_ends.append(
+                UnexpectedEnd(node_id, now_ns, tuple(text.splitlines()[-12:]))
+            )
+
+    # ---- inside
+
+    async def _open_doors(self, node_id: str) -> None:
+        own = self._listening[node_id]
+        for source in [None, *(n for n in self.node_ids if n != node_id)]:
+            if source is None:
+                door = Door(self.links, node_id, own.client_port, self._caller_name)
+                self._client_ports[node_id] = await door.open()
+            else:
+                door = Door(self.links, node_id, own.peer_port, lambda _, name=source: name)  # type: ignore[misc]
+                self._peer_ports[source, node_id] = await door.open()
+            self._doors.append(door)
+
+    def _caller_name(self, port: int) -> str:
+        return owner_of(port, {name: record.pid for name, record in self._processes.items()})
+
+    def _members_as_seen_by(self, node_id: str) -> list[NodeLayout]:
+        own = self._listening[node_id]
+        return [
+            NodeLayout(
+                other,
+                self._client_ports[other],
+                own.peer_port if other == node_id else self._peer_ports[node_id, other],
+            )
+            for other in self.node_ids
+        ]
+
+    async def _serves(self) -> bool:
+        address = next(iter(self._client_ports.values()))
+        return len(await self.roles()) == len(self.node_ids) and await asyncio.to_thread(
+            probe.serves_reads, f"127.0.0.1:{address}"
+        )
+
+    def _give_up(self, node_ids: tuple[str, ...]) -> list[ProcessRecord]:
+        self._expected.difference_update(node_ids)
+        return [self._processes[n] for n in node_ids if n in self._processes]
+
+    def _signal(self, node_ids: tuple[str, ...], number: signal.Signals) -> None:
+        for node_id in node_ids:
+            record = self._processes.get(node_id)
+            if record is not None:
+                send_signal(record, number)
