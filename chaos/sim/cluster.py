@@ -37,7 +37,18 @@ class SimPlan:
     keep_entries: int = 5
     power_loss: bool = True
     proposals_per_s: float = 60.0
-    faults: tuple[str, ...] = ("cut", "isolate", "one_way", "reset", "kill", "slow", "transfer")
+    faults: tuple[str, ...] = (
+        "cut",
+        "isolate",
+        "one_way",
+        "reset",
+        "kill",
+        "kill_leader",
+        "power_cut",
+        "slow",
+        "slow_disk",
+        "transfer",
+    )
 
 
 @dataclass(slots=True)
@@ -156,7 +167,7 @@ class SimCluster:
 
     def node_crashed(self, node: SimNode) -> None:
         self._kill(node, power_loss=True)
-        self.clock.after(self.rng.uniform(0.05, 1.0), lambda: self._start(node))
+        self._restart_later(node)
 
     # Nodes
 
@@ -184,12 +195,11 @@ class SimCluster:
 
     def _client(self) -> None:
         self._schedule_client()
-        for node in self.nodes.values():
-            if node.replica is not None and node.replica.engine.role is Role.LEADER:
-                node.call(partial(self._use, node))
+        for node in self._leaders():
+            node.call(partial(self._use, node))
 
     def _use(self, node: SimNode, replica: Replica) -> None:
-        for _ in range(self.rng.randint(1, 4)):
+        for _ in range(self.rng.choice((1, 1, 2, 4, 15))):
             self._commands += 1
             command = b"%d:" % self._commands
             command += bytes(COMMAND_BYTES - len(command))
@@ -213,7 +223,9 @@ class SimCluster:
     # Faults
 
     def _schedule_fault(self) -> None:
-        self.clock.after(self.rng.uniform(0.05, 1.2), self._fault)
+        """Half of them come hard on the heels of the one before."""
+        delay = self.rng.choice((self.rng.uniform(0.001, 0.06), self.rng.uniform(0.05, 1.2)))
+        self.clock.after(delay, self._fault)
 
     def _fault(self) -> None:
         if not self._storming:
@@ -258,22 +270,48 @@ class SimCluster:
         self.network.slow_down(a, b, self.rng.uniform(5, 60))
 
     def _fault_kill(self) -> None:
-        node = self._random_node()
+        self._kill_somehow(self._random_node())
+
+    def _fault_kill_leader(self) -> None:
+        """And often someone else with it, so that what only two had is at stake."""
+        for node in self._leaders():
+            self._kill_somehow(node)
+            if self.rng.random() < 0.5:
+                self._kill_somehow(self._random_node())
+
+    def _fault_power_cut(self) -> None:
+        """Several nodes lose power in the same moment."""
+        if not self.plan.power_loss:
+            return
+        for node in self.nodes.values():
+            if node.alive and self.rng.random() < 0.8:
+                self._kill(node, power_loss=True)
+                self._restart_later(node)
+
+    def _fault_slow_disk(self) -> None:
+        self._random_node().sync_delay_s = self.rng.choice((0.001, 0.01, 0.05, 0.3))
+
+    def _kill_somehow(self, node: SimNode) -> None:
         if not node.alive:
             return
-        if self.plan.power_loss and self.rng.random() < 0.5:
-            if self.rng.random() < 0.5:
-                node.disk.crash_after(self.rng.randint(0, 12))
-                return
-            self._kill(node, power_loss=True)
-        else:
-            self._kill(node, power_loss=False)
-        self.clock.after(self.rng.uniform(0.05, 3.0), lambda: self._start(node))
+        if self.plan.power_loss and self.rng.random() < 0.3:
+            node.disk.crash_after(self.rng.randint(0, 12))
+            return
+        self._kill(node, power_loss=self.plan.power_loss and self.rng.random() < 0.5)
+        self._restart_later(node)
+
+    def _restart_later(self, node: SimNode) -> None:
+        low, high = self.rng.choice(((0.001, 0.02), (0.05, 1.0), (1.0, 3.0)))
+        self.clock.after(self.rng.uniform(low, high), lambda: self._start(node))
+
+    def _leaders(self) -> list[SimNode]:
+        return [
+            n for n in self.nodes.values() if n.replica and n.replica.engine.role is Role.LEADER
+        ]
 
     def _fault_transfer(self) -> None:
-        for node in self.nodes.values():
-            if node.replica is not None and node.replica.engine.role is Role.LEADER:
-                node.call(_transfer)
+        for node in self._leaders():
+            node.call(_transfer)
 
     # The end
 
@@ -285,6 +323,7 @@ class SimCluster:
     def _heal(self) -> None:
         self._heal_links()
         for node in self.nodes.values():
+            node.sync_delay_s = 0.001
             self._start(node)
 
     def _check_converged(self) -> None:

@@ -15,7 +15,7 @@ import msgpack
 
 from chaos.sim.clock import SimClock
 
-RECONNECT_S = 0.02
+RECONNECT_S = 0.01
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ class SimNetwork:
         return list(self._links)
 
     def _dial(self, source: str, target: str) -> None:
-        delay = RECONNECT_S * self._rng.uniform(0.5, 3.0)
+        delay = RECONNECT_S * self._rng.uniform(0.1, 5.0)
 
         def connect() -> None:
             link = self._links[source, target]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
 from coord.journal import (
     DEFAULT_SEGMENT_BYTES,
     DataDirectory,
@@ -16,6 +18,8 @@ from coord.journal import (
 from coord.replication.recovery import recover_log
 from coord.replication.replica import Boot
 from coord.replication.storage_ops import LogWriter
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,15 @@ def _open(directory: DataDirectory, fs: FileSystem, segment_bytes: int) -> OpenS
     last = votes.load() or Vote(0)
     vote = Vote(last.term, last.voted_for, last.boot_count + 1)
     journal = Journal.open(fs, directory.journal_directory, segment_bytes, must_exist=known)
+    found = journal.recovery
+    if found.torn_bytes:
+        logger.warning(
+            "journal_tail_cut",
+            why="the last write was not finished",
+            path=found.torn_path,
+            offset=found.torn_offset,
+            bytes=found.torn_bytes,
+        )
     try:
         store = SnapshotStore(fs, directory.snapshot_directory)
         meta = store.latest()

@@ -47,6 +47,7 @@ class EngineJournal:
         self._commit_index = commit_index
         self._sink = sink
         self._unsynced: deque[tuple[int, int]] = deque()  # (sequence, last index after it)
+        self.committed_index = commit_index  # what is up to here is never cut off
         self.write_sequence = 0
         self.synced_sequence = 0  # <= write_sequence
         self.synced_index = self._entries[-1][1] if self._entries else 0
@@ -152,6 +153,8 @@ class EngineJournal:
         if entryFrom < 1:
             raise InvariantError("the base of the log cannot be cut off")
         first_cut = self._entries[entryFrom][1]
+        if first_cut <= self.committed_index:
+            raise InvariantError(f"entry {first_cut} is committed and was to be cut off")
         self._bytes -= sum(len(entry[0]) for entry in self._entries[entryFrom:])
         del self._entries[entryFrom:]
         self.synced_index = min(self.synced_index, first_cut - 1)

@@ -254,6 +254,7 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
     def receive(self, peer_id: str, message: dict[str, Any]) -> None:
         """Take a message that has passed the filter."""
         self._enter()
+        self._journal.committed_index = self._SyncObj__raftCommitIndex
         self._SyncObj__onMessageReceived(self._nodes[peer_id], message)
 
     def receive_ack(self, peer_id: str, next_index: int, success: bool, reset: bool) -> None:

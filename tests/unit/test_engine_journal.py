@@ -89,6 +89,9 @@ def test_what_must_not_happen_is_refused() -> None:
         journal.deleteEntriesFrom(0)
     with pytest.raises(InvariantError):
         journal.clear()
+    journal.committed_index = 2
+    with pytest.raises(InvariantError):
+        journal.deleteEntriesFrom(1)
     journal.setCurrentTerm(5, "n1")
     with pytest.raises(InvariantError):
         journal.setCurrentTerm(5, "n2")
