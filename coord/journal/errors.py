@@ -6,7 +6,8 @@ from __future__ import annotations
 REJOIN_ADVICE = (
     "stop this node, move its data directory away, and start it again with an empty one so that "
     "it rejoins and copies the state from the other nodes; do this on one node at a time, and "
-    "only while a majority of the other nodes is healthy"
+    "only while all other nodes run and are level ('coord digest' shows equal indexes): a node "
+    "without its data has forgotten what it voted for and confirmed"
 )
 
 

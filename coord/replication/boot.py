@@ -51,16 +51,20 @@ def open_storage(
     Raises DataDirectoryError, StorageDamagedError, DiskFullError, SyncFailedError."""
     directory = DataDirectory.open(path, cluster_id, node_id, wall_ms=wall_ms, fs=fs)
     try:
-        return _open(directory, fs, segment_bytes)
+        return _open(directory, fs, segment_bytes, wall_ms)
     except BaseException:
         directory.close()
         raise
 
 
-def _open(directory: DataDirectory, fs: FileSystem, segment_bytes: int) -> OpenStorage:
+def _open(
+    directory: DataDirectory, fs: FileSystem, segment_bytes: int, wall_ms: int
+) -> OpenStorage:
     known = directory.initialized
     votes = VoteFile(fs, directory.vote_path, must_exist=known)
-    last = votes.load() or Vote(0)
+    # Peers ignore runs before the last they knew, so the first run with an empty directory must
+    # count from above all that a directory lost before may have had.
+    last = votes.load() or Vote(0, boot_count=wall_ms)
     vote = Vote(last.term, last.voted_for, last.boot_count + 1)
     journal = Journal.open(fs, directory.journal_directory, segment_bytes, must_exist=known)
     found = journal.recovery

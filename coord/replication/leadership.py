@@ -27,6 +27,7 @@ class Leadership:
     """One term of leading; also made for the first messages of a term just won."""
 
     term: int
+    boots: dict[str, int] = field(default_factory=dict)  # the run of each peer heard last
     flows: dict[str, PeerFlow] = field(default_factory=dict)
     heard_at: dict[str, float] = field(default_factory=dict)
     sent_at: dict[str, float] = field(default_factory=dict)

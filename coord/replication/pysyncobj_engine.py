@@ -356,6 +356,10 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
         """Up to where this peer is known to agree, durably (leader only)."""
         return int(self._SyncObj__raftMatchIndex.get(self._nodes[peer_id], 0))
 
+    def forget_match(self, peer_id: str) -> None:
+        """Nothing is known any more of what this peer has (leader only)."""
+        self._SyncObj__raftMatchIndex[self._nodes[peer_id]] = 0
+
     def next_index(self, peer_id: str) -> int:
         """The next entry to send to this peer (leader only)."""
         return int(self._SyncObj__raftNextIndex.get(self._nodes[peer_id], 0))

@@ -224,10 +224,10 @@ class Replica:
         WriteBlockedError, ValueError for too large an entry."""
         if self.engine.role is not Role.LEADER:
             raise NotLeaderError(self.engine.leader_id)
-        if self._transfer is not None:
-            raise WriteBlockedError("LEADERSHIP_TRANSFER")
         if self.write_block_reason is not None:
             raise WriteBlockedError(self.write_block_reason)
+        if self._transfer is not None:
+            raise WriteBlockedError("LEADERSHIP_TRANSFER")
         if len(data) > self._settings.max_entry_bytes:
             raise ValueError(f"an entry of {len(data)} bytes; {self._settings.max_entry_bytes} max")
         full = len(self._pending_bytes) >= self._settings.max_pending_entries
@@ -499,6 +499,7 @@ class Replica:
         self._send_backlog()
         self._begin_reads()
         self._tick_snapshots(lead, now)
+        self._abdicate_if_blocked()
         self._advance_transfer()
 
     def _send_append(self, peer_id: str, message: dict[str, Any]) -> bool:
@@ -545,7 +546,13 @@ class Replica:
             self.engine.observe_term(message["term"])
         if self.engine.role is not Role.LEADER or message["term"] != self.engine.term:
             return False
-        self._leadership().heard_at[peer_id] = self._ports.now()
+        lead = self._leadership()
+        if lead.boots.setdefault(peer_id, message["boot"]) != message["boot"]:
+            # It may have come back without data (repaired, or replaced): what it once confirmed
+            # must neither count for new commits nor keep its log from being sent anew.
+            lead.boots[peer_id] = message["boot"]
+            self.engine.forget_match(peer_id)
+        lead.heard_at[peer_id] = self._ports.now()
         self.engine.note_alive(peer_id)
         return True
 
@@ -590,15 +597,20 @@ class Replica:
         transfer = self._transfer
         if transfer is None or self.engine.role is not Role.LEADER:
             return
-        now = self._ports.now()
-        if now >= transfer.deadline:
+        last = self.journal.last_index
+        if self._ports.now() >= transfer.deadline:
             self._transfer = None
             transfer.done(None)
-        elif not transfer.told:
-            last = self.journal.last_index
-            settled = self.engine.commit_index == last
-            if settled and self.engine.match_index(transfer.target) == last:
-                transfer.told = self._transmit(transfer.target, self._make("timeout_now"))
+        elif not transfer.told and self.engine.match_index(transfer.target) == last:
+            transfer.told = self._transmit(transfer.target, self._make("timeout_now"))
+
+    def _abdicate_if_blocked(self) -> None:
+        """A leader that can not write would stop the whole cluster: let another one lead."""
+        if self.write_block_reason is not None and self._transfer is None:
+            try:
+                self.transfer(None, lambda _: None)
+            except ReplicationError:
+                return  # nobody is there to take it
 
     # Snapshots
 
@@ -766,6 +778,8 @@ class Replica:
         was_leading = self._shown[0] is Role.LEADER
         still_leading = engine.role is Role.LEADER and engine.term == self._shown[1]
         self._shown = shown
+        if engine.leader_id != self._sending_from:
+            self._sending_from = None
         if was_leading and not still_leading:
             self._stop_leading()
         transfer = self._transfer
