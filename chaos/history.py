@@ -33,10 +33,15 @@ class HistoryEvent:
     key: str | None
     value: Any
     t: int
+    workload: str = ""  # which workload made the call, where several share a history
+    error: str = ""  # of fail and info: what the caller was told
 
     def to_json(self) -> str:
         """The line for this event; the same event always gives the same bytes."""
         fields = {name: getattr(self, name) for name in self.__slots__}
+        for optional in ("workload", "error"):
+            if not fields[optional]:
+                del fields[optional]
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -53,6 +58,30 @@ class Operation:
     result: Any
     invoked: int
     returned: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An invocation and what came of it. `end` None: the history ends before it. `invoked` and
+    `returned` are positions in the history; `returned` None: the outcome is unknown."""
+
+    invoke: HistoryEvent
+    end: HistoryEvent | None
+    invoked: int
+    returned: int | None
+
+    @property
+    def type(self) -> EventType:
+        """ok, fail, or info (also where the history ends first)."""
+        return "info" if self.end is None else self.end.type
+
+    @property
+    def ok(self) -> bool:
+        return self.type == "ok"
+
+    @property
+    def result(self) -> Any:
+        return None if self.end is None else self.end.value
 
 
 def parse_event(line: str, number: int) -> HistoryEvent:
@@ -78,6 +107,8 @@ def parse_event(line: str, number: int) -> HistoryEvent:
         key=None if key is None else str(key),
         value=raw.get("value"),
         t=t,
+        workload=str(raw.get("workload", "")),
+        error=str(raw.get("error", "")),
     )
 
 
@@ -87,8 +118,8 @@ def read_history(path: Path) -> list[HistoryEvent]:
         return [parse_event(line, n) for n, line in enumerate(lines, 1) if line.strip()]
 
 
-def operations(events: Iterable[HistoryEvent]) -> Iterator[Operation]:
-    """Pair invocations with completions. Failed operations are left out: they did not happen.
+def calls(events: Iterable[HistoryEvent]) -> Iterator[Call]:
+    """Pair invocations with completions, in order of completion; the open ones last.
 
     Time is the position in the history, not `t`: two events with equal `t` still have an order."""
     open_calls: dict[int | str, tuple[int, HistoryEvent]] = {}
@@ -103,23 +134,23 @@ def operations(events: Iterable[HistoryEvent]) -> Iterator[Operation]:
         started = open_calls.pop(event.process, None)
         if started is None:
             raise HistoryError(f"event {event.i}: process {event.process} has no call open")
-        if event.type != "fail":
-            yield _paired(started, event, position if event.type == "ok" else None)
-    for started in open_calls.values():
-        yield _paired(started, None, None)
+        invoked, invoke = started
+        yield Call(invoke, event, invoked, None if event.type == "info" else position)
+    for invoked, invoke in open_calls.values():
+        yield Call(invoke, None, invoked, None)
 
 
-def _paired(
-    started: tuple[int, HistoryEvent], end: HistoryEvent | None, returned: int | None
-) -> Operation:
-    position, call = started
-    return Operation(
-        id=call.i,
-        process=call.process,
-        f=call.f,
-        key=call.key,
-        argument=call.value,
-        result=None if end is None else end.value,
-        invoked=position,
-        returned=returned,
-    )
+def operations(events: Iterable[HistoryEvent]) -> Iterator[Operation]:
+    """The calls as a model sees them. Failed ones are left out: they did not happen."""
+    for call in calls(events):
+        if call.type != "fail":
+            yield Operation(
+                id=call.invoke.i,
+                process=call.invoke.process,
+                f=call.invoke.f,
+                key=call.invoke.key,
+                argument=call.invoke.value,
+                result=call.result,
+                invoked=call.invoked,
+                returned=call.returned,
+            )

@@ -16,6 +16,7 @@ No privileges are needed. All of it belongs to one event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -232,12 +233,17 @@ class _Stream:
             if not data:
                 return
             if self._link.condition.bandwidth:
-                await asyncio.sleep(len(data) / self._link.condition.bandwidth)
+                await self._squeeze(len(data) / self._link.condition.bandwidth)
             self._writer.write(data)
             await self._writer.drain()
             self._link.passed_bytes += len(data)
             self._held_bytes -= len(data)
             self._room.set()
+
+    async def _squeeze(self, seconds: float) -> None:
+        """Wait so long, or until the link is changed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._link.changed.wait(), seconds)
 
 
 async def _first_end(*parts: Coroutine[Any, Any, None]) -> None:

@@ -1,0 +1,155 @@
+"""`chaos run`: real node processes under load and faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import shlex
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.console import Console
+
+from chaos import judge, screen
+from chaos.cluster import ClusterError
+from chaos.commands.failing import fail
+from chaos.nemeses import NEMESES
+from chaos.report.html import write_report
+from chaos.runner import Run, RunOptions, RunRecord
+from chaos.schedule import ScheduleError, parse_specs
+from chaos.verdicts import EXIT_CODE
+from chaos.workloads import WORKLOADS
+from chaos.workloads.base import WorkloadOptions
+
+MAX_SEED = 2**31
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run)
+
+
+def run(
+    nodes: Annotated[int, typer.Option(min=1, max=7, help="How many nodes")] = 3,
+    workload: Annotated[
+        str, typer.Option(help=f"With commas between: {', '.join(WORKLOADS)}, or all")
+    ] = "register",
+    nemesis: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(NEMESES)}, all, none; ',' between alternatives, '+' between "
+            "faults at the same time, ':' before a variant (kill:leader)"
+        ),
+    ] = "kill",
+    duration: Annotated[float, typer.Option(min=1, help="Seconds under load")] = 60.0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of all draws  [default: a new one]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Results go there  [default: chaos-out/TIME]")
+    ] = None,
+    clients: Annotated[int, typer.Option(min=1, max=200, help="Of each workload")] = 6,
+    rate: Annotated[float, typer.Option(min=1, help="Calls a second of each workload")] = 60.0,
+    timeout_ms: Annotated[int, typer.Option(min=100, help="Of one call")] = 4_000,
+    quiet: Annotated[str, typer.Option(help="Seconds between faults, MIN:MAX")] = "1.5:4",
+    check_seconds: Annotated[
+        float, typer.Option(min=1, help='For each checker; then its verdict is "unknown"')
+    ] = 60.0,
+) -> None:
+    """Run workloads and faults against a cluster of real processes on this machine, and judge.
+
+    Exit code 0: every promise held; 1: one was broken; 2: nothing can be said."""
+    seed = random.SystemRandom().randrange(MAX_SEED) if seed is None else seed
+    out = out or Path("chaos-out") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    try:
+        options = RunOptions(
+            nodes=nodes,
+            workloads=_workloads(workload),
+            nemesis=nemesis,
+            specs=tuple(parse_specs(nemesis)),
+            duration_s=duration,
+            seed=seed,
+            out=out,
+            workload=WorkloadOptions(clients=clients, rate=rate, timeout_ms=timeout_ms),
+            quiet_s=_range(quiet),
+        )
+    except ScheduleError as error:
+        fail(str(error))
+    console = Console()
+    try:
+        record = uvloop.run(_run(options, console))
+    except (ClusterError, OSError) as error:
+        fail(str(error))
+    judgement = judge.judge(record, check_seconds)
+    replay = replay_line(options)
+    results = judge.as_json(judgement, record, replay)
+    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_report(out / "report.html", record, judgement, replay)
+    screen.show_summary(console, record, judgement, replay)
+    raise typer.Exit(EXIT_CODE[judgement.valid])
+
+
+async def _run(options: RunOptions, console: Console) -> RunRecord:
+    with screen.progress(console, options) as show:
+        run_ = Run(options, show)
+        task = asyncio.ensure_future(run_.go())
+        loop = asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            if run_.interrupted.is_set() or run_.phase == "starting":
+                task.cancel()  # asked twice: stop now, without a report
+            run_.interrupted.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupt)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            fail("interrupted; every process was stopped, nothing was judged")
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def replay_line(options: RunOptions) -> str:
+    """The command that makes the same draws again."""
+    words = [
+        "chaos",
+        "run",
+        *("--nodes", str(options.nodes)),
+        *("--workload", ",".join(options.workloads)),
+        *("--nemesis", options.nemesis),
+        *("--duration", f"{options.duration_s:g}"),
+        *("--seed", str(options.seed)),
+    ]
+    standard = WorkloadOptions()
+    for name in ("clients", "rate", "timeout_ms"):
+        value = getattr(options.workload, name)
+        if value != getattr(standard, name):
+            words += [f"--{name.replace('_', '-')}", f"{value:g}"]
+    if options.quiet_s != (1.5, 4.0):
+        words += ["--quiet", "{:g}:{:g}".format(*options.quiet_s)]
+    return shlex.join(words)
+
+
+def _workloads(text: str) -> tuple[str, ...]:
+    names = tuple(WORKLOADS) if text == "all" else tuple(one.strip() for one in text.split(","))
+    for name in names:
+        if name not in WORKLOADS:
+            fail(f"no workload {name!r}; choose from: {', '.join(WORKLOADS)}, all")
+    return tuple(dict.fromkeys(names))
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        found = float(low), float(high or low)
+    except ValueError:
+        fail(f"--quiet takes MIN:MAX in seconds, not {text!r}")
+    if not 0 <= found[0] <= found[1]:
+        fail(f"--quiet takes MIN:MAX in seconds, MIN not above MAX, not {text!r}")
+    return found

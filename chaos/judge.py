@@ -1,0 +1,162 @@
+"""What a run amounts to: a verdict for each workload, for the promises that no workload is about,
+and for all together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chaos.aftermath import WRITE_WITHIN_S
+from chaos.checkers import CHECKERS
+from chaos.checkers.result import CheckBounds, CheckResult
+from chaos.faults import Fault
+from chaos.history import HistoryEvent
+from chaos.runner import RunRecord
+from chaos.verdicts import Verdict, worst
+from chaos.workloads import WORKLOADS
+
+NOT_UNAVAILABLE_MS = 250  # a gap this short is no unavailability: probes are 40 ms apart
+
+
+@dataclass(frozen=True, slots=True)
+class FaultEffect:
+    """`unavailable_ms`: the longest time without a successful write between the fault's beginning
+    and the next one's; 0 when there was no gap worth the name."""
+
+    fault: Fault
+    unavailable_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`workloads` and `promises`: by name. `counts`: ops, ok, fail, info by workload."""
+
+    valid: Verdict
+    workloads: Mapping[str, CheckResult]
+    promises: Mapping[str, CheckResult]
+    counts: Mapping[str, Mapping[str, int]]
+    effects: tuple[FaultEffect, ...]
+    longest_write_gap_ms: int
+    available_share: float
+
+
+def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
+    """Runs every checker; may take `max_seconds` for each workload."""
+    workloads: dict[str, CheckResult] = {}
+    counts: dict[str, dict[str, int]] = {}
+    for name in record.options.workloads:
+        events = [event for event in record.events if event.workload == name]
+        checker = CHECKERS[WORKLOADS[name].checker]
+        workloads[name] = checker(events, CheckBounds(max_seconds))
+        counts[name] = count(events)
+    promises = {
+        "write after heal": _write_after_heal(record),
+        "equal states": _equal_states(record),
+        "no call hung": _no_call_hung(record),
+        "no node ended": _no_node_ended(record),
+    }
+    begun, ended = record.load_ns
+    return Judgement(
+        valid=worst(result.valid for result in (*workloads.values(), *promises.values())),
+        workloads=workloads,
+        promises=promises,
+        counts=counts,
+        effects=_effects(record),
+        longest_write_gap_ms=round(record.probe.longest_gap_ms(begun, ended)),
+        available_share=record.probe.available_share(begun, ended),
+    )
+
+
+def count(events: list[HistoryEvent]) -> dict[str, int]:
+    """Calls made and how they ended; those still open count as info."""
+    kinds = Counter(event.type for event in events)
+    ended = kinds["ok"] + kinds["fail"] + kinds["info"]
+    return {
+        "ops": kinds["invoke"],
+        "ok": kinds["ok"],
+        "fail": kinds["fail"],
+        "info": kinds["info"] + kinds["invoke"] - ended,
+    }
+
+
+def _effects(record: RunRecord) -> tuple[FaultEffect, ...]:
+    ends = [fault.start_ns for fault in record.faults[1:]] + [record.load_ns[1]]
+    effects = []
+    for fault, until in zip(record.faults, ends, strict=True):
+        gap_ms = record.probe.longest_gap_ms(fault.start_ns, until)
+        effects.append(FaultEffect(fault, round(gap_ms) if gap_ms > NOT_UNAVAILABLE_MS else 0))
+    return tuple(effects)
+
+
+def _write_after_heal(record: RunRecord) -> CheckResult:
+    """After the heal a write succeeds within a bound. Says nothing about the time before."""
+    took_ms = record.after.write_after_heal_ms
+    if took_ms is None:
+        return CheckResult(False, (f"no write succeeded within {WRITE_WITHIN_S:.0f} s",))
+    return CheckResult(True, facts={"took_ms": round(took_ms)})
+
+
+def _equal_states(record: RunRecord) -> CheckResult:
+    """All nodes have the same state at one index after the heal. Says nothing about earlier ones,
+    nor about whether that state is right."""
+    complaint = record.after.digest_complaint
+    return CheckResult(not complaint, (complaint,) if complaint else ())
+
+
+def _no_call_hung(record: RunRecord) -> CheckResult:
+    """Every call ended, one way or the other, by its deadline and a grace."""
+    lines = tuple(
+        f"{call.workload}: {call.f} of process {call.process}, called at "
+        f"{call.started_ns / 1e9:.2f} s, did not end by its deadline"
+        for call in record.hung
+    )
+    return CheckResult(not lines, lines[:20])
+
+
+def _no_node_ended(record: RunRecord) -> CheckResult:
+    """No node's process ended that no fault had ended (a crash, or a node that stopped itself)."""
+    lines = tuple(
+        f"{end.node_id} ended by itself before {end.at_ns / 1e9:.1f} s; its last words: "
+        + " / ".join(end.last_words[-3:])
+        for end in record.after.unexpected_ends
+    )
+    return CheckResult(not lines, lines)
+
+
+def as_json(judgement: Judgement, record: RunRecord, replay: str) -> dict[str, Any]:
+    """The contents of results.json."""
+    return {
+        "valid": judgement.valid,
+        "seed": record.options.seed,
+        "replay": replay,
+        "nodes": record.options.nodes,
+        "interrupted": record.interrupted,
+        "duration_ms": round((record.load_ns[1] - record.load_ns[0]) / 1e6),
+        "workloads": {
+            name: {
+                "valid": result.valid,
+                **judgement.counts[name],
+                **result.facts,
+                "anomalies": list(result.anomalies),
+            }
+            for name, result in judgement.workloads.items()
+        },
+        "promises": {
+            name: {"valid": result.valid, **result.facts, "anomalies": list(result.anomalies)}
+            for name, result in judgement.promises.items()
+        },
+        "faults": [
+            {
+                "name": effect.fault.name,
+                "start_ns": effect.fault.start_ns,
+                "end_ns": effect.fault.end_ns,
+                "unavailable_ms": effect.unavailable_ms,
+                "what": effect.fault.words,
+            }
+            for effect in judgement.effects
+        ],
+        "longest_write_gap_ms": judgement.longest_write_gap_ms,
+        "available_share": round(judgement.available_share, 4),
+    }

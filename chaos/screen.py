@@ -1,0 +1,106 @@
+"""What a run looks like on the terminal, while it runs and when it is over."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from chaos.checkers.result import CheckResult
+from chaos.judge import Judgement, count
+from chaos.runner import Run, RunOptions, RunRecord
+from chaos.verdicts import VERDICT_STYLE, word
+
+ROLE_STYLE = {"leader": "bold green", "follower": "green", "down": "red", "paused": "yellow"}
+EVERY_LINES_S = 5.0
+
+
+@contextlib.contextmanager
+def progress(console: Console, options: RunOptions) -> Iterator[Callable[[Run], None]]:
+    """A live view on a terminal; elsewhere a line now and then."""
+    console.print(
+        f"chaos run: {options.nodes} nodes, {', '.join(options.workloads)} under "
+        f"{options.nemesis}, {options.duration_s:g} s, seed {options.seed}",
+        highlight=False,
+    )
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield lambda run: live.update(_view(run))
+
+
+def _lines(console: Console) -> Callable[[Run], None]:
+    printed_s = -EVERY_LINES_S
+
+    def show(run: Run) -> None:
+        nonlocal printed_s
+        now_s = run.recorder.now_ns() / 1e9
+        if run.load_ns[0] and (now_s - printed_s >= EVERY_LINES_S or now_s < printed_s):
+            printed_s = now_s
+            console.print(f"{now_s:6.1f} s  {run.phase}  {_counts(run)}  {_fault(run)}".rstrip())
+
+    return show
+
+
+def _counts(run: Run) -> str:
+    done = count(run.recorder.events)
+    return f"{done['ok']} ok, {done['fail']} failed, {done['info']} open or unknown"
+
+
+def _fault(run: Run) -> str:
+    fault = run.driver.current if run.driver else None
+    return f"{fault.name}: {fault.words}" if fault else ""
+
+
+def _view(run: Run) -> RenderableType:
+    now_ns = run.recorder.now_ns()
+    head = Text(f"{now_ns / 1e9:6.1f} s of {run.options.duration_s:g} s  ", style="bold")
+    head.append(run.phase, style="cyan")
+    roles = Text("nodes     ")
+    for node_id, role in (run.roles[-1][1] if run.roles else {}).items():
+        roles.append(f"{node_id} {role}   ", style=ROLE_STYLE.get(role, "yellow"))
+    faults = run.driver.faults if run.driver else []
+    fault = Text(f"fault     {len(faults)} so far   ")
+    fault.append(_fault(run), style="bold red")
+    gap = ""
+    if run.load_ns[0]:
+        gap_ms = run.probe.longest_gap_ms(run.load_ns[0], now_ns)
+        gap = f"probe     {len(run.probe.success_ns)} writes, longest gap {gap_ms:.0f} ms"
+    return Group(head, roles, fault, Text(gap), Text(f"calls     {_counts(run)}"))
+
+
+def show_summary(console: Console, record: RunRecord, judgement: Judgement, replay: str) -> None:
+    """One screen: verdicts, figures, and what is wrong if something is."""
+    table = Table(title="workloads", title_justify="left")
+    for column in ("workload", "verdict"):
+        table.add_column(column)
+    for column in ("calls", "ok", "failed", "unknown"):
+        table.add_column(column, justify="right")
+    for name, result in judgement.workloads.items():
+        done = judgement.counts[name]
+        figures = [str(done[kind]) for kind in ("ops", "ok", "fail", "info")]
+        table.add_row(name, _styled(result), *figures)
+    console.print(table)
+    for name, result in judgement.promises.items():
+        console.print(_styled(result), name, highlight=False)
+    for name, result in (*judgement.workloads.items(), *judgement.promises.items()):
+        for anomaly in result.anomalies[:5]:
+            console.print(f"  {name}: {anomaly}", style="red", highlight=False, markup=False)
+    hit = [effect.unavailable_ms for effect in judgement.effects]
+    console.print(
+        f"faults: {len(hit)}, longest write gap {judgement.longest_write_gap_ms} ms, writes in "
+        f"{judgement.available_share:.1%} of 100 ms windows",
+        highlight=False,
+    )
+    console.print(f"report: {record.options.out / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"replay: {replay}", highlight=False, soft_wrap=True)
+    console.print("verdict:", Text(word(judgement.valid), style=VERDICT_STYLE[judgement.valid]))
+
+
+def _styled(result: CheckResult) -> Text:
+    return Text(word(result.valid), style=VERDICT_STYLE[result.valid])
