@@ -39,6 +39,7 @@ class SimPlan:
     proposals_per_s: float = 60.0
     faults: tuple[str, ...] = (
         "cut",
+        "disk_full",
         "isolate",
         "one_way",
         "reset",
@@ -288,6 +289,9 @@ class SimCluster:
                 self._kill(node, power_loss=True)
                 self._restart_later(node)
 
+    def _fault_disk_full(self) -> None:
+        self._random_node().disk.free_bytes = self.rng.randint(0, 3_000)
+
     def _fault_slow_disk(self) -> None:
         self._random_node().sync_delay_s = self.rng.choice((0.001, 0.01, 0.05, 0.3))
 
@@ -319,6 +323,8 @@ class SimCluster:
         self._note("heal")
         for a, b in self.network.pairs():
             self.network.heal(a, b)
+        for node in self.nodes.values():
+            node.disk.free_bytes = None
 
     def _heal(self) -> None:
         self._heal_links()

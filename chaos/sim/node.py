@@ -178,12 +178,18 @@ class SimNode:
             done = self._storage.writer.carry_out(self._queue)
         except DiskFullError:
             self._storage.writer.sync()
+            self._set_blocked("DISK_FULL")
             self.later(DISK_RETRY_S, self._write)
             return
+        self._set_blocked(None)
         self.later(
             self._rng.uniform(0.0001, self.sync_delay_s),
             lambda: self._on_disk(lambda: self._sync(done)),
         )
+
+    def _set_blocked(self, reason: str | None) -> None:
+        if self.replica is not None:
+            self.replica.write_block_reason = reason
 
     def _sync(self, done: int) -> None:
         assert self._storage is not None

@@ -68,6 +68,7 @@ class PySyncObjReplicator:
         self._snapshot_thread: SnapshotThread | None = None
         self._transport: PeerTransport | None = None
         self._ticking: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._pending: dict[int, tuple[int, asyncio.Future[object]]] = {}
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._flush_scheduled = False
@@ -95,6 +96,8 @@ class PySyncObjReplicator:
         if ticking is not None:
             ticking.cancel()
             await asyncio.gather(ticking, return_exceptions=True)
+        if self._closing is not None:
+            await self._closing
         if self._transport is not None:
             await self._transport.stop()
         if self._log_storage is not None:
@@ -248,6 +251,9 @@ class PySyncObjReplicator:
         self._failure = error
         self._log.error("replica_failed", error=str(error), error_type=type(error).__name__)
         self._give_up_all("the node stopped itself")
+        if self._transport is not None:  # the others need not wait for a silent node
+            closing = self._transport.stop()
+            self._closing = asyncio.get_running_loop().create_task(closing)
         for callback in self._fatal_callbacks:
             callback(error)
 

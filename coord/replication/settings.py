@@ -52,6 +52,8 @@ class ReplicationConfig:
         ids = [member.node_id for member in self.members]
         if self.self_id not in ids:
             raise ValueError(f"node {self.self_id!r} is not among the members {ids}")
+        if any(member.learner for member in self.members):
+            raise ValueError("a cluster does not begin with learners: all members have to vote")
         if len(set(ids)) != len(ids):
             raise ValueError(f"two members share an id: {sorted(ids)}")
 
