@@ -1,0 +1,271 @@
+"""Elections at the level of one replica: who is asked, who may be answered, what waits for disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from chaos.sim.machine import LogMachine
+from coord.replication.messages import Message
+from coord.replication.port import NotLeaderError, Role, WriteBlockedError
+from coord.replication.replica import Boot, Replica
+from coord.replication.settings import ReplicaSettings
+from coord.replication.write_ops import WriteOp
+
+
+class World:
+    """One replica n1 of `size` nodes; the test plays all the others and the disk."""
+
+    def __init__(self, size: int = 3, term: int = 0, voted_for: str | None = None) -> None:
+        self.time = 100.0
+        self.outbox: list[tuple[str, Message]] = []
+        self.operations: list[WriteOp] = []
+        self.caught: list[BaseException] = []
+        self.peers = [f"n{i + 2}" for i in range(size - 1)]
+        self._number = 0
+        boot = Boot(1, [], False, 1, term, voted_for, None)
+        self.replica = Replica(
+            "n1", self.peers, ReplicaSettings(), boot, LogMachine(), self, self, Random(1)
+        )
+        for peer in self.peers:
+            self.replica.connected(peer)
+        self.sync()
+
+    def now(self) -> float:
+        return self.time
+
+    def wall_ms(self) -> int:
+        return 0
+
+    def send(self, peer_id: str, message: Message) -> bool:
+        self.outbox.append((peer_id, message))
+        return True
+
+    def write(self, sequence: int, operation: WriteOp) -> None:
+        self.operations.append(operation)
+
+    def applied(self, index: int, term: int, result: object) -> None: ...
+    def applied_by_snapshot(self, index: int) -> None: ...
+    def changed(self) -> None: ...
+
+    def failed(self, error: BaseException) -> None:
+        self.caught.append(error)
+
+    def run(self, job: Callable[[Any], Any], done: Callable[[Any], None]) -> None:
+        raise AssertionError("no snapshot is taken here")
+
+    def sync(self) -> None:
+        self.replica.synced(len(self.operations))
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.time += seconds
+        self.replica.tick()
+
+    def deliver(self, peer: str, kind: str, term: int, **fields: Any) -> None:
+        self._number += 1
+        stamp = {"boot": 1, "number": self._number}
+        self.replica.receive(peer, {"type": kind, "term": term, **stamp, **fields})
+
+    def append(self, peer: str, term: int, *entries: list[Any], prev: int = 1, **more: Any) -> None:
+        fields: dict[str, Any] = {"commit": 1, "append": 1, "read": 0, "prev_term": 0, **more}
+        self.deliver(peer, "append", term, prev_index=prev, entries=list(entries), **fields)
+
+    def take(self, kind: str) -> list[tuple[str, Message]]:
+        """What was sent of a kind; forgets all."""
+        found = [(peer, m) for peer, m in self.outbox if m["type"] == kind]
+        self.outbox.clear()
+        return found
+
+    def lead(self) -> None:
+        self.tick(5.0)
+        self.deliver("n2", "pre_vote_reply", 0, wanted=1, granted=True)
+        self.sync()
+        self.deliver("n2", "vote", 1)
+        assert self.replica.engine.role is Role.LEADER
+
+
+def test_a_silent_leader_brings_a_question_and_no_higher_term() -> None:
+    world = World()
+    world.tick(5.0)
+    assert [(p, m["wanted"]) for p, m in world.take("pre_vote")] == [("n2", 1), ("n3", 1)]
+    assert world.replica.engine.term == 0
+    for _ in range(100):
+        world.tick(1.0)
+    assert world.replica.engine.term == 0
+
+
+def test_with_a_majority_for_it_the_election_begins_and_its_vote_is_durable_first() -> None:
+    world = World()
+    world.tick(5.0)
+    world.outbox.clear()
+    world.deliver("n3", "pre_vote_reply", 0, wanted=1, granted=True)
+    assert world.replica.engine.role is Role.CANDIDATE
+    assert world.take("vote_request") == []
+    world.sync()
+    assert [peer for peer, _ in world.take("vote_request")] == ["n2", "n3"]
+
+
+def test_a_refusal_or_an_answer_to_another_question_is_no_support() -> None:
+    world = World(5)
+    world.tick(5.0)
+    world.deliver("n2", "pre_vote_reply", 0, wanted=1, granted=False)
+    world.deliver("n3", "pre_vote_reply", 0, wanted=7, granted=True)
+    world.deliver("n4", "pre_vote_reply", 0, wanted=1, granted=True)
+    world.deliver("n4", "pre_vote_reply", 0, wanted=1, granted=True)
+    assert world.replica.engine.term == 0
+    world.deliver("n5", "pre_vote_reply", 0, wanted=1, granted=True)
+    assert world.replica.engine.term == 1
+
+
+def test_a_voter_is_counted_once() -> None:
+    world = World(5)
+    world.tick(5.0)
+    for peer in ("n2", "n3"):
+        world.deliver(peer, "pre_vote_reply", 0, wanted=1, granted=True)
+    world.sync()
+    for _ in range(3):
+        world.deliver("n2", "vote", 1)
+    assert world.replica.engine.role is Role.CANDIDATE
+    world.deliver("n3", "vote", 1)
+    assert world.replica.engine.role is Role.LEADER
+
+
+def test_who_hears_a_leader_neither_supports_nor_votes() -> None:
+    world = World()
+    world.append("n2", 3)
+    world.outbox.clear()
+    world.deliver("n3", "pre_vote", 3, wanted=4, last_index=9, last_term=3)
+    assert [m["granted"] for _, m in world.take("pre_vote_reply")] == [False]
+    world.deliver("n3", "vote_request", 4, last_index=9, last_term=3, forced=False)
+    assert world.replica.engine.term == 3
+    world.replica.disconnected("n2")
+    world.deliver("n3", "pre_vote", 3, wanted=4, last_index=9, last_term=3)
+    assert [m["granted"] for _, m in world.take("pre_vote_reply")] == [True]
+
+
+def test_a_vote_leaves_when_it_is_durable_and_only_one_a_term() -> None:
+    world = World()
+    world.deliver("n2", "vote_request", 5, last_index=9, last_term=3, forced=False)
+    world.deliver("n3", "vote_request", 5, last_index=9, last_term=3, forced=False)
+    assert world.take("vote") == []
+    world.sync()
+    assert [peer for peer, _ in world.take("vote")] == ["n2"]
+
+
+def test_a_vote_of_an_earlier_run_stands() -> None:
+    world = World(term=5, voted_for="n2")
+    world.deliver("n3", "vote_request", 5, last_index=9, last_term=3, forced=False)
+    world.sync()
+    assert world.take("vote") == []
+
+
+def test_a_candidate_with_a_shorter_log_gets_nothing() -> None:
+    world = World()
+    world.append("n2", 3, [3, b"\x00a"])
+    world.replica.disconnected("n2")
+    world.outbox.clear()
+    world.deliver("n3", "pre_vote", 3, wanted=4, last_index=1, last_term=0)
+    assert [m["granted"] for _, m in world.take("pre_vote_reply")] == [False]
+    world.deliver("n3", "vote_request", 4, last_index=1, last_term=0, forced=False)
+    world.sync()
+    assert world.take("vote") == []
+
+
+def test_an_old_term_is_told_the_new_one() -> None:
+    world = World(term=7)
+    world.append("n2", 6)
+    assert [(p, m["term"]) for p, m in world.take("stale")] == [("n2", 7)]
+    world.deliver("n3", "vote_request", 6, last_index=9, last_term=3, forced=False)
+    assert [(p, m["term"]) for p, m in world.take("stale")] == [("n3", 7)]
+
+
+def test_only_the_present_leader_can_hand_over() -> None:
+    world = World()
+    world.append("n2", 3)
+    world.deliver("n3", "timeout_now", 3)
+    world.deliver("n2", "timeout_now", 2)
+    assert world.replica.engine.role is Role.FOLLOWER
+    world.deliver("n2", "timeout_now", 3)
+    assert (world.replica.engine.role, world.replica.engine.term) == (Role.CANDIDATE, 4)
+    world.sync()
+    assert [m["forced"] for _, m in world.take("vote_request")] == [True, True]
+
+
+def test_an_acknowledgement_waits_for_the_disk_and_presence_does_not() -> None:
+    world = World()
+    world.append("n2", 3, [3, b"\x00a"], read=4)
+    assert [m["type"] for _, m in world.outbox] == ["seen"]
+    assert world.outbox[0][1]["read"] == 4
+    world.outbox.clear()
+    world.sync()
+    assert [(m["next"], m["success"]) for _, m in world.take("ack")] == [(3, True)]
+
+
+def test_a_read_needs_a_committed_entry_of_this_term_and_a_later_answer() -> None:
+    world = World()
+    world.lead()
+    got: list[int | None] = []
+    world.replica.read(got.append)
+    world.replica.flush()
+    world.deliver("n2", "seen", 1, append=1, read=world.replica.reads.number)
+    assert got == []  # its first entry is not committed
+    world.deliver("n2", "ack", 1, append=1, next=3, success=True, reset=False, read=0)
+    world.sync()
+    assert world.replica.engine.commit_index == 2
+    assert got == []  # that answer was to an append sent before the read's round
+    world.deliver("n3", "seen", 1, append=2, read=1)
+    assert got == [2]
+
+
+def test_reads_end_when_leadership_does() -> None:
+    world = World()
+    world.lead()
+    got: list[int | None] = []
+    world.replica.read(got.append)
+    world.append("n3", 9)
+    assert got == [None]
+    with pytest.raises(NotLeaderError):
+        world.replica.read(got.append)
+
+
+def test_no_proposals_while_leadership_is_on_its_way_out() -> None:
+    world = World()
+    world.lead()
+    world.deliver("n2", "ack", 1, append=1, next=3, success=True, reset=False, read=0)
+    world.sync()
+    outcomes: list[str | None] = []
+    assert world.replica.transfer(None, outcomes.append) == "n2"
+    assert [peer for peer, _ in world.take("timeout_now")] == ["n2"]
+    with pytest.raises(WriteBlockedError):
+        world.replica.propose(b"x")
+    for _ in range(40):
+        world.deliver("n2", "seen", 1, append=1, read=0)
+        world.tick(0.1)
+    assert outcomes == [None]
+    world.replica.propose(b"x")
+
+
+def test_a_leader_with_a_full_disk_refuses_and_hands_over() -> None:
+    world = World()
+    world.lead()
+    world.deliver("n2", "ack", 1, append=1, next=3, success=True, reset=False, read=0)
+    world.replica.write_block_reason = "DISK_FULL"
+    with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+        world.replica.propose(b"x")
+    world.outbox.clear()
+    world.tick(0.02)
+    assert [peer for peer, _ in world.take("timeout_now")] == ["n2"]
+
+
+def test_messages_of_strangers_and_repeated_ones_do_nothing() -> None:
+    world = World()
+    world.append("n9", 3)
+    assert world.replica.engine.term == 0
+    message = {"type": "stale", "term": 4, "boot": 1, "number": 50}
+    world.replica.receive("n2", dict(message))
+    assert world.replica.engine.term == 4
+    world.replica.receive("n2", {**message, "term": 9})
+    assert world.replica.engine.term == 4
