@@ -9,11 +9,10 @@ from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.reasons import Reason
 from coord.core.records import Lease, Task, serial_of
-from coord.core.refusals import stale_token, task_not_found
+from coord.core.refusals import stale_token, task_finished, task_not_found
 from coord.core.replies import EventKind
 from coord.core.state import State
 from coord.core.task_states import COMPLETED, DEAD, arm, finish, requeue
-from coord.core.tasks import task_finished
 
 TaskItem = c.HeartbeatItem | c.CompleteItem | c.FailItem | c.ReleaseItem
 
@@ -163,11 +162,11 @@ def time_out_attempt(state: State, serial: int, why: str) -> None:
     state.emit(EventKind.TASK_LEASE_LOST, task.task_id, token)
 
 
-def time_out_task(state: State, serial: int, why: str) -> None:
+def time_out_task(state: State, serial: int) -> None:
     """The total time-out is over: dead, whatever it was doing."""
     task = state.tasks.edit(serial)
     held_with = task.token if task.lease is not None else 0
-    task.last_error = why
+    task.last_error = f"total time-out of {task.options.total_timeout_ms} ms is over"
     finish(state, state.queues.edit(task.queue), task, DEAD)
     if held_with:
         state.emit(EventKind.TASK_LEASE_LOST, task.task_id, held_with)

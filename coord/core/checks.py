@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from coord.core.invariants import invariant
 from coord.core.records import Queue, Task, rank_key
 from coord.core.replies import TaskState
+from coord.core.sessions import is_open
 from coord.core.state import State
 from coord.core.timers import TimerKind
 
@@ -35,11 +36,13 @@ def _check_sessions(state: State) -> None:
     for session_id, session in state.sessions.items():
         where = session.session_id
         invariant(session_id == session.session_id <= state.revision, "session id", where)
-        invariant(session.expires_at_ms > state.now_ms, "open session is not expired", where)
+        live = state.behind or session.expires_at_ms > state.now_ms
+        invariant(live, "open session is not expired", where)
         armed = state.timers.deadline_of(TimerKind.SESSION, session_id)
         invariant(armed == session.expires_at_ms, "session timer", (where, armed))
         known = state.session_by_nonce.get(session.nonce)
-        invariant(known == session_id, "nonce names its session", (where, known))
+        named = known == session_id or not is_open(state, session_id)
+        invariant(named, "nonce names its session", (where, known))
         for serial in session.tasks:
             task = state.tasks.get(serial)
             held = task is not None and task.lease is not None
@@ -50,7 +53,8 @@ def _check_sessions(state: State) -> None:
             invariant(owned, "session owns its locks", (where, name))
         for ident in session.waits:
             invariant(ident in state.waiters, "session waits where it says", (where, ident))
-    invariant(len(state.session_by_nonce) == len(state.sessions), "one nonce per session")
+    nonces = {session.nonce for session in state.sessions.values()}
+    invariant(state.session_by_nonce.keys() == nonces, "every nonce has its session")
 
 
 def _check_replies(state: State) -> None:
@@ -76,7 +80,7 @@ def _check_locks(state: State) -> None:
         invariant(owner is not None and name in owner.locks, "owner of a lock is open", lock)
         armed = state.timers.deadline_of(TimerKind.LOCK, name)
         invariant((armed or 0) == lock.expires_at_ms, "lock timer", (lock, armed))
-        live = not lock.ttl_ms or lock.expires_at_ms > state.now_ms
+        live = not lock.ttl_ms or lock.expires_at_ms > state.now_ms or state.behind
         invariant(live, "held lock is not expired", lock)
 
 
@@ -95,7 +99,9 @@ def _check_waiters(state: State) -> None:
         ticket = state.waiting.get((waiter.lock, *who))
         invariant(ticket == waiter.ticket, "a contender waits once", waiter)
         armed = state.timers.deadline_of(TimerKind.LOCK_WAIT, ident)
-        invariant(armed == waiter.leaves_at_ms > state.now_ms, "waiter timer", (waiter, armed))
+        invariant(armed == waiter.leaves_at_ms, "waiter timer", (waiter, armed))
+        waits = state.behind or waiter.leaves_at_ms > state.now_ms
+        invariant(waits, "wait is not over", waiter)
     invariant(len(state.waiting) == len(state.waiters), "every contender waits", state.waiting)
 
 
@@ -114,24 +120,29 @@ def _check_task(state: State, task: Task) -> None:
             known = queue.known_keys.get(task.idempotency_key)
             invariant(known == task.serial, "idempotency key names its task", where)
     if task.dies_at_ms and not task.finished:
-        invariant(task.dies_at_ms > state.now_ms, "total time-out is not over", where)
+        lives = state.behind or task.dies_at_ms > state.now_ms
+        invariant(lives, "total time-out is not over", where)
     if task.state is TaskState.SCHEDULED:
         _check_scheduled(state, task)
     elif task.finished:
         armed = state.timers.deadline_of(TimerKind.TASK, task.serial)
         due = task.since_ms + options.retention_ms
-        invariant(armed == due > state.now_ms, "retention timer", (where, armed))
+        invariant(armed == due, "retention timer", (where, armed))
+        kept = state.behind or due > state.now_ms
+        invariant(kept, "retention is not over", where)
 
 
 def _check_scheduled(state: State, task: Task) -> None:
     calendar = task.options.not_before_wall_ms
-    if task.ready_at_ms > state.now_ms:
+    if task.ready_at_ms:
         armed = state.timers.deadline_of(TimerKind.TASK, task.serial)
-        in_time = armed is not None and state.now_ms < armed <= task.ready_at_ms
+        in_time = armed is not None and armed <= task.ready_at_ms
         invariant(in_time, "scheduled task has a timer", (task.task_id, armed))
+        waits = state.behind or (armed or 0) > state.now_ms
+        invariant(waits, "scheduled task is not ready", (task.task_id, armed))
     else:
         armed = state.wall_timers.deadline_of(TimerKind.TASK, task.serial)
-        invariant(armed == calendar, "task waits for its calendar time", (task.task_id, armed))
+        invariant(armed == calendar > 0, "task waits for its calendar time", (task.task_id, armed))
 
 
 def _check_lease(state: State, task: Task) -> None:
@@ -145,7 +156,7 @@ def _check_lease(state: State, task: Task) -> None:
     invariant(held, "claimed task is held by an open session", where)
     ends = [lease.expires_at_ms, lease.attempt_ends_at_ms, lease.progress_due_at_ms]
     deadline = min(at for at in [*ends, task.dies_at_ms] if at)
-    invariant(deadline > state.now_ms, "lease is not over", where)
+    invariant(state.behind or deadline > state.now_ms, "lease is not over", where)
     armed = state.timers.deadline_of(TimerKind.TASK, task.serial)
     invariant(armed == deadline, "lease timer", (where, armed))
     invariant(task.attempt > 0 and task.token > 0, "a claim is an attempt", where)

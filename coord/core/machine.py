@@ -14,7 +14,7 @@ from coord.core import attempts, dedupe, locks, sessions, tasks
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.digest import Digester, digest
-from coord.core.expiry import expire_due
+from coord.core.expiry import expire_due, settle_named
 from coord.core.limits import LIMITS, Limits
 from coord.core.refusals import session_not_found
 from coord.core.snapshot import NamedRow, StateView, restore
@@ -95,10 +95,12 @@ def _handle(state: State, request: c.Request) -> r.Reply:
     refused = validate(command) or validate_request_id(request_id)
     if refused is not None:
         return refused
-    if request_id is None or not request_id.session_id:
+    session_id = 0 if request_id is None else request_id.session_id
+    if not state.expiries_left:
+        settle_named(state, command, session_id)
+    if request_id is None or not session_id:
         return _dispatch(state, command, 0)
-    session_id = request_id.session_id
-    if session_id not in state.sessions:
+    if not sessions.is_open(state, session_id):
         return session_not_found(session_id)
     session = state.sessions.edit(session_id)
     sessions.touch(state, session)

@@ -282,6 +282,7 @@ def list_sessions(
     """Open sessions by id; an empty kind takes all. `limit` 0: 100."""
     ids = state.sessions.keys_between(after_session_id, inclusive=(False, False))
     sessions = (state.sessions[session_id] for session_id in ids)
+    sessions = (session for session in sessions if session.expires_at_ms > state.now_ms)
     wanted = (session for session in sessions if not kind or session.kind == kind)
     now_ms = max(now_ms, state.now_ms)
     return tuple(_session_info(one, now_ms) for one in islice(wanted, _bounded(state, limit)))

@@ -135,7 +135,7 @@ class Task:
     state: TaskState
     mod_revision: int
     since_ms: int  # when it entered this state
-    ready_at_ms: int  # SCHEDULED: not claimable before this
+    ready_at_ms: int  # SCHEDULED: not claimable before this; 0: waits for its calendar time only
     dies_at_ms: int  # end of the total time-out; 0: none
     attempt: int = 0  # attempts started that count, <= max_attempts
     token: int = 0  # of the last lease; 0: never claimed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coord.core.reasons import Reason
+from coord.core.records import Task
 from coord.core.replies import Rejected
 
 
@@ -27,6 +28,14 @@ def task_not_found(task_id: str) -> Rejected:
         Reason.TASK_NOT_FOUND,
         f"task {task_id!a} is not known: it never existed, or its retention is over",
         (("task_id", task_id),),
+    )
+
+
+def task_finished(task: Task) -> Rejected:
+    return Rejected(
+        Reason.TASK_FINISHED,
+        f"task {task.task_id} is {task.state.name} already",
+        (("state", task.state.name),),
     )
 
 

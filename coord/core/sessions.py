@@ -1,8 +1,12 @@
 """Sessions: the liveness of one client. What it holds ends with it.
 
-Every request that names the session is a sign of life, not only KeepAlive."""
+Every request that names the session is a sign of life, not only KeepAlive. A session is over as
+soon as cluster time reaches its end: nothing that it holds is valid from then on, although one that
+held very much gives it back over several batches, and only then is its record gone."""
 
 from __future__ import annotations
+
+from heapq import nsmallest
 
 from coord.core import commands as c
 from coord.core import replies as r
@@ -19,7 +23,7 @@ from coord.core.timers import TimerKind
 def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.SessionOpened:
     """Opens a session; a repeated nonce gives the one it opened."""
     known = state.session_by_nonce.get(command.nonce)
-    if known is not None:
+    if known is not None and is_open(state, known):
         session = state.sessions.edit(known)
         touch(state, session)
         return r.SessionOpened(known, session.ttl_ms, known)
@@ -47,7 +51,7 @@ def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.Session
 
 def keep_alive(state: State, command: c.KeepAlive) -> r.Rejected | r.SessionKept:
     """Pushes the end of a session. Takes no revision."""
-    if command.session_id not in state.sessions:
+    if not is_open(state, command.session_id):
         return session_not_found(command.session_id)
     session = state.sessions.edit(command.session_id)
     touch(state, session)
@@ -56,10 +60,18 @@ def keep_alive(state: State, command: c.KeepAlive) -> r.Rejected | r.SessionKept
 
 def close_session(state: State, command: c.CloseSession) -> r.Rejected | r.Done:
     """Ends a session now."""
-    if command.session_id not in state.sessions:
+    if not is_open(state, command.session_id):
         return session_not_found(command.session_id)
+    session = state.sessions.edit(command.session_id)
+    session.expires_at_ms = state.now_ms
     end_session(state, command.session_id, "session closed")
     return r.Done(state.revision)
+
+
+def is_open(state: State, session_id: int) -> bool:
+    """Whether there is such a session, and it is not over."""
+    session = state.sessions.get(session_id)
+    return session is not None and session.expires_at_ms > state.now_ms
 
 
 def touch(state: State, session: Session) -> None:
@@ -71,8 +83,15 @@ def touch(state: State, session: Session) -> None:
 def end_session(state: State, session_id: int, why: str) -> None:
     """Leaves every queue of locks, passes its locks on, gives its tasks back, and forgets it.
 
-    Waits first: a lock must not be passed to another holder of the same ending session."""
+    Waits first: a lock must not be passed to another holder of the same ending session. If that is
+    more than this batch has left to do, a part of it; the session stays overdue."""
     session = state.sessions[session_id]
+    holdings = len(session.waits) + len(session.locks) + len(session.tasks)
+    if holdings > state.expiries_left:
+        _give_back_some(state, session, why)
+        state.timers.arm(TimerKind.SESSION, session_id, session.expires_at_ms)
+        return
+    state.expiries_left -= holdings
     state.next_revision()
     state.emit(EventKind.SESSION_ENDED, str(session_id), session_id)
     for name, ticket in sorted(session.waits):
@@ -83,5 +102,19 @@ def end_session(state: State, session_id: int, why: str) -> None:
         lose_lease(state, serial, why)
     drop_replies(state, session)
     state.sessions.remove(session_id)
-    del state.session_by_nonce[session.nonce]
+    if state.session_by_nonce.get(session.nonce) == session_id:
+        del state.session_by_nonce[session.nonce]
     state.timers.disarm(TimerKind.SESSION, session_id)
+
+
+def _give_back_some(state: State, session: Session, why: str) -> None:
+    """The same in the same order, as far as this batch goes."""
+    for name, ticket in nsmallest(state.expiries_left, session.waits):
+        leave_queue(state, name, ticket)
+        state.expiries_left -= 1
+    for name in nsmallest(state.expiries_left, session.locks):
+        pass_on(state, name)
+        state.expiries_left -= 1
+    for serial in nsmallest(state.expiries_left, session.tasks):
+        lose_lease(state, serial, why)
+        state.expiries_left -= 1

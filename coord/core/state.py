@@ -31,6 +31,7 @@ class State:
         "_announced",
         "_shared",
         "events",
+        "expiries_left",
         "finished",
         "kv",
         "limits",
@@ -76,6 +77,8 @@ class State:
         self.wall_timers = Timers()  # Unix time: not-before of tasks
         # ---- of the batch being applied
         self.events: list[Event] = []
+        # What may still end by itself in this batch; 0: something overdue may be left over.
+        self.expiries_left = limits.max_expiries_per_batch
         self._announced: set[str] = set()
         self._shared: dict[Any, Any] = {}
 
@@ -101,6 +104,7 @@ class State:
         self.now_ms = max(self.now_ms, now_ms)
         self.wall_ms = wall_ms
         self.events = []
+        self.expiries_left = self.limits.max_expiries_per_batch
         self._announced.clear()
 
     def emit(self, kind: EventKind, subject: str, token: int = 0) -> None:
@@ -123,6 +127,15 @@ class State:
             found = shared[value] = value
         kept: T = found
         return kept
+
+    @property
+    def behind(self) -> bool:
+        """Whether more was due at the last batch than one batch carries out."""
+        due = self.timers.next_deadline_ms()
+        if due is not None and due <= self.now_ms:
+            return True
+        wall_due = self.wall_timers.next_deadline_ms()
+        return wall_due is not None and wall_due <= self.wall_ms
 
     def next_deadline_ms(self) -> int | None:
         """Cluster time at which something is due by itself; None if nothing ever is.

@@ -38,8 +38,11 @@ def wait_or_ready(state: State, queue: Queue, task: Task, ready_at_ms: int) -> N
     task.ready_at_ms = ready_at_ms
     task.since_ms = state.now_ms
     task.mod_revision = state.next_revision()
-    if ready_at_ms > state.now_ms or task.options.not_before_wall_ms > state.wall_ms:
+    if ready_at_ms > state.now_ms:
         task.state = SCHEDULED
+    elif task.options.not_before_wall_ms > state.wall_ms:
+        task.state = SCHEDULED
+        task.ready_at_ms = 0
     else:
         task.state = READY
     enter(state, queue, task)
@@ -156,21 +159,24 @@ def oldest_ready_since_ms(state: State, queue: Queue) -> int | None:
 
 
 def arm(state: State, task: Task) -> None:
-    """Sets the timer of the task to the first thing that happens to it by itself."""
-    deadline = _deadline_of(state, task)
+    """Sets the timer of the task to the first thing that happens to it by itself.
+
+    Depends on the task alone, not on the time, so that a restored node has the same timers, also
+    those that are overdue."""
+    deadline = _deadline_of(task)
     if deadline:
         state.timers.arm(TimerKind.TASK, task.serial, deadline)
     else:
         state.timers.disarm(TimerKind.TASK, task.serial)
     not_before = task.options.not_before_wall_ms
     if not_before:
-        if task.state is SCHEDULED and not_before > state.wall_ms:
+        if task.state is SCHEDULED and not task.ready_at_ms:
             state.wall_timers.arm(TimerKind.TASK, task.serial, not_before)
         else:
             state.wall_timers.disarm(TimerKind.TASK, task.serial)
 
 
-def _deadline_of(state: State, task: Task) -> int:
+def _deadline_of(task: Task) -> int:
     """0: none."""
     if task.finished:
         return task.since_ms + task.options.retention_ms
@@ -180,12 +186,8 @@ def _deadline_of(state: State, task: Task) -> int:
         for at in (lease.expires_at_ms, lease.attempt_ends_at_ms, lease.progress_due_at_ms):
             if at and (at < deadline or not deadline):
                 deadline = at
-    elif (
-        task.state is SCHEDULED
-        and task.ready_at_ms > state.now_ms
-        and (task.ready_at_ms < deadline or not deadline)
-    ):
-        deadline = task.ready_at_ms
+    elif task.state is SCHEDULED and task.ready_at_ms:
+        deadline = min(deadline, task.ready_at_ms) if deadline else task.ready_at_ms
     return deadline
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core.attempts import time_out_task
 from coord.core.reasons import Reason
 from coord.core.records import (
     Lease,
@@ -18,7 +19,12 @@ from coord.core.records import (
     serial_of_rank,
     task_id_of,
 )
-from coord.core.refusals import queue_not_found, session_required, task_not_found
+from coord.core.refusals import (
+    queue_not_found,
+    session_required,
+    task_finished,
+    task_not_found,
+)
 from coord.core.replies import EventKind, TaskState
 from coord.core.state import State
 from coord.core.task_states import CANCELLED, CLAIMED, DEAD, claim, finish, revive, wait_or_ready
@@ -118,6 +124,13 @@ def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejec
         if known is None or known.paused:
             continue
         while known.ready and len(claimed) < command.max_tasks:
+            task = state.tasks[serial_of_rank(known.ready[0])]
+            if 0 < task.dies_at_ms <= state.now_ms:
+                if not state.expiries_left:
+                    break  # what is overdue is never handed out: the next batch goes on
+                state.expiries_left -= 1
+                time_out_task(state, task.serial)
+                continue
             task = _take_first(state, state.queues.edit(name))
             lease = _new_lease(state, task, session_id, worker, command.lease_ttl_ms)
             token = claim(state, known, task, lease)
@@ -210,14 +223,6 @@ def ahead_of(queue: Queue, task: Task) -> int:
     """How many ready tasks the queue hands out before this ready one."""
     ahead: int = queue.ready.bisect_left(rank_key(task.serial, task.priority))
     return ahead
-
-
-def task_finished(task: Task) -> r.Rejected:
-    return r.Rejected(
-        Reason.TASK_FINISHED,
-        f"task {task.task_id} is {task.state.name} already",
-        (("state", task.state.name),),
-    )
 
 
 def _changed(task: Task) -> r.TaskChanged:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.checks import check_delta, check_state, mark
+from coord.core.limits import LIMITS, Limits
 from coord.core.machine import Machine
 from tests.support.core_rows import read_rows
 
@@ -94,10 +96,15 @@ def as_lists(value: Any) -> Any:
     return [as_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("expiries", [LIMITS.max_expiries_per_batch, 1])
+@settings(max_examples=100, deadline=None)
 @given(STEPS)
-def test_restarts_change_nothing(steps: list[tuple[int, list[c.Request], bool, int]]) -> None:
-    steady, restarted = Machine(), Machine()
+def test_restarts_change_nothing(
+    expiries: int, steps: list[tuple[int, list[c.Request], bool, int]]
+) -> None:
+    """Also where more is overdue than one batch carries out."""
+    limits = Limits(max_expiries_per_batch=expiries)
+    steady, restarted = Machine(limits=limits), Machine(limits=limits)
     now_ms = 0
     assert steady.apply(OPENING) == restarted.apply(OPENING)
     for step_ms, requests, restart, wall_step_ms in steps:
@@ -110,7 +117,7 @@ def test_restarts_change_nothing(steps: list[tuple[int, list[c.Request], bool, i
         check_delta(before, steady.state)
         if restart:
             rows = [(name, as_lists(row)) for name, row in read_rows(restarted)]
-            restarted = Machine.from_rows(rows)
+            restarted = Machine.from_rows(rows, limits)
             check_state(restarted.state)
         assert restarted.digest() == steady.digest()
         assert restarted.next_deadline_ms() == steady.next_deadline_ms()
