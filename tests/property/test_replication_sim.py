@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from chaos.sim.cluster import SimCluster, SimPlan
@@ -30,3 +34,23 @@ def test_the_same_seed_gives_the_same_history() -> None:
     first, second = SimCluster(plan).run(), SimCluster(plan).run()
     assert first == second
     assert first.history != SimCluster(SimPlan(8, storm_s=5.0, calm_s=3.0)).run().history
+
+
+_PRINT_HISTORY = """
+from chaos.sim.cluster import SimCluster, SimPlan
+print(SimCluster(SimPlan(3, storm_s=4.0, calm_s=2.0, snapshot_entries=50)).run())
+"""
+
+
+def test_the_history_does_not_depend_on_the_process() -> None:
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", _PRINT_HISTORY],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        ).stdout.split(b"SimResult")[-1]
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1

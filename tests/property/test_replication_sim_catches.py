@@ -1,4 +1,4 @@
-"""A simulator that finds nothing proves nothing: each of these breaks one mend, and must be found."""
+"""A simulator that finds nothing proves nothing: each breakage of a mend here has to be found."""
 
 from __future__ import annotations
 
