@@ -1,0 +1,1 @@
+"""The no-op task, as an application of each framework."""

@@ -1,0 +1,194 @@
+"""Measures this store and, with --peers, what people use instead, on the same work in one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from scripts.lib.bench.bench import Bench, Timing
+from scripts.lib.bench.environment import describe
+from scripts.lib.bench.errors import BenchError
+from scripts.lib.bench.place import Place
+from scripts.lib.bench.plot import svg
+from scripts.lib.bench.results import Results
+from scripts.lib.bench.runner import Runner
+from scripts.lib.bench.scenarios import QUICK, SCENARIOS
+from scripts.lib.bench.systems import PEERS
+from scripts.lib.bench.systems.base import System
+from scripts.lib.bench.systems.coord import CoordSystem
+from scripts.lib.bench.table import show
+
+QUICK_TIMING = Timing(
+    warmup_s=0.5, duration_s=1.0, pending=(1, 1_000), agents=(10,), state_tasks=5_000
+)
+FULL = {"pending": (1, 10_000, 100_000, 1_000_000), "agents": (10, 100, 1_000)}
+FILE_WIDTH = 150
+FULL_STATE_TASKS = 1_000_000
+EPILOG = (
+    "scenarios: "
+    + ", ".join(SCENARIOS)
+    + "; quick: "
+    + ", ".join(QUICK)
+    + ". Exit code 0: everything was measured (peers that are not installed are reported as not "
+    "run); 1: a measurement failed; 2: wrong usage."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asked for."""
+
+    scenarios: tuple[str, ...]
+    nodes: tuple[int, ...]
+    peers: tuple[str, ...]
+    rounds: int
+    timing: Timing
+    json: Path | None
+    plot: Path | None
+    directory: Path | None
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, epilog=EPILOG)
+    add = parser.add_argument
+    add("--scenario", type=_names(SCENARIOS), metavar="A,B", help="only these (default all)")
+    add("--peers", type=_names(PEERS), default=(), metavar="A,B", help=f"all, or {_list(PEERS)}")
+    add("--nodes", type=_sizes, default=(3,), metavar="3,5,7", help="cluster sizes (default 3)")
+    add("--rounds", type=_at_least_one, help="default 3; quick 1")
+    add("--duration", type=_seconds, metavar="S", help="of one point (default 5; quick 1)")
+    add("--warmup", type=_seconds, metavar="S", help="before each (default 1; quick 0.5)")
+    add("--quick", action="store_true", help="few scenarios, one short round: under a minute")
+    add("--full", action="store_true", help="also 1,000,000 tasks and 1,000 agents")
+    add("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
+    add("--plot", type=Path, metavar="FILE.svg", help="write bars of the headline figures")
+    add("--dir", type=Path, help="where data lies; a real disk (default the temporary directory)")
+    found = parser.parse_args(arguments)
+    if found.quick and found.full:
+        parser.error("--quick and --full exclude each other")
+    if found.plot is not None and found.plot.suffix != ".svg":
+        parser.error("--plot writes SVG: name the file *.svg")
+    return Options(
+        scenarios=found.scenario or (QUICK if found.quick else tuple(SCENARIOS)),
+        nodes=found.nodes,
+        peers=found.peers,
+        rounds=found.rounds or (1 if found.quick else 3),
+        timing=_timing(found),
+        json=found.json,
+        plot=found.plot,
+        directory=found.dir,
+    )
+
+
+def _timing(found: argparse.Namespace) -> Timing:
+    base = QUICK_TIMING if found.quick else Timing()
+    full = found.full
+    return Timing(
+        warmup_s=base.warmup_s if found.warmup is None else found.warmup,
+        duration_s=base.duration_s if found.duration is None else found.duration,
+        pending=FULL["pending"] if full else base.pending,
+        agents=FULL["agents"] if full else base.agents,
+        state_tasks=FULL_STATE_TASKS if full else base.state_tasks,
+    )
+
+
+def main() -> int:
+    arguments = sys.argv[1:]
+    options = parse(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    command = shlex.join(["scripts/bench", *arguments])
+    try:
+        return run(options, command, Console(stderr=True), _console())
+    except BenchError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("bench: interrupted; everything was stopped and removed\n")
+        return 130
+
+
+def _console() -> Console:
+    """Tables in a file or a pipe are not squeezed into the 80 columns of no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
+
+
+def run(options: Options, command: str, progress: Console, output: Console) -> int:
+    """Measures and shows; the exit code."""
+    scenarios = [SCENARIOS[name] for name in options.scenarios]
+    systems: list[System] = [CoordSystem(nodes) for nodes in options.nodes]
+    systems += [PEERS[name]() for name in options.peers]
+    with Place(options.directory) as place:
+        results = Results(command, describe(place.path, place.filesystem))
+        bench = Bench(place.path, options.timing)
+        runner = Runner(bench, scenarios, systems, options.rounds, results, progress.print)
+        try:
+            runner.run()
+        finally:
+            # What was measured before an interruption is not thrown away.
+            if results.samples:
+                _write(options, results)
+                show(results, scenarios, output)
+    failed = [sample for sample in results.samples if sample.error]
+    ours = {system.label for system in systems[: len(options.nodes)]}
+    return 1 if failed or ours & results.not_run.keys() else 0
+
+
+def _write(options: Options, results: Results) -> None:
+    scenarios = [SCENARIOS[name] for name in options.scenarios]
+    if options.json is not None:
+        text = json.dumps(results.to_dict(scenarios), indent=2) + "\n"
+        options.json.write_text(text, encoding="utf-8")
+    if options.plot is not None:
+        options.plot.write_text(svg(results, scenarios), encoding="utf-8")
+
+
+def _list(known: object) -> str:
+    assert isinstance(known, dict)
+    return ", ".join(known)
+
+
+def _names(known: object) -> Callable[[str], tuple[str, ...]]:
+    assert isinstance(known, dict)
+
+    def names(text: str) -> tuple[str, ...]:
+        if text == "all":
+            return tuple(known)
+        wanted = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        for name in wanted:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"no {name!r}; there are {_list(known)}")
+        if not wanted:
+            raise argparse.ArgumentTypeError(f"name some of {_list(known)}")
+        return wanted
+
+    return names
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    if not sizes or not all(1 <= size <= 9 for size in sizes):
+        raise argparse.ArgumentTypeError("sizes of 1 to 9 nodes")
+    return sizes
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("more than 0 and at most 3600")
+    return seconds

@@ -1,0 +1,54 @@
+"""The client process: a job on standard input; on standard output a line when the measured part
+begins, and one with the outcome, or with an error, at the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import uvloop
+
+from scripts.lib.bench.drivers import make_driver
+from scripts.lib.bench.job import Job, Outcome
+from scripts.lib.bench.load import closed_loop, counted, open_loop
+
+
+def say(**message: object) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _begun() -> None:
+    say(phase="measuring")
+
+
+async def perform(job: Job) -> Outcome:
+    """Connect, put on the load, disconnect."""
+    driver = make_driver(job.driver)
+    try:
+        await driver.open(job)
+        operation = driver.operation(job)
+        if job.count:
+            return await counted(operation, job.callers, job.count, _begun)
+        if job.rate:
+            return await open_loop(
+                operation, job.rate, job.warmup_s, job.duration_s, job.seed, _begun
+            )
+        return await closed_loop(operation, job.callers, job.warmup_s, job.duration_s, _begun)
+    finally:
+        await driver.close()
+
+
+def main() -> int:
+    job = Job.from_json(sys.stdin.readline())
+    try:
+        outcome = uvloop.run(perform(job))
+    except Exception as error:  # whatever it is, the one who waits for the outcome must know it
+        say(error=f"{type(error).__name__}: {error}")
+        return 1
+    say(outcome=outcome.to_dict())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+"""Everything that can be measured, in the order in which it is shown."""
+
+from __future__ import annotations
+
+from scripts.lib.bench.scenarios import agents, end_to_end, load, state
+from scripts.lib.bench.scenarios.base import Scenario
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (*load.SCENARIOS, end_to_end.SCENARIO, *state.SCENARIOS, agents.SCENARIO)
+}
+# Short, and what is most likely to be broken by a change.
+QUICK = ("cycle", "batch", "commit", "unary", "lock")

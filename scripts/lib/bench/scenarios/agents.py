@@ -1,0 +1,54 @@
+"""Connected agents that wait for work, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+
+from scripts.lib.bench.bench import Bench, Metrics, client
+from scripts.lib.bench.place import cpu_seconds
+from scripts.lib.bench.scenarios.base import Point, Scenario
+from scripts.lib.bench.systems.base import System
+from scripts.lib.bench.systems.coord import CoordSystem
+
+AGENTS = [sys.executable, "-m", "scripts.lib.bench.agents_process"]
+SHORTEST_S = 3.0
+
+
+def _agents(bench: Bench, system: System) -> Mapping[str, Metrics]:
+    """CPU of each node while nothing happens, and the task cycle beside the waiting agents."""
+    assert isinstance(system, CoordSystem)
+    found = {"no agent": _idle(bench, system)}
+    for count in bench.timing.agents:
+        with client(AGENTS, bench.directory / "agents.log") as agents:
+            endpoints = system.connect()["endpoints"]
+            agents.send(json.dumps({"endpoints": endpoints, "agents": count}))
+            agents.expect("ready", 120)
+            idle = _idle(bench, system)
+            cycle = bench.run(system, bench.job(system, "cycle", callers=64))
+            found[f"{count:,} agents"] = idle | {"per_second": cycle["per_second"]}
+    return found
+
+
+def _idle(bench: Bench, system: CoordSystem) -> Metrics:
+    """Percent of a core, of the busiest node and of all the nodes."""
+    pids = system.pids()
+    time.sleep(1.0)  # what opening the sessions has caused is over
+    before, start = [cpu_seconds([pid]) for pid in pids], time.monotonic()
+    time.sleep(max(bench.timing.duration_s, SHORTEST_S))
+    seconds = time.monotonic() - start
+    used = [100 * (cpu_seconds([pid]) - b) / seconds for pid, b in zip(pids, before, strict=True)]
+    return {"busiest_node_percent": max(used), "all_nodes_percent": sum(used)}
+
+
+SCENARIO = Scenario(
+    "agents",
+    "Idle CPU of a node with connected agents, and the task cycle beside them",
+    "busiest_node_percent",
+    "% of a core",
+    ("all_nodes_percent", "per_second"),
+    (Point("agents", _agents, frozenset({"hold"}), only=frozenset({"coord"})),),
+    higher_is_better=False,
+)
