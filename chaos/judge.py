@@ -82,7 +82,7 @@ def count(events: list[HistoryEvent]) -> dict[str, int]:
 
 
 def _effects(record: RunRecord) -> tuple[FaultEffect, ...]:
-    ends = [fault.start_ns for fault in record.faults[1:]] + [record.load_ns[1]]
+    ends = [*(fault.start_ns for fault in record.faults), record.load_ns[1]][1:]
     effects = []
     for fault, until in zip(record.faults, ends, strict=True):
         gap_ms = record.probe.longest_gap_ms(fault.start_ns, until)

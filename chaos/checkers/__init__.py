@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from chaos.checkers.bank import check_bank
+from chaos.checkers.fenced_lock import check_fenced_locks
 from chaos.checkers.models import MODELS
+from chaos.checkers.queue import check_queue
 from chaos.checkers.register import linearizable_as
 from chaos.checkers.result import Checker
+from chaos.checkers.sets import check_sets
 
-CHECKERS: dict[str, Checker] = {name: linearizable_as(model) for name, model in MODELS.items()}
+CHECKERS: dict[str, Checker] = {
+    **{name: linearizable_as(model) for name, model in MODELS.items()},
+    "set": check_sets,
+    "bank": check_bank,
+    "fenced-lock": check_fenced_locks,
+    "queue": check_queue,
+}

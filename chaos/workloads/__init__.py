@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from chaos.workloads.bank import BankWorkload
 from chaos.workloads.base import Workload
+from chaos.workloads.locks import LocksWorkload
 from chaos.workloads.register import CasRegisterWorkload, RegisterWorkload
+from chaos.workloads.sets import SetWorkload
+from chaos.workloads.tasks import TasksWorkload
 
 WORKLOADS: dict[str, type[Workload]] = {
-    workload.name: workload for workload in (RegisterWorkload, CasRegisterWorkload)
+    workload.name: workload
+    for workload in (
+        RegisterWorkload,
+        CasRegisterWorkload,
+        SetWorkload,
+        BankWorkload,
+        LocksWorkload,
+        TasksWorkload,
+    )
 }
