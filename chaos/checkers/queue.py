@@ -2,10 +2,10 @@
 
 Verified: every acknowledged task is in the final list, as committed, pending or dead; equal
 submissions made one task; nothing is in the list that nobody submitted; no task has two
-acknowledged commits, and the one it has is the result in the list; no commit was acknowledged for a token after
-a newer one had been handed out; tokens of a task grow; no task is handed out, or fails, after its
-commit; a task given up for good is dead. Not verified: order, priorities, how soon a task is handed
-out, and that an attempt was counted.
+acknowledged commits, and the one it has is the result in the list; no commit was acknowledged for a
+token after a newer one had been handed out; tokens of a task grow; no task is handed out, or fails,
+after its commit; a task given up for good is dead. Not verified: order, priorities, how soon a task
+is handed out, and that an attempt was counted.
 """
 
 from __future__ import annotations
