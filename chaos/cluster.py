@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.proxy import Door, Links
+from chaos.proxy import Door, Links, Namer
 from chaos.socket_owner import owner_of
 from coord.localcluster import free_base_port, launch, probe
 from coord.localcluster.processes import (
@@ -224,12 +224,13 @@ class ClusterUnderTest:
                 door = Door(self.links, node_id, own.client_port, self._caller_name)
                 self._client_ports[node_id] = await door.open()
             else:
-                door = Door(self.links, node_id, own.peer_port, lambda _, name=source: name)  # type: ignore[misc]
+                door = Door(self.links, node_id, own.peer_port, _always(source))
                 self._peer_ports[source, node_id] = await door.open()
             self._doors.append(door)
 
-    def _caller_name(self, port: int) -> str:
-        return owner_of(port, {name: record.pid for name, record in self._processes.items()})
+    def _caller_name(self, port: int, door_port: int) -> str:
+        pids = {name: record.pid for name, record in self._processes.items()}
+        return owner_of(port, door_port, pids)
 
     def _members_as_seen_by(self, node_id: str) -> list[NodeLayout]:
         own = self._listening[node_id]
@@ -257,3 +258,7 @@ class ClusterUnderTest:
             record = self._processes.get(node_id)
             if record is not None:
                 send_signal(record, number)
+
+
+def _always(name: str) -> Namer:
+    return lambda port, door_port: name

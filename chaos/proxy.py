@@ -102,12 +102,12 @@ class Links:
         link.set(replace(link.condition, **changes))  # type: ignore[arg-type]
 
 
-Namer = Callable[[int], str]
+Namer = Callable[[int, int], str]
 
 
 class Door:
     """A listening port in front of `target_port`, where `target` lives. `name_source` tells who
-    opened a connection, from the port it came from."""
+    opened a connection, from the port it came from and the port it came to."""
 
     def __init__(self, links: Links, target: str, target_port: int, name_source: Namer) -> None:
         self.port = 0
@@ -144,7 +144,7 @@ class Door:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        source = self._name_source(writer.get_extra_info("peername")[1])
+        source = self._name_source(writer.get_extra_info("peername")[1], self.port)
         forth = self._links.between(source, self._target)
         back = self._links.between(self._target, source)
         await _until_may_open(forth, back)
