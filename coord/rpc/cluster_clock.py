@@ -2,7 +2,8 @@
 
 The leader stamps every entry with (last stamp in its log + monotonic time that passed since it
 became leader). Without a leader it stands still, so neither a jump of the wall clock nor a failover
-shortens a lease (the idea of LogCabin's cluster clock).
+shortens a lease (the idea of LogCabin's cluster clock). It also stands still while the leader can
+write nothing, because then nobody can renew a lease.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ class ClusterClock:
         self._last_stamp_ms = 0
         self._base_ms = 0
         self._base_ns = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether time passes here, not only with the stamps that arrive."""
+        return self._running
 
     def now_ms(self) -> int:
         """Cluster time now. Never decreases while this node leads; the last stamp otherwise."""

@@ -21,7 +21,12 @@ from dataclasses import dataclass
 from coord.codec.envelope import BatchCache, EnvelopeItem, encode_envelope
 from coord.core.commands import Batch, Command, Request, RequestId
 from coord.core.replies import Applied, Reply
-from coord.replication.port import BusyError, OutcomeUnknownError, Replicator
+from coord.replication.port import (
+    BusyError,
+    OutcomeUnknownError,
+    Replicator,
+    WriteBlockedError,
+)
 from coord.rpc import errors
 from coord.rpc.cluster_clock import ClusterClock
 
@@ -229,9 +234,14 @@ class Proposer:
         except BusyError as error:
             self._put_back(requests, error.retry_after_ms)
             return False
+        except WriteBlockedError as error:
+            self._clock.stop()  # nobody can renew a lease now, so none may run out
+            _fail(requests, error)
+            return True
         except Exception as error:  # whatever it was, nothing was proposed
             _fail(requests, error)
             return True
+        self._clock.start()  # from where it stood still, if it did
         self._in_flight += 1
         future.add_done_callback(lambda done: self._on_outcome(requests, done))
         return True

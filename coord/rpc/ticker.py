@@ -64,7 +64,9 @@ class Ticker:
     def _fire(self) -> None:
         self._timer = None
         deadline_ms = self._next_deadline_ms()
-        if deadline_ms is not None and deadline_ms <= self._clock.now_ms():
+        # Time that stands still while writes are refused goes on with the first that is taken.
+        due = deadline_ms is not None and deadline_ms <= self._clock.now_ms()
+        if due or not self._clock.running:
             self._last_tick = asyncio.get_running_loop().time()
             self._propose_empty()
         self.look()

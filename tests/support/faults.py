@@ -80,7 +80,7 @@ async def acknowledged_more(load: AcknowledgedLoad, count: int, within_s: float 
     )
 
 
-def wait_for_log(path: Path, *words: str, within_s: float = 10.0) -> str:
+def wait_for_log(path: Path, *words: str, within_s: float = 30.0) -> str:
     """The first line of a node's log that holds all `words`, once there is one. Blocks."""
     deadline = time.monotonic() + within_s
     while True:
@@ -104,7 +104,7 @@ def serve_refused(config: Path, environment: Mapping[str, str] | None = None) ->
         env=node_environment(environment or {}),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     return complaint(ended.returncode, ended.stderr, ended.stdout)
@@ -172,4 +172,4 @@ class SmallDisk:
                     continue
 
     def make_room(self) -> None:
-        self._ballast.unlink()
+        self._ballast.unlink(missing_ok=True)

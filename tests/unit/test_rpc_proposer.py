@@ -237,3 +237,28 @@ async def test_what_waits_can_be_ended_without_being_logged() -> None:
     assert await logged == SessionKept(0)
     await turn()
     assert len(replicator.entries) == 1
+
+
+async def test_time_stands_still_while_writes_are_refused() -> None:
+    """Nobody can renew a lease then, so none may run out."""
+    replicator: Any = FakeReplicator()
+    time_ns = 0
+    clock = ClusterClock(lambda: time_ns, lambda: 0)
+    clock.start()
+    proposer = Proposer(replicator, clock, BatchCache(), ProposerLimits(pipeline=3))
+
+    def stamps() -> list[int]:
+        return [decode_envelope(data).now_ms for data, _ in replicator.entries]
+
+    time_ns = 5_000_000
+    replicator.refuse_with = WriteBlockedError("DISK_FULL")
+    proposer.propose_empty()
+    await turn()
+    time_ns = 60_000_000_000
+    replicator.refuse_with = None
+    proposer.propose_empty()
+    await turn()
+    time_ns += 7_000_000
+    proposer.propose_empty()
+    await turn()
+    assert stamps() == [0, 7]

@@ -172,6 +172,15 @@ async def test_an_earlier_deadline_moves_the_tick() -> None:
     await ticking.ticked()
 
 
+async def test_time_that_stands_still_is_probed() -> None:
+    """Else nothing would end any more once writes are taken again and nobody calls."""
+    ticking = Ticking(20)
+    ticking.clock.start()
+    ticking.clock.stop()
+    ticking.ticker.lead()
+    await ticking.ticked()
+
+
 async def test_only_the_leader_ticks() -> None:
     ticking = Ticking(0)
     ticking.ticker.look()
