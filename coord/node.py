@@ -176,6 +176,11 @@ class Node:
         leadership = self.server.leadership
         while leadership.is_leader:
             await leadership.wait_for_change(_LOOK_AGAIN_S)
+        # The successor's request for votes ends this leadership a moment before it has won.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.election_timeout_ms / 2000):
+                while leadership.leader_id is None:
+                    await leadership.wait_for_change(_LOOK_AGAIN_S)
 
     async def _tear_down(self, grace_ms: int) -> None:
         server, self._server = self._server, None
