@@ -234,6 +234,8 @@ class _Stream:
                 return
             if self._link.condition.bandwidth:
                 await self._squeeze(len(data) / self._link.condition.bandwidth)
+            if self._writer.is_closing():
+                raise ConnectionResetError
             self._writer.write(data)
             await self._writer.drain()
             self._link.passed_bytes += len(data)

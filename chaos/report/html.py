@@ -1,15 +1,239 @@
-"""The report of a run as one self-contained HTML file."""
+"""The report of a run as one self-contained HTML file: nothing is fetched from anywhere."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from chaos.checkers.result import CheckResult
+from chaos.history import Call, calls
 from chaos.judge import Judgement
+from chaos.report import plots
+from chaos.report.style import CSS
 from chaos.runner import RunRecord
-from chaos.verdicts import word
+from chaos.verdicts import Verdict, word
+
+LOG_LINES = 14
+QUANTILES = (0.5, 0.9, 0.99)
 
 
 def write_report(path: Path, record: RunRecord, judgement: Judgement, replay: str) -> None:
     """Write the report to `path`."""
-    path.write_text(f"<title>{word(judgement.valid)}</title>{escape(replay)}", encoding="utf-8")
+    made = list(calls(record.events))
+    sections = [
+        _head(record, judgement, replay),
+        _anomalies(judgement),
+        _verdicts(judgement),
+        _section("Timeline", _ROLES, plots.timeline(record)),
+        _section("Latency", _OUTCOMES, plots.latency(record, made), _quantiles(made)),
+        _section("Throughput", _OUTCOMES, plots.throughput(record, made)),
+        _section(
+            "Write gaps",
+            _words(
+                "Every time without a successful write, by its length; the probe writes every "
+                "40 ms."
+            ),
+            plots.gaps(record),
+        ),
+        _faults(judgement),
+        _logs(record),
+    ]
+    title = f"chaos: {word(judgement.valid)}, seed {record.options.seed}"
+    path.write_text(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>"
+        + "".join(sections)
+        + "</main></body></html>\n",
+        encoding="utf-8",
+    )
+
+
+def _head(record: RunRecord, judgement: Judgement, replay: str) -> str:
+    options = record.options
+    done = judgement.counts.values()
+    seconds = (record.load_ns[1] - record.load_ns[0]) / 1e9
+    figures = {
+        "calls": f"{sum(one['ops'] for one in done):,}",
+        "unknown outcomes": f"{sum(one['info'] for one in done):,}",
+        "faults": str(len(record.faults)),
+        "longest write gap": _milliseconds(judgement.longest_write_gap_ms),
+        "100 ms windows with writes": f"{judgement.available_share:.1%}",
+    }
+    shown = "".join(
+        f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>"
+        for name, value in figures.items()
+    )
+    interrupted = " · interrupted" if record.interrupted else ""
+    what = (
+        f"{options.nodes} nodes · {', '.join(options.workloads)} · {options.nemesis} · "
+        f"{seconds:.0f} s · seed {options.seed}{interrupted}"
+    )
+    return (
+        f"<header><div><h1>Chaos run</h1><div class=soft>{escape(what)}</div></div>"
+        f"{_badge(judgement.valid)}</header>"
+        f'<code class="replay">{escape(replay)}</code><div class="figures">{shown}</div>'
+    )
+
+
+def _anomalies(judgement: Judgement) -> str:
+    parts = []
+    for name, result in (*judgement.workloads.items(), *judgement.promises.items()):
+        if not result.anomalies:
+            continue
+        lines = "".join(f'<p class="mono wrong">{escape(line)}</p>' for line in result.anomalies)
+        drawn = plots.anomaly(result.excerpt) if result.excerpt else ""
+        parts.append(_section(f"Anomalies: {name}", lines, drawn))
+    return "".join(parts)
+
+
+def _verdicts(judgement: Judgement) -> str:
+    workloads = _table(
+        ("workload", "verdict", "calls", "ok", "failed", "unknown", "figures"),
+        (
+            (
+                escape(name),
+                _badge(result.valid, small=True),
+                *(f"{judgement.counts[name][kind]:,}" for kind in ("ops", "ok", "fail", "info")),
+                _facts(result),
+            )
+            for name, result in judgement.workloads.items()
+        ),
+        numeric=(2, 3, 4, 5),
+    )
+    promises = _table(
+        ("promise", "verdict", "figures"),
+        (
+            (escape(name), _badge(result.valid, small=True), _facts(result))
+            for name, result in judgement.promises.items()
+        ),
+    )
+    return _section("Verdicts", workloads, promises)
+
+
+def _facts(result: CheckResult) -> str:
+    return escape(", ".join(f"{_plain(k)} {_value(v)}" for k, v in result.facts.items()))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "(" + ", ".join(f"{k} {v}" for k, v in value.items()) + ")"
+    return str(value)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _quantiles(made: Sequence[Call]) -> str:
+    took: dict[str, list[float]] = {}
+    for call in made:
+        if call.ok and call.end is not None:
+            took.setdefault(call.invoke.f, []).append((call.end.t - call.invoke.t) / 1e6)
+    rows = []
+    for f, times in sorted(took.items()):
+        times.sort()
+        at = [times[min(int(len(times) * q), len(times) - 1)] for q in QUANTILES]
+        rows.append((escape(f), f"{len(times):,}", *(_milliseconds(t) for t in (*at, times[-1]))))
+    head = ("call", "ok", *(f"p{q * 100:.0f}" for q in QUANTILES), "longest")
+    return _table(head, rows, numeric=(1, 2, 3, 4, 5))
+
+
+def _faults(judgement: Judgement) -> str:
+    rows = [
+        (
+            escape(effect.fault.name),
+            escape(effect.fault.words),
+            f"{effect.fault.start_ns / 1e9:.1f} s",
+            f"{(effect.fault.end_ns - effect.fault.start_ns) / 1e9:.1f} s",
+            _milliseconds(effect.unavailable_ms) if effect.unavailable_ms else "none",
+        )
+        for effect in judgement.effects
+    ]
+    if not rows:
+        return ""
+    head = ("fault", "what", "at", "lasted", "without writes")
+    return _section("Faults", _table(head, rows, numeric=(2, 3, 4)))
+
+
+def _logs(record: RunRecord) -> str:
+    parts = []
+    for path in sorted((record.options.out / "logs").glob("*.log")):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        loud = [line for line in lines if "[warning" in line or "[error" in line]
+        shown = "\n".join(line[:300] for line in loud[-LOG_LINES:]) or "nothing of note"
+        parts.append(
+            f"<details><summary>{escape(path.stem)}: {len(lines)} lines, {len(loud)} warnings and "
+            f"errors</summary><pre>{escape(shown)}</pre></details>"
+        )
+    ends = "".join(
+        f'<p class="wrong">{escape(end.node_id)} ended by itself:</p>'
+        f"<pre>{escape(chr(10).join(end.last_words))}</pre>"
+        for end in record.after.unexpected_ends
+    )
+    return _section("Nodes' logs", ends, *parts)
+
+
+# ---- small pieces
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def _words(text: str) -> str:
+    return f'<p class="soft">{escape(text)}</p>'
+
+
+def _badge(valid: Verdict, *, small: bool = False) -> str:
+    kind = f"badge {word(valid)}{' small' if small else ''}"
+    return f'<span class="{kind}">{escape(word(valid))}</span>'
+
+
+def _milliseconds(ms: float) -> str:
+    return f"{ms / 1_000:.2f} s" if ms >= 1_000 else f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
+    """Cells are HTML already."""
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        return (
+            "<tr>"
+            + "".join(
+                f"<{tag}{' class=num' if n in numeric else ''}>{cell}</{tag}>"
+                for n, cell in enumerate(cells)
+            )
+            + "</tr>"
+        )
+
+    body = "".join(row(cells, "td") for cells in rows)
+    return (
+        f'<div class="scroll"><table>{row([escape(one) for one in head], "th")}{body}</table></div>'
+    )
+
+
+def _keys(colours: Mapping[str, str]) -> str:
+    return (
+        "<p>"
+        + "".join(
+            f'<span class="key"><i style="background:var(--{colour})"></i>{escape(name)}</span>'
+            for name, colour in colours.items()
+        )
+        + "</p>"
+    )
+
+
+_OUTCOMES = _keys({"ok": "ok", "failed for certain": "fail", "outcome unknown": "info"})
+_ROLES = _keys(
+    {
+        "leader": "leader",
+        "follower": "follower",
+        "candidate": "candidate",
+        "paused": "paused",
+        "no answer": "silent",
+        "down": "down",
+        "fault": "fault",
+    }
+)
