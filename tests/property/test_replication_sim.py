@@ -14,19 +14,19 @@ _PLANS = {
     "messages of 600 bytes": {"batch_bytes": 600},
     "messages of 200 bytes": {"batch_bytes": 200},
     "snapshots at 50 entries": {"batch_bytes": 600, "snapshot_entries": 50},
-    "five nodes": {"batch_bytes": 200, "snapshot_entries": 200, "nodes": 5, "storm_s": 10.0},
+    "five nodes": {"batch_bytes": 200, "snapshot_entries": 200, "nodes": 5},
 }
 
 
 @pytest.mark.parametrize("name", _PLANS)
 def test_seeds_are_clean(name: str) -> None:
     acknowledged = 0
-    for seed in range(5):
-        plan = SimPlan(seed, **{"storm_s": 15.0, "calm_s": 10.0, **_PLANS[name]})  # type: ignore[arg-type]
+    for seed in range(3):
+        plan = SimPlan(seed, **{"storm_s": 10.0, "calm_s": 6.0, **_PLANS[name]})  # type: ignore[arg-type]
         result = SimCluster(plan).run()
         assert result.failure is None, f"seed {seed}: {result.failure}\n{result.history[-30:]}"
         acknowledged += result.acknowledged
-    assert acknowledged > 1_000
+    assert acknowledged > 500
 
 
 def test_the_same_seed_gives_the_same_history() -> None:

@@ -15,7 +15,7 @@ from coord.replication.replica import Replica
 
 
 def _failure(seed: int) -> str | None:
-    return SimCluster(SimPlan(seed, batch_bytes=200, storm_s=20.0, calm_s=8.0)).run().failure
+    return SimCluster(SimPlan(seed, batch_bytes=200, storm_s=12.0, calm_s=5.0)).run().failure
 
 
 def _unfiltered(append: Append, log: LogView, commit_index: int) -> Verdict:
@@ -55,8 +55,8 @@ def _forget_votes(monkeypatch: pytest.MonkeyPatch) -> None:
     ("breakage", "seeds"),
     [
         (_no_filter, range(6)),
-        (_acknowledge_before_sync, range(8, 16)),
-        (_forget_votes, range(7, 15)),
+        (_acknowledge_before_sync, range(6)),
+        (_forget_votes, range(4, 8)),
     ],
 )
 def test_a_broken_mend_is_found(
