@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from contextlib import suppress
 
@@ -23,6 +22,7 @@ from coord.replication.port import (
 )
 from coord.replication.replicator import PySyncObjReplicator
 from coord.replication.settings import ReplicaSettings, ReplicationConfig
+from coord.rpc.collector import Collector
 from coord.rpc.logs import set_up_logs
 from coord.rpc.proposer import ProposerLimits
 from coord.rpc.server import RpcServer, ServerSettings
@@ -30,8 +30,6 @@ from coord.rpc.server import RpcServer, ServerSettings
 EXIT_OK = 0
 EXIT_FATAL = 70  # sysexits.h EX_SOFTWARE: the node stopped itself rather than go on wrongly
 
-# The state is large and lives long: look through it rarely.
-_GC_THRESHOLDS = (50_000, 20, 50)
 _LOOK_AGAIN_S = 0.1
 # Nodes wait for different times, between the election timeout and this many times it.
 _ELECTION_SPREAD = 1.7
@@ -50,6 +48,7 @@ class Node:
         self.config = config
         self._log = structlog.get_logger("coord.node")
         self._server: RpcServer | None = None
+        self._collector = Collector()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._fatal: BaseException | None = None
@@ -67,9 +66,7 @@ class Node:
             await self._start()
         except (StorageError, FatalReplicaError, EngineVersionError, OSError) as error:
             raise CannotStartError(str(error)) from error
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        self._collector.start()
         self._log.info("node.serving", address=self.config.advertise, port=self.server.port)
 
     async def _start(self) -> None:
@@ -183,6 +180,7 @@ class Node:
                     await leadership.wait_for_change(_LOOK_AGAIN_S)
 
     async def _tear_down(self, grace_ms: int) -> None:
+        self._collector.stop()
         server, self._server = self._server, None
         if server is not None:
             server.refuse_calls()

@@ -5,7 +5,8 @@ when an older snapshot lacks them. Decoding takes lists where encoding gave tupl
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from coord.core.records import (
     Labels,
@@ -20,6 +21,8 @@ from coord.core.records import (
 from coord.core.replies import Reply, TaskState
 from coord.core.reply_rows import decode_reply, encode_reply
 from coord.core.table import Row
+
+_STATES: Final = {int(state): state for state in TaskState}
 
 
 def _labels(pairs: Any) -> Labels:
@@ -134,14 +137,15 @@ def encode_task(_: int, t: Task) -> Row:
 
 
 def decode_task(row: Row) -> tuple[int, Task]:
-    values = (
-        *row[:6],
-        _labels(row[6]),
-        TaskOptions(*row[7]),
-        *row[8:10],
-        TaskState(row[10]),
-        *row[11:17],
-        row[17] and Lease(*row[17]),
-        *row[18:],
-    )
-    return row[0], Task(*values)
+    # A node restores a million of these: no copies of the row, and one object for equal options.
+    task = Task(*row)
+    task.labels = _labels(row[6])
+    task.options = _shared_options(tuple(row[7]))
+    task.state = _STATES[row[10]]
+    task.lease = row[17] and Lease(*row[17])
+    return task.serial, task
+
+
+@lru_cache(4_096)
+def _shared_options(values: tuple[int, ...]) -> TaskOptions:
+    return TaskOptions(*values)

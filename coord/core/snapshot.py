@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from coord.core import task_states
@@ -108,20 +108,18 @@ def _rebuild_locks(state: State) -> None:
 
 def _rebuild_tasks(state: State) -> None:
     # Arrivals are kept oldest first, and so are the ends of tasks.
-    for task in sorted(state.tasks.values(), key=lambda task: (task.since_ms, task.mod_revision)):
+    tasks = sorted(state.tasks.values(), key=attrgetter("since_ms", "mod_revision"))
+    for task in tasks:
         queue = state.queues[task.queue]
         task.queue = queue.name
         task.type = state.share(task.type)
-        task.labels = state.share(task.labels)
-        task.options = state.share(task.options)
-        task_states.enter(state, queue, task)
-        task_states.arm(state, task)
+        if task.labels:
+            task.labels = state.share(task.labels)
         if task.idempotency_key:
             queue.known_keys[task.idempotency_key] = task.serial
         if task.lease is not None:
             _session(state, task.lease.session_id).tasks.add(task.serial)
-        if task.finished:
-            state.finished[task.serial] = None
+    task_states.enter_all(state, tasks)
 
 
 def _session(state: State, session_id: int) -> Session:

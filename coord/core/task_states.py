@@ -11,6 +11,7 @@ its one timer anew. `task` and `queue` come from `edit`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from sortedcontainers import SortedList
@@ -147,6 +148,34 @@ def enter(state: State, queue: Queue, task: Task) -> None:
         queue.claimed.add(task.serial)
     else:
         _sorted_index(queue, now_in).add(task.serial)
+
+
+def enter_all(state: State, tasks: Iterable[Task]) -> None:
+    """`enter` and `arm` for the tasks of a restored state, the one that is longest in its state
+    first. Sorted indexes are built at once, which is quicker than one task after the other."""
+    entering: dict[tuple[str, TaskState], list[int]] = {}
+    for task in tasks:
+        now_in = task.state
+        queue = state.queues[task.queue]
+        if now_in is READY:
+            key = rank_key(task.serial, task.priority)
+            queue.ready_uneven += task.priority != 0
+            queue.arrivals.extend((task.since_ms, task.serial))
+        else:
+            key = task.serial
+            if now_in >= COMPLETED:
+                state.finished[key] = None
+        entering.setdefault((task.queue, now_in), []).append(key)
+        if now_in is not READY or task.dies_at_ms:  # only then is there something to wait for
+            arm(state, task)
+    for (name, now_in), keys in entering.items():
+        queue = state.queues[name]
+        if now_in is READY:
+            queue.ready.update(keys)
+        elif now_in is CLAIMED:
+            queue.claimed.update(keys)
+        else:
+            _sorted_index(queue, now_in).update(keys)
 
 
 def oldest_ready_since_ms(state: State, queue: Queue) -> int | None:

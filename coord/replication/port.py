@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Role(StrEnum):
@@ -70,6 +70,16 @@ class StateMachine(Protocol):
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the whole state by a snapshot's chunks."""
+        ...
+
+
+@runtime_checkable
+class LoadsAside(Protocol):
+    """A state machine that can build a snapshot's state beside its present one."""
+
+    def load(self, chunks: Iterable[bytes]) -> Callable[[], None]:
+        """Build the state, in any thread, without touching the present one. What is returned puts
+        it in place: on the event loop, quickly."""
         ...
 
 

@@ -27,6 +27,7 @@ from coord.replication.message_filter import Answer, Append, examine_append
 from coord.replication.messages import Message, StampGuard, check_message
 from coord.replication.port import (
     BusyError,
+    LoadsAside,
     NotLeaderError,
     ReplicationError,
     Role,
@@ -152,6 +153,7 @@ class Replica:
             worker, self._answer_snapshot, self._install_received, ports.failed
         )
         self._sending_from: str | None = None  # the leader whose snapshot is being received
+        self._installing: SnapshotMeta | None = None  # received, and being loaded
         self._shown: tuple[Role, int, str | None] = (Role.FOLLOWER, -1, None)
         self._handlers: dict[str, Callable[[str, Message], None]] = {
             "append": self._on_append,
@@ -707,6 +709,8 @@ class Replica:
             return  # its appends introduce a leader
         self._election.heard_leader(self._ports.now())
         self._sending_from = peer_id
+        if self._installing is not None:
+            return  # a piece sent again meanwhile; it is answered when the state is there
         if message["index"] <= self.engine.commit_index:
             self._receiver.abandon()
             self._finish_receiving(meta_of(message))
@@ -732,13 +736,21 @@ class Replica:
         """The file is durable. It replaces the state unless the log has come that far itself."""
         if meta.index > self.engine.commit_index:
             self._taker.cancel()
-            self._worker.run(lambda store: store, lambda store: self._install(meta, store))
+            self._installing = meta
+            self._worker.run(
+                lambda store: load(self._machine, store, meta),
+                lambda loaded: self._install(meta, loaded),
+            )
         else:
             self._finish_receiving(meta)
 
-    def _install(self, meta: SnapshotMeta, store: Any) -> None:
+    def _install(self, meta: SnapshotMeta, loaded: Any) -> None:
+        self._installing = None
+        if isinstance(loaded, BaseException):
+            self._ports.failed(loaded)
+            return
         if meta.index > self.engine.commit_index:
-            restore(self._machine, store, meta)
+            loaded()
             if self.journal.term_at(meta.index) != meta.term:
                 self.journal.reset_to((BASE_COMMAND, meta.index, meta.term))
             self.engine.snapshot_installed(meta.index)
@@ -798,9 +810,26 @@ class Replica:
 
 def restore(machine: StateMachine, store: SnapshotStore, meta: SnapshotMeta) -> None:
     """Load a snapshot into the state machine. Raises SnapshotUnusableError: the node must stop."""
+    load(machine, store, meta)()
+
+
+def load(machine: StateMachine, store: SnapshotStore, meta: SnapshotMeta) -> Callable[[], None]:
+    """Load a snapshot beside the present state, if the machine can (then in any thread); what is
+    returned puts it in place. Both raise SnapshotUnusableError: the node must stop."""
     try:
-        machine.restore(store.read_chunks(meta))
+        if isinstance(machine, LoadsAside):
+            return machine.load(store.read_chunks(meta))
     except Exception as error:
-        raise SnapshotUnusableError(
-            f"the snapshot at entry {meta.index} can not be loaded: {error}"
-        ) from error
+        raise _unusable(meta, error) from error
+
+    def replace() -> None:
+        try:
+            machine.restore(store.read_chunks(meta))
+        except Exception as error:
+            raise _unusable(meta, error) from error
+
+    return replace
+
+
+def _unusable(meta: SnapshotMeta, error: Exception) -> SnapshotUnusableError:
+    return SnapshotUnusableError(f"the snapshot at entry {meta.index} can not be loaded: {error}")

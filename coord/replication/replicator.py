@@ -16,7 +16,7 @@ from typing import Any
 import msgpack
 import structlog
 
-from coord.journal import FileSystem, OsFileSystem
+from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.messages import InvalidMessageError, Message
 from coord.replication.port import (
@@ -29,7 +29,7 @@ from coord.replication.port import (
     Role,
     StateMachine,
 )
-from coord.replication.replica import Replica, restore
+from coord.replication.replica import Replica, load
 from coord.replication.responsive_clock import ResponsiveClock
 from coord.replication.settings import ReplicationConfig
 from coord.replication.storage import LogStorage, SnapshotThread
@@ -39,6 +39,7 @@ from coord.replication.write_ops import WriteOp
 log = structlog.get_logger(__name__)
 
 DISK_FULL = "DISK_FULL"
+SNAPSHOT_PAUSE = 3.0  # times as long as the slice before took
 
 
 class PySyncObjReplicator:
@@ -73,6 +74,7 @@ class PySyncObjReplicator:
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._flush_scheduled = False
         self._work_scheduled = False
+        self._snapshot_due = 0.0  # when the next slice of a snapshot may be taken
         self._stopped = False
         self._failure: BaseException | None = None
         self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
@@ -268,7 +270,7 @@ class PySyncObjReplicator:
             self._storage = await opening
             raise
         if storage.boot.snapshot is not None:
-            restore(self._machine, storage.snapshots, storage.boot.snapshot)
+            await self._load(storage.snapshots, storage.boot.snapshot)
         self._log_storage = LogStorage(storage.writer, self._synced, self._blocked, self.failed)
         self._snapshot_thread = SnapshotThread(storage.snapshots)
         own = config.own
@@ -296,6 +298,17 @@ class PySyncObjReplicator:
         self._transport.set_peers({m.node_id: m.peer_address for m in config.members})
         await self._transport.start()
         self._ticking = asyncio.create_task(self._tick_forever(), name="replica-tick")
+
+    async def _load(self, store: SnapshotStore, meta: SnapshotMeta) -> None:
+        """In a thread: a large state takes seconds, in which the loop answers signals."""
+        loop = asyncio.get_running_loop()
+        loading = loop.run_in_executor(None, load, self._machine, store, meta)
+        try:
+            put_in_place = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            await asyncio.wait([loading])
+            raise
+        put_in_place()
 
     def _open(self) -> OpenStorage:
         config = self._config
@@ -380,9 +393,16 @@ class PySyncObjReplicator:
             nonlocal more
             more = replica.step_snapshot()
 
+        loop, began = asyncio.get_running_loop(), time.perf_counter()
+        if began < self._snapshot_due:
+            return
         self._call(step)
         if more:
-            self._schedule_work()
+            # A snapshot is in no hurry: between its slices the loop is for those who wait.
+            now = time.perf_counter()
+            pause_s = SNAPSHOT_PAUSE * (now - began)
+            self._snapshot_due = now + pause_s
+            loop.call_later(pause_s, self._schedule_work)
 
     def _schedule_flush(self) -> None:
         if not self._flush_scheduled:

@@ -15,12 +15,13 @@ from coord.core.replies import Applied, Event
 from coord.core.state import State
 from coord.replication.port import SnapshotSource
 from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.collector import building
 
 AppliedCallback = Callable[[Iterable[Event]], None]
 
 
 class MachineHost:
-    """Implements `coord.replication.port.StateMachine` around a `Machine`."""
+    """Implements `coord.replication.port.StateMachine` and `LoadsAside` around a `Machine`."""
 
     def __init__(self, clock: ClusterClock, cache: BatchCache | None = None) -> None:
         self._clock = clock
@@ -62,7 +63,17 @@ class MachineHost:
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """See `StateMachine.restore`. Raises SnapshotDamagedError or SnapshotFormatError."""
-        self.machine = Machine.from_rows(decode_snapshot(chunks))
-        self._clock.restored(self.machine.now_ms)
-        for callback in self._on_restored:
-            callback()
+        self.load(chunks)()
+
+    def load(self, chunks: Iterable[bytes]) -> Callable[[], None]:
+        """See `LoadsAside.load`. Raises SnapshotDamagedError or SnapshotFormatError."""
+        with building():
+            machine = Machine.from_rows(decode_snapshot(chunks))
+
+        def put_in_place() -> None:
+            self.machine = machine
+            self._clock.restored(machine.now_ms)
+            for callback in self._on_restored:
+                callback()
+
+        return put_in_place

@@ -30,6 +30,7 @@ class Ticker:
         self._next_deadline_ms = next_deadline_ms
         self._propose_empty = propose_empty
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
         self._last_tick = -1.0
         self._leading = False
 
@@ -56,9 +57,11 @@ class Ticker:
         due = max(loop.time() + sleep_s, self._last_tick + _MIN_GAP_S)
         if self._timer is not None:
             # A timer that fires early only looks again: that is cheaper than moving it every time.
-            if self._timer.when() <= due:
+            if self._timer_due <= due:
                 return
             self._timer.cancel()
+        # Noted here: what uvloop returns for a time that has come already has no `when`.
+        self._timer_due = due
         self._timer = loop.call_at(due, self._fire)
 
     def _fire(self) -> None:

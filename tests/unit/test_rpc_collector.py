@@ -1,0 +1,84 @@
+"""The collector of a node: full collections come only when they are quick."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from coord.rpc import collector as module
+from coord.rpc.collector import Collector, building
+
+
+class Cycle:
+    def __init__(self) -> None:
+        self.me = self
+
+
+def cycles() -> int:
+    return sum(type(one) is Cycle for one in gc.get_objects())
+
+
+@pytest.fixture(autouse=True)
+def _thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+    gc.collect()
+
+
+def age(objects: int) -> None:
+    """Enough young collections that `look` finds something to do."""
+    for _ in range(objects):
+        gc.collect(1)
+
+
+async def test_old_garbage_is_found_while_the_old_generation_is_small() -> None:
+    collector = Collector(period_s=3_600)
+    collector.start()
+    cycle = Cycle()
+    age(30)
+    del cycle
+    assert cycles() == 1
+    collector.look()
+    assert cycles() == 0
+    collector.stop()
+
+
+async def test_a_large_old_generation_is_set_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_QUICK_OBJECTS", 1_000)
+    collector = Collector(period_s=3_600)
+    collector.start()
+    state = [[one] for one in range(5_000)]
+    age(30)
+    frozen = gc.get_freeze_count()
+    collector.look()
+    assert gc.get_freeze_count() >= frozen + len(state)
+    collector.stop()
+
+
+async def test_stopping_puts_the_thresholds_back() -> None:
+    before = gc.get_threshold()
+    collector = Collector()
+    collector.start()
+    assert gc.get_threshold() != before
+    collector.stop()
+    collector.stop()
+    assert gc.get_threshold() == before
+
+
+def test_nothing_is_collected_while_building() -> None:
+    with building():
+        assert not gc.isenabled()
+        with building():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_a_failed_build_freezes_nothing() -> None:
+    frozen = gc.get_freeze_count()
+    with pytest.raises(ValueError, match="bad"), building():
+        raise ValueError("bad")
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen

@@ -1,0 +1,31 @@
+"""What is overdue already, on the event loop that nodes run on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.ticker import Ticker
+
+
+def test_looking_again_while_something_is_overdue() -> None:
+    """uvloop returns another kind of handle for a time that has come."""
+    uvloop = pytest.importorskip("uvloop")
+    proposed: list[int] = []
+
+    async def overdue() -> None:
+        clock = ClusterClock()
+        clock.start()
+        ticker = Ticker(clock, lambda: 0, lambda: proposed.append(1))
+        ticker.lead()
+        ticker.look()
+        async with asyncio.timeout(5):
+            while len(proposed) < 2:
+                await asyncio.sleep(0.001)
+                ticker.look()
+        ticker.rest()
+
+    with asyncio.Runner(loop_factory=uvloop.Loop) as runner:
+        runner.run(overdue())
