@@ -174,6 +174,20 @@ class SimDisk:
         """A file's content as a reader sees it."""
         return bytes(self._inode(path).content)
 
+    def durable(self, path: str) -> bytes | None:
+        """What of a file would survive a power cut at the least; None: not even its name."""
+        directory = self._directories.get(posixpath.dirname(path))
+        inode = directory.durable.get(posixpath.basename(path)) if directory is not None else None
+        return None if inode is None else inode.durable
+
+    def write_at(self, path: str, offset: int, data: bytes) -> None:
+        """Write anywhere in a file, as through a memory map. Takes no heed of a full disk."""
+        self.step("write", path)
+        inode = self._inode(path)
+        change = _Write(offset, data)
+        _apply(inode.content, change)
+        inode.unsynced.append(change)
+
     def put(self, path: str, data: bytes) -> None:
         """Make `data` the durable content of a file."""
         directory = self._directory(path)

@@ -1,0 +1,299 @@
+"""A simulated node of the product: the real replica, filter, engine, journal, vote file, snapshot
+store and state machine on a simulated disk. What differs from a real node is who turns the crank.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from chaos.sim.base_node import DIRECTORY, Entry, NodeWatcher, SimNode
+from chaos.sim.clock import SimClock
+from chaos.sim.disk import SimDisk, SimulatedCrash
+from chaos.sim.plan import SimPlan
+from coord.core.replies import Applied
+from coord.journal import DiskFullError, SnapshotStore, VoteFile
+from coord.replication.boot import OpenStorage, open_storage
+from coord.replication.errors import FatalReplicaError
+from coord.replication.port import ReplicationError, Role
+from coord.replication.replica import Replica, restore
+from coord.replication.settings import ReplicaSettings
+from coord.replication.write_ops import WriteOp
+
+SEGMENT_BYTES = 4096
+DISK_RETRY_S = 0.2
+SETTINGS = ReplicaSettings(snapshot_chunk_bytes=700)
+
+
+class HardenedNode(SimNode):
+    """See the module."""
+
+    def __init__(self, node_id: str, plan: SimPlan, clock: SimClock, watcher: NodeWatcher) -> None:
+        super().__init__(node_id, plan, clock, watcher)
+        self.replica: Replica | None = None
+        self._settings = replace(
+            SETTINGS,
+            batch_bytes=plan.batch_bytes,
+            max_in_flight_bytes=plan.batch_bytes * 4,
+            snapshot_entries=plan.snapshot_entries,
+            keep_entries=plan.keep_entries,
+        )
+        self._storage: OpenStorage | None = None
+        self._queue: deque[tuple[int, WriteOp]] = deque()
+        self._writing = False
+        self._pending: dict[int, tuple[int, Callable[[Applied | None], None]]] = {}
+        self._readers: list[tuple[int, Callable[[bool], None]]] = []
+        self._led_term = -1
+
+    # Life
+
+    def _boot(self) -> None:
+        assert self.service is not None
+        self._queue.clear()
+        self._writing = False
+        self._led_term = -1
+        self._storage = storage = open_storage(
+            DIRECTORY, "sim", self.node_id, wall_ms=0, fs=self.disk, segment_bytes=SEGMENT_BYTES
+        )
+        host = self.service.host
+        if storage.boot.snapshot is not None:
+            restore(host, storage.snapshots, storage.boot.snapshot)
+            self.watcher.node_restored(self, storage.boot.snapshot.index)
+        self.replica = Replica(
+            self.node_id,
+            self.plan.node_ids,
+            self._settings,
+            storage.boot,
+            host,
+            self,
+            _SnapshotJobs(self, storage.snapshots),
+            self._rng,
+        )
+
+    def _stop(self) -> None:
+        self.replica = None
+        self._storage = None
+        self._pending.clear()
+        self._readers.clear()
+
+    def tick(self) -> None:
+        replica = self._up()
+        replica.tick()
+        replica.step_snapshot()
+        assert self.service is not None
+        self.service.tick()
+
+    def receive(self, peer_id: str, message: Any) -> None:
+        self._up().receive(peer_id, message)
+
+    def connected(self, peer_id: str) -> None:
+        self.guard(lambda: self._up().connected(peer_id))
+
+    def disconnected(self, peer_id: str) -> None:
+        self.guard(lambda: self._up().disconnected(peer_id))
+
+    def _up(self) -> Replica:
+        assert self.replica is not None
+        return self.replica
+
+    # For the service
+
+    def leads(self) -> bool:
+        return self.replica is not None and self.replica.engine.role is Role.LEADER
+
+    def leader_hint(self) -> str | None:
+        return self.replica.engine.leader_id if self.replica is not None else None
+
+    def propose(self, data: bytes, done: Callable[[Applied | None], None]) -> bool:
+        replica = self._up()
+        try:
+            index, term = replica.propose(data)
+        except ReplicationError:
+            return False
+        self._pending[index] = (term, done)
+        return True
+
+    def barrier(self, done: Callable[[bool], None]) -> None:
+        def confirmed(index: int | None) -> None:
+            if index is None:
+                done(False)
+            elif self._up().engine.applied_index >= index:
+                done(True)
+            else:
+                self._readers.append((index, done))
+
+        self._up().read(confirmed)
+
+    def flush(self) -> None:
+        self._up().flush()
+
+    def machine_restored(self) -> None:
+        """Told apart by who restores: the start, or `applied_by_snapshot`."""
+
+    def transfer(self) -> None:
+        def begin() -> None:
+            try:
+                self._up().transfer(None, lambda _: None)
+            except ReplicationError:
+                return
+
+        self.guard(begin)
+
+    # ReplicaPorts
+
+    def now(self) -> float:
+        return self.clock.now()
+
+    def write(self, sequence: int, operation: WriteOp) -> None:
+        self._queue.append((sequence, operation))
+        if not self._writing:
+            self._writing = True
+            self.later(self._rng.random() * self.sync_delay_s, self._write)
+
+    def applied(self, index: int, term: int, result: object) -> None:
+        assert isinstance(result, Applied)
+        pending = self._pending.pop(index, None)
+        if pending is not None:
+            proposed_term, done = pending
+            if proposed_term == term:
+                self.watcher.node_acknowledges(self, index, term)
+                done(result)
+            else:
+                done(None)
+        if self._readers:
+            self._wake_readers(index)
+
+    def applied_by_snapshot(self, index: int) -> None:
+        self.watcher.node_restored(self, index)
+        pending, self._pending = self._pending, {}
+        for _, done in pending.values():
+            done(None)
+        self._wake_readers(index)
+
+    def changed(self) -> None:
+        """Leadership lost means that the fate of what is pending is not known any more here."""
+        if self.replica is None or self.service is None:
+            return
+        engine = self.replica.engine
+        leads = engine.role is Role.LEADER
+        self.watcher.node_changed(self)
+        if not leads or engine.term != self._led_term:
+            pending, self._pending = self._pending, {}
+            if self._led_term >= 0:
+                self.service.role_changed(False)
+            for _, done in pending.values():
+                done(None)
+        self._led_term = engine.term if leads else -1
+        if leads:
+            self.service.role_changed(True)
+
+    def failed(self, error: BaseException) -> None:
+        self.fail(error)
+
+    def _wake_readers(self, applied: int) -> None:
+        ready = [done for index, done in self._readers if index <= applied]
+        self._readers = [reader for reader in self._readers if reader[0] > applied]
+        for done in ready:
+            done(True)
+
+    # The disk
+
+    def _write(self) -> None:
+        self.guard(self._carry_out)
+
+    def _carry_out(self) -> None:
+        assert self._storage is not None
+        try:
+            done = self._storage.writer.carry_out(self._queue)
+        except DiskFullError:
+            self._storage.writer.sync()
+            self._up().write_block_reason = "DISK_FULL"
+            self.later(DISK_RETRY_S, self._write)
+            return
+        self._up().write_block_reason = None
+        delay_s = 0.0001 + (self.sync_delay_s - 0.0001) * self._rng.random()
+        self.later(delay_s, lambda: self.guard(lambda: self._sync(done)))
+
+    def _sync(self, done: int) -> None:
+        assert self._storage is not None
+        self._storage.writer.sync()
+        self._writing = False
+        if self._queue:
+            self._writing = True
+            self.later(0, self._write)
+        self._up().synced(done)
+
+    # For the checks
+
+    @property
+    def term(self) -> int:
+        return self._up().engine.term
+
+    @property
+    def commit_index(self) -> int:
+        return self._up().engine.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        return self._up().engine.applied_index if self.replica is not None else 0
+
+    def log(self) -> list[Entry]:
+        return self._up().journal[:]
+
+    def stored_vote(self) -> tuple[int, str | None]:
+        path = f"{DIRECTORY}/vote"
+        data = self.disk.durable(path)
+        if data is None:
+            return 0, None
+        survivor = SimDisk()
+        survivor.mkdir(DIRECTORY)
+        survivor.put(path, data)
+        vote = VoteFile(survivor, path).load()
+        return (vote.term, vote.voted_for) if vote is not None else (0, None)
+
+    def rot(self, where: float) -> bool:
+        """In a sealed segment or a snapshot: the end of the last segment may be torn, not more."""
+        files = self.disk.paths()
+        segments = [path for path in files if path.endswith(".wal")][:-2]
+        snapshots = [path for path in files if "/snapshots/" in path and ".tmp" not in path][-1:]
+        votes = [path for path in files if path.endswith("/vote")]
+        candidates = segments + snapshots + votes
+        if not candidates:
+            return False
+        chosen = candidates[int(where * len(candidates))]
+        bits = len(self.disk.get(chosen)) * 8
+        self.disk.flip_bit(chosen, int(where * 7919 * bits) % bits)
+        return True
+
+
+class _SnapshotJobs:
+    """A `SnapshotWorker`: jobs one after the other, some time later."""
+
+    def __init__(self, node: HardenedNode, store: SnapshotStore) -> None:
+        self._node = node
+        self._store = store
+        self._jobs: deque[tuple[Callable[[SnapshotStore], Any], Callable[[Any], None]]] = deque()
+
+    def run(self, job: Callable[[SnapshotStore], Any], done: Callable[[Any], None]) -> None:
+        self._jobs.append((job, done))
+        if len(self._jobs) == 1:
+            self._node.later(0.0005, self._next)
+
+    def _next(self) -> None:
+        self._node.guard(self._carry_out)
+
+    def _carry_out(self) -> None:
+        job, done = self._jobs[0]
+        result: Any
+        try:
+            result = job(self._store)
+        except (SimulatedCrash, FatalReplicaError):
+            raise
+        except Exception as error:
+            result = error
+        self._jobs.popleft()
+        if self._jobs:
+            self._node.later(0.0005, self._next)
+        done(result)

@@ -1,0 +1,211 @@
+"""What one simulated run does, all of it decided beforehand from the seed.
+
+The faults of a run are a list, so that a run can be repeated with fewer of them: each random choice
+of the network, of a node or of a client comes from a stream of its own, which the others do not
+disturb.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+
+HARDENED = "hardened"
+STOCK = "stock"
+ENGINES = (HARDENED, STOCK)
+LEADER = "leader"  # instead of a node's id: whoever leads when the fault comes
+MAX_RATE = 1.05  # of a node's clock; the least is its inverse
+
+DurationRange = tuple[float, float]
+_DOWN_S: tuple[DurationRange, ...] = ((0.001, 0.02), (0.05, 1.0), (1.0, 3.0))
+
+KILLS = ("kill", "kill", "kill_leader", "kill_at_write", "kill_at_send", "kill_all")
+LINKS = ("cut", "one_way", "isolate", "split", "reset", "reset", "slow")
+LOAD = ("flood", "flood")
+DISKS = ("slow_disk", "sync_fails", "disk_full", "bit_rot")
+TIMES = ("drift", "stall")
+POWER = ("power_cut", "power_cut_all", "power_at_write")
+EVERYTHING = (*KILLS, *LINKS, *LOAD, *DISKS, *TIMES, *POWER, "transfer")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault at a time (seconds). `nodes`: ids or LEADER. `amount`: a factor, a count or a
+    probability, as the kind has it; `down_s`: how long until a stopped node starts again."""
+
+    at_s: float
+    kind: str
+    nodes: tuple[str, ...] = ()
+    amount: float = 0.0
+    down_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A family of runs. Numbers in tuples are chosen from."""
+
+    name: str
+    kinds: tuple[str, ...]
+    batch_bytes: tuple[int, ...] = (200, 600, 4_000)
+    snapshot_entries: tuple[int, ...] = (40, 120, 1_000_000)
+    keep_entries: tuple[int, ...] = (3, 20)
+    late: float = 0.3  # of the messages that a broken connection held, come through it later
+    twice: float = 0.01  # of all messages come a second time
+    drift: bool = True
+    heal: float = 0.35  # of the faults are healings
+    storm_s: float = 8.0
+    calm_s: float = 6.0
+
+
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile("everything", EVERYTHING),
+        Profile("kills", (*KILLS, *LINKS, *LOAD, "transfer"), late=0.0, twice=0.0),
+        Profile("links", (*LINKS, *LOAD, "transfer"), (200, 600), (1_000_000,)),
+        Profile("snapshots", (*KILLS, *LINKS, *LOAD), (200, 600), (15, 30, 60), (1, 3)),
+        Profile("power", (*POWER, *KILLS, *LINKS, *LOAD, *DISKS), (600, 4_000)),
+        Profile("clocks", (*TIMES, *LINKS, "kill", "kill_leader", "transfer")),
+        # For single defects of the published engine: the fewest faults that bring each about.
+        Profile("only-links", ("cut", "isolate", "reset", "split", *LOAD), (200,), (1_000_000,),
+                late=0.0, twice=0.0, drift=False),
+        Profile("only-dumps", ("kill", "kill_at_write", "kill_all", "flood"), (4_000,), (15, 30),
+                late=0.0, twice=0.0, drift=False),
+        Profile("only-transfers", ("isolate", "cut", "kill", "flood"), (600,), (15, 30),
+                late=0.0, twice=0.0, drift=False),
+        Profile("only-power", ("power_cut", "power_cut_all", "kill"), (4_000,), (1_000_000,),
+                late=0.0, twice=0.0, drift=False),
+        Profile("only-delays", ("reset", "isolate", "kill_leader", "slow"), (4_000,),
+                (1_000_000,), late=0.7, twice=0.1, drift=False),
+    )
+}  # fmt: skip
+MIXED = ("everything", "everything", "kills", "links", "snapshots", "power", "clocks")
+
+
+@dataclass(frozen=True, slots=True)
+class SimPlan:
+    """One run. Times in simulated seconds, sizes in bytes."""
+
+    seed: int
+    engine: str
+    nodes: int
+    profile: str
+    batch_bytes: int
+    snapshot_entries: int
+    keep_entries: int
+    late: float
+    twice: float
+    drift: bool
+    storm_s: float
+    calm_s: float
+    clients: int = 5
+    think_s: float = 0.25  # the longest pause of a client between two operations
+    faults: tuple[Fault, ...] = ()
+    kept: tuple[int, ...] | None = None  # of the seed's faults only these, by number
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        return tuple(f"n{number + 1}" for number in range(self.nodes))
+
+    def keeping(self, numbers: tuple[int, ...]) -> SimPlan:
+        """The same run with only these of its faults, by their number in the seed's list."""
+        known = self.kept if self.kept is not None else tuple(range(len(self.faults)))
+        chosen = [known.index(number) for number in numbers]
+        return replace(self, faults=tuple(self.faults[i] for i in chosen), kept=numbers)
+
+    def replay(self) -> str:
+        """The command line that runs exactly this again."""
+        words = [f"chaos sim --seeds {self.seed}:{self.seed + 1} --nodes {self.nodes}"]
+        words.append(f"--engine {self.engine} --profile {self.profile}")
+        if self.kept is not None:
+            words.append(f"--keep {','.join(map(str, self.kept)) or 'none'}")
+        return " ".join(words)
+
+
+def make_plan(
+    seed: int, *, nodes: int = 3, engine: str = HARDENED, profile: str | None = None
+) -> SimPlan:
+    """The run of a seed. Without a profile the seed chooses one."""
+    rng = Random(f"plan/{seed}/{nodes}")
+    mixed = rng.choice(MIXED)
+    chosen = PROFILES[profile or mixed]
+    plan = SimPlan(
+        seed=seed,
+        engine=engine,
+        nodes=nodes,
+        profile=chosen.name,
+        batch_bytes=rng.choice(chosen.batch_bytes),
+        snapshot_entries=rng.choice(chosen.snapshot_entries),
+        keep_entries=rng.choice(chosen.keep_entries),
+        late=chosen.late,
+        twice=chosen.twice,
+        drift=chosen.drift,
+        storm_s=chosen.storm_s,
+        calm_s=chosen.calm_s,
+    )
+    return replace(plan, faults=tuple(_FaultWriter(rng, chosen, plan).write()))
+
+
+@dataclass(slots=True)
+class _FaultWriter:
+    """Half of the faults come hard on the heels of the one before."""
+
+    rng: Random
+    profile: Profile
+    plan: SimPlan
+    now_s: float = 0.3
+    faults: list[Fault] = field(default_factory=list)
+
+    def write(self) -> list[Fault]:
+        rng = self.rng
+        while True:
+            self.now_s += rng.choice((rng.uniform(0.001, 0.06), rng.uniform(0.05, 1.2)))
+            if self.now_s >= self.plan.storm_s:
+                return self.faults
+            kind = rng.choice(self.profile.kinds)
+            if rng.random() < self.profile.heal:
+                kind = "heal"
+            self.faults.append(self._fault(kind))
+
+    def _fault(self, kind: str) -> Fault:
+        down_s = self.rng.uniform(*self.rng.choice(_DOWN_S))
+        return Fault(self.now_s, kind, self._nodes(kind), self._amount(kind), down_s)
+
+    def _nodes(self, kind: str) -> tuple[str, ...]:
+        rng, ids = self.rng, self.plan.node_ids
+        first, second = rng.sample(ids, 2)
+        match kind:
+            case "heal" | "flood":
+                return ()
+            case "cut" | "one_way" | "reset" | "slow":
+                return (first, second)
+            case "split":
+                return tuple(node for node in ids if rng.random() < 0.5)
+            case "kill_leader":
+                return (LEADER, first) if rng.random() < 0.5 else (LEADER,)
+            case "kill_all" | "power_cut_all":
+                return tuple(node for node in ids if rng.random() < 0.85)
+            case _:
+                return (rng.choice((first, first, LEADER)),)
+
+    def _amount(self, kind: str) -> float:
+        rng = self.rng
+        match kind:
+            case "slow":
+                return rng.uniform(5, 60)
+            case "kill_at_write" | "kill_at_send" | "power_at_write":
+                return rng.randint(0, 12)
+            case "flood":
+                return rng.randint(10, 60)
+            case "slow_disk":
+                return rng.choice((0.001, 0.01, 0.05, 0.3))
+            case "disk_full":
+                return rng.choice((0.3, 1.0, 2.0))
+            case "bit_rot":
+                return rng.random()
+            case "drift":
+                return rng.uniform(1 / MAX_RATE, MAX_RATE)
+            case "stall":
+                return rng.choice((0.1, 0.5, 2.0))
+            case _:
+                return 0.0
