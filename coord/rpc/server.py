@@ -5,6 +5,8 @@ Adding a service is one file with a class that has `name` and `methods()`, and o
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -94,6 +96,7 @@ class RpcServer:
 
         Raises OSError when the address cannot be had."""
         settings = self._settings
+        await _require_address(settings.listen)
         server = grpc.aio.server(
             options=[
                 (
@@ -195,3 +198,18 @@ class RpcServer:
     def _end_waits(self, error: Exception) -> None:
         self.waiters.end_all(error)
         self.desk.end_all(error)
+
+
+async def _require_address(address: str) -> None:
+    """Raise OSError that says why, if this cannot be listened on: gRPC only says so in its log."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, place in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+    except OSError as error:
+        raise OSError(f"cannot listen on {address}: {error.strerror or error}") from error
