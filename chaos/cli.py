@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from chaos.commands import check, run, selftest
+from chaos.commands import check, run, selftest, sim
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -16,7 +16,7 @@ def root() -> None:
     """Check the promises of a coordination store."""
 
 
-for command in (check, run, selftest):
+for command in (check, run, selftest, sim):
     command.register(app)
 
 
