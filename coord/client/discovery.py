@@ -3,13 +3,15 @@ node forwards.
 
 All known nodes are asked for their own view (NodeStatus) at first use and whenever a call fails or
 a reply turns out to come from another node than the one that was called. Members that were not
-configured are learned from Status; only a node that was itself reached is ever preferred.
+configured are learned from Status; only a node that was itself reached is ever preferred. A learned
+node that turns out to be of another cluster (somebody's wrong list of members) is never used.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Iterable
@@ -36,6 +38,7 @@ class Discovery:
         self._connections: dict[str, Connection] = {}
         self._suspect_until: dict[str, float] = {}
         self._node_ids: dict[str, str] = {}  # address -> node id, of nodes that answered
+        self._clusters: dict[str, str] = {}  # address -> id of the cluster it was learned from
         self._current: str | None = None
         self._leader: str | None = None
         self._leader_term = 0
@@ -171,6 +174,9 @@ class Discovery:
                 self._leader = None
             return False
         connection.answered()
+        if self._clusters.get(address, reply.cluster_id) != reply.cluster_id:
+            self._suspect_until[address] = math.inf
+            return False
         self._suspect_until.pop(address, None)
         self._node_ids[address] = reply.member.id
         if reply.member.role == "leader" and reply.member.term >= self._leader_term:
@@ -190,7 +196,9 @@ class Discovery:
                 continue
             before = set(self.addresses)
             for member in reply.members:
-                self.learn(member.address)
+                if member.address not in self._connections:
+                    self.learn(member.address)
+                    self._clusters[member.address] = reply.cluster_id
             self._members_known = True
             await asyncio.gather(*(self._probe(a) for a in self.addresses if a not in before))
             return

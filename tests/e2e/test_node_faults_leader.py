@@ -28,7 +28,7 @@ from tests.support.faults import (
 from tests.support.rpc import Stubs
 
 pytestmark = pytest.mark.integration
-STOPPED_ROUNDS = 3
+STOPPED_ROUNDS = 2
 
 
 @pytest.fixture(scope="module")

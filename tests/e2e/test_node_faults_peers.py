@@ -14,7 +14,7 @@ import grpc.aio
 import pytest
 
 from coord.client import Client
-from coord.client.errors import CoordError
+from coord.client.errors import CoordError, NoLeaderError
 from coord.localcluster import LocalCluster
 from coord.localcluster.ports import free_base_port
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
@@ -85,6 +85,10 @@ async def test_a_stranger_is_refused_and_changes_nothing(
                 put = Stubs(channel).kv.Put(etcd.PutRequest(key=b"from a stranger"), timeout=5)
                 code, reason, _, _ = await refused(put)
                 assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "NO_LEADER")
+            if wrong_cluster:  # its clients do not end up in the cluster it takes for its own
+                async with Client(address, use_session=False) as astray:
+                    with pytest.raises(NoLeaderError):
+                        await astray.kv.put("from a stranger", b"x", timeout_ms=2_500)
             revision = await client.kv.put(f"meanwhile {kind}", b"x", timeout_ms=2_000)
             assert await client.kv.get("from a stranger") is None
             assert "Traceback" not in log.read_text()
