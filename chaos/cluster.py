@@ -16,7 +16,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +142,7 @@ class ClusterUnderTest:
         self._expected.clear()
         self.links.clear()
         records, self._processes = list(self._processes.values()), {}
-        await asyncio.to_thread(terminate, records, STOP_GRACE_MS)
+        await _surely(terminate, records, STOP_GRACE_MS)
         await asyncio.gather(*(door.close() for door in self._doors))
         self._doors.clear()
 
@@ -180,11 +180,11 @@ class ClusterUnderTest:
 
     async def kill(self, *node_ids: str) -> None:
         """SIGKILL to all of them at once; returns when they are gone."""
-        await asyncio.to_thread(kill, self._give_up(node_ids))
+        await _surely(kill, self._give_up(node_ids))
 
     async def stop(self, *node_ids: str) -> None:
         """SIGTERM: an orderly end. SIGKILL to what is still there after the grace."""
-        await asyncio.to_thread(terminate, self._give_up(node_ids), STOP_GRACE_MS)
+        await _surely(terminate, self._give_up(node_ids), STOP_GRACE_MS)
 
     def pause(self, *node_ids: str) -> None:
         """SIGSTOP: they stand still and keep their connections."""
@@ -211,9 +211,7 @@ class ClusterUnderTest:
                 text = self.log_path(node_id).read_text(encoding="utf-8", errors="replace")
             except OSError:
                 text = ""
-            self.unexpected_ends.append(
-                UnexpectedEnd(node_id, now_ns, tuple(text.splitlines()[-12:]))
-            )
+            self.unexpected_ends.append(UnexpectedEnd(node_id, now_ns, last_words(text)))
 
     # ---- inside
 
@@ -258,6 +256,23 @@ class ClusterUnderTest:
             record = self._processes.get(node_id)
             if record is not None:
                 send_signal(record, number)
+
+
+def last_words(log: str) -> tuple[str, ...]:
+    """The last lines of a log, and before them the last errors in it, which tell more."""
+    lines = log.splitlines()
+    errors = [line for line in lines[-200:-6] if "[error" in line or "[critical" in line]
+    return tuple(errors[-4:] + lines[-6:])
+
+
+async def _surely(function: Callable[..., None], *arguments: object) -> None:
+    """Run it in a thread, to its end even when the caller is cancelled."""
+    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
 
 
 def _always(name: str) -> Namer:

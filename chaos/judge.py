@@ -119,7 +119,7 @@ def _no_node_ended(record: RunRecord) -> CheckResult:
     """No node's process ended that no fault had ended (a crash, or a node that stopped itself)."""
     lines = tuple(
         f"{end.node_id} ended by itself before {end.at_ns / 1e9:.1f} s; its last words: "
-        + " / ".join(end.last_words[-3:])
+        + " / ".join(end.last_words[:2])
         for end in record.after.unexpected_ends
     )
     return CheckResult(not lines, lines)

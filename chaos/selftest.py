@@ -11,14 +11,14 @@ from chaos.recorder import Recorder
 from chaos.workloads import WORKLOADS
 from chaos.workloads.base import Surroundings, WorkloadOptions
 
-OPTIONS = WorkloadOptions(clients=6, rate=600.0)
+CLIENTS, RATE = 6, 600.0
 
 
 async def try_store(
-    store: MemoryStore, workload_name: str, seconds: float, seed: int = 0
+    store: MemoryStore, workload_name: str, seconds: float, seed: int = 0, rate: float = RATE
 ) -> CheckResult:
     """Runs a workload on the store for a while; what its checker says."""
-    workload = WORKLOADS[workload_name](OPTIONS, seed)
+    workload = WORKLOADS[workload_name](WorkloadOptions(clients=CLIENTS, rate=rate), seed)
     around = Surroundings(store.connect, Recorder(), asyncio.Event())
     await workload.prepare(around)
     running = asyncio.ensure_future(workload.run(around))

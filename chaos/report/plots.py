@@ -56,14 +56,14 @@ def _fault_lane(plot: Plot, record: RunRecord, y: float) -> None:
 
 def _role_lane(plot: Plot, record: RunRecord, node_id: str, y: float) -> None:
     plot.text(LEFT - 8, y + 12, node_id, "tick end")
-    samples = record.roles
-    for n, (at_ns, roles) in enumerate(samples):
-        until = samples[n + 1][0] if n + 1 < len(samples) else at_ns + 500_000_000
-        left, right = plot.x(at_ns / 1e9), plot.x(until / 1e9)
-        role = roles.get(node_id, "down")
-        kind = role if role in ROLE_KINDS else "silent"
-        words = role if role in ROLE_KINDS else "no answer"
-        plot.rect(left, y, right - left + 0.4, LANE - 6, f"role {kind}", f"{node_id}: {words}")
+    samples = [(at_ns / 1e9, roles.get(node_id, "down")) for at_ns, roles in record.roles]
+    end = samples[-1][0] + 0.5
+    changes = [one for n, one in enumerate(samples) if n == 0 or samples[n - 1][1] != one[1]]
+    for (start, role), (until, _) in itertools.pairwise([*changes, (end, "")]):
+        known = role in ROLE_KINDS
+        left, right = plot.x(start), plot.x(until)
+        title = f"{node_id}: {role if known else 'no answer'}"
+        plot.rect(left, y, right - left, LANE - 6, f"role {role if known else 'silent'}", title)
 
 
 def _write_lane(plot: Plot, record: RunRecord, y: float) -> None:
