@@ -34,7 +34,7 @@ class Limits:
     kv_history_revisions: int = 100_000
     kv_history_bytes: int = 268_435_456
     max_finished_tasks: int = 1_000_000
-    max_expiries_per_batch: int = 1_000
+    max_expiries_per_batch: int = 500
 
 
 LIMITS = Limits()

@@ -77,7 +77,7 @@ def _submit_one(state: State, queue: Queue, spec: c.TaskSpec) -> int:
         spec.priority,
         state.share(spec.type),
         spec.idempotency_key,
-        state.share(tuple(sorted(spec.labels.items()))),
+        state.share(tuple(sorted(spec.labels.items()))) if spec.labels else (),
         options,
         now_ms,
         state.wall_ms,
@@ -97,6 +97,19 @@ def _submit_one(state: State, queue: Queue, spec: c.TaskSpec) -> int:
 
 def _options_of(state: State, spec: c.TaskSpec) -> TaskOptions:
     default = DEFAULT_OPTIONS
+    if not (
+        spec.max_attempts
+        or spec.retention_ms
+        or spec.delay_ms
+        or spec.not_before_unix_ms
+        or spec.total_timeout_ms
+        or spec.attempt_timeout_ms
+        or spec.progress_timeout_ms
+        or spec.backoff_initial_ms
+        or spec.backoff_max_ms
+        or spec.backoff_multiplier_permille
+    ):
+        return default
     initial_ms = spec.backoff_initial_ms or default.backoff_initial_ms
     options = TaskOptions(
         spec.max_attempts or default.max_attempts,

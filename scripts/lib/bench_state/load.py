@@ -85,9 +85,7 @@ async def fill(calls: Caller, queue: str, count: int, payload_bytes: int) -> Non
     await in_parallel(4, [lambda at=at: submit(at) for at in range(0, count, SUBMIT_BATCH)])
 
 
-async def in_parallel(
-    width: int, jobs: list[Callable[[], Coroutine[Any, Any, None]]]
-) -> None:
+async def in_parallel(width: int, jobs: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:
     """Run all jobs, `width` at a time."""
     waiting = iter(jobs)
 

@@ -120,7 +120,13 @@ class ProbedCluster:
         config.write_text(self._config(node, {**self.settings, **settings}), encoding="utf-8")
         with (node.folder / "node.log").open("ab") as log:
             node.process = subprocess.Popen(
-                [sys.executable, "-m", "scripts.lib.bench_state.probed_node", str(node.report), str(config)],
+                [
+                    sys.executable,
+                    "-m",
+                    "scripts.lib.bench_state.probed_node",
+                    str(node.report),
+                    str(config),
+                ],
                 cwd=_ROOT,
                 env={**os.environ, "PYTHONPATH": str(_ROOT)},
                 stdout=log,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from coord.rpc.gen import task_pb2 as task
 from scripts.lib.bench_state.load import Caller, Cycles, caller, fill, in_parallel
 from scripts.lib.bench_state.nodes import ProbedCluster, ProbedNode
-from coord.rpc.gen import task_pb2 as task
 
 Figures = dict[str, Any]
 
@@ -17,6 +18,7 @@ PENDING = "pending"
 BUSY = "busy"
 PAYLOAD_BYTES = 100
 _NEVER = 100_000_000
+_SOON = 2_000  # log entries: some seconds of load
 _FEW_ENTRIES = {"snapshot_entries": _NEVER, "snapshot_bytes": 1 << 40}
 
 
@@ -61,10 +63,17 @@ async def cycles(node: ProbedNode, calls: Caller, seconds: float) -> Figures:
     }
 
 
-async def snapshot_under_load(cluster: ProbedCluster) -> Figures:
-    """Restart the nodes so that a snapshot is due at once, and look at the leader's loop."""
+async def snapshot_under_load(
+    cluster: ProbedCluster, nodes: Sequence[ProbedNode] | None = None
+) -> Figures:
+    """Restart the nodes (these, or all) so that snapshots are due, and look at the leader's loop.
+
+    The log is cut short behind the snapshot, so that a node that was away needs it."""
+    status = cluster.leader().status()
+    due = _SOON + (status.log_last_index if status is not None else 0)
     cluster.kill_all()
-    cluster.start_all(snapshot_entries=100)
+    for one in nodes or cluster.nodes:
+        cluster.start(one, snapshot_entries=due, keep_entries=1)
     node = cluster.leader()
     async with caller(node.client) as calls:
         await until_applied(cluster, node)
@@ -73,8 +82,7 @@ async def snapshot_under_load(cluster: ProbedCluster) -> Figures:
         node.take()
         running = asyncio.create_task(load.run())
         began = time.monotonic()
-        while _snapshot_index(node) == before:
-            await asyncio.sleep(0.02)
+        await _until(lambda: _is(_snapshot_index(node) > before))
         took_s = time.monotonic() - began
         probe = node.take()
         load.stop()
@@ -135,8 +143,7 @@ async def mass_expiry(cluster: ProbedCluster, leases: int, ahead_s: float = 15.0
         running = asyncio.create_task(load.run())
         await asyncio.sleep(max(0.0, spare_s - 1))
         node.take()
-        while (await calls.queue(PENDING)).claimed:
-            await asyncio.sleep(0.05)
+        await _until(lambda: _none_claimed(calls))
         returned_s = time.monotonic() - ends
         probe = node.take()
         load.stop()
@@ -161,8 +168,7 @@ async def session_expiry(cluster: ProbedCluster, leases: int) -> Figures:
         running = asyncio.create_task(load.run())
         node.take()
         began = time.monotonic()
-        while (await calls.queue(PENDING)).claimed:
-            await asyncio.sleep(0.05)
+        await _until(lambda: _none_claimed(calls))
         took_s = time.monotonic() - began
         probe = node.take()
         load.stop()
@@ -223,12 +229,32 @@ async def until_applied(
     while time.monotonic() < until:
         status = await asyncio.to_thread(node.status)
         leader = await asyncio.to_thread((of or node).status)
-        if status is not None and leader is not None and leader.member.commit_index > 1:
-            # Under load a follower is always a few entries behind.
-            if status.member.applied_index + (200 if of else 0) >= leader.member.commit_index:
-                return
+        # Under load a follower is always a few entries behind.
+        slack = 200 if of else 0
+        if (
+            status is not None
+            and leader is not None
+            and status.member.applied_index + slack >= leader.member.commit_index > 1
+        ):
+            return
         await asyncio.sleep(0.05)
     raise TimeoutError(f"{node.node_id} did not catch up within {timeout_s:.0f} s")
+
+
+async def _until(look: Callable[[], Awaitable[bool]], timeout_s: float = 120) -> None:
+    until = time.monotonic() + timeout_s
+    while not await look():
+        if time.monotonic() > until:
+            raise TimeoutError(f"waited {timeout_s:.0f} s in vain")
+        await asyncio.sleep(0.02)
+
+
+async def _is(found: bool) -> bool:
+    return found
+
+
+async def _none_claimed(calls: Caller) -> bool:
+    return not (await calls.queue(PENDING)).claimed
 
 
 def _snapshot_index(node: ProbedNode) -> int:
