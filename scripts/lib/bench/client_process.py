@@ -1,8 +1,10 @@
 """The client process: a job on standard input; on standard output a line when the measured part
-begins, and one with the outcome, or with an error, at the end."""
+begins, and one with the outcome, or with an error, at the end. Connections stay open until standard
+input ends, so that what serves them can still be looked at."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 
@@ -10,7 +12,7 @@ import uvloop
 
 from scripts.lib.bench.drivers import make_driver
 from scripts.lib.bench.job import Job, Outcome
-from scripts.lib.bench.load import closed_loop, counted, open_loop
+from scripts.lib.bench.load import Operation, closed_loop, counted, open_loop
 
 
 def say(**message: object) -> None:
@@ -22,19 +24,22 @@ def _begun() -> None:
     say(phase="measuring")
 
 
-async def perform(job: Job) -> Outcome:
-    """Connect, put on the load, disconnect."""
+async def _load(operation: Operation, job: Job) -> Outcome:
+    if job.count:
+        return await counted(operation, job.callers, job.count, _begun)
+    if job.rate:
+        return await open_loop(operation, job.rate, job.warmup_s, job.duration_s, job.seed, _begun)
+    return await closed_loop(operation, job.callers, job.warmup_s, job.duration_s, _begun)
+
+
+async def perform(job: Job) -> None:
+    """Connect, put on the load, say what came of it, disconnect."""
     driver = make_driver(job.driver)
     try:
         await driver.open(job)
-        operation = driver.operation(job)
-        if job.count:
-            return await counted(operation, job.callers, job.count, _begun)
-        if job.rate:
-            return await open_loop(
-                operation, job.rate, job.warmup_s, job.duration_s, job.seed, _begun
-            )
-        return await closed_loop(operation, job.callers, job.warmup_s, job.duration_s, _begun)
+        outcome = await _load(driver.operation(job), job)
+        say(outcome=outcome.to_dict())
+        await asyncio.to_thread(sys.stdin.read)
     finally:
         await driver.close()
 
@@ -42,11 +47,10 @@ async def perform(job: Job) -> Outcome:
 def main() -> int:
     job = Job.from_json(sys.stdin.readline())
     try:
-        outcome = uvloop.run(perform(job))
+        uvloop.run(perform(job))
     except Exception as error:  # whatever it is, the one who waits for the outcome must know it
         say(error=f"{type(error).__name__}: {error}")
         return 1
-    say(outcome=outcome.to_dict())
     return 0
 
 

@@ -66,8 +66,9 @@ async def counted(operation: Operation, callers: int, operations: int, begun: Be
         while left > 0:
             left -= 1
             start = now()
-            units += await operation(number)
+            done = await operation(number)
             latencies.append(now() - start)
+            units += done
 
     begun()
     start = now()

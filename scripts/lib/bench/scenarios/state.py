@@ -23,7 +23,7 @@ MEMORY_OBJECTS = 20_000
 PROBES_PER_SECOND = 500
 KILL_AFTER_S = 1.0
 RECOVERY_S = 6.0
-SNAPSHOT_ENTRIES = 1_000
+SNAPSHOT_ENTRIES = 100  # so few that several snapshots are taken
 
 
 def _anew(system: System) -> System:
@@ -79,11 +79,28 @@ def _recovery(bench: Bench, system: System) -> Mapping[str, Metrics]:
     with bench.fresh(_anew(system)) as own:
         assert isinstance(own, (CoordSystem, EtcdSystem))
         job = bench.job(own, "steady_put", callers=6, duration_s=RECOVERY_S)
-        killer = threading.Timer(KILL_AFTER_S, own.kill_leader)
+        killed_at: list[float] = []
+
+        def kill() -> None:
+            own.kill_leader()
+            killed_at.append(time.monotonic())
+
+        killer = threading.Timer(KILL_AFTER_S, kill)
+        begun: list[float] = []
+
+        def begin() -> None:
+            begun.append(time.monotonic())
+            killer.start()
+
         try:
-            found = bench.run(own, job, on_begin=killer.start)
+            found = bench.run(own, job, on_begin=begin)
         finally:
             killer.cancel()
+            if begun:
+                killer.join()
+        # Long enough before the end of the window for a gap to be seen whole.
+        if not killed_at or killed_at[0] > begun[0] + RECOVERY_S / 2:
+            raise BenchError("the leader was not killed in time")
     return {"SIGKILL to the leader, 6 writers": found}
 
 
@@ -126,9 +143,9 @@ def _snapshot(bench: Bench, system: System) -> Mapping[str, Metrics]:
 
 
 def _snapshots(system: CoordSystem) -> int:
-    """The newest log position that a snapshot of the leader's covers."""
-    folder = system.cluster.data_directory(system.cluster.leader() or "n1")
-    return max((p.stat().st_mtime_ns for p in folder.rglob("*snap*") if p.is_file()), default=0)
+    """When the newest snapshot of the leader was written; 0 = there is none."""
+    folder = system.cluster.data_directory(system.cluster.leader() or "n1") / "snapshots"
+    return max((path.stat().st_mtime_ns for path in folder.iterdir()), default=0)
 
 
 COORD = frozenset({"coord"})

@@ -62,9 +62,9 @@ class System(ABC):
         yield {}
 
 
-def find_program(name: str, *directories: str) -> str:
-    """The path of a program, also where it is not in PATH."""
-    path = shutil.which(name) or shutil.which(name, path=":".join(directories) or None)
+def find_program(name: str) -> str:
+    """The path of a program."""
+    path = shutil.which(name)
     if path is None:
         raise NotAvailableError(f"the program {name} is not installed")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -36,9 +37,10 @@ SETTINGS = {
 
 
 def program(name: str) -> str:
-    """Debian keeps the server's programs out of PATH; the newest version is taken."""
+    """The newest version's own folder comes first, as Debian keeps it out of PATH."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
-    return find_program(name, *(str(folder) for folder in reversed(folders)))
+    own = shutil.which(name, path=":".join(str(folder) for folder in reversed(folders)) or None)
+    return own or find_program(name)
 
 
 class PostgresSystem(System):
@@ -76,7 +78,7 @@ class PostgresSystem(System):
         self._run("initdb", *arguments, "--locale=C", user=user)
         extra = {}
         if self.standbys:
-            extra["synchronous_standby_names"] = "'ANY 1 (*)'"
+            extra["synchronous_standby_names"] = "ANY 1 (*)"
         # Standbys are made while nobody has to be waited for.
         self._configure(primary, ports[0], {})
         self._launch(primary, ports[0], user)
@@ -104,8 +106,8 @@ class PostgresSystem(System):
 
     def _configure(self, data: Path, port: int, extra: dict[str, str]) -> None:
         settings = SETTINGS | {"port": str(port)} | extra
-        settings["unix_socket_directories"] = f"'{self._sockets}'"
-        lines = [f"{name} = {value}" for name, value in settings.items()]
+        settings["unix_socket_directories"] = str(self._sockets)
+        lines = [f"{name} = '{value}'" for name, value in settings.items()]
         (data / "postgresql.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _launch(self, data: Path, port: int, user: str | None) -> None:

@@ -1,0 +1,87 @@
+"""scripts/bench: a short run against a real cluster, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = ["--quick", "--duration", "0.5", "--warmup", "0.2"]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "tmp").mkdir()
+    return dict(os.environ) | {"TMPDIR": str(tmp_path / "tmp")}
+
+
+def left_behind(tmp_path: Path) -> list[str]:
+    """Processes and files that have to do with this run."""
+    found = [str(path) for path in (tmp_path / "tmp").iterdir()]
+    processes = psutil.process_iter(["cmdline", "environ"])
+    return found + [
+        " ".join(process.info["cmdline"] or ["?"])
+        for process in processes
+        if (process.info["environ"] or {}).get("TMPDIR") == str(tmp_path / "tmp")
+    ]
+
+
+def test_a_short_run_measures_and_cleans_up(tmp_path: Path) -> None:
+    # A PATH without Debian's servers: such a peer is reported, not an error.
+    (tmp_path / "bin").mkdir()
+    env = environment(tmp_path)
+    env["PATH"] = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+    has_etcd = any((Path(folder) / "etcd").exists() for folder in ("/usr/bin", "/bin"))
+    done = subprocess.run(
+        [
+            *(str(ROOT / "scripts/bench"), *SHORT, "--scenario", "cycle,commit", "--peers", "etcd"),
+            *("--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.svg")),
+        ],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["scenarios"].keys() == {"cycle", "commit"}
+    rows = {(row["label"], row["system"]): row for row in found["scenarios"]["cycle"]["rows"]}
+    ours = rows["64 callers, 1 task a call", "coord"]
+    assert ours["medians"]["per_second"] > 10
+    assert ours["medians"]["p50_ms"] <= ours["medians"]["p99_ms"]
+    assert "fdatasync" in found["configurations"]["coord"]
+    if has_etcd:
+        assert rows["64 callers, 1 task a call", "etcd"]["ratio"] > 0
+    else:
+        assert found["not_run"] == {"etcd": "the program etcd is not installed"}
+    assert found["command"].startswith("scripts/bench --quick")
+    ET.parse(tmp_path / "out.svg")
+    assert "tasks/s" in done.stdout
+    assert left_behind(tmp_path) == []
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    bench = subprocess.Popen(
+        [str(ROOT / "scripts/bench"), "--scenario", "cycle", "--rounds", "100"],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with bench:
+        assert bench.stderr is not None
+        while "round 1/100" not in (line := bench.stderr.readline()):
+            assert line, "it ended early"
+        bench.send_signal(signal.SIGINT)
+        _, stderr = bench.communicate(timeout=60)
+    assert bench.returncode == 130
+    assert "everything was stopped and removed" in stderr
+    assert left_behind(tmp_path) == []
