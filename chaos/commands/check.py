@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from chaos.checkers import CHECKERS
 from chaos.checkers.linearizable import Bounds, KeyVerdict, LinearizableVerdict, check
 from chaos.checkers.models import MODELS
+from chaos.checkers.result import CheckBounds, CheckResult
 from chaos.commands.failing import fail
-from chaos.history import HistoryError, Operation, operations, read_history
-from chaos.verdicts import EXIT_CODE, word
+from chaos.history import HistoryError, HistoryEvent, Operation, operations, read_history
+from chaos.verdicts import EXIT_CODE, Verdict, word
+from chaos.workloads import WORKLOADS
+
+REGISTERS = frozenset({"register", "cas-register"})  # the one's calls are among the other's
 
 
 def register(app: typer.Typer) -> None:
@@ -22,26 +28,68 @@ def register(app: typer.Typer) -> None:
 
 def check_history(
     history: Annotated[Path, typer.Argument(help="A history.jsonl")],
-    model: Annotated[str, typer.Option(help=f"One of: {', '.join(sorted(MODELS))}")],
+    model: Annotated[str, typer.Option(help=f"One of: {', '.join(sorted(CHECKERS))}")],
+    workload: Annotated[
+        str,
+        typer.Option(
+            help="Judge only this workload's calls  [default: all workloads of that model]"
+        ),
+    ] = "",
     max_seconds: Annotated[float, typer.Option(help='Then the verdict is "unknown"')] = 60.0,
 ) -> None:
     """Judge a recorded history again."""
-    if model not in MODELS:
-        fail(f"unknown model {model!r}; choose one of: {', '.join(sorted(MODELS))}")
+    if model not in CHECKERS:
+        fail(f"unknown model {model!r}; choose one of: {', '.join(sorted(CHECKERS))}")
     try:
-        calls = list(operations(read_history(history)))
-        verdict = check(calls, MODELS[model], Bounds(max_seconds=max_seconds))
+        events = _chosen(read_history(history), model, workload)
+        valid = _judge(events, model, max_seconds)
     except OSError as error:
         fail(f"cannot read {history}: {error.strerror}")
     except UnicodeDecodeError:
         fail(f"{history} is not text")
     except (HistoryError, ValueError) as error:
         fail(f"{history}: {error}")
-    show(verdict)
-    raise typer.Exit(EXIT_CODE[verdict.valid])
+    except (KeyError, TypeError, AttributeError) as error:
+        fail(f"{history}: these are no calls of model {model}: {error!r}")
+    raise typer.Exit(EXIT_CODE[valid])
 
 
-def show(verdict: LinearizableVerdict) -> None:
+def _chosen(events: list[HistoryEvent], model: str, workload: str) -> list[HistoryEvent]:
+    """A history may hold several workloads; those of other models are left out. Where it names
+    none, everything is judged."""
+    named = {event.workload for event in events if event.workload}
+    if workload:
+        if workload not in named:
+            raise ValueError(f"has no workload {workload!r}; it has: {', '.join(sorted(named))}")
+        return [event for event in events if event.workload == workload]
+    models = REGISTERS if model in REGISTERS else {model}
+    wanted = {n for n in named if n in WORKLOADS and WORKLOADS[n].checker in models}
+    if named and not wanted:
+        raise ValueError(f"has no workload of model {model}; it has: {', '.join(sorted(named))}")
+    return [event for event in events if event.workload in wanted] if wanted else events
+
+
+def _judge(events: Sequence[HistoryEvent], model: str, max_seconds: float) -> Verdict:
+    if model in MODELS:
+        verdict = check(operations(events), MODELS[model], Bounds(max_seconds=max_seconds))
+        show_keys(verdict)
+        return verdict.valid
+    result = CHECKERS[model](events, CheckBounds(max_seconds))
+    show_result(result)
+    return result.valid
+
+
+def show_result(result: CheckResult) -> None:
+    """Print figures, broken promises, and the verdict."""
+    console = Console()
+    for name, value in result.facts.items():
+        console.print(f"{name.replace('_', ' ')}: {value}", highlight=False)
+    for anomaly in result.anomalies:
+        console.print(anomaly, style="red", markup=False, highlight=False)
+    console.print(f"verdict: {word(result.valid)}")
+
+
+def show_keys(verdict: LinearizableVerdict) -> None:
     """Print a line a key, and for each key that fails the operations among which it does."""
     console = Console()
     table = Table("key", "verdict", "operations", "states visited", "why")

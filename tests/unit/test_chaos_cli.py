@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chaos.cli import app
+from chaos.history import HistoryEvent
 
 
 def write_history(path: Path, *lines: tuple[int, str, str, Any]) -> Path:
@@ -73,3 +74,55 @@ def test_a_missing_file_is_one_line_and_exit_2(tmp_path: Path) -> None:
     result = run(str(tmp_path / "none"), "--model", "register")
     assert result.exit_code == 2
     assert "cannot read" in result.stderr
+
+
+def write_mixed(path: Path) -> Path:
+    """A write of a register and an element of a set, and a fault."""
+    events = [
+        HistoryEvent(0, 0, "invoke", "write", "k", 1, 0, "register"),
+        HistoryEvent(1, 1, "invoke", "add", "s", 5, 1, "set"),
+        HistoryEvent(2, "nemesis", "invoke", "kill", None, "n1", 2),
+        HistoryEvent(3, 0, "ok", "write", "k", 1, 3, "register"),
+        HistoryEvent(4, 1, "ok", "add", "s", 5, 4, "set"),
+        HistoryEvent(5, 1, "invoke", "read-set", "s", None, 5, "set"),
+        HistoryEvent(6, 1, "ok", "read-set", "s", [], 6, "set"),
+    ]
+    path.write_text("".join(event.to_json() + "\n" for event in events), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--model", "register"], 0, "verdict: valid"),
+        (["--model", "set"], 1, "lacks [5]"),
+        (["--model", "set", "--workload", "set"], 1, "lacks [5]"),
+        (["--model", "queue"], 2, "no workload of model queue; it has: register, set"),
+        (["--model", "set", "--workload", "bank"], 2, "no workload 'bank'"),
+        (["--model", "set", "--workload", "register"], 2, "verdict: unknown"),
+        (["--model", "bank", "--workload", "set"], 2, "verdict: unknown"),
+    ],
+)
+def test_workloads_that_share_a_history_are_told_apart(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    result = run(str(write_mixed(tmp_path / "h")), *arguments)
+    assert (result.exit_code, words in result.output + result.stderr) == (code, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--workload", "nonsense"], "no workload 'nonsense'"),
+        (["--nemesis", "nonsense"], "no nemesis 'nonsense'"),
+        (["--nemesis", "kill:nonsense"], "kill has no variant"),
+        (["--quiet", "5:1"], "--quiet takes MIN:MAX"),
+        (["--quiet", "x"], "--quiet takes MIN:MAX"),
+    ],
+)
+def test_run_refuses_what_it_does_not_know(
+    tmp_path: Path, arguments: list[str], complaint: str
+) -> None:
+    result = CliRunner().invoke(app, ["run", "--out", str(tmp_path / "out"), *arguments])
+    assert (result.exit_code, complaint in result.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
