@@ -48,7 +48,7 @@ class CelerySystem(System):
     def configuration(self) -> str:
         return (
             f"Celery {metadata.version('celery')}, task_acks_late, prefork pool with as many "
-            f"processes as slots but at most {_pool(10**6)}; {self._redis.configuration()}"
+            f"processes as slots but at most {_pool(10**6)}; {self._redis.server()}"
         )
 
     @contextmanager
@@ -106,7 +106,7 @@ class ProcrastinateSystem(System):
 
     def configuration(self) -> str:
         version = metadata.version("procrastinate")
-        return f"Procrastinate {version}, coroutine tasks; {self._postgres.configuration()}"
+        return f"Procrastinate {version}, coroutine tasks; {self._postgres.server()}"
 
     @contextmanager
     def workers(self, slots: int, queue: str, directory: Path) -> Iterator[dict[str, str]]:

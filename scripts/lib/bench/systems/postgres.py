@@ -167,6 +167,10 @@ class PostgresSystem(System):
         return [server.pid for server in self._servers if server.running]
 
     def configuration(self) -> str:
+        return f"{self.server()}; SKIP LOCKED through asyncpg, up to {CONNECTIONS} connections"
+
+    def server(self) -> str:
+        """Version, replicas and durability."""
         done = subprocess.run([program("postgres"), "--version"], capture_output=True, check=False)
         version = done.stdout.decode().split()[2]
         replicas = (
@@ -174,10 +178,7 @@ class PostgresSystem(System):
             if self.standbys
             else "one server, no replica"
         )
-        return (
-            f"PostgreSQL {version}, {replicas}, fsync and synchronous_commit on; "
-            f"SKIP LOCKED through asyncpg, up to {CONNECTIONS} connections"
-        )
+        return f"PostgreSQL {version}, {replicas}, fsync and synchronous_commit on"
 
 
 class SinglePostgresSystem(PostgresSystem):

@@ -45,7 +45,11 @@ class RedisSystem(System):
         return [self._server.pid] if self._server and self._server.running else []
 
     def configuration(self) -> str:
+        return f"{self.server()}; streams with a consumer group"
+
+    def server(self) -> str:
+        """Version and durability."""
         argv = [find_program("redis-server"), "--version"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         version = next(w[2:] for w in done.stdout.split() if w.startswith("v="))
-        return f"Redis {version}, one server, no replica, appendfsync always; streams and a group"
+        return f"Redis {version}, one server, no replica, appendfsync always"
