@@ -19,7 +19,7 @@ from typing import Final
 
 # Objects made before the young are looked at; young collections before the middle-aged are: each
 # collection takes a few ms at most. Full ones do not come by themselves.
-_THRESHOLDS: Final = (10_000, 5, 1_000_000_000)
+_THRESHOLDS: Final = (5_000, 5, 1_000_000_000)
 _PERIOD_S: Final = 30.0
 _QUICK_OBJECTS: Final = 50_000  # some 15 ms
 _MIN_COLLECTIONS: Final = 20

@@ -88,3 +88,17 @@ def test_a_damaged_snapshot_changes_nothing() -> None:
     with pytest.raises(CodecError):
         host.restore([chunk[:-1] for chunk in chunks_of(host)])
     assert host.machine.digest() == digest
+
+
+def test_a_state_is_loaded_beside_the_present_one() -> None:
+    host = MachineHost(ClusterClock())
+    host.apply(1, 1, entry(700, "q"))
+    digest, chunks = host.machine.digest(), list(chunks_of(host))
+    clock = ClusterClock()
+    other = MachineHost(clock)
+    other.apply(1, 1, entry(300, "x"))
+    before = other.machine.digest()
+    put_in_place = other.load(chunks)
+    assert (other.machine.digest(), clock.now_ms()) == (before, 300)
+    put_in_place()
+    assert (other.machine.digest(), clock.now_ms()) == (digest, 700)

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from coord.serve import run
 
 _SLEEP_S = 0.001
 _LONG_MS = 20.0
+_SHOWN = 8
 
 
 @dataclass
 class Gaps:
-    """Milliseconds. `long`: gaps of more than 20 ms, (wall, own processor time)."""
+    """Milliseconds. `long`: the longest gaps of more than 20 ms, (wall, own processor time)."""
 
     seconds: float = 0.0
     looks: int = 0
@@ -69,8 +71,9 @@ class Probe:
             gaps.looks += 1
             gaps.wall_ms = max(gaps.wall_ms, late_ms)
             gaps.cpu_ms = max(gaps.cpu_ms, cpu_ms)
-            if late_ms > _LONG_MS and len(gaps.long) < 200:
-                gaps.long.append((round(late_ms, 1), round(cpu_ms, 1)))
+            if late_ms > _LONG_MS:
+                longest = [*gaps.long, (round(late_ms, 1), round(cpu_ms, 1))]
+                gaps.long = nlargest(_SHOWN, longest)
 
     def _on_collection(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start":
