@@ -96,6 +96,10 @@ class ClusterUnderTest:
         record = self._processes.get(node_id)
         return ProcessState.DOWN if record is None else process_state(record)
 
+    def pid(self, node_id: str) -> int:
+        """Of the node's last process; KeyError if it was never started."""
+        return self._processes[node_id].pid
+
     def running(self) -> list[str]:
         return [n for n in self.node_ids if self.state(n) is ProcessState.RUNNING]
 

@@ -1,0 +1,291 @@
+"""`chaos run` on real processes: nemeses do what they say and heal, promises hold, reports are
+there, nothing stays behind. `--long` plays every nemesis against every workload."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from chaos.cluster import ClusterUnderTest
+from chaos.nemeses import NEMESES
+from chaos.nemeses.base import Nemesis
+from chaos.proxy import CLEAR
+from chaos.workloads import WORKLOADS
+from coord.client import Client, CoordError
+from coord.localcluster.processes import ProcessState
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def node_processes(marker: str) -> list[int]:
+    """Processes of nodes whose configuration lies under a path with this text."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "serve" in words and any(marker in word for word in words):
+            found.append(process.pid)
+    return found
+
+
+class ChaosRun:
+    """`chaos run` as a process of its own, with temporary files where they can be counted."""
+
+    def __init__(self, tmp_path: Path, *arguments: str) -> None:
+        self.out, self.temporary = tmp_path / "out", tmp_path / "tmp"
+        self.temporary.mkdir()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "chaos", "run", "--out", str(self.out), *arguments],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(self.temporary)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def wait(self, timeout_s: float = 120) -> tuple[int, str]:
+        """Exit code and what was printed."""
+        try:
+            printed, _ = self.process.communicate(timeout=timeout_s)
+        except BaseException:
+            self.process.kill()
+            self.process.communicate()
+            for pid in node_processes(str(self.temporary)):
+                os.kill(pid, signal.SIGKILL)
+            raise
+        return self.process.returncode, printed
+
+    def results(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / "results.json").read_text(encoding="utf-8"))
+        return found
+
+    def nothing_is_left(self) -> bool:
+        return not node_processes(str(self.temporary)) and not list(self.temporary.iterdir())
+
+
+@pytest.mark.timeout(180)
+def test_a_run_is_judged_and_reported(tmp_path: Path) -> None:
+    run = ChaosRun(
+        tmp_path,
+        *("--workload", "cas-register,tasks,locks", "--nemesis", "kill:leader,partition,pause"),
+        *("--duration", "12", "--seed", "5"),
+    )
+    code, printed = run.wait()
+    assert code == 0, printed
+    results = run.results()
+    assert (results["valid"], results["seed"]) == (True, 5)
+    assert set(results["workloads"]) == {"cas-register", "tasks", "locks"}
+    for figures in results["workloads"].values():
+        assert figures["valid"] is True
+        assert figures["ops"] == figures["ok"] + figures["fail"] + figures["info"]
+        assert figures["ok"] > 5
+    assert results["faults"]
+    for fault in results["faults"]:
+        assert fault["name"].split(":")[0] in NEMESES
+        assert 0 < fault["start_ns"] <= fault["end_ns"]
+    assert results["longest_write_gap_ms"] > 0
+    assert "--seed 5" in printed
+    assert sorted(path.name for path in (run.out / "logs").iterdir()) == [
+        "n1.log",
+        "n2.log",
+        "n3.log",
+    ]
+    report = (run.out / "report.html").read_text(encoding="utf-8")
+    assert report.count("<svg") >= 4
+    assert "http://" not in report.replace("http://www.w3.org", "")
+    assert "--seed 5" in report
+    history = run.out / "history.jsonl"
+    again = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "chaos",
+            "check",
+            str(run.out / "history.jsonl"),
+            "--model",
+            "queue",
+        ],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (again.returncode, "verdict: valid" in again.stdout) == (0, True)
+    assert run.nothing_is_left()
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupt_heals_stops_and_still_reports(tmp_path: Path) -> None:
+    run = ChaosRun(
+        tmp_path,
+        *("--workload", "set", "--nemesis", "pause:all", "--duration", "600"),
+        *("--seed", "6", "--quiet", "0:0"),
+    )
+    history = run.out / "history.jsonl"
+    deadline = time.monotonic() + 60
+    while not (history.exists() and history.stat().st_size > 2_000):
+        assert time.monotonic() < deadline, "no history"
+        assert run.process.poll() is None, run.wait()
+        time.sleep(0.05)
+    run.process.send_signal(signal.SIGINT)
+    code, printed = run.wait(60)
+    assert code == 0, printed
+    assert run.results()["interrupted"] is True
+    assert (run.out / "report.html").exists()
+    assert run.nothing_is_left()
+
+
+# ---- each nemesis does what it says
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[ClusterUnderTest]:
+    cluster = ClusterUnderTest(tmp_path / "cluster", 3)
+    await cluster.up()
+    yield cluster
+    await cluster.heal()
+    await cluster.down()
+    assert not node_processes(str(tmp_path))
+
+
+def make(name: str, variant: str, cluster: ClusterUnderTest) -> Nemesis:
+    return NEMESES[name](cluster, variant, random.Random(1))
+
+
+async def writes(cluster: ClusterUnderTest, timeout_ms: int = 15_000) -> bool:
+    async with Client(cluster.endpoints, name="test", use_session=False) as client:
+        deadline = time.monotonic() + timeout_ms / 1_000
+        while time.monotonic() < deadline:
+            left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
+            try:
+                await client.kv.put("k", b"v", timeout_ms=left_ms)
+            except CoordError:
+                continue
+            return True
+    return False
+
+
+@pytest.mark.timeout(120)
+async def test_processes_are_killed_paused_and_restarted(cluster: ClusterUnderTest) -> None:
+    assert await writes(cluster)
+    pids = {node_id: cluster.pid(node_id) for node_id in cluster.node_ids}
+
+    pause = make("pause", "majority", cluster)
+    await pause.begin()
+    states = [cluster.state(node_id) for node_id in cluster.node_ids]
+    assert states.count(ProcessState.PAUSED) == 2
+    assert not await writes(cluster, 1_000)
+    await pause.end()
+    assert await writes(cluster)
+    assert pids == {node_id: cluster.pid(node_id) for node_id in cluster.node_ids}
+
+    kill = make("kill-all", "all", cluster)
+    await kill.begin()
+    assert cluster.running() == []
+    await kill.end()
+    assert await writes(cluster)
+    assert all(cluster.pid(node_id) != pid for node_id, pid in pids.items())
+
+    leader = await cluster.leader()
+    assert leader is not None
+    before = cluster.pid(leader)
+    restart = make("restart", "leader", cluster)
+    await restart.begin()
+    await restart.end()
+    assert cluster.pid(leader) != before
+    assert await writes(cluster)
+    cluster.note_unexpected_ends(0)
+    assert cluster.unexpected_ends == []
+
+
+@pytest.mark.timeout(120)
+async def test_the_network_is_cut_where_it_says(cluster: ClusterUnderTest) -> None:
+    assert await writes(cluster)
+    before = await cluster.leader()
+    assert before is not None
+
+    isolate = make("partition", "isolate-leader", cluster)
+    await isolate.begin()
+    assert await writes(cluster), "the majority goes on"
+    assert await cluster.leader() != before
+    await isolate.end()
+
+    assert await writes(cluster)
+    everything = [make("partition", "isolate-one", cluster) for _ in cluster.node_ids]
+    for node_id, nemesis in zip(cluster.node_ids, everything, strict=True):
+        nemesis.rng = _Choosing(node_id)
+        await nemesis.begin()
+    assert not await writes(cluster, 1_500), "nobody has a majority"
+    for nemesis in everything:
+        await nemesis.end()
+    assert await writes(cluster)
+
+    slow = make("delay", "all", cluster)
+    await slow.begin()
+    started = time.monotonic()
+    assert await writes(cluster)
+    assert time.monotonic() - started > 0.04
+    await slow.end()
+    assert all(link.condition == CLEAR for link in cluster.links.all())
+
+
+@pytest.mark.timeout(120)
+async def test_leadership_moves(cluster: ClusterUnderTest) -> None:
+    assert await writes(cluster)
+    term = max(term for _, term in (await cluster.roles()).values())
+    transfer = make("transfer", "", cluster)
+    await transfer.begin()
+    await transfer.last(3.0)
+    await transfer.end()
+    assert await writes(cluster)
+    assert max(term for _, term in (await cluster.roles()).values()) > term
+
+
+@pytest.mark.timeout(60)
+async def test_a_node_that_ends_by_itself_is_noticed(cluster: ClusterUnderTest) -> None:
+    os.kill(cluster.pid("n2"), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not cluster.unexpected_ends:
+        assert time.monotonic() < deadline
+        cluster.note_unexpected_ends(7)
+    assert [(end.node_id, end.at_ns) for end in cluster.unexpected_ends] == [("n2", 7)]
+
+
+class _Choosing(random.Random):
+    """Chooses what it is told to."""
+
+    def __init__(self, chosen: str) -> None:
+        super().__init__(0)
+        self._chosen = chosen
+
+    def choice(self, seq: Any) -> Any:
+        return self._chosen if self._chosen in seq else super().choice(seq)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("nodes", [3, 5])
+@pytest.mark.parametrize("nemesis", [*NEMESES, "kill+partition", "partition+pause"])
+@pytest.mark.parametrize("workload", list(WORKLOADS))
+def test_every_nemesis_against_every_workload(
+    tmp_path: Path, workload: str, nemesis: str, nodes: int
+) -> None:
+    run = ChaosRun(
+        tmp_path,
+        *("--nodes", str(nodes), "--workload", workload, "--nemesis", nemesis),
+        *("--duration", "30", "--seed", "1"),
+    )
+    code, printed = run.wait(250)
+    assert code == 0, printed
+    assert run.nothing_is_left()
