@@ -44,6 +44,7 @@ class ChaosRun:
 
     def __init__(self, tmp_path: Path, *arguments: str) -> None:
         self.out, self.temporary = tmp_path / "out", tmp_path / "tmp"
+        self.history = self.out / "history.jsonl"
         self.temporary.mkdir()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "chaos", "run", "--out", str(self.out), *arguments],
@@ -105,14 +106,13 @@ def test_a_run_is_judged_and_reported(tmp_path: Path) -> None:
     assert report.count("<svg") >= 4
     assert "http://" not in report.replace("http://www.w3.org", "")
     assert "--seed 5" in report
-    history = run.out / "history.jsonl"
     again = subprocess.run(
         [
             sys.executable,
             "-m",
             "chaos",
             "check",
-            str(run.out / "history.jsonl"),
+            str(run.history),
             "--model",
             "queue",
         ],
@@ -132,9 +132,8 @@ def test_an_interrupt_heals_stops_and_still_reports(tmp_path: Path) -> None:
         *("--workload", "set", "--nemesis", "pause:all", "--duration", "600"),
         *("--seed", "6", "--quiet", "0:0"),
     )
-    history = run.out / "history.jsonl"
     deadline = time.monotonic() + 60
-    while not (history.exists() and history.stat().st_size > 2_000):
+    while not (run.history.exists() and run.history.stat().st_size > 2_000):
         assert time.monotonic() < deadline, "no history"
         assert run.process.poll() is None, run.wait()
         time.sleep(0.05)
