@@ -21,13 +21,13 @@ from typing import Any, Protocol
 from coord.journal import SnapshotMeta, SnapshotStore
 from coord.replication.election import Election, log_is_current
 from coord.replication.engine_journal import EngineJournal
-from coord.replication.errors import ApplyFailedError, FatalReplicaError, SnapshotUnusableError
+from coord.replication.errors import ApplyFailedError, FatalReplicaError
 from coord.replication.leadership import Leadership, Transfer, TransferDone, pick_target
+from coord.replication.loading import load
 from coord.replication.message_filter import Answer, Append, examine_append
 from coord.replication.messages import Message, StampGuard, check_message
 from coord.replication.port import (
     BusyError,
-    LoadsAside,
     NotLeaderError,
     ReplicationError,
     Role,
@@ -811,25 +811,3 @@ class Replica:
 def restore(machine: StateMachine, store: SnapshotStore, meta: SnapshotMeta) -> None:
     """Load a snapshot into the state machine. Raises SnapshotUnusableError: the node must stop."""
     load(machine, store, meta)()
-
-
-def load(machine: StateMachine, store: SnapshotStore, meta: SnapshotMeta) -> Callable[[], None]:
-    """Load a snapshot beside the present state, if the machine can (then in any thread); what is
-    returned puts it in place. Both raise SnapshotUnusableError: the node must stop."""
-    try:
-        if isinstance(machine, LoadsAside):
-            return machine.load(store.read_chunks(meta))
-    except Exception as error:
-        raise _unusable(meta, error) from error
-
-    def replace() -> None:
-        try:
-            machine.restore(store.read_chunks(meta))
-        except Exception as error:
-            raise _unusable(meta, error) from error
-
-    return replace
-
-
-def _unusable(meta: SnapshotMeta, error: Exception) -> SnapshotUnusableError:
-    return SnapshotUnusableError(f"the snapshot at entry {meta.index} can not be loaded: {error}")

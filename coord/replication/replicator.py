@@ -18,6 +18,7 @@ import structlog
 
 from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
 from coord.replication.boot import OpenStorage, open_storage
+from coord.replication.loading import load
 from coord.replication.messages import InvalidMessageError, Message
 from coord.replication.port import (
     Member,
@@ -29,7 +30,7 @@ from coord.replication.port import (
     Role,
     StateMachine,
 )
-from coord.replication.replica import Replica, load
+from coord.replication.replica import Replica
 from coord.replication.responsive_clock import ResponsiveClock
 from coord.replication.settings import ReplicationConfig
 from coord.replication.storage import LogStorage, SnapshotThread
