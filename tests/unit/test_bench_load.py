@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 import pytest
 
+from scripts.lib.bench.drivers.base import payload
 from scripts.lib.bench.errors import BenchError
 from scripts.lib.bench.job import Job, Outcome, latency_figures, percentile
 from scripts.lib.bench.load import arrivals, closed_loop, counted, open_loop
@@ -143,3 +145,10 @@ async def test_an_error_of_one_caller_ends_the_measurement() -> None:
 def test_rate_of_an_outcome() -> None:
     assert Outcome(30, 2.0, 30, {}).per_second == 15.0
     assert Outcome(0, 0.0, 0, {}).per_second == 0.0
+
+
+def test_payloads_repeat_and_do_not_compress() -> None:
+    job = Job("redis", "put", "x", payload_bytes=16_384)
+    assert len(payload(job)) == 16_384
+    assert payload(job) == payload(job)
+    assert len(zlib.compress(payload(job))) >= 16_384

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -33,6 +34,5 @@ class Driver(ABC):
 
 
 def payload(job: Job) -> bytes:
-    """Bytes that do not compress away."""
-    pattern = bytes((i * 167 + 13) % 256 for i in range(256))
-    return (pattern * (job.payload_bytes // 256 + 1))[: job.payload_bytes]
+    """Bytes that cannot be compressed, as PostgreSQL would do with others; always the same."""
+    return random.Random(job.seed).randbytes(job.payload_bytes)
