@@ -63,7 +63,7 @@ class Session:
     expires_at_ms: int  # > now, or it would be gone
     acked_below: int = 0  # replies below are forgotten
     # ---- derived
-    tasks: set[int] = field(default_factory=set)  # serials; sort before walking
+    tasks: dict[int, None] = field(default_factory=dict)  # serials, in the order of their tokens
     locks: set[str] = field(default_factory=set)
     waits: set[tuple[str, int]] = field(default_factory=set)  # (lock name, ticket)
     replies: list[int] = field(default_factory=list)  # sequences kept, ascending

@@ -7,6 +7,7 @@ held very much gives it back over several batches, and only then is its record g
 from __future__ import annotations
 
 from heapq import nsmallest
+from itertools import islice
 
 from coord.core import commands as c
 from coord.core import replies as r
@@ -108,13 +109,13 @@ def end_session(state: State, session_id: int, why: str) -> None:
 
 
 def _give_back_some(state: State, session: Session, why: str) -> None:
-    """The same in the same order, as far as this batch goes."""
+    """The same, as far as this batch goes; of the tasks, first those claimed first."""
     for name, ticket in nsmallest(state.expiries_left, session.waits):
         leave_queue(state, name, ticket)
         state.expiries_left -= 1
     for name in nsmallest(state.expiries_left, session.locks):
         pass_on(state, name)
         state.expiries_left -= 1
-    for serial in nsmallest(state.expiries_left, session.tasks):
+    for serial in list(islice(session.tasks, state.expiries_left)):
         lose_lease(state, serial, why)
         state.expiries_left -= 1

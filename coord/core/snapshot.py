@@ -118,9 +118,10 @@ def _rebuild_tasks(state: State) -> None:
             task.labels = state.share(task.labels)
         if task.idempotency_key:
             queue.known_keys[task.idempotency_key] = task.serial
-        if task.lease is not None:
-            _session(state, task.lease.session_id).tasks.add(task.serial)
     task_states.enter_all(state, tasks)
+    for task in sorted((task for task in tasks if task.lease), key=lambda task: task.token):
+        if task.lease is not None:
+            _session(state, task.lease.session_id).tasks[task.serial] = None
 
 
 def _session(state: State, session_id: int) -> Session:

@@ -62,7 +62,7 @@ def claim(state: State, queue: Queue, task: Task, lease: Lease) -> int:
     task.progress_permille = 0
     task.lease = lease
     queue.claimed.add(task.serial)
-    state.sessions[lease.session_id].tasks.add(task.serial)
+    state.sessions[lease.session_id].tasks[task.serial] = None
     arm(state, task)
     return token
 
@@ -126,7 +126,7 @@ def leave(state: State, queue: Queue, task: Task) -> None:
         if lease is None:
             raise InvariantViolation("claimed task has a lease", task.serial)
         queue.claimed.remove(task.serial)
-        state.sessions[lease.session_id].tasks.remove(task.serial)
+        del state.sessions[lease.session_id].tasks[task.serial]
         task.lease = None
     elif now_in is READY:
         queue.ready.remove(rank_key(task.serial, task.priority))

@@ -44,7 +44,7 @@ DAMAGE: dict[str, Callable[[State], object]] = {
     "open session is not expired": lambda s: setattr(s.sessions[1], "expires_at_ms", 10),
     "session timer": lambda s: s.timers.disarm(TimerKind.SESSION, 1),
     "nonce names its session": lambda s: s.session_by_nonce.clear(),
-    "session holds a claimed task": lambda s: s.sessions[1].tasks.add(3),
+    "session holds a claimed task": lambda s: s.sessions[1].tasks.update({3: None}),
     "session owns its locks": lambda s: s.sessions[1].locks.add("M"),
     "session waits where it says": lambda s: s.sessions[1].waits.add(("M", 1)),
     "kept sequences ascend": lambda s: s.sessions[1].replies.reverse(),

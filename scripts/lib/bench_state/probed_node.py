@@ -3,8 +3,9 @@
     python -m scripts.lib.bench_state.probed_node REPORT CONFIG
 
 On SIGUSR1 the probe writes what it saw since the last time to REPORT (JSON) and begins anew. A gap
-is the time by which a 1 ms sleep was late; `cpu_ms` is the processor time this process used in it,
-so a gap in which another process had the processor can be told from one of the node's own making.
+is the time by which a 1 ms sleep was late; `cpu_ms` is the processor time this process used in it
+(`loop_ms`: the event loop's thread alone, the rest is disk work of other threads), so a gap in
+which another process had the processor can be told from one of the node's own making.
 """
 
 from __future__ import annotations
@@ -32,16 +33,17 @@ _SHOWN = 8
 
 @dataclass
 class Gaps:
-    """Milliseconds. `long`: the longest gaps of more than 20 ms, (wall, own processor time)."""
+    """Milliseconds. `long`: the longest gaps of more than 20 ms, (wall, cpu, loop)."""
 
     seconds: float = 0.0
     looks: int = 0
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
+    loop_ms: float = 0.0
     full_collections: int = 0
     collection_ms: float = 0.0  # the longest, of any generation
     rss_bytes: int = 0
-    long: list[tuple[float, float]] = field(default_factory=list)
+    long: list[tuple[float, float, float]] = field(default_factory=list)
 
 
 class Probe:
@@ -62,17 +64,19 @@ class Probe:
 
     async def _watch(self) -> None:
         while True:
-            wall, cpu = time.perf_counter(), time.process_time()
+            wall, cpu, own = time.perf_counter(), time.process_time(), time.thread_time()
             await asyncio.sleep(_SLEEP_S)
             late_ms = (time.perf_counter() - wall - _SLEEP_S) * 1e3
             # A sleep of 1 ms may take a timer tick longer without anybody's doing.
             cpu_ms = min(late_ms, (time.process_time() - cpu) * 1e3)
+            own_ms = min(late_ms, (time.thread_time() - own) * 1e3)
             gaps = self._gaps
             gaps.looks += 1
             gaps.wall_ms = max(gaps.wall_ms, late_ms)
             gaps.cpu_ms = max(gaps.cpu_ms, cpu_ms)
+            gaps.loop_ms = max(gaps.loop_ms, own_ms)
             if late_ms > _LONG_MS:
-                longest = [*gaps.long, (round(late_ms, 1), round(cpu_ms, 1))]
+                longest = [*gaps.long, (round(late_ms, 1), round(cpu_ms, 1), round(own_ms, 1))]
                 gaps.long = nlargest(_SHOWN, longest)
 
     def _on_collection(self, phase: str, info: dict[str, Any]) -> None:
