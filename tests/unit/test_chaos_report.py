@@ -1,0 +1,129 @@
+"""Judging a finished run, and its report: built from a made-up record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chaos.aftermath import CheckedAfter
+from chaos.cluster import UnexpectedEnd, last_words
+from chaos.faults import Fault
+from chaos.history import EventType, HistoryEvent
+from chaos.judge import as_json, judge
+from chaos.probe import Probe
+from chaos.recorder import HungCall
+from chaos.report.html import write_report
+from chaos.report.svg import log_share, nice_step
+from chaos.runner import RunOptions, RunRecord
+
+SECOND = 1_000_000_000
+AFTER = CheckedAfter(10 * SECOND, 12.0, {"n1": "x"}, "", (), True)
+
+
+def event(i: int, kind: EventType, f: str, value: object, at_s: float) -> HistoryEvent:
+    return HistoryEvent(i, 0, kind, f, "k<1>", value, int(at_s * SECOND), "register")
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> RunRecord:
+    """Ten seconds with a write, a right read, and a fault in which no write succeeded."""
+    probe = Probe()
+    probe.success_ns = [n * SECOND // 10 for n in range(100) if not 40 <= n < 62]
+    events = [
+        event(0, "invoke", "write", 1, 1.0),
+        event(1, "ok", "write", 1, 1.01),
+        event(2, "invoke", "read", None, 2.0),
+        event(3, "ok", "read", 1, 2.2),
+    ]
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "n1.log").write_text("[error    ] <b>loud</b>\nfine\n", encoding="utf-8")
+    return RunRecord(
+        options=RunOptions(1, ("register",), "kill", (), 10.0, 77, tmp_path),
+        events=events,
+        faults=[
+            Fault("kill:one", 4 * SECOND, 5 * SECOND, "SIGKILL to n1"),
+            Fault("pause:one", 8 * SECOND, 9 * SECOND, "SIGSTOP to n1"),
+        ],
+        probe=probe,
+        hung=[],
+        roles=[(0, {"n1": "leader"}), (5 * SECOND, {"n1": "down"})],
+        load_ns=(0, 10 * SECOND),
+        after=AFTER,
+        interrupted=False,
+    )
+
+
+def test_a_good_run_is_valid_and_its_gaps_are_measured(record: RunRecord) -> None:
+    judgement = judge(record)
+    assert judgement.valid is True
+    assert [effect.unavailable_ms for effect in judgement.effects] == [2_200, 0]
+    assert judgement.longest_write_gap_ms == 2_300
+    assert judgement.available_share == pytest.approx(0.78)
+    assert judgement.counts["register"] == {"ops": 2, "ok": 2, "fail": 0, "info": 0}
+
+
+def test_results_have_the_agreed_keys(record: RunRecord) -> None:
+    results = json.loads(json.dumps(as_json(judge(record), record, "chaos run --seed 77")))
+    assert {"valid", "seed", "workloads", "faults", "longest_write_gap_ms"} <= results.keys()
+    assert {"valid", "ops", "ok", "fail", "info"} <= results["workloads"]["register"].keys()
+    assert {"name", "start_ns", "end_ns", "unavailable_ms"} <= results["faults"][0].keys()
+
+
+@pytest.mark.parametrize(
+    ("after", "hung", "promise"),
+    [
+        ({"write_after_heal_ms": None}, 0, "write after heal"),
+        ({"digest_complaint": "states differ"}, 0, "equal states"),
+        ({"unexpected_ends": (UnexpectedEnd("n1", 5, ("boom",)),)}, 0, "no node ended"),
+        ({}, 1, "no call hung"),
+    ],
+)
+def test_every_broken_promise_makes_the_run_invalid(
+    record: RunRecord, after: dict[str, object], hung: int, promise: str
+) -> None:
+    record.after = replace(AFTER, **after)  # type: ignore[arg-type]
+    record.hung = [HungCall(0, "register", "write", "k", 1)] * hung
+    judgement = judge(record)
+    assert judgement.valid is False
+    assert [n for n, result in judgement.promises.items() if not result.valid] == [promise]
+
+
+def test_the_report_is_one_file_with_everything_in_it(record: RunRecord, tmp_path: Path) -> None:
+    record.events[3] = event(3, "ok", "read", 9, 2.2)
+    judgement = judge(record)
+    assert judgement.valid is False
+    path = tmp_path / "report.html"
+    write_report(path, record, judgement, "chaos run --seed 77")
+    text = path.read_text(encoding="utf-8")
+    for part in ("INVALID", "--seed 77", "kill:one", "2.20 s", "read k&lt;1&gt; → 9", "p0"):
+        assert part in text, part
+    assert "&lt;b&gt;loud" in text
+    assert "<b>loud" not in text
+    assert text.count("<svg") == 5
+    assert not any(foreign in text for foreign in ("src=", "href=", "@import", "url("))
+
+
+def test_a_run_without_faults_or_calls_still_has_a_report(
+    record: RunRecord, tmp_path: Path
+) -> None:
+    record.events, record.faults, record.roles = [], [], []
+    record.probe.success_ns = []
+    judgement = judge(record)
+    write_report(tmp_path / "r.html", record, judgement, "chaos run")
+    assert judgement.longest_write_gap_ms == 10_000
+
+
+def test_last_words_keep_the_errors_before_them() -> None:
+    log = "\n".join(["[error    ] cause", *(f"line {n}" for n in range(50))])
+    assert last_words(log)[0] == "[error    ] cause"
+    assert last_words(log)[-1] == "line 49"
+    assert last_words("") == ()
+
+
+def test_scales() -> None:
+    assert [nice_step(x) for x in (0.3, 1, 1.1, 4, 6, 30)] == [0.5, 1, 2, 5, 10, 50]
+    assert (log_share(1, 1, 100), log_share(10, 1, 100), log_share(999, 1, 100)) == (0, 0.5, 1)
