@@ -101,7 +101,7 @@ class Connection:
             self._retire()
 
     async def close(self) -> None:
-        """Close at once; calls under way end with OutcomeUnknownError."""
+        """Close at once; calls under way end with OutcomeUnknownError. Can be used again."""
         closing, self._closing = self._closing, set()
         for task in closing:
             task.cancel()

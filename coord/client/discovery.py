@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from coord.client.channel import Connection
 from coord.client.errors import CoordError
 from coord.client.methods import NODE_STATUS, STATUS
+from coord.client.vigil import Vigil
 from coord.rpc.gen import cluster_pb2 as pb
 
 PROBE_TIMEOUT_S = 1.0
@@ -46,6 +47,7 @@ class Discovery:
         self._looked = asyncio.Event()  # once; calls wait for it
         self._members_known = False
         self._refresh_again = False
+        self.vigil = Vigil(self.failed)
         for endpoint in endpoints:
             self.learn(endpoint)
         if not self._connections:
@@ -129,6 +131,7 @@ class Discovery:
         self._refresh = asyncio.get_running_loop().create_task(self._look_around())
 
     async def close(self) -> None:
+        await self.vigil.close()
         if self._refresh is not None:
             self._refresh.cancel()
             with contextlib.suppress(asyncio.CancelledError):

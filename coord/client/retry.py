@@ -83,6 +83,7 @@ class Caller:
             attempts.check_time()
             connection = self.discovery.pick()
             limit_s = min(deadline.remaining_s, self._attempt_timeout_s + wait_ms / 1_000)
+            watch = None if wait_ms else self.discovery.vigil.begin(connection)
             try:
                 reply = await connection.call(method, request, limit_s, metadata)
             except CoordError as error:
@@ -91,6 +92,9 @@ class Caller:
             else:
                 self.discovery.answered(connection, reply)
                 return reply
+            finally:
+                if watch is not None:
+                    self.discovery.vigil.end(connection, watch)
             await asyncio.sleep(attempts.pause_s(self.discovery.has_unsuspected()))
 
     def _note(self, connection: Connection, error: CoordError) -> None:

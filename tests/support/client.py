@@ -212,6 +212,7 @@ class FakeNode(grpc.GenericRpcHandler):
         self.store = store
         self.cluster = cluster
         self.leads = False
+        self.mute = False  # takes calls and never answers, as a paused process does
         self.address = ""
         self.calls: dict[str, list[Any]] = defaultdict(list)
         self._behaviours: dict[str, deque[Behaviour]] = defaultdict(deque)
@@ -266,6 +267,8 @@ class FakeNode(grpc.GenericRpcHandler):
         return self.store.apply(path, request, session_id, sequence)
 
     async def _answer(self, path: str, request: Any, context: Any) -> Any:
+        if self.mute and not self._behaviours[path]:
+            await asyncio.sleep(3_600)
         if path == methods.NODE_STATUS.path:
             return self._node_status()
         if path == methods.STATUS.path:
