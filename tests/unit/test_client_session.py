@@ -229,7 +229,7 @@ async def test_a_lock_with_a_ttl_is_refreshed_and_a_refusal_is_noticed() -> None
     async with (
         fake_cluster() as (node,),
         client_of(node) as client,
-        client.locks.lock("l", ttl_ms=150) as grant,
+        client.locks.lock("l", ttl_ms=1_200) as grant,
     ):
         await eventually(lambda: node.count(REFRESH) >= 2)
         node.store.locks.clear()
