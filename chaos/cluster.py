@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.leash import Leash
 from chaos.proxy import Door, Links, Namer
 from chaos.socket_owner import owner_of
 from coord.localcluster import free_base_port, launch, probe
@@ -37,6 +38,7 @@ from coord.localcluster.state import ClusterState, NodeLayout
 PEER_OFFSET = 100
 READY_TIMEOUT_S = 60.0
 STOP_GRACE_MS = 10_000
+PAUSE_WITHIN_S = 5.0
 
 
 class ClusterError(Exception):
@@ -80,6 +82,7 @@ class ClusterUnderTest:
         self._peer_ports: dict[tuple[str, str], int] = {}
         self._processes: dict[str, ProcessRecord] = {}
         self._expected: set[str] = set()  # nodes that should be running
+        self._leash: Leash | None = None
 
     # ---- looking
 
@@ -126,6 +129,7 @@ class ClusterUnderTest:
 
     async def up(self) -> None:
         """Open the doors, start every node, return when a leader serves. Raises ClusterError."""
+        self._leash = Leash(self.directory)
         for node_id in self.node_ids:
             await self._open_doors(node_id)
         for node_id in self.node_ids:
@@ -149,6 +153,9 @@ class ClusterUnderTest:
         await _surely(terminate, records, STOP_GRACE_MS)
         await asyncio.gather(*(door.close() for door in self._doors))
         self._doors.clear()
+        leash, self._leash = self._leash, None
+        if leash is not None:
+            await _surely(leash.let_go)
 
     def keep_logs(self, directory: Path) -> None:
         """Copy every node's log to `directory`, named after the node."""
@@ -180,6 +187,8 @@ class ClusterUnderTest:
         self._processes[node_id] = spawn_detached(
             launch.node_command(config), self.log_path(node_id), environment
         )
+        if self._leash is not None:
+            self._leash.hold(self._processes[node_id])
         self._expected.add(node_id)
 
     async def kill(self, *node_ids: str) -> None:
@@ -190,9 +199,15 @@ class ClusterUnderTest:
         """SIGTERM: an orderly end. SIGKILL to what is still there after the grace."""
         await _surely(terminate, self._give_up(node_ids), STOP_GRACE_MS)
 
-    def pause(self, *node_ids: str) -> None:
-        """SIGSTOP: they stand still and keep their connections."""
+    async def pause(self, *node_ids: str) -> None:
+        """SIGSTOP: they stand still and keep their connections. Returns when they do: the kernel
+        stops a process a moment after the signal."""
         self._signal(node_ids, signal.SIGSTOP)
+        deadline = time.monotonic() + PAUSE_WITHIN_S
+        while any(self.state(node_id) is ProcessState.RUNNING for node_id in node_ids):
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{', '.join(node_ids)} did not stop on SIGSTOP")
+            await asyncio.sleep(0.002)
 
     def resume(self, *node_ids: str) -> None:
         """SIGCONT."""

@@ -95,7 +95,7 @@ class Pause(Nemesis):
 
     async def begin(self) -> str:
         self._victims = await pick(self.cluster, self.variant, self.rng)
-        self.cluster.pause(*self._victims)
+        await self.cluster.pause(*self._victims)
         return f"SIGSTOP to {', '.join(self._victims)}"
 
     async def end(self) -> None:

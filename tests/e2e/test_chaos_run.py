@@ -145,6 +145,22 @@ def test_an_interrupt_heals_stops_and_still_reports(tmp_path: Path) -> None:
     assert run.nothing_is_left()
 
 
+@pytest.mark.timeout(120)
+def test_nodes_do_not_outlive_a_harness_that_was_killed(tmp_path: Path) -> None:
+    run = ChaosRun(tmp_path, *("--workload", "set", "--nemesis", "none", "--duration", "600"))
+    deadline = time.monotonic() + 60
+    while not (run.history.exists() and run.history.stat().st_size > 1_000):
+        assert time.monotonic() < deadline, "no history"
+        assert run.process.poll() is None, run.wait()
+        time.sleep(0.05)
+    assert len(node_processes(str(run.temporary))) == 3
+    run.process.kill()
+    run.wait()
+    while not run.nothing_is_left():
+        assert time.monotonic() < deadline, "something is left"
+        time.sleep(0.05)
+
+
 # ---- each nemesis does what it says
 
 

@@ -1,0 +1,66 @@
+"""Nodes run in sessions of their own, so they would outlive a harness that was killed. A small
+process holds the other end of a pipe: when the pipe ends without a farewell, the harness is gone,
+and it kills what is left and removes the cluster's directory.
+
+    python -m chaos.leash DIRECTORY    # then lines "PID STARTED", at last "farewell"
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from coord.localcluster.processes import ProcessRecord, kill
+
+FAREWELL = "farewell"
+
+
+class Leash:
+    """The harness's end. `let_go` when everything was stopped in an orderly way."""
+
+    def __init__(self, directory: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "chaos.leash", str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
+        )
+
+    def hold(self, record: ProcessRecord) -> None:
+        """This process is not to outlive the harness."""
+        self._say(f"{record.pid} {record.started}")
+
+    def let_go(self) -> None:
+        """Idempotent."""
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._say(FAREWELL)
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._process.wait()
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # somebody killed it; the run goes on without
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+
+def watch(lines: Iterable[str], directory: Path) -> None:
+    """Until the lines end; without a farewell, everything named is killed."""
+    held: list[ProcessRecord] = []
+    for line in lines:
+        if line.strip() == FAREWELL:
+            return
+        pid, _, started = line.strip().partition(" ")
+        held.append(ProcessRecord(int(pid), started))
+    kill(held)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    watch(sys.stdin, Path(sys.argv[1]))
