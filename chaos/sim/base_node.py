@@ -64,6 +64,7 @@ class SimNode(ABC):
         self.power_at_write = True  # whether a crash set on the disk takes the unsynced data along
         self.dies_at_send: int | None = None
         self.service: Service | None = None
+        self.witnesses: set[str] = set()  # defects of the published engine that were seen at work
         self._rng = Random(f"node/{plan.seed}/{node_id}")
         rate = self._rng.uniform(0.98, 1.02) if plan.drift else 1.0
         self.clock = NodeClock(clock, self._rng.uniform(0, 1_000), rate)
@@ -77,7 +78,7 @@ class SimNode(ABC):
         self.alive = True
         self.dies_at_send = None
         run = self.run
-        self.service = Service(self, self.wall_ms)
+        self.service = Service(self, self.wall_ms, self.plan.max_items)
         try:
             self._boot()
         except Exception as error:
@@ -256,7 +257,7 @@ class SimNode(ABC):
     def starts(self) -> bool:
         """Whether it would start from its disk as it is; it is down before and after."""
         self.run += 1
-        self.service = Service(self, self.wall_ms)
+        self.service = Service(self, self.wall_ms, self.plan.max_items)
         try:
             self._boot()
         except Exception:

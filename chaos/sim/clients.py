@@ -328,7 +328,8 @@ class SimClient:
             self._promises.written_at = self._clock.now
         if call.key in KEYS and isinstance(value, int | list) and (happened or call.f == "read"):
             self._last_written[call.key] = value[1] if isinstance(value, list) else value
-        self._renew(call)
+        if call.f != "claim" or value:  # an empty claim was not logged
+            self._renew(call)
         self._end(call, "ok" if happened else "fail", value)
 
     def _renew(self, call: _Call) -> None:

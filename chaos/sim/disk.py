@@ -188,6 +188,15 @@ class SimDisk:
         _apply(inode.content, change)
         inode.unsynced.append(change)
 
+    def write_back(self) -> None:
+        """Make everything durable, as the system does by itself now and then. Not a change."""
+        for directory in self._directories.values():
+            directory.durable = dict(directory.names)
+            directory.unsynced.clear()
+            for inode in directory.names.values():
+                inode.durable = bytes(inode.content)
+                inode.unsynced.clear()
+
     def put(self, path: str, data: bytes) -> None:
         """Make `data` the durable content of a file."""
         directory = self._directory(path)

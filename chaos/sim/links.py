@@ -48,6 +48,7 @@ class SimNetwork:
         on_disconnected: Callable[[str, str], None],
         is_alive: Callable[[str], bool],
         *,
+        distance: float,
         late: float,
         twice: float,
         use_list: bool,
@@ -58,6 +59,7 @@ class SimNetwork:
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
         self._is_alive = is_alive
+        self._distance = distance
         self._late = late
         self._twice = twice
         self._use_list = use_list
@@ -71,7 +73,8 @@ class SimNetwork:
             return False
         self.sent += 1
         low, high = MESSAGE_S
-        arrival = self._clock.now + (low + (high - low) * self._rng.random()) * link.slow
+        delay = (low + (high - low) * self._rng.random()) * self._distance * link.slow
+        arrival = self._clock.now + delay
         link.last_arrival = max(link.last_arrival, arrival)
         epoch = link.epoch
         link.in_flight.append(msgpack.packb(message))

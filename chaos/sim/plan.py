@@ -51,7 +51,12 @@ class Profile:
     keep_entries: tuple[int, ...] = (3, 20)
     late: float = 0.3  # of the messages that a broken connection held, come through it later
     twice: float = 0.01  # of all messages come a second time
+    distance: float = 1.0  # how much longer than in one site messages take
     drift: bool = True
+    disk_votes: bool = True  # whether term and vote on disk are watched
+    max_items: int = 4  # requests in one entry
+    clients: int = 5
+    think_s: float = 0.25  # the longest pause of a client between two operations
     heal: float = 0.35  # of the faults are healings
     storm_s: float = 8.0
     calm_s: float = 6.0
@@ -67,16 +72,19 @@ PROFILES: dict[str, Profile] = {
         Profile("power", (*POWER, *KILLS, *LINKS, *LOAD, *DISKS), (600, 4_000)),
         Profile("clocks", (*TIMES, *LINKS, "kill", "kill_leader", "transfer")),
         # For single defects of the published engine: the fewest faults that bring each about.
-        Profile("only-links", ("cut", "isolate", "reset", "split", *LOAD), (200,), (1_000_000,),
+        Profile("only-links", ("isolate", "kill_leader", "cut", "slow", "reset", "reset"), (300,),
+                (1_000_000,), late=0.0, twice=0.0, drift=False, max_items=1, clients=10,
+                think_s=0.01, distance=40.0),
+        Profile("only-dumps", ("kill_at_write", "kill_at_write", "kill_at_write", "isolate", "flood"),
+                (4_000,), (4, 8), late=0.0, twice=0.0, drift=False),
+        Profile("only-transfers", ("isolate", "cut", "kill", "flood", "reset"), (600,), (15, 30),
                 late=0.0, twice=0.0, drift=False),
-        Profile("only-dumps", ("kill", "kill_at_write", "kill_all", "flood"), (4_000,), (15, 30),
-                late=0.0, twice=0.0, drift=False),
-        Profile("only-transfers", ("isolate", "cut", "kill", "flood"), (600,), (15, 30),
+        Profile("only-votes", ("power_cut", "power_cut_all", "kill"), (4_000,), (1_000_000,),
                 late=0.0, twice=0.0, drift=False),
         Profile("only-power", ("power_cut", "power_cut_all", "kill"), (4_000,), (1_000_000,),
-                late=0.0, twice=0.0, drift=False),
-        Profile("only-delays", ("reset", "isolate", "kill_leader", "slow"), (4_000,),
-                (1_000_000,), late=0.7, twice=0.1, drift=False),
+                late=0.0, twice=0.0, drift=False, disk_votes=False),
+        Profile("only-delays", ("isolate", "kill_leader", "kill", "split"), (4_000,),
+                (1_000_000,), late=0.5, twice=0.3, drift=False),
     )
 }  # fmt: skip
 MIXED = ("everything", "everything", "kills", "links", "snapshots", "power", "clocks")
@@ -95,11 +103,15 @@ class SimPlan:
     keep_entries: int
     late: float
     twice: float
+    distance: float
     drift: bool
+    disk_votes: bool
+    max_items: int
+    power: bool  # nodes lose power, not only their processes
     storm_s: float
     calm_s: float
-    clients: int = 5
-    think_s: float = 0.25  # the longest pause of a client between two operations
+    clients: int
+    think_s: float
     faults: tuple[Fault, ...] = ()
     kept: tuple[int, ...] | None = None  # of the seed's faults only these, by number
 
@@ -139,7 +151,13 @@ def make_plan(
         keep_entries=rng.choice(chosen.keep_entries),
         late=chosen.late,
         twice=chosen.twice,
+        distance=chosen.distance,
         drift=chosen.drift,
+        disk_votes=chosen.disk_votes,
+        clients=chosen.clients,
+        think_s=chosen.think_s,
+        max_items=chosen.max_items,
+        power=any(kind in POWER for kind in chosen.kinds),
         storm_s=chosen.storm_s,
         calm_s=chosen.calm_s,
     )

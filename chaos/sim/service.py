@@ -18,7 +18,6 @@ from coord.replication.port import SnapshotSource
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.host import MachineHost
 
-MAX_ITEMS = 4  # requests in one entry
 MAX_IN_FLIGHT = 40  # entries
 TICK_GAP_S = 0.02
 
@@ -95,9 +94,10 @@ class ObservedHost:
 class Service:
     """One run of one node's service."""
 
-    def __init__(self, port: ServicePort, wall_ms: Callable[[], int]) -> None:
+    def __init__(self, port: ServicePort, wall_ms: Callable[[], int], max_items: int) -> None:
         self._port = port
         self._wall_ms = wall_ms
+        self._max_items = max_items  # of requests in one entry
         self.clock = ClusterClock(
             lambda: int(port.local_now() * 1_000_000_000), lambda: wall_ms() * 1_000_000
         )
@@ -166,7 +166,10 @@ class Service:
 
     def _pump(self) -> None:
         while self._waiting and self._in_flight < MAX_IN_FLIGHT:
-            group, self._waiting = self._waiting[:MAX_ITEMS], self._waiting[MAX_ITEMS:]
+            group, self._waiting = (
+                self._waiting[: self._max_items],
+                self._waiting[self._max_items :],
+            )
             if not self._propose(group):
                 for _, done in group:
                     done(self._elsewhere())

@@ -75,6 +75,7 @@ class World:
             lambda a, b: self.nodes[a].connected(b),
             lambda a, b: self.nodes[a].disconnected(b),
             lambda node_id: self.nodes[node_id].alive,
+            distance=plan.distance,
             late=plan.late,
             twice=plan.twice,
             use_list=plan.engine == HARDENED,
@@ -109,6 +110,7 @@ class World:
         result.entries = self.invariants.highest_applied
         result.terms = max(self.invariants.leaders, default=0)
         result.messages = self.network.sent
+        result.witnesses = tuple(sorted(set().union(*(n.witnesses for n in self.nodes.values()))))
         result.down = tuple(sorted(self.faults.rotten))
         return result
 
@@ -142,8 +144,11 @@ class World:
         running = [node for node in self.nodes.values() if node.alive]
         self.invariants.logs(running)
         for node in self.nodes.values():
-            if node.node_id not in self.faults.rotten:
-                self.invariants.disk_vote(node)
+            self._watch_vote(node)
+
+    def _watch_vote(self, node: SimNode) -> None:
+        if self.plan.disk_votes and node.node_id not in self.faults.rotten:
+            self.invariants.disk_vote(node)
 
     def _converged(self) -> bool:
         """Whether all nodes that can run have the same log and have applied it."""
@@ -175,7 +180,7 @@ class World:
         if node.alive or node.node_id in self.faults.rotten:
             return
         self.note(f"{node.node_id} starts")
-        self.invariants.disk_vote(node)
+        self._watch_vote(node)
         node.start()
         if node.alive:
             self.network.node_up(node.node_id)
@@ -284,4 +289,9 @@ class World:
 
 def simulate(plan: SimPlan) -> SimResult:
     """Run a plan."""
-    return World(plan).run()
+    if plan.engine == HARDENED:
+        return World(plan).run()
+    from chaos.sim.stock_files import library_on_simulation
+
+    with library_on_simulation():
+        return World(plan).run()
