@@ -25,6 +25,7 @@ from chaos.schedule import ScheduleError, parse_specs
 from chaos.verdicts import EXIT_CODE
 from chaos.workloads import WORKLOADS
 from chaos.workloads.base import WorkloadOptions
+from coord.localcluster.launch import Setting
 
 MAX_SEED = 2**31
 
@@ -56,6 +57,14 @@ def run(
     rate: Annotated[float, typer.Option(min=1, help="Calls a second of each workload")] = 60.0,
     timeout_ms: Annotated[int, typer.Option(min=100, help="Of one call")] = 4_000,
     quiet: Annotated[str, typer.Option(help="Seconds between faults, MIN:MAX")] = "1.5:4",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Of every node, as in its configuration file; may be repeated "
+            "(snapshot_entries=100 makes it write and send snapshots all the time)",
+        ),
+    ] = None,
     check_seconds: Annotated[
         float, typer.Option(min=1, help='For each checker; then its verdict is "unknown"')
     ] = 60.0,
@@ -76,6 +85,7 @@ def run(
             out=out,
             workload=WorkloadOptions(clients=clients, rate=rate, timeout_ms=timeout_ms),
             quiet_s=_range(quiet),
+            settings=_settings(setting or []),
         )
     except ScheduleError as error:
         fail(str(error))
@@ -133,7 +143,29 @@ def replay_line(options: RunOptions) -> str:
             words += [f"--{name.replace('_', '-')}", f"{value:g}"]
     if options.quiet_s != (1.5, 4.0):
         words += ["--quiet", "{:g}:{:g}".format(*options.quiet_s)]
+    for name, value in options.settings.items():
+        words += ["--setting", f"{name}={_as_typed(value)}"]
     return shlex.join(words)
+
+
+def _settings(pairs: list[str]) -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (name and equals):
+            fail(f"--setting takes NAME=VALUE, not {pair!r}")
+        found[name] = _typed(text)
+    return found
+
+
+def _typed(text: str) -> Setting:
+    if text in {"true", "false"}:
+        return text == "true"
+    return int(text) if text.lstrip("-").isdecimal() else text
+
+
+def _as_typed(value: Setting) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _workloads(text: str) -> tuple[str, ...]:

@@ -10,7 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from chaos.cli import app
+from chaos.commands.run import replay_line
 from chaos.history import HistoryEvent
+from chaos.runner import RunOptions
+from chaos.workloads.base import WorkloadOptions
 
 
 def write_history(path: Path, *lines: tuple[int, str, str, Any]) -> Path:
@@ -118,6 +121,7 @@ def test_workloads_that_share_a_history_are_told_apart(
         (["--nemesis", "kill:nonsense"], "kill has no variant"),
         (["--quiet", "5:1"], "--quiet takes MIN:MAX"),
         (["--quiet", "x"], "--quiet takes MIN:MAX"),
+        (["--setting", "x"], "--setting takes NAME=VALUE"),
     ],
 )
 def test_run_refuses_what_it_does_not_know(
@@ -126,3 +130,23 @@ def test_run_refuses_what_it_does_not_know(
     result = CliRunner().invoke(app, ["run", "--out", str(tmp_path / "out"), *arguments])
     assert (result.exit_code, complaint in result.stderr) == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_replay_line_asks_for_the_same_again(tmp_path: Path) -> None:
+    options = RunOptions(
+        nodes=5,
+        workloads=("set", "bank"),
+        nemesis="kill:leader+delay,pause",
+        specs=(),
+        duration_s=12.5,
+        seed=9,
+        out=tmp_path,
+        workload=WorkloadOptions(rate=90.0),
+        quiet_s=(0.0, 1.0),
+        settings={"snapshot_entries": 100, "in_memory": False},
+    )
+    assert replay_line(options) == (
+        "chaos run --nodes 5 --workload set,bank --nemesis kill:leader+delay,pause "
+        "--duration 12.5 --seed 9 --rate 90 --quiet 0:1 --setting snapshot_entries=100 "
+        "--setting in_memory=false"
+    )
