@@ -4,9 +4,9 @@ Theory of operation. Nearly everything in a node is freed by reference counts; t
 finds cycles (mostly of exceptions and their frames). What it costs is looking: a full collection
 walks every tracked object, 0.3 s for a million tasks, in which the node answers nobody. So full
 collections do not come by themselves, and young ones are kept small. From time to time the
-`Collector` looks at the old generation, if that is quick; if it has grown too large for that, which
-is the state's doing, it is frozen: set apart and not looked at again (reference counts still free
-what is frozen).
+`Collector` looks at what has grown old since the last time, unless that is so much that it can only
+be the state's growth. What stays is frozen: set apart and not looked at again (reference counts
+still free it; only a cycle that ends after it was frozen is kept for good).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Final
 # collection takes a few ms at most. Full ones do not come by themselves.
 _THRESHOLDS: Final = (5_000, 5, 1_000_000_000)
 _PERIOD_S: Final = 30.0
-_QUICK_OBJECTS: Final = 50_000  # some 15 ms
-_MIN_COLLECTIONS: Final = 20
+# Of the middle-aged: each can have added some 30,000 objects to the old, so this is some 20 ms.
+_QUICK_COLLECTIONS: Final = 2
 
 
 class Collector:
@@ -53,14 +53,14 @@ class Collector:
             self._before = None
 
     def look(self) -> None:
-        """Collect, or set apart, what has grown old since the last time."""
-        if _middle_collections() - self._seen < _MIN_COLLECTIONS:
+        """Collect what has grown old since the last time, if that is quick; set the rest apart."""
+        collections = _middle_collections() - self._seen
+        if not collections:
             return
-        self._seen = _middle_collections()
-        if len(gc.get_objects(2)) <= _QUICK_OBJECTS:
+        if collections <= _QUICK_COLLECTIONS:
             gc.collect()
-        else:
-            gc.freeze()
+        gc.freeze()
+        self._seen = _middle_collections()
 
     def _schedule(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._period_s, self._fire)

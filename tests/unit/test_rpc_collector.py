@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from coord.rpc import collector as module
 from coord.rpc.collector import Collector, building
 
 
@@ -27,9 +26,9 @@ def _thawed() -> Iterator[None]:
     gc.collect()
 
 
-def age(objects: int) -> None:
-    """Enough young collections that `look` finds something to do."""
-    for _ in range(objects):
+def age(collections: int) -> None:
+    """What is there grows old."""
+    for _ in range(collections):
         gc.collect(1)
 
 
@@ -37,7 +36,7 @@ async def test_old_garbage_is_found_while_the_old_generation_is_small() -> None:
     collector = Collector(period_s=3_600)
     collector.start()
     cycle = Cycle()
-    age(30)
+    age(2)
     del cycle
     assert cycles() == 1
     collector.look()
@@ -45,15 +44,27 @@ async def test_old_garbage_is_found_while_the_old_generation_is_small() -> None:
     collector.stop()
 
 
-async def test_a_large_old_generation_is_set_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_QUICK_OBJECTS", 1_000)
+async def test_what_grows_fast_is_set_apart_unseen() -> None:
     collector = Collector(period_s=3_600)
     collector.start()
     state = [[one] for one in range(5_000)]
+    cycle = Cycle()
     age(30)
-    frozen = gc.get_freeze_count()
+    frozen, full = gc.get_freeze_count(), gc.get_stats()[2]["collections"]
+    del cycle
     collector.look()
     assert gc.get_freeze_count() >= frozen + len(state)
+    assert gc.get_stats()[2]["collections"] == full
+    collector.stop()
+
+
+async def test_nothing_is_done_when_nothing_grew_old() -> None:
+    collector = Collector(period_s=3_600)
+    collector.start()
+    frozen, full = gc.get_freeze_count(), gc.get_stats()[2]["collections"]
+    collector.look()
+    assert gc.get_freeze_count() <= frozen
+    assert gc.get_stats()[2]["collections"] == full
     collector.stop()
 
 
