@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+
 import typer
 
 from chaos.commands import check, run, selftest, sim
@@ -21,5 +24,9 @@ for command in (check, run, selftest, sim):
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    app()
+    """Entry point of the console script. A failure of the harness itself is no verdict: exit 2."""
+    try:
+        app()
+    except Exception:
+        traceback.print_exc()
+        sys.exit(2)

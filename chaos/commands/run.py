@@ -51,7 +51,7 @@ def run(
         int | None, typer.Option(min=0, help="Of all draws  [default: a new one]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Results go there  [default: chaos-out/TIME]")
+        Path | None, typer.Option(help="Results go there  [default: out/chaos/TIME]")
     ] = None,
     clients: Annotated[int, typer.Option(min=1, max=200, help="Of each workload")] = 6,
     rate: Annotated[float, typer.Option(min=1, help="Calls a second of each workload")] = 60.0,
@@ -73,7 +73,7 @@ def run(
 
     Exit code 0: every promise held; 1: one was broken; 2: nothing can be said."""
     seed = random.SystemRandom().randrange(MAX_SEED) if seed is None else seed
-    out = out or Path("chaos-out") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    out = out or Path("out", "chaos") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     try:
         options = RunOptions(
             nodes=nodes,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from chaos.cluster import ClusterUnderTest
@@ -60,3 +61,8 @@ async def pick(cluster: ClusterUnderTest, target: str, rng: random.Random) -> li
             return list(nodes)
         case other:
             raise ValueError(f"no target {other!r}")
+
+
+def names(nodes: Sequence[str]) -> str:
+    """For the history. A lone node has no followers, so a target can be nobody."""
+    return ", ".join(nodes) or "nobody"

@@ -7,7 +7,7 @@ import random
 from typing import ClassVar
 
 from chaos.cluster import ClusterUnderTest
-from chaos.nemeses.base import TARGETS, Nemesis, pick
+from chaos.nemeses.base import TARGETS, Nemesis, names, pick
 
 ROLLING_PAUSE_S = 0.5
 
@@ -26,7 +26,7 @@ class Kill(Nemesis):
     async def begin(self) -> str:
         self._victims = await pick(self.cluster, self.variant, self.rng)
         await self.cluster.kill(*self._victims)
-        return f"SIGKILL to {', '.join(self._victims)}"
+        return f"SIGKILL to {names(self._victims)}"
 
     async def end(self) -> None:
         for node_id in self._victims:
@@ -54,7 +54,7 @@ class Restart(Nemesis):
         await self.cluster.stop(*victims)
         for node_id in victims:
             await self.cluster.start(node_id)
-        return f"restarted {', '.join(victims)}"
+        return f"restarted {names(victims)}"
 
     async def end(self) -> None:
         return
@@ -68,7 +68,7 @@ class RollingRestart(Nemesis):
     hold_s: ClassVar[tuple[float, float]] = (6.0, 10.0)
 
     async def begin(self) -> str:
-        return f"restarts of {', '.join(self.cluster.node_ids)}, one after another"
+        return f"restarts of {names(self.cluster.node_ids)}, one after another"
 
     async def last(self, seconds: float) -> None:
         rest_s = max(ROLLING_PAUSE_S, seconds / len(self.cluster.node_ids))
@@ -96,7 +96,7 @@ class Pause(Nemesis):
     async def begin(self) -> str:
         self._victims = await pick(self.cluster, self.variant, self.rng)
         await self.cluster.pause(*self._victims)
-        return f"SIGSTOP to {', '.join(self._victims)}"
+        return f"SIGSTOP to {names(self._victims)}"
 
     async def end(self) -> None:
         self.cluster.resume(*self._victims)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from chaos import cli
 from chaos.cli import app
 from chaos.commands.run import replay_line
 from chaos.history import HistoryEvent
@@ -150,3 +151,16 @@ def test_the_replay_line_asks_for_the_same_again(tmp_path: Path) -> None:
         "--duration 12.5 --seed 9 --rate 90 --quiet 0:1 --setting snapshot_entries=100 "
         "--setting in_memory=false"
     )
+
+
+def test_a_failure_of_the_harness_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("harness")
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "RuntimeError: harness" in capsys.readouterr().err
