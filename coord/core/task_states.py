@@ -64,6 +64,8 @@ def claim(state: State, queue: Queue, task: Task, lease: Lease) -> int:
     queue.claimed.add(task.serial)
     state.sessions[lease.session_id].tasks[task.serial] = None
     arm(state, task)
+    # One arrival becomes outdated and up to two go, so that no reader finds very many of them.
+    _drop_outdated(state, queue, 2)
     return token
 
 
@@ -180,11 +182,8 @@ def enter_all(state: State, tasks: Iterable[Task]) -> None:
 
 def oldest_ready_since_ms(state: State, queue: Queue) -> int | None:
     """When the ready task that waits longest became ready; None if none is."""
-    arrivals = queue.arrivals
-    while arrivals and not _is_current(state, arrivals[0], arrivals[1]):
-        arrivals.popleft()
-        arrivals.popleft()
-    return arrivals[0] if arrivals else None
+    _drop_outdated(state, queue, len(queue.arrivals))
+    return queue.arrivals[0] if queue.arrivals else None
 
 
 def arm(state: State, task: Task) -> None:
@@ -226,6 +225,15 @@ def _sorted_index(queue: Queue, of: TaskState) -> SortedList:
     if of is COMPLETED:
         return queue.completed
     return queue.dead if of is DEAD else queue.cancelled
+
+
+def _drop_outdated(state: State, queue: Queue, at_most: int) -> None:
+    """Takes arrivals of tasks that are not ready any more from the front."""
+    arrivals = queue.arrivals
+    while at_most and arrivals and not _is_current(state, arrivals[0], arrivals[1]):
+        arrivals.popleft()
+        arrivals.popleft()
+        at_most -= 1
 
 
 def _is_current(state: State, since_ms: int, serial: int) -> bool:

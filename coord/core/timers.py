@@ -96,5 +96,5 @@ class Timers:
         self._queued[key] = deadline_ms
         heappush(self._heap, (deadline_ms, key))
         if len(self._heap) > 2 * len(self._queued) + _SLACK:
-            self._heap = list(zip(self._queued.values(), self._queued, strict=True))
+            self._heap = [(queued, key) for key, queued in self._queued.items()]
             heapify(self._heap)
