@@ -15,7 +15,7 @@ from chaos.sim.plan import SimPlan
 from chaos.sim.service import Service
 from coord.core.replies import Applied
 
-TICK_S = 0.02
+TICK_S = 0.025
 Entry = tuple[bytes, int, int]  # command, index, term
 DIRECTORY = "/node"
 
@@ -63,6 +63,7 @@ class SimNode(ABC):
         self.stalled_until = 0.0
         self.power_at_write = True  # whether a crash set on the disk takes the unsynced data along
         self.dies_at_send: int | None = None
+        self.lost_power = False  # when it died the last time
         self.service: Service | None = None
         self.witnesses: set[str] = set()  # defects of the published engine that were seen at work
         self._rng = Random(f"node/{plan.seed}/{node_id}")
@@ -95,6 +96,7 @@ class SimNode(ABC):
         """End the run at once. With the power, unsynced data is lost as well."""
         self.alive = False
         self.run += 1
+        self.lost_power = power_loss
         self._stop()
         if power_loss:
             self.disk.crash(self._rng)

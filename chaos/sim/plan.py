@@ -71,12 +71,17 @@ PROFILES: dict[str, Profile] = {
         Profile("snapshots", (*KILLS, *LINKS, *LOAD), (200, 600), (15, 30, 60), (1, 3)),
         Profile("power", (*POWER, *KILLS, *LINKS, *LOAD, *DISKS), (600, 4_000)),
         Profile("clocks", (*TIMES, *LINKS, "kill", "kill_leader", "transfer")),
+        Profile("far", (*KILLS, *LINKS, *LOAD, "transfer"), (200, 600, 4_000), distance=30.0,
+                calm_s=8.0),
+        Profile("busy", EVERYTHING, (600,), clients=12, think_s=0.05),
         # For single defects of the published engine: the fewest faults that bring each about.
         Profile("only-links", ("isolate", "kill_leader", "cut", "slow", "reset", "reset"), (300,),
                 (1_000_000,), late=0.0, twice=0.0, drift=False, max_items=1, clients=10,
                 think_s=0.01, distance=40.0),
-        Profile("only-dumps", ("kill_at_write", "kill_at_write", "kill_at_write", "isolate", "flood"),
-                (4_000,), (4, 8), late=0.0, twice=0.0, drift=False),
+        Profile("only-dumps", ("kill", "kill", "kill_at_write", "kill_at_write", "isolate"),
+                (4_000,), (4, 8), late=0.0, twice=0.0, drift=False, clients=8, think_s=0.05),
+        Profile("only-torn", ("power_cut", "power_cut_all", "isolate", "flood"), (4_000,),
+                (8, 15), late=0.0, twice=0.0, drift=False, disk_votes=False),
         Profile("only-transfers", ("isolate", "cut", "kill", "flood", "reset"), (600,), (15, 30),
                 late=0.0, twice=0.0, drift=False),
         Profile("only-votes", ("power_cut", "power_cut_all", "kill"), (4_000,), (1_000_000,),
@@ -87,7 +92,21 @@ PROFILES: dict[str, Profile] = {
                 (1_000_000,), late=0.5, twice=0.3, drift=False),
     )
 }  # fmt: skip
-MIXED = ("everything", "everything", "kills", "links", "snapshots", "power", "clocks")
+MIXED = (
+    "everything",
+    "everything",
+    "everything",
+    "kills",
+    "kills",
+    "links",
+    "snapshots",
+    "snapshots",
+    "power",
+    "power",
+    "clocks",
+    "far",
+    "busy",
+)
 
 
 @dataclass(frozen=True, slots=True)

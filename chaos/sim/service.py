@@ -84,8 +84,16 @@ class ObservedHost:
         return self.inner.begin_snapshot()
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        self.inner.restore(chunks)
-        self._port.machine_restored()
+        self.load(chunks)()
+
+    def load(self, chunks: Iterable[bytes]) -> Callable[[], None]:
+        put_in_place = self.inner.load(chunks)
+
+        def loaded() -> None:
+            put_in_place()
+            self._port.machine_restored()
+
+        return loaded
 
     def digest(self) -> str:
         return self.inner.machine.digest()

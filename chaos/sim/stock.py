@@ -127,7 +127,7 @@ class StockNode(SimNode):
         )
         self.engine = engine = StockEngine(self, conf)
         log = engine._SyncObj__raftLog
-        if log[-1][1] < self._told_index:
+        if log[-1][1] < self._told_index and self.lost_power:
             self.witnesses.add("B1")
         if engine.raftCommitIndex > log[-1][1]:
             self.witnesses.add("B2")
@@ -364,4 +364,4 @@ class StockNode(SimNode):
 
 def _has(log: list[Entry], entry: Any) -> bool:
     position = entry[1] - log[0][1]
-    return 0 <= position < len(log) and log[position][2] == entry[2]
+    return 0 <= position < len(log) and bool(log[position][2] == entry[2])

@@ -140,6 +140,14 @@ def _rename(source: str, target: str) -> None:
     CURRENT.disk.rename(source, target)
 
 
+def _exists(path: str) -> bool:
+    return CURRENT.disk.exists(path)
+
+
+def _random() -> float:
+    return CURRENT.random()
+
+
 class _Gzip(gzip.GzipFile):
     """Without the time of day in its header."""
 
@@ -150,19 +158,17 @@ class _Gzip(gzip.GzipFile):
 @contextmanager
 def library_on_simulation() -> Iterator[None]:
     """Within it, the library's modules see the simulated world."""
-    exists = SimpleNamespace(exists=lambda path: CURRENT.disk.exists(path))
-    isfile = SimpleNamespace(isfile=lambda path: CURRENT.disk.exists(path))
     patches: list[tuple[Any, str, Any]] = [
         (journal_module, "open", _File),
-        (journal_module, "os", SimpleNamespace(path=exists)),
+        (journal_module, "os", SimpleNamespace(path=SimpleNamespace(exists=_exists))),
         (journal_module, "mmap", SimpleNamespace(mmap=_Mmap)),
         (journal_module, "shutil", SimpleNamespace(move=_rename)),
         (serializer_module, "open", _File),
         (serializer_module, "gzip", SimpleNamespace(GzipFile=_Gzip)),
         (serializer_module, "atomicReplace", _rename),
-        (library, "os", SimpleNamespace(path=isfile)),
-        (library, "random", SimpleNamespace(random=lambda: CURRENT.random())),
-        (library, "monotonicTime", lambda: CURRENT.now()),
+        (library, "os", SimpleNamespace(path=SimpleNamespace(isfile=_exists))),
+        (library, "random", SimpleNamespace(random=_random)),
+        (library, "monotonicTime", CURRENT.now),
     ]
     CURRENT.reset()
     missing = object()

@@ -7,13 +7,15 @@ agree. Every callback goes through the checks, and the first broken promise ends
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from chaos.sim.base_node import SimNode
-from chaos.sim.clients import SimClient
+from chaos.sim.clients import PATIENCE_S, SimClient
 from chaos.sim.clock import SimClock
 from chaos.sim.faults import FaultInjector
 from chaos.sim.hardened import HardenedNode
@@ -127,7 +129,7 @@ class World:
         self._run_until(plan.storm_s + plan.calm_s - REST_S)
         for client in self.clients:
             client.stopped = True
-        end = plan.storm_s + plan.calm_s
+        end = plan.storm_s + plan.calm_s + PATIENCE_S
         while self.clock.now < end and not self._converged():
             self._run_until(self.clock.now + 0.1)
         self._check_end()
@@ -289,9 +291,25 @@ class World:
 
 def simulate(plan: SimPlan) -> SimResult:
     """Run a plan."""
-    if plan.engine == HARDENED:
-        return World(plan).run()
-    from chaos.sim.stock_files import library_on_simulation
+    with _collected_afterwards():
+        if plan.engine == HARDENED:
+            return World(plan).run()
+        from chaos.sim.stock_files import library_on_simulation
 
-    with library_on_simulation():
-        return World(plan).run()
+        with library_on_simulation():
+            return World(plan).run()
+
+
+@contextmanager
+def _collected_afterwards() -> Iterator[None]:
+    """A world is full of cycles, and nodes that load snapshots freeze what there is, as in a
+    process of their own: collect it all at the end, at once."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.collect()
+        if enabled:
+            gc.enable()
