@@ -17,8 +17,9 @@ from coord.core.replies import Applied
 from coord.journal import DiskFullError, SnapshotStore, VoteFile
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.errors import FatalReplicaError
+from coord.replication.loading import restore
 from coord.replication.port import ReplicationError, Role
-from coord.replication.replica import Replica, restore
+from coord.replication.replica import Replica
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import WriteOp
 

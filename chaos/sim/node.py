@@ -13,8 +13,9 @@ from chaos.sim.disk import SimDisk, SimulatedCrash
 from chaos.sim.machine import LogMachine
 from coord.journal import DiskFullError, SnapshotStore
 from coord.replication.boot import OpenStorage, open_storage
+from coord.replication.loading import restore
 from coord.replication.messages import Message
-from coord.replication.replica import Replica, restore
+from coord.replication.replica import Replica
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import WriteOp
 

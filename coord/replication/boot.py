@@ -16,7 +16,7 @@ from coord.journal import (
     VoteFile,
 )
 from coord.replication.recovery import recover_log
-from coord.replication.replica import Boot
+from coord.replication.replica_ports import Boot
 from coord.replication.storage_ops import LogWriter
 
 logger = structlog.get_logger(__name__)

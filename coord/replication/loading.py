@@ -31,3 +31,8 @@ def _load_in_place(machine: StateMachine, store: SnapshotStore, meta: SnapshotMe
 
 def _unusable(meta: SnapshotMeta, error: Exception) -> SnapshotUnusableError:
     return SnapshotUnusableError(f"the snapshot at entry {meta.index} can not be loaded: {error}")
+
+
+def restore(machine: StateMachine, store: SnapshotStore, meta: SnapshotMeta) -> None:
+    """Load a snapshot into the state machine. Raises SnapshotUnusableError: the node must stop."""
+    load(machine, store, meta)()

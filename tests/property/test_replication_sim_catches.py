@@ -11,7 +11,7 @@ from chaos.sim.cluster import SimCluster, SimPlan
 from coord.journal import VoteFile
 from coord.replication import replica as replica_module
 from coord.replication.message_filter import Append, LogView, PeerFlow, Verdict
-from coord.replication.replica import Replica
+from coord.replication.outbox import Outbox
 
 
 def _failure(seed: int) -> str | None:
@@ -38,7 +38,7 @@ def _no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _acknowledge_before_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Replica, "_promise", Replica._transmit)
+    monkeypatch.setattr(Outbox, "promise", Outbox.transmit)
 
 
 def _forget_votes(monkeypatch: pytest.MonkeyPatch) -> None:

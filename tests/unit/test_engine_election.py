@@ -11,7 +11,8 @@ import pytest
 from chaos.sim.machine import LogMachine
 from coord.replication.messages import Message
 from coord.replication.port import NotLeaderError, Role, WriteBlockedError
-from coord.replication.replica import Boot, Replica
+from coord.replication.replica import Replica
+from coord.replication.replica_ports import Boot
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import WriteOp
 

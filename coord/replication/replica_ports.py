@@ -1,0 +1,61 @@
+"""What a replica starts with, and what it asks of the world around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from coord.journal import SnapshotMeta
+from coord.replication.messages import Message
+from coord.replication.write_ops import Entry, WriteOp
+
+
+class ReplicaPorts(Protocol):
+    """What a replica asks of the world."""
+
+    def now(self) -> float:
+        """Seconds; never goes back."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Wall-clock time, only noted in snapshots."""
+        ...
+
+    def send(self, peer_id: str, message: Message) -> bool:
+        """Queue a message; False if it was not taken."""
+        ...
+
+    def write(self, sequence: int, operation: WriteOp) -> None:
+        """Make durable, in order; `Replica.synced(sequence)` reports it."""
+        ...
+
+    def applied(self, index: int, term: int, result: object) -> None:
+        """An entry was applied, with this result."""
+        ...
+
+    def applied_by_snapshot(self, index: int) -> None:
+        """All entries up to `index` were applied at once, without results."""
+        ...
+
+    def changed(self) -> None:
+        """Role, term or leader has changed."""
+        ...
+
+    def failed(self, error: BaseException) -> None:
+        """The replica must stop (reported outside of any call into it)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What a replica starts with. `boot_id` grows with each run of the node; the state machine has
+    been restored from `snapshot` already."""
+
+    boot_id: int
+    entries: Sequence[Entry]
+    reset: bool
+    commit_index: int
+    term: int
+    voted_for: str | None
+    snapshot: SnapshotMeta | None

@@ -1,0 +1,228 @@
+"""Snapshots in the life of a replica: when one is taken, what of the log it replaces, sending it to
+followers, and installing one that was received."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from coord.journal import SnapshotMeta
+from coord.replication.engine_journal import EngineJournal
+from coord.replication.leadership import Leadership
+from coord.replication.loading import load
+from coord.replication.messages import Message
+from coord.replication.outbox import Outbox
+from coord.replication.port import Role, StateMachine
+from coord.replication.pysyncobj_engine import HardenedEngine
+from coord.replication.recovery import BASE_COMMAND
+from coord.replication.replica_ports import ReplicaPorts
+from coord.replication.settings import ReplicaSettings
+from coord.replication.snapshots import (
+    SnapshotReceiver,
+    SnapshotSender,
+    SnapshotTaker,
+    SnapshotWorker,
+    meta_of,
+)
+
+
+class ExchangeOwner(Protocol):
+    """The replica, as far as snapshots need it."""
+
+    engine: HardenedEngine
+    journal: EngineJournal
+
+    def leadership(self) -> Leadership:
+        """The account of the present term."""
+        ...
+
+    def settle(self) -> None:
+        """Something was done outside of a call into the replica."""
+        ...
+
+
+class SnapshotExchange:
+    """See the module."""
+
+    def __init__(
+        self,
+        owner: ExchangeOwner,
+        settings: ReplicaSettings,
+        machine: StateMachine,
+        ports: ReplicaPorts,
+        worker: SnapshotWorker,
+        outbox: Outbox,
+        members: bytes,
+        latest: SnapshotMeta | None,
+    ) -> None:
+        self._owner = owner
+        self._settings = settings
+        self._machine = machine
+        self._ports = ports
+        self._worker = worker
+        self._outbox = outbox
+        self._members = members
+        self._engine = owner.engine
+        self._journal = owner.journal
+        self.latest = latest  # the newest durable one
+        self._compacted = (owner.engine.commit_index, 0)  # index, and bytes of the log then
+        self._taker = SnapshotTaker(worker, self._taken, ports.failed)
+        self._receiver = SnapshotReceiver(
+            worker, self._answer, self._install_received, ports.failed
+        )
+        self._sending_from: str | None = None  # the leader whose snapshot is being received
+        self._installing: SnapshotMeta | None = None  # received, and being loaded
+
+    # Taking
+
+    def take_if_due(self) -> None:
+        """Begin to take one if enough has been written since the last."""
+        if self._taker.busy or self._sending_from is not None:
+            return
+        index = self._engine.applied_index
+        done, size = self._compacted
+        if index <= done:
+            return
+        enough = index - done >= self._settings.snapshot_entries
+        if enough or self._journal.size_bytes - size >= self._settings.snapshot_bytes:
+            self.take()
+
+    def take(self) -> None:
+        """Begin to take a snapshot of what is applied now. Not while one is under way."""
+        index = self._engine.applied_index
+        meta = SnapshotMeta(
+            index=index,
+            term=self._journal.term_at(index) or 0,
+            prev_index=index - 1,
+            prev_term=self._journal.term_at(index - 1) or 0,
+            members=self._members,
+            created_wall_ms=self._ports.wall_ms(),
+        )
+        self._taker.begin(meta, self._machine.begin_snapshot())
+
+    def step(self) -> bool:
+        """Do a slice of taking a snapshot; True if there is more to do at once."""
+        return self._taker.step()
+
+    def _taken(self, meta: SnapshotMeta) -> None:
+        if self.latest is None or meta.index > self.latest.index:
+            self.latest = meta
+        self._compact(meta.index)
+
+    def _compact(self, index: int) -> None:
+        """Drop what the snapshot covers, but for a tail for those who are a little behind."""
+        keep_from = index - self._settings.keep_entries
+        for sender in self._owner.leadership().snapshots.values():
+            keep_from = min(keep_from, sender.meta.index)
+        if self._journal.bytes_after(keep_from) > self._settings.snapshot_bytes // 2:
+            keep_from = index  # large entries: the tail must not keep the log from shrinking
+        if self._journal.term_at(keep_from) is not None:
+            self._journal.drop_before(keep_from)
+        self._compacted = (index, self._journal.size_bytes)
+
+    # Sending
+
+    def tick_senders(self, lead: Leadership, connected: set[str], now: float) -> None:
+        """Begin the transfers that were asked for, and go on with those under way."""
+        for peer_id in sorted(lead.wants_snapshot):
+            if self.latest is not None and peer_id in connected:
+                lead.snapshots.setdefault(peer_id, self._new_sender(peer_id, self.latest))
+        lead.wants_snapshot.clear()
+        for peer_id, sender in sorted(lead.snapshots.items()):
+            if sender.gone:
+                del lead.snapshots[peer_id]
+            else:
+                sender.tick(now)
+
+    def _new_sender(self, peer_id: str, meta: SnapshotMeta) -> SnapshotSender:
+        settings = self._settings
+        term = self._engine.term
+
+        def send(fields: dict[str, Any]) -> None:
+            if self._engine.role is Role.LEADER and self._engine.term == term:
+                self._outbox.transmit(peer_id, self._outbox.make("snapshot", **fields))
+
+        return SnapshotSender(
+            self._worker,
+            send,
+            meta,
+            settings.snapshot_chunk_bytes,
+            settings.snapshot_bytes_per_s,
+            settings.snapshot_resend_s,
+        )
+
+    def acknowledged(self, lead: Leadership, peer_id: str, message: Message) -> bool:
+        """The peer answered a piece; True if it has the whole now, and needs what follows."""
+        sender = lead.snapshots.get(peer_id)
+        if sender is None:
+            return False
+        if (message["index"], message["snapshot_term"]) != (sender.meta.index, sender.meta.term):
+            return False
+        if not message["done"]:
+            sender.acknowledged(message["offset"], self._ports.now())
+            return False
+        del lead.snapshots[peer_id]
+        lead.flow(peer_id).lost()
+        next_index = max(sender.meta.index, self._engine.match_index(peer_id)) + 1
+        self._engine.receive_ack(peer_id, next_index, success=False, reset=True)
+        return True
+
+    # Receiving
+
+    def receive(self, peer_id: str, message: Message) -> None:
+        """A piece, from the leader that is followed."""
+        self._sending_from = peer_id
+        if self._installing is not None:
+            return  # a piece sent again meanwhile; it is answered when the state is there
+        if message["index"] <= self._engine.commit_index:
+            self._receiver.abandon()
+            self._finish_receiving(meta_of(message))
+        else:
+            self._receiver.receive(message)
+
+    def leader_is(self, leader_id: str | None) -> None:
+        """Nobody else's snapshot is of interest."""
+        if leader_id != self._sending_from:
+            self._sending_from = None
+
+    def _answer(self, meta: SnapshotMeta, offset: int, done: bool = False) -> None:
+        if self._sending_from is not None:
+            ack = self._outbox.make(
+                "snapshot_ack",
+                index=meta.index,
+                snapshot_term=meta.term,
+                offset=offset,
+                done=done,
+            )
+            self._outbox.transmit(self._sending_from, ack)
+
+    def _finish_receiving(self, meta: SnapshotMeta) -> None:
+        self._answer(meta, 0, done=True)
+        self._sending_from = None
+
+    def _install_received(self, meta: SnapshotMeta) -> None:
+        """The file is durable. It replaces the state unless the log has come that far itself."""
+        if meta.index > self._engine.commit_index:
+            self._taker.cancel()
+            self._installing = meta
+            self._worker.run(
+                lambda store: load(self._machine, store, meta),
+                lambda loaded: self._install(meta, loaded),
+            )
+        else:
+            self._finish_receiving(meta)
+
+    def _install(self, meta: SnapshotMeta, loaded: Any) -> None:
+        self._installing = None
+        if isinstance(loaded, BaseException):
+            self._ports.failed(loaded)
+            return
+        if meta.index > self._engine.commit_index:
+            loaded()
+            if self._journal.term_at(meta.index) != meta.term:
+                self._journal.reset_to((BASE_COMMAND, meta.index, meta.term))
+            self._engine.snapshot_installed(meta.index)
+            self.latest = meta
+            self._compacted = (meta.index, self._journal.size_bytes)
+            self._ports.applied_by_snapshot(meta.index)
+        self._finish_receiving(meta)
+        self._owner.settle()
