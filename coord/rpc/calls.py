@@ -231,6 +231,13 @@ class Dispatcher(grpc.GenericRpcHandler):
 
 
 async def abort(context: Any, error: CallError) -> None:
-    """End the call with the error's status and details."""
+    """End the call with the error's status and details. Raises what ends the handler."""
     details = error.details or details_of(error)
-    await context.abort(error.code, error.message[:_MAX_MESSAGE_CHARS], ((DETAILS_KEY, details),))
+    message = error.message[:_MAX_MESSAGE_CHARS]
+    try:
+        await context.abort(error.code, message, ((DETAILS_KEY, details),))
+    except grpc.aio.AbortError:
+        raise
+    except grpc.aio.BaseError:
+        # The caller has gone meanwhile: there is nobody to tell, and nothing to log.
+        raise asyncio.CancelledError from None
