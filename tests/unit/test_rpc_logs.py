@@ -1,4 +1,4 @@
-"""What a node logs: no payload of a client, in either style; no error for a caller that has gone."""
+"""What a node logs: no payload of a client, and no error for a caller that has gone."""
 
 from __future__ import annotations
 
