@@ -249,6 +249,10 @@ class SimNode(ABC):
         """The log in memory; the command of the first entry has no meaning."""
 
     @abstractmethod
+    def holds(self, index: int, term: int) -> bool:
+        """Whether it counts this entry as durable here (also within a snapshot)."""
+
+    @abstractmethod
     def stored_vote(self) -> tuple[int, str | None]:
         """Term and vote as the disk would give them after a power cut."""
 

@@ -243,6 +243,12 @@ class HardenedNode(SimNode):
     def log(self) -> list[Entry]:
         return self._up().journal[:]
 
+    def holds(self, index: int, term: int) -> bool:
+        journal = self._up().journal
+        if index <= journal.first_index:
+            return True
+        return index <= journal.synced_index and journal.term_at(index) == term
+
     def stored_vote(self) -> tuple[int, str | None]:
         path = f"{DIRECTORY}/vote"
         data = self.disk.durable(path)

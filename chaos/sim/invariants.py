@@ -4,9 +4,9 @@ Checked here: at most one leader a term; one vote a node and term, across restar
 disk never go back, and are never behind what has left the node; a leader has every committed entry
 (leader completeness); logs that agree somewhere agree before it (log matching); the same entry at
 the same index, with the same replies, on every node (committed prefix, state machine safety); equal
-digests at equal applied indexes, and equal to a machine that just applied the log; nothing that was
-acknowledged is lost; cluster time never runs faster than the fastest clock, so no lease is
-shortened; no fencing token is given out twice.
+digests at equal applied indexes, and equal to a machine that just applied the log; what is
+acknowledged is durable on a majority by then, and is never lost; cluster time never runs faster
+than the fastest clock, so no lease is shortened; no fencing token is given out twice.
 
 What clients saw is judged in `chaos.sim.promises`; that anything happens at all, by the run's end.
 """
@@ -163,8 +163,12 @@ class Invariants:
         if self.digests.setdefault(index, digest) != digest:
             raise Violation(f"{node.node_id} has another state after entry {index}")
 
-    def acknowledge(self, index: int, term: int) -> None:
-        """Somebody was told that this entry is committed."""
+    def acknowledge(self, index: int, term: int, nodes: list[SimNode]) -> None:
+        """Somebody is told that this entry is committed: it must be durable on a majority (a node
+        that is down may have it)."""
+        lacking = [n.node_id for n in nodes if n.alive and not n.holds(index, term)]
+        if len(lacking) > (len(nodes) - 1) // 2:
+            raise Violation(f"entry {index} is acknowledged and not durable on {lacking}")
         self.acknowledged[index] = (term, self.applied[index][1])
 
     # The end

@@ -339,6 +339,10 @@ class StockNode(SimNode):
         entries: list[Entry] = self._up()._SyncObj__raftLog[:]
         return entries
 
+    def holds(self, index: int, term: int) -> bool:
+        """The library takes whatever is in its log for durable."""
+        return True
+
     def stored_vote(self) -> tuple[int, str | None]:
         path = f"{JOURNAL}.meta"
         if self.plan.power:

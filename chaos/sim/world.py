@@ -243,7 +243,7 @@ class World:
         self.guard(self.invariants.apply, node, index, term, data, applied)
 
     def node_acknowledges(self, node: SimNode, index: int, term: int) -> None:
-        self.invariants.acknowledge(index, term)
+        self.guard(self.invariants.acknowledge, index, term, list(self.nodes.values()))
 
     def node_froze(self, node: SimNode, index: int) -> None:
         self.guard(self.invariants.state, node, index)

@@ -1,0 +1,197 @@
+"""A simulator that finds nothing proves nothing: each of these breaks one promise of the product,
+and the check that watches over it must say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chaos.sim.hardened import HardenedNode
+from chaos.sim.plan import make_plan
+from chaos.sim.world import World, simulate
+from coord.core import dedupe, locks
+from coord.core.state import State
+from coord.journal import VoteFile
+from coord.replication import replica as replica_module
+from coord.replication.engine_journal import EngineJournal
+from coord.replication.message_filter import Append, LogView, PeerFlow, Verdict
+from coord.replication.pysyncobj_engine import HardenedEngine
+from coord.replication.storage_ops import LogWriter
+from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.host import MachineHost
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def _unfiltered(append: Append, log: LogView, commit_index: int) -> Verdict:
+    """The append as the published engine would get it."""
+    entries = [(c, append.prev_index + 1 + i, t) for i, (t, c) in enumerate(append.entries)]
+    message = {
+        "type": "append_entries",
+        "term": append.term,
+        "commit_index": append.commit,
+        "entries": entries,
+        "prevLogIdx": append.prev_index,
+        "prevLogTerm": append.prev_term,
+    }
+    return Verdict(message, None)
+
+
+def no_filter(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(replica_module, "examine_append", _unfiltered)
+    patch.setattr(PeerFlow, "judge", lambda self, number, answer, *rest: answer)
+
+
+def acknowledge_before_sync(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LogWriter, "sync", lambda self: None)
+
+
+def leader_counts_unsynced(patch: pytest.MonkeyPatch) -> None:
+    def apply(self: HardenedEngine) -> bool:
+        return bool(super(HardenedEngine, self)._SyncObj__applyLogEntries())
+
+    patch.setattr(HardenedEngine, "_SyncObj__applyLogEntries", apply)
+
+
+def votes_not_persisted(patch: pytest.MonkeyPatch) -> None:
+    store = VoteFile.store
+
+    def forgetful(self: VoteFile, vote: Any) -> None:
+        if vote.term == 0 or vote.voted_for is None:
+            store(self, vote)
+
+    patch.setattr(VoteFile, "store", forgetful)
+
+
+def votes_twice(patch: pytest.MonkeyPatch) -> None:
+    """The engine believes that it has not voted yet."""
+    receive = HardenedEngine.receive
+
+    def forgetful(self: HardenedEngine, peer_id: str, message: dict[str, Any]) -> None:
+        if message["type"] == "request_vote":
+            self._SyncObj__votedForNodeId = None
+        receive(self, peer_id, message)
+
+    patch.setattr(HardenedEngine, "receive", forgetful)
+    patch.setattr(EngineJournal, "getVotedForNodeId", lambda self: None)
+
+
+def clock_jumps(patch: pytest.MonkeyPatch) -> None:
+    """A new leader's clock starts too late, as one taken from the wall might."""
+    start = ClusterClock.start
+
+    def hasty(self: ClusterClock) -> None:
+        start(self)
+        self._base_ms += 400
+
+    patch.setattr(ClusterClock, "start", hasty)
+
+
+def reads_without_barrier(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(HardenedNode, "barrier", lambda self, done: done(True))
+
+
+def no_deduplication(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dedupe, "find_reply", lambda state, session, request_id: None)
+    patch.setattr(dedupe, "keep_reply", lambda state, session, sequence, reply: None)
+
+
+def snapshot_loses_rows(patch: pytest.MonkeyPatch) -> None:
+    load = MachineHost.load
+
+    def lossy(self: MachineHost, chunks: Any) -> Callable[[], None]:
+        put_in_place = load(self, chunks)
+
+        def placed() -> None:
+            put_in_place()
+            self.machine.state.revision += 1
+
+        return placed
+
+    patch.setattr(MachineHost, "load", lossy)
+
+
+def nodes_disagree(patch: pytest.MonkeyPatch) -> None:
+    """Something other than the log gets into the state."""
+    counted = State.next_revision
+    calls = [0]
+
+    def counting(self: State) -> int:
+        calls[0] += 1
+        if calls[0] % 97 == 0:
+            counted(self)
+        return counted(self)
+
+    patch.setattr(State, "next_revision", counting)
+
+
+def lock_tokens_are_reused(patch: pytest.MonkeyPatch) -> None:
+    create = locks._create
+
+    def same(state: State, command: Any, session_id: int) -> int:
+        create(state, command, session_id)
+        lock = state.locks.edit(command.name)
+        lock.token = 1
+        return 1
+
+    patch.setattr(locks, "_create", same)
+
+
+def elections_end(patch: pytest.MonkeyPatch) -> None:
+    """Nobody stands for a later term than the third."""
+    start = HardenedEngine.start_election
+
+    def tired(self: HardenedEngine) -> None:
+        if self.term < 3:
+            start(self)
+
+    patch.setattr(HardenedEngine, "start_election", tired)
+
+
+BROKEN: dict[str, tuple[Patch, str, str | None]] = {
+    # name: what is broken, what the check says, under which faults
+    "filter": (no_filter, "", "links"),
+    "sync": (acknowledge_before_sync, "", "power"),
+    "own copy": (leader_counts_unsynced, "durable on", None),
+    "vote file": (votes_not_persisted, "has told of its vote", None),
+    "second vote": (votes_twice, "vote", None),
+    "leases": (clock_jumps, "leases were shortened", "kills"),
+    "reads": (reads_without_barrier, "not linearizable", "busy"),
+    "deduplication": (no_deduplication, "", "kills"),
+    "snapshots": (snapshot_loses_rows, "another state", "snapshots"),
+    "determinism": (nodes_disagree, "", "links"),
+    "tokens": (lock_tokens_are_reused, "token", "links"),
+    "progress": (elections_end, "acknowledged within", "kills"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_promise_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    breakage, words, profile = BROKEN[name]
+    breakage(monkeypatch)
+    seen = set()
+    for seed in range(40):
+        failure = simulate(make_plan(seed, profile=profile)).failure
+        if failure is not None and words in failure:
+            return
+        seen.add(failure)
+    pytest.fail(f"not found; instead: {seen}")
+
+
+def test_damage_that_is_not_noticed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that starts over a damaged disk."""
+    monkeypatch.setattr(HardenedNode, "rot", lambda self, where: True)
+    failures = [simulate(make_plan(seed, profile="power")).failure for seed in range(10)]
+    assert any(failure and "over a damaged disk" in failure for failure in failures)
+
+
+def test_an_error_in_a_node_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: MachineHost, index: int, term: int, data: bytes) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(MachineHost, "apply", broken)
+    result = World(make_plan(0)).run()
+    assert result.failure is not None
+    assert "a bug" in result.failure

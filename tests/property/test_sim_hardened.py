@@ -1,0 +1,41 @@
+"""Simulated clusters under faults: every promise holds, on every seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaos.sim.plan import PROFILES
+from tests.support.sim import run_seed, told
+
+SEEDS_IN_ONE = 10
+# Seeds that found something once: (seed, nodes, profile). They must stay clean.
+FOUND: list[tuple[int, int, str | None]] = []
+
+
+@pytest.mark.parametrize("first", range(0, 200, SEEDS_IN_ONE))
+def test_seeds_of_three_nodes_are_clean(first: int) -> None:
+    for seed in range(first, first + SEEDS_IN_ONE):
+        report = run_seed(seed)
+        assert report.failure is None, told(report)
+        assert report.acknowledged > 20, report.plan.replay()
+
+
+@pytest.mark.parametrize("nodes", [4, 5, 7])
+def test_seeds_of_larger_clusters_are_clean(nodes: int) -> None:
+    for seed in range(4):
+        report = run_seed(seed, nodes=nodes)
+        assert report.failure is None, told(report)
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_every_profile_is_clean(profile: str) -> None:
+    """Also those under which the published engine fails."""
+    for seed in range(3):
+        report = run_seed(1_000 + seed, profile=profile)
+        assert report.failure is None, told(report)
+
+
+@pytest.mark.parametrize(("seed", "nodes", "profile"), FOUND)
+def test_seeds_found_once_stay_clean(seed: int, nodes: int, profile: str | None) -> None:
+    report = run_seed(seed, nodes=nodes, profile=profile)
+    assert report.failure is None, told(report)

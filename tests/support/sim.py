@@ -1,0 +1,17 @@
+"""Simulated runs in tests."""
+
+from __future__ import annotations
+
+from chaos.sim.plan import make_plan
+from chaos.sim.runner import SeedReport, run_one
+
+
+def run_seed(
+    seed: int, *, nodes: int = 3, engine: str = "hardened", profile: str | None = None
+) -> SeedReport:
+    return run_one(make_plan(seed, nodes=nodes, engine=engine, profile=profile))
+
+
+def told(report: SeedReport) -> str:
+    """What a failing test should say."""
+    return f"{report.failure}\nreplay: {report.plan.replay()}"
