@@ -8,14 +8,15 @@ import json
 import random
 import statistics
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from coord.client import Client
 from coord.localcluster import LocalCluster
-from coord.localcluster.ports import free_base_port
 from tests.support.acknowledged_load import AcknowledgedLoad, losses
+from tests.support.faults import acknowledged_more, endpoints, equal_digests, running_cluster
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 SEED = 20_251
@@ -23,51 +24,12 @@ SEED = 20_251
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
-    cluster = LocalCluster(tmp_path / "cluster", nodes=3, base_port=free_base_port(3))
-    cluster.up()
-    yield cluster
-    cluster.down(grace_ms=5_000, wipe=True)
+    with running_cluster(tmp_path / "cluster") as cluster:
+        yield cluster
 
 
-def endpoints(cluster: LocalCluster) -> str:
-    return ",".join(cluster.endpoints)
-
-
-async def equal_digests(cluster: LocalCluster, within_s: float = 30.0) -> dict[str, str]:
-    """Digest per node, once all stand at one applied index. AssertionError if they differ there,
-    or do not get there in time."""
-    deadline = asyncio.get_running_loop().time() + within_s
-    async with Client(endpoints(cluster), name="digests") as client:
-        while True:
-            digests = await client.cluster.digests()
-            if (
-                len(digests) == len(cluster.node_ids)
-                and len({d.applied_index for d in digests}) == 1
-            ):
-                by_node = {d.node_id: d.digest for d in digests}
-                assert len(set(by_node.values())) == 1, f"states differ: {by_node}"
-                return by_node
-            assert asyncio.get_running_loop().time() < deadline, f"not level: {digests}"
-            await asyncio.sleep(0.05)
-
-
-async def until(condition, within_s: float, what: str) -> None:  # type: ignore[no-untyped-def]
-    deadline = asyncio.get_running_loop().time() + within_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"waited in vain: {what}"
-        await asyncio.sleep(0.01)
-
-
-async def acknowledged_more(load: AcknowledgedLoad, count: int, within_s: float = 30.0) -> None:
-    """Returns when `count` more submits and completions were acknowledged."""
-    memory = load.memory
-    submitted, completed = len(memory.submitted) + count, len(memory.completed) + count
-    await until(
-        lambda: len(memory.submitted) >= submitted and len(memory.completed) >= completed,
-        within_s,
-        f"{count} more acknowledged tasks: {len(memory.submitted)}/{submitted} submitted, "
-        f"{len(memory.completed)}/{completed} completed",
-    )
+def writes_since(load: AcknowledgedLoad, before: int, count: int) -> bool:
+    return len(load.memory.write_times_s) >= before + count
 
 
 @pytest.mark.timeout(900)
@@ -124,7 +86,7 @@ async def test_writes_go_on_soon_after_the_leader_is_killed(
         killed_at = loop.time()
         await asyncio.to_thread(cluster.kill, leader)
         writes = len(load.memory.write_times_s)
-        await until(lambda n=writes: len(load.memory.write_times_s) >= n + 5, 30, "writes again")  # type: ignore[misc]
+        await eventually(partial(writes_since, load, writes, 5), 30, "writes again")
         gaps_ms.append(load.longest_gap_ms(killed_at - 0.1, loop.time()))
         await asyncio.to_thread(cluster.start, leader)
     await load.stop()

@@ -23,8 +23,8 @@ from tests.support.faults import (
     equal_digests,
     leader_and_followers,
     serve_refused,
-    until,
 )
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 MORE_THAN_A_PAGE = 20_000  # the last page of a file has room even on a full disk
@@ -74,7 +74,7 @@ def write_block(cluster: LocalCluster, node_id: str) -> str:
 async def blocked(cluster: LocalCluster, *node_ids: str) -> None:
     """Return when these nodes say that their disks are full."""
     for node_id in node_ids:
-        await until(
+        await eventually(
             lambda n=node_id: write_block(cluster, n) == "DISK_FULL",  # type: ignore[misc]
             10,
             f"{node_id} sees its full disk",
@@ -96,7 +96,7 @@ async def test_a_follower_with_a_full_disk_holds_nobody_up(
     await acknowledged_more(load, 5)
     await load.stop()
     await equal_digests(cluster)
-    await until(lambda: write_block(cluster, full) == "", 5, "it has written what it missed")
+    await eventually(lambda: write_block(cluster, full) == "", 5, "it has written what it missed")
     assert await losses(endpoints(cluster), load.memory) == []
     assert (load.memory.refused_calls, load.memory.unknown_calls) == (0, 0)
 
@@ -110,7 +110,7 @@ async def test_a_leader_with_a_full_disk_hands_over_and_loses_nothing(
     await acknowledged_more(load, 5)
     disks[full].fill()
     filled_at = asyncio.get_running_loop().time()
-    await until(lambda: cluster.leader() in others, 10, "another node leads")
+    await eventually(lambda: cluster.leader() in others, 10, "another node leads")
     await acknowledged_more(load, 40)
     gap_ms = load.longest_gap_ms(filled_at, asyncio.get_running_loop().time())
     assert write_block(cluster, full) == "DISK_FULL", "the disk was full all the time"
@@ -151,7 +151,7 @@ async def test_when_all_disks_are_full_writes_are_refused_until_there_is_room(
 
         for disk in disks.values():
             disk.make_room()
-        await until(lambda: write_block(cluster, leader) == "", 5, "the leader has room again")
+        await eventually(lambda: write_block(cluster, leader) == "", 5, "the leader has room again")
         await client.kv.put("after", b"1")
         assert [one.key for one in await client.kv.get_prefix("refused")] == []
         await client.kv.put("later", b"1")
@@ -172,7 +172,9 @@ async def test_load_goes_on_after_all_disks_were_full(cluster: LocalCluster, dis
     before = len(load.memory.submitted)
     memory = load.memory
     told = memory.refused_calls + memory.unknown_calls
-    await until(lambda: memory.refused_calls + memory.unknown_calls > told, 10, "callers are told")
+    await eventually(
+        lambda: memory.refused_calls + memory.unknown_calls > told, 10, "callers are told"
+    )
     assert len(load.memory.submitted) == before, "acknowledged although no disk could keep it"
     for disk in disks.values():
         disk.make_room()

@@ -22,10 +22,10 @@ from tests.support.faults import (
     equal_digests,
     leader_and_followers,
     running_cluster,
-    until,
     wait_for_log,
 )
 from tests.support.rpc import Stubs
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 STOPPED_ROUNDS = 2
@@ -129,7 +129,7 @@ async def stop_and_wake_the_leader(cluster: LocalCluster, key: bytes) -> None:
         found = await client.kv.get(key)
         assert found is not None
         assert (found.value, found.mod_revision) == (b"new", newer)
-        await until(
+        await eventually(
             lambda: {one.leader for one in cluster.status()} <= set(others),
             10,
             "it has stepped down",

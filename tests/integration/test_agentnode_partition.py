@@ -14,9 +14,10 @@ from agentnode.executors import RegistryRunner
 from agentnode.registry import Registry
 from agentnode.worker import Worker
 from coord.client import Client, TaskState
-from tests.support.agentnode import config, until
+from tests.support.agentnode import config
 from tests.support.cut_link import link_to
 from tests.support.rpc import local_node
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -64,10 +65,10 @@ async def test_a_worker_that_is_cut_off_stops_before_another_starts() -> None:
     ):
         task = await client.tasks.submit("q", b"null", backoff_initial_ms=1)
         async with fleet.worker(link.address, "first"):
-            await until(lambda: 1 in fleet.begun)
+            await eventually(lambda: 1 in fleet.begun)
             async with fleet.worker(node.address, "second"):
                 link.cut()
-                await until(lambda: 2 in fleet.begun, 15)
+                await eventually(lambda: 2 in fleet.begun, 15)
                 assert fleet.stopped[1] < fleet.begun[2]
                 link.mend()
                 fleet.go.set()
@@ -84,13 +85,13 @@ async def test_a_short_cut_goes_unnoticed() -> None:
     ):
         task = await client.tasks.submit("q", b"null")
         async with fleet.worker(link.address, "first"):
-            await until(lambda: 1 in fleet.begun)
+            await eventually(lambda: 1 in fleet.begun)
             link.cut()
             mend_at = time.monotonic() + 0.3
-            await until(lambda: time.monotonic() > mend_at)
+            await eventually(lambda: time.monotonic() > mend_at)
             link.mend()
             outlived = time.monotonic() + 1.5
-            await until(lambda: time.monotonic() > outlived)
+            await eventually(lambda: time.monotonic() > outlived)
             assert fleet.stopped == {}
             fleet.go.set()
             (done,) = await client.tasks.wait([task.task_id], timeout_ms=10_000)

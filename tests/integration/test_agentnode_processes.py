@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -21,6 +21,7 @@ from coord.client import Client, SubmittedTask, Task, TaskSpec, TaskState
 from tests.support.agent_processes import HANDLERS, agent
 from tests.support.agentnode import config
 from tests.support.rpc import local_node
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
@@ -54,13 +55,6 @@ def folder(tmp_path: Path) -> Path:
 def run(endpoints: str, queue: str) -> list[str]:
     """The arguments of a worker of this test's queue."""
     return ["run", "handlers.py", "--queues", queue, "--endpoints", endpoints]
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        await asyncio.sleep(0.01)
 
 
 def started(folder: Path, attempt: int | str = "*") -> list[Path]:
@@ -150,10 +144,10 @@ async def test_sigterm_finishes_what_runs_and_takes_nothing_new(
 ) -> None:
     first = await submit_step(client, queue, folder)
     async with agent(folder, *run) as process:
-        await until(lambda: started(folder))
+        await eventually(lambda: started(folder))
         second = await submit_step(client, queue, folder)
         process.signal(signal.SIGTERM)
-        await until(lambda: "draining" in process.log)
+        await eventually(lambda: "draining" in process.log)
         (folder / "go").touch()
         assert await process.wait() == 0
     (done,) = await ended(client, first)
@@ -166,7 +160,7 @@ async def test_drain_time_out_gives_the_task_back_with_its_checkpoint(
 ) -> None:
     task = await submit_step(client, queue, folder, checkpoint="yes", obedient="yes")
     async with agent(folder, *run, "--drain-timeout-ms", "50") as process:
-        await until(lambda: started(folder))
+        await eventually(lambda: started(folder))
         process.signal(signal.SIGTERM)
         assert await process.wait() == 0
     back = await client.tasks.get(task.task_id)
@@ -185,9 +179,9 @@ async def test_second_sigterm_ends_a_stubborn_handler_at_once(
 ) -> None:
     task = await submit_step(client, queue, folder)
     async with agent(folder, *run, "--drain-timeout-ms", "80000") as process:
-        await until(lambda: started(folder))
+        await eventually(lambda: started(folder))
         process.signal(signal.SIGTERM)
-        await until(lambda: "draining" in process.log)
+        await eventually(lambda: "draining" in process.log)
         process.signal(signal.SIGTERM)
         assert await process.wait(15) == 0
     assert (await client.tasks.get(task.task_id)).state is TaskState.READY
@@ -199,11 +193,11 @@ async def test_killed_agent_loses_its_task_to_another_and_one_commit_remains(
     task = await submit_step(client, queue, folder, checkpoint="yes", effect="yes")
     short = [*run, "--lease-ttl-ms", "1000"]
     async with agent(folder, *short) as victim:
-        await until(lambda: started(folder, 1))
+        await eventually(lambda: started(folder, 1))
         victim.signal(signal.SIGKILL)
         await victim.wait()
         async with agent(folder, *short) as other:
-            await until(lambda: started(folder, 2))
+            await eventually(lambda: started(folder, 2))
             (folder / "go").touch()
             (done,) = await ended(client, task)
             result = json.loads(done.result)
@@ -219,15 +213,15 @@ async def test_suspended_agent_wakes_up_to_a_lost_lease_and_commits_nothing(
     task = await submit_step(client, queue, folder)
     short = [*run, "--lease-ttl-ms", "1000"]
     async with agent(folder, *short) as sleeper:
-        await until(lambda: started(folder, 1))
+        await eventually(lambda: started(folder, 1))
         sleeper.signal(signal.SIGSTOP)
         async with agent(folder, *short) as other:
-            await until(lambda: started(folder, 2))
+            await eventually(lambda: started(folder, 2))
             # Both handlers may now finish; only the holder's result counts.
             sleeper.signal(signal.SIGCONT)
             (folder / "go").touch()
             (done,) = await ended(client, task)
-            await until(lambda: "task dropped" in sleeper.log)
+            await eventually(lambda: "task dropped" in sleeper.log)
             assert json.loads(done.result)["pid"] == other.pid
             assert "task committed" not in sleeper.log
             assert (await client.tasks.get(task.task_id)).result == done.result
@@ -238,9 +232,9 @@ async def test_long_handler_outlives_its_lease_many_times(
 ) -> None:
     task = await submit_step(client, queue, folder)
     async with agent(folder, *run, "--lease-ttl-ms", "600"):
-        await until(lambda: started(folder))
+        await eventually(lambda: started(folder))
         held_until = time.monotonic() + 2.0
-        await until(lambda: time.monotonic() > held_until)
+        await eventually(lambda: time.monotonic() > held_until)
         assert len(started(folder)) == 1
         (folder / "go").touch()
         (done,) = await ended(client, task)
@@ -253,9 +247,9 @@ async def test_supervised_processes_come_back_after_a_crash(
     task = await submit_step(client, queue, folder)
     options = ["--processes", "2", "--lease-ttl-ms", "1000"]
     async with agent(folder, *run, *options) as supervisor:
-        await until(lambda: started(folder, 1))
+        await eventually(lambda: started(folder, 1))
         os.kill(int(started(folder, 1)[0].name.rsplit("-", 1)[1]), signal.SIGKILL)
-        await until(lambda: supervisor.log.count("worker process started") == 3)
+        await eventually(lambda: supervisor.log.count("worker process started") == 3)
         (folder / "go").touch()
         await ended(client, task)
         children = psutil.Process(supervisor.pid).children()
@@ -269,11 +263,11 @@ async def test_workers_of_a_killed_supervisor_leave(
     client: Client, queue: str, folder: Path, run: list[str]
 ) -> None:
     async with agent(folder, *run, "--processes", "2") as supervisor:
-        await until(lambda: supervisor.log.count("worker started") == 2)
+        await eventually(lambda: supervisor.log.count("worker started") == 2)
         children = psutil.Process(supervisor.pid).children()
         supervisor.signal(signal.SIGKILL)
         await supervisor.wait()
-        await until(lambda: not any(child.is_running() for child in children))
+        await eventually(lambda: not any(child.is_running() for child in children))
     assert len(children) == 2
 
 

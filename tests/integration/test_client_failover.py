@@ -14,7 +14,7 @@ import pytest
 from coord.client import Client, CoordError
 from coord.config import ServerConfig
 from coord.node import Node
-from tests.support.client import eventually
+from tests.support.waiting import eventually
 
 
 def free_ports(count: int) -> list[int]:

@@ -29,7 +29,8 @@ from coord.client import (
     sync,
 )
 from coord.replication.port import Member
-from tests.support.rpc import FollowerReplicator, LocalNode, eventually, local_node
+from tests.support.rpc import FollowerReplicator, LocalNode, local_node
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

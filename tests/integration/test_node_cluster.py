@@ -15,7 +15,8 @@ from coord.config import ServerConfig, load_config
 from coord.node import Node
 from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from tests.support.rpc import Stubs, eventually, free_port, refused
+from tests.support.rpc import Stubs, free_port, refused
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60)
 IDS = ("n1", "n2", "n3")

@@ -10,7 +10,8 @@ import pytest
 
 from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from tests.support.rpc import LocalNode, eventually, local_node, refused
+from tests.support.rpc import LocalNode, local_node, refused
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 
 from coord.rpc.gen import common_pb2, lock_pb2, session_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from tests.support.rpc import LocalNode, Stubs, eventually, local_node, refused
+from tests.support.rpc import LocalNode, Stubs, local_node, refused
+from tests.support.waiting import eventually
 
 HEADER = common_pb2.RequestHeader
 BAD_UTF8 = b"\x0a\x02\xc3\x28"  # field 1, two bytes that are not UTF-8

@@ -12,7 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from coord.replication.port import Member, Role
 from coord.rpc.gen import cluster_pb2, common_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from tests.support.rpc import FollowerReplicator, LocalNode, eventually, local_node, refused
+from tests.support.rpc import FollowerReplicator, LocalNode, local_node, refused
+from tests.support.waiting import eventually
 
 FORWARDED = (("coord-forwarded", "1"),)
 

@@ -10,7 +10,8 @@ import pytest
 
 from coord.replication.port import NotLeaderError, OutcomeUnknownError, ReplicationError, Role
 from coord.replication.settings import ReplicaSettings
-from tests.support.replication import RealCluster, eventually
+from tests.support.replication import RealCluster
+from tests.support.waiting import eventually
 
 
 async def test_three_nodes_elect_replicate_and_apply(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from coord.journal import OsFileSystem, SyncFailedError
 from coord.journal.filesystem import AppendFile
 from coord.replication.errors import ApplyFailedError
 from coord.replication.port import OutcomeUnknownError, ReplicationError, Role, WriteBlockedError
-from tests.support.replication import RealCluster, eventually
+from tests.support.replication import RealCluster
+from tests.support.waiting import eventually
 
 
 class FaultyFileSystem(OsFileSystem):

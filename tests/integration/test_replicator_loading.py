@@ -13,7 +13,8 @@ from chaos.sim.machine import LogMachine
 from coord.replication.port import LoadsAside
 from coord.replication.settings import ReplicaSettings
 from tests.support import replication
-from tests.support.replication import RealCluster, eventually
+from tests.support.replication import RealCluster
+from tests.support.waiting import eventually
 
 SETTINGS = ReplicaSettings(
     snapshot_entries=100, keep_entries=5, snapshot_chunk_bytes=1_000, snapshot_resend_s=0.05

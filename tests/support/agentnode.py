@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -242,14 +241,6 @@ def config(**changes: Any) -> WorkerConfig:
         "checkpoint_delay_ms": 20,
     }
     return WorkerConfig(**{**fields, **changes})
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    """Poll until the condition holds; fail the test if it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

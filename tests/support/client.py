@@ -349,14 +349,6 @@ async def fake_cluster(size: int = 1) -> AsyncIterator[list[FakeNode]]:
             await node.stop()
 
 
-async def eventually(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    """Return once `condition` holds; fail if it does not in time."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, "did not happen in time"
-        await asyncio.sleep(0.005)
-
-
 async def _abort(context: Any, refused: RefusedError) -> None:
     metadata = {"definite": "true", **refused.metadata}
     info = error_details_pb2.ErrorInfo(reason=refused.reason, domain="coord", metadata=metadata)

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from coord.localcluster import LocalCluster
 from coord.localcluster.launch import node_command, node_environment
 from coord.localcluster.ports import free_base_port
 from tests.support.acknowledged_load import AcknowledgedLoad
+from tests.support.waiting import eventually
 
 
 @contextmanager
@@ -61,19 +62,11 @@ async def equal_digests(cluster: LocalCluster, within_s: float = 20.0) -> None:
             await asyncio.sleep(0.05)
 
 
-async def until(condition: Callable[[], bool], within_s: float, what: str) -> None:
-    """Return once `condition` holds."""
-    deadline = asyncio.get_running_loop().time() + within_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"waited in vain: {what}"
-        await asyncio.sleep(0.02)
-
-
 async def acknowledged_more(load: AcknowledgedLoad, count: int, within_s: float = 30.0) -> None:
     """Return when `count` more submits and completions were acknowledged."""
     memory = load.memory
     submitted, completed = len(memory.submitted) + count, len(memory.completed) + count
-    await until(
+    await eventually(
         lambda: len(memory.submitted) >= submitted and len(memory.completed) >= completed,
         within_s,
         f"{count} more acknowledged tasks",

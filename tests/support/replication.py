@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from coord.journal import FileSystem
 from coord.replication.port import Member, ReplicationError, Role
 from coord.replication.replicator import PySyncObjReplicator
 from coord.replication.settings import ReplicaSettings, ReplicationConfig
+from tests.support.waiting import eventually
 
 
 def free_ports(count: int) -> list[int]:
@@ -25,15 +25,6 @@ def free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
-
-
-async def eventually(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    """Poll until it holds."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while not condition():
-        if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError("the condition did not come to hold in time")
-        await asyncio.sleep(0.005)
 
 
 class RealCluster:

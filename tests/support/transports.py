@@ -5,23 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-import time
-from collections.abc import Callable
 from typing import Any
 
 from coord.replication.frames import frame_header, pack
 from coord.replication.handshake import PROTOCOL_VERSION, Hello, encode_hello
 from coord.replication.transport import PeerTransport, TransportLimits
+from tests.support.waiting import eventually
 
 FAST = TransportLimits(backoff_min_ms=5, backoff_max_ms=50, ping_interval_ms=50)
-
-
-async def until(condition: Callable[[], object], what: str = "", timeout_s: float = 10.0) -> None:
-    """Poll until the condition holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out waiting: {what or condition}"
-        await asyncio.sleep(0.005)
 
 
 class Node:
@@ -80,7 +71,9 @@ async def linked(*nodes: Node) -> None:
     for node in nodes:
         for other in nodes:
             if other is not node:
-                await until(lambda n=node, o=other: n.transport.connected(o.node_id), "linked")
+                await eventually(
+                    lambda n=node, o=other: n.transport.connected(o.node_id), what="linked"
+                )
 
 
 def frame(message: object) -> bytes:

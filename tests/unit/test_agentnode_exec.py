@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from agentnode.subprocess_runner import MAX_OUTPUT_BYTES, ExecRunner, task_as_json
-from tests.support.agentnode import FakeClient, FakeTask, running_worker, until
+from tests.support.agentnode import FakeClient, FakeTask, running_worker
+from tests.support.waiting import eventually
 
 WORD_COUNT = Path(__file__).parents[2] / "examples" / "any_language" / "word_count.sh"
 
@@ -30,7 +31,7 @@ async def run_one(runner: ExecRunner, payload: bytes = b"null", **fields: object
     client.tasks = type(client.tasks)(max_attempts=1)
     task = client.tasks.add(payload, **fields)
     async with running_worker(client, runner, lease_ttl_ms=60_000):
-        await until(lambda: task.state in {"completed", "dead"}, 20)
+        await eventually(lambda: task.state in {"completed", "dead"}, 20)
     return task
 
 
@@ -134,10 +135,10 @@ async def test_lost_lease_ends_the_whole_process_group(tmp_path: Path) -> None:
         f"echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"
     )
     async with running_worker(client, shell(code), lease_ttl_ms=300) as worker:
-        await until(pids.exists)
+        await eventually(pids.exists)
         client.tasks.take_away(task)
-        await until(lambda: worker.running == 0)
-    await until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
+        await eventually(lambda: worker.running == 0)
+    await eventually(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
     assert (task.results, task.errors) == ([], [])
 
 
@@ -152,7 +153,7 @@ async def test_drain_gives_a_running_command_a_chance_to_clean_up(tmp_path: Path
     async with running_worker(
         client, shell(code), lease_ttl_ms=60_000, drain_timeout_ms=10, cancel_grace_ms=5_000
     ):
-        await until(started.exists)
+        await eventually(started.exists)
     assert (task.state, task.checkpoint) == ("released", b"42")
 
 
@@ -160,7 +161,7 @@ async def test_what_a_command_leaves_behind_is_ended_with_it(tmp_path: Path) -> 
     pid_file = tmp_path / "pid"
     task = await run_one(shell(f"sleep 60 & echo $! > {pid_file}; echo 1"))
     assert task.results == [b"1"]
-    await until(lambda: not alive(int(pid_file.read_text())))
+    await eventually(lambda: not alive(int(pid_file.read_text())))
 
 
 async def test_commands_run_side_by_side(tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ async def test_commands_run_side_by_side(tmp_path: Path) -> None:
         f"until [ $(ls {tmp_path} | wc -l) -ge 2 ]; do sleep 0.01; done; echo true"
     )
     async with running_worker(client, shell(code), lease_ttl_ms=60_000):
-        await until(lambda: all(task.state == "completed" for task in tasks), 20)
+        await eventually(lambda: all(task.state == "completed" for task in tasks), 20)
 
 
 async def test_example_counts_words() -> None:

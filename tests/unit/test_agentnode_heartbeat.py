@@ -14,7 +14,8 @@ from agentnode.heartbeat import Heartbeats
 from agentnode.held import HeldTask
 from agentnode.ports import DefiniteError
 from agentnode.registry import Registry
-from tests.support.agentnode import FakeClient, running_worker, unavailable, until
+from tests.support.agentnode import FakeClient, running_worker, unavailable
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ async def test_heartbeats_go_on_while_a_sync_handler_blocks_its_thread(registry:
     go = threading.Event()
     registry.task("work")(lambda _: go.wait(10))
     async with running_worker(client, registry, lease_ttl_ms=150):
-        await until(lambda: task.heartbeats >= 6)
+        await eventually(lambda: task.heartbeats >= 6)
         go.set()
     assert task.state == "completed"
 
@@ -43,7 +44,7 @@ async def test_one_call_renews_everything(registry: Registry) -> None:
         await go.wait()
 
     async with running_worker(client, registry, slots=4, lease_ttl_ms=300):
-        await until(lambda: min(task.heartbeats for task in tasks) >= 3)
+        await eventually(lambda: min(task.heartbeats for task in tasks) >= 3)
         go.set()
     beats = [items for name, items in client.tasks.calls if name == "heartbeat"]
     assert set(beats[:3]) == {4}
@@ -74,9 +75,9 @@ async def test_lost_lease_cancels_the_handler_and_nothing_is_committed(
 
     registry.task("work")(sync_handler if form == "sync" else async_handler)
     async with running_worker(client, registry, lease_ttl_ms=150) as worker:
-        await until(lambda: worker.running == 1)
+        await eventually(lambda: worker.running == 1)
         client.tasks.take_away(task)
-        await until(lambda: worker.running == 0)
+        await eventually(lambda: worker.running == 0)
     expected = "lease lost: STALE_FENCING_TOKEN" if form == "sync" else "cancelled"
     assert seen == [expected]
     assert (task.results, task.errors, task.released) == ([], [], 0)
@@ -98,10 +99,10 @@ async def test_silent_cluster_means_lost_when_the_lease_must_be_over(registry: R
             lost_after.append(time.monotonic() - started)
 
     async with running_worker(client, registry, lease_ttl_ms=300) as worker:
-        await until(lambda: worker.running == 1)
-        await until(lambda: lost_after)
+        await eventually(lambda: worker.running == 1)
+        await eventually(lambda: lost_after)
         assert lost_after[0] <= 1.0
-        await until(lambda: worker.running == 0)
+        await eventually(lambda: worker.running == 0)
     assert not [name for name, _ in client.tasks.calls if name in {"complete", "fail", "release"}]
 
 
@@ -117,7 +118,7 @@ async def test_a_missed_heartbeat_is_made_up_for(registry: Registry) -> None:
         return 1
 
     async with running_worker(client, registry, lease_ttl_ms=900):
-        await until(lambda: task.heartbeats >= 2)
+        await eventually(lambda: task.heartbeats >= 2)
         go.set()
     assert task.results == [b"1"]
 
@@ -132,9 +133,9 @@ async def test_lost_session_loses_every_lease(registry: Registry) -> None:
         await asyncio.Event().wait()
 
     async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
-        await until(lambda: worker.running == 2)
+        await eventually(lambda: worker.running == 2)
         worker.session_lost(1)
-        await until(lambda: worker.running == 0)
+        await eventually(lambda: worker.running == 0)
     assert not [name for name, _ in client.tasks.calls if name in {"complete", "fail", "release"}]
 
 
@@ -148,14 +149,14 @@ async def test_lost_session_leaves_the_leases_of_the_next_one_alone(registry: Re
         await go.wait()
 
     async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
-        await until(lambda: worker.running == 1)
+        await eventually(lambda: worker.running == 1)
         client.tasks.session_id = 2
         new = client.tasks.add()
-        await until(lambda: worker.running == 2)
+        await eventually(lambda: worker.running == 2)
         worker.session_lost(1)
-        await until(lambda: worker.running == 1)
+        await eventually(lambda: worker.running == 1)
         go.set()
-        await until(lambda: new.state == "completed")
+        await eventually(lambda: new.state == "completed")
     assert old.results == []
 
 
@@ -178,9 +179,9 @@ async def test_checkpoint_goes_out_soon_and_the_next_attempt_starts_from_it(
         return done + 1
 
     async with running_worker(client, registry, lease_ttl_ms=60_000):
-        await until(lambda: task.checkpoint == b"7")
+        await eventually(lambda: task.checkpoint == b"7")
         stored.set()
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert starts == [0, 7]
     assert task.results == [b"8"]
 
@@ -197,7 +198,7 @@ async def test_unsent_checkpoint_is_stored_before_the_failure(registry: Registry
         return ctx.checkpoint
 
     async with running_worker(client, registry, lease_ttl_ms=60_000, checkpoint_delay_ms=60_000):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert task.results == [b"half-way"]
 
 
@@ -220,7 +221,7 @@ async def test_flush_returns_when_the_checkpoint_is_durable(registry: Registry, 
 
     registry.task("work")(sync_handler if form == "sync" else async_handler)
     async with running_worker(client, registry, lease_ttl_ms=60_000, checkpoint_delay_ms=60_000):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert seen == [b"1"]
 
 
@@ -240,8 +241,8 @@ async def test_flush_after_the_lease_is_lost_raises(registry: Registry) -> None:
             raise
 
     async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
-        await until(lambda: seen)
-        await until(lambda: worker.running == 0)
+        await eventually(lambda: seen)
+        await eventually(lambda: worker.running == 0)
     assert task.checkpoint == b""
 
 
@@ -258,9 +259,9 @@ async def test_progress_is_reported_in_permille(registry: Registry) -> None:
         await ctx.flush()
 
     async with running_worker(client, registry, lease_ttl_ms=60_000):
-        await until(lambda: task.progress == [250])
+        await eventually(lambda: task.progress == [250])
         go.set()
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert task.progress == [250, 1000]
 
 
@@ -282,7 +283,7 @@ async def test_bad_checkpoint_and_progress_are_the_handlers_error(registry: Regi
                 problems.append(str(error))
 
     async with running_worker(client, registry):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert len(problems) == 3
     assert "at most 1048576 bytes" in problems[0]
 
@@ -315,7 +316,7 @@ async def test_checkpoints_that_do_not_fit_one_call_go_with_the_next() -> None:
         held.report(checkpoint=b"x" * 900_000)
         heartbeats.add(held)
     running = asyncio.create_task(heartbeats.run())
-    await until(lambda: all(task.checkpoint for task in tasks))
+    await eventually(lambda: all(task.checkpoint for task in tasks))
     running.cancel()
     await asyncio.wait({running})
     sizes = client.tasks.checkpoint_bytes
@@ -335,7 +336,7 @@ async def test_claim_that_took_most_of_its_lease_is_asked_about_first(registry: 
         started.append(1)
 
     async with running_worker(client, registry, lease_ttl_ms=600) as worker:
-        await until(lambda: ("heartbeat", 1) in client.tasks.calls)
-        await until(lambda: worker.running == 0)
+        await eventually(lambda: ("heartbeat", 1) in client.tasks.calls)
+        await eventually(lambda: worker.running == 0)
     assert started == []
     assert task.results == []

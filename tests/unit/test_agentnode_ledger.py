@@ -16,7 +16,8 @@ from agentnode.errors import (
 from agentnode.ledger import Intent, Recorded, SideEffectLedger
 from agentnode.ports import IndefiniteError
 from agentnode.registry import Registry
-from tests.support.agentnode import FakeClient, FakeKv, running_worker, until
+from tests.support.agentnode import FakeClient, FakeKv, running_worker
+from tests.support.waiting import eventually
 
 
 def ledger(kv: FakeKv, attempt: int = 1, token: int = 10) -> SideEffectLedger:
@@ -117,7 +118,7 @@ async def test_once_acts_once_over_all_attempts(form: str) -> None:
 
     registry.task("work")(sync_handler if form == "sync" else async_handler)
     async with running_worker(client, registry, lease_ttl_ms=60_000):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert acts == [1]
     assert task.results == [b'"sent"']
 
@@ -143,7 +144,7 @@ async def test_exception_in_the_effect_leaves_it_unfinished(form: str) -> None:
 
     registry.task("work")(sync_handler if form == "sync" else async_handler)
     async with running_worker(client, registry, lease_ttl_ms=60_000):
-        await until(lambda: task.state == "dead")
+        await eventually(lambda: task.state == "dead")
     assert acts == [1]
     assert [error.split(":")[0] for error, _, _ in task.errors] == [
         "OSError",
@@ -175,7 +176,7 @@ async def test_effect_that_certainly_did_not_happen_is_tried_again(form: str) ->
 
     registry.task("work")(sync_handler if form == "sync" else async_handler)
     async with running_worker(client, registry, lease_ttl_ms=60_000):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert task.results == [b"2"]
 
 
@@ -190,7 +191,7 @@ async def test_store_error_before_the_effect_means_no_effect() -> None:
         return ctx.once("mail", lambda: acts.append(1) or len(acts))
 
     async with running_worker(client, registry, lease_ttl_ms=60_000):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert acts == [1]
     assert task.errors[0][0].startswith("IndefiniteError: no answer")
 
@@ -218,10 +219,10 @@ async def test_intent_of_an_attempt_cancelled_while_recording_is_taken_back() ->
         await ctx.once("mail", act)
 
     async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
-        await until(lambda: client.kv.entries)
+        await eventually(lambda: client.kv.entries)
         worker.session_lost(1)
         gate.set()
-        await until(lambda: worker.running == 0)
+        await eventually(lambda: worker.running == 0)
     assert acts == []
     (entry,) = client.kv.entries.values()
     assert json.loads(entry.value)["state"] == "none"
@@ -268,7 +269,7 @@ async def test_no_effect_after_the_lease_ran_out_even_before_the_loop_noticed(fo
 
     registry.task("work")(sync_handler if form == "sync" else async_handler)
     async with running_worker(client, registry, lease_ttl_ms=60_000):
-        await until(lambda: seen)
-        await until(lambda: task.state != "claimed")
+        await eventually(lambda: seen)
+        await eventually(lambda: task.state != "claimed")
     assert acts == []
     assert seen == ["lease lost"]

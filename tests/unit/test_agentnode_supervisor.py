@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from agentnode.supervisor import Supervisor
-from tests.support.agentnode import until
+from tests.support.waiting import eventually
 
 NOTE = "import os,sys; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\n"
 # Drains in no time, as a worker without tasks does.
@@ -44,9 +44,9 @@ async def supervised(*commands: list[str]) -> AsyncIterator[tuple[Supervisor, as
 async def test_crashed_process_is_started_again(tmp_path: Path) -> None:
     files = [tmp_path / "a", tmp_path / "b"]
     async with supervised(*(command(WAIT, file) for file in files)) as (supervisor, task):
-        await until(lambda: all(len(pids(file)) == 1 for file in files))
+        await eventually(lambda: all(len(pids(file)) == 1 for file in files))
         os.kill(pids(files[0])[0], signal.SIGKILL)
-        await until(lambda: len(pids(files[0])) == 2)
+        await eventually(lambda: len(pids(files[0])) == 2)
         assert len(pids(files[1])) == 1
         supervisor.stop()
         assert await asyncio.wait_for(task, 10) == 0
@@ -57,7 +57,7 @@ async def test_crashed_process_is_started_again(tmp_path: Path) -> None:
 async def test_process_that_keeps_failing_is_tried_again_and_again(tmp_path: Path) -> None:
     file = tmp_path / "a"
     async with supervised(command(NOTE + "sys.exit(3)", file)) as (_, task):
-        await until(lambda: len(pids(file)) >= 4)
+        await eventually(lambda: len(pids(file)) >= 4)
         assert not task.done()
 
 
@@ -71,6 +71,6 @@ async def test_wrong_usage_ends_it_all(tmp_path: Path) -> None:
 async def test_signal_to_the_supervisor_drains_the_children(tmp_path: Path) -> None:
     file = tmp_path / "a"
     async with supervised(command(WAIT, file)) as (_, task):
-        await until(lambda: pids(file))
+        await eventually(lambda: pids(file))
         os.kill(os.getpid(), signal.SIGTERM)
         assert await asyncio.wait_for(task, 10) == 0

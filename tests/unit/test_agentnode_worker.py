@@ -22,7 +22,8 @@ from agentnode.executors import RegistryRunner
 from agentnode.ports import ClaimedTask, DefiniteError, IndefiniteError
 from agentnode.registry import Registry
 from agentnode.worker import Worker
-from tests.support.agentnode import FakeClient, config, running_worker, unavailable, until
+from tests.support.agentnode import FakeClient, config, running_worker, unavailable
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ async def test_sync_handler_result_is_committed_as_json(registry: Registry) -> N
         return payload["a"] + payload["b"]
 
     async with running_worker(client, registry):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert task.results == [b"5"]
 
 
@@ -54,7 +55,7 @@ async def test_async_handler_gets_raw_bytes(registry: Registry) -> None:
         return payload * 2
 
     async with running_worker(client, registry):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert task.results == [b"\xff\x00\xff\x00"]
 
 
@@ -77,7 +78,7 @@ async def test_sync_handlers_run_side_by_side_up_to_the_slots(registry: Registry
             running -= 1
 
     async with running_worker(client, registry, slots=3) as worker:
-        await until(lambda: all(task.state == "completed" for task in tasks))
+        await eventually(lambda: all(task.state == "completed" for task in tasks))
         assert worker.running <= 3
     assert most == 3
     assert max(count for name, count in client.tasks.calls if name == "claim") == 3
@@ -93,14 +94,16 @@ async def test_claims_only_as_many_as_there_are_free_slots(registry: Registry) -
 
     client.tasks.add()
     async with running_worker(client, registry, slots=3):
-        await until(lambda: ("claim", 2) in client.tasks.calls)
+        await eventually(lambda: ("claim", 2) in client.tasks.calls)
         client.tasks.add()
         client.tasks.add()
         client.tasks.add()
-        await until(lambda: [t.state for t in client.tasks.known.values()].count("claimed") == 3)
+        await eventually(
+            lambda: [t.state for t in client.tasks.known.values()].count("claimed") == 3
+        )
         assert client.tasks.known["t4"].state == "ready"
         release.set()
-        await until(lambda: client.tasks.known["t4"].state == "completed")
+        await eventually(lambda: client.tasks.known["t4"].state == "completed")
 
 
 async def test_exception_is_a_retryable_failure_with_its_place(registry: Registry) -> None:
@@ -112,7 +115,7 @@ async def test_exception_is_a_retryable_failure_with_its_place(registry: Registr
         raise ValueError("no such thing")
 
     async with running_worker(client, registry):
-        await until(lambda: task.state == "dead")
+        await eventually(lambda: task.state == "dead")
     assert len(task.errors) == 3
     error, retryable, after = task.errors[0]
     assert error.startswith("ValueError: no such thing\n")
@@ -133,7 +136,7 @@ async def test_permanent_error_is_not_tried_again(registry: Registry, form: str)
 
     registry.task("work")(sync_handler if form == "sync" else async_handler)
     async with running_worker(client, registry):
-        await until(lambda: task.state == "dead")
+        await eventually(lambda: task.state == "dead")
     assert [(retryable, error.splitlines()[0]) for error, retryable, _ in task.errors] == [
         (False, "PermanentError: never")
     ]
@@ -148,7 +151,7 @@ async def test_exception_types_can_be_declared_permanent(registry: Registry) -> 
         raise KeyError("k")
 
     async with running_worker(client, registry):
-        await until(lambda: task.state == "dead")
+        await eventually(lambda: task.state == "dead")
     assert [retryable for _, retryable, _ in task.errors] == [False]
 
 
@@ -163,7 +166,7 @@ async def test_retry_later_carries_the_delay(registry: Registry) -> None:
         return ctx.attempt
 
     async with running_worker(client, registry):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert [(retryable, after) for _, retryable, after in task.errors] == [(True, 1234)]
     assert task.results == [b"2"]
 
@@ -185,7 +188,7 @@ async def test_system_exit_in_a_handler_fails_the_task_and_nothing_else(
 
     registry.task("work")(sync_handler if form == "sync" else async_handler)
     async with running_worker(client, registry):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert task.errors[0][0].startswith("SystemExit: 3")
 
 
@@ -203,7 +206,7 @@ async def test_bad_payload_and_bad_result_are_permanent(registry: Registry) -> N
         return object()
 
     async with running_worker(client, registry):
-        await until(lambda: bad_payload.state == bad_result.state == "dead")
+        await eventually(lambda: bad_payload.state == bad_result.state == "dead")
     assert "payload does not fit handler 'count'" in bad_payload.errors[0][0]
     assert "result of handler 'odd' is not JSON" in bad_result.errors[0][0]
 
@@ -213,7 +216,7 @@ async def test_unknown_type_is_left_to_other_workers(registry: Registry) -> None
     task = client.tasks.add(type="other")
     registry.task("work")(lambda _: None)
     async with running_worker(client, registry):
-        await until(lambda: len(task.errors) == 3)
+        await eventually(lambda: len(task.errors) == 3)
     assert task.errors[0][:2] == ("this worker has no handler for type 'other' (queue 'q')", True)
 
 
@@ -228,10 +231,10 @@ async def test_stale_commit_is_dropped(registry: Registry) -> None:
         return 1
 
     async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
-        await until(lambda: task.state == "claimed")
+        await eventually(lambda: task.state == "claimed")
         client.tasks.take_away(task)
         go.set()
-        await until(lambda: worker.running == 0)
+        await eventually(lambda: worker.running == 0)
     assert task.results == []
     assert task.errors == []
 
@@ -242,7 +245,7 @@ async def test_refused_result_becomes_a_permanent_failure(registry: Registry) ->
     client.tasks.fail_next["complete"] = [DefiniteError("1048577 bytes", "TOO_LARGE")]
     registry.task("work")(lambda _: 1)
     async with running_worker(client, registry):
-        await until(lambda: task.state == "dead")
+        await eventually(lambda: task.state == "dead")
     assert task.errors == [("the result was refused: 1048577 bytes", False, None)]
 
 
@@ -252,7 +255,7 @@ async def test_commit_is_repeated_until_somebody_answers(registry: Registry) -> 
     client.tasks.fail_next["complete"] = [unavailable(), IndefiniteError("?", "OUTCOME_UNKNOWN")]
     registry.task("work")(lambda _: 1)
     async with running_worker(client, registry):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert task.results == [b"1"]
 
 
@@ -265,7 +268,7 @@ async def test_claim_errors_are_survived(registry: Registry) -> None:
     task = client.tasks.add()
     registry.task("work")(lambda _: 1)
     async with running_worker(client, registry):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
 
 
 async def test_refused_claim_ends_the_worker(registry: Registry) -> None:
@@ -298,7 +301,7 @@ async def test_drain_finishes_what_runs_and_claims_no_more(registry: Registry) -
         return 1
 
     async with running_worker(client, registry, slots=1) as worker:
-        await until(lambda: first.state == "claimed")
+        await eventually(lambda: first.state == "claimed")
         second = client.tasks.add()
         worker.stop()
         go.set()
@@ -328,7 +331,7 @@ async def test_drain_time_out_cancels_stores_the_checkpoint_and_gives_back(
         ctx.check_cancelled()
 
     async with running_worker(client, registry, drain_timeout_ms=50) as worker:
-        await until(lambda: worker.running == 2)
+        await eventually(lambda: worker.running == 2)
     assert (coroutine.state, coroutine.checkpoint) == ("released", b'"coroutine was here"')
     assert (thread.state, thread.checkpoint) == ("released", b'"thread was here"')
 
@@ -346,7 +349,7 @@ async def test_second_stop_does_not_wait_for_the_drain_time_out(registry: Regist
     async with running_worker(
         client, registry, drain_timeout_ms=60_000, cancel_grace_ms=60_000
     ) as worker:
-        await until(lambda: worker.running == 1)
+        await eventually(lambda: worker.running == 1)
         worker.stop()
         worker.stop()
     assert time.monotonic() - started < 15
@@ -365,10 +368,10 @@ async def test_claim_that_arrives_while_leaving_is_given_back(registry: Registry
 
     registry.task("busy")(busy_handler)
     async with running_worker(client, registry, slots=2, lease_ttl_ms=30_000) as worker:
-        await until(lambda: ("claim", 1) in client.tasks.calls)
+        await eventually(lambda: ("claim", 1) in client.tasks.calls)
         worker.stop()
         late = client.tasks.add(type="late")
-        await until(lambda: late.state == "released")
+        await eventually(lambda: late.state == "released")
         go.set()
     assert busy.state == "completed"
 
@@ -382,7 +385,7 @@ async def test_timeout_of_a_handler_fails_the_attempt(registry: Registry) -> Non
         await asyncio.Event().wait()
 
     async with running_worker(client, registry):
-        await until(lambda: task.state == "dead")
+        await eventually(lambda: task.state == "dead")
     assert task.errors[0] == ("timed out: after 30 ms", True, None)
 
 
@@ -399,10 +402,10 @@ async def test_thread_that_ignores_its_timeout_keeps_its_slot_but_not_its_task(
         ended.wait(20)
 
     async with running_worker(client, registry, slots=1, cancel_grace_ms=10) as worker:
-        await until(lambda: task.state == "dead")
+        await eventually(lambda: task.state == "dead")
         assert worker.running == 1
         ended.set()
-        await until(lambda: worker.running == 0)
+        await eventually(lambda: worker.running == 0)
     assert task.results == []
 
 
@@ -416,7 +419,7 @@ async def test_check_cancelled_is_quiet_while_all_is_well(registry: Registry) ->
         return ctx.is_cancelled
 
     async with running_worker(client, registry):
-        await until(lambda: task.state == "completed")
+        await eventually(lambda: task.state == "completed")
     assert task.results == [b"false"]
 
 
@@ -431,7 +434,7 @@ async def test_handler_that_claims_to_be_cancelled_without_cause_has_failed(
         raise TaskCancelledError("says who")
 
     async with running_worker(client, registry):
-        await until(lambda: task.state == "dead")
+        await eventually(lambda: task.state == "dead")
     assert task.errors[0][0] == "the handler stopped without being told to"
 
 
@@ -488,8 +491,8 @@ async def test_commit_that_nobody_answers_until_the_lease_is_over_is_called_unkn
     registry.task("work")(lambda _: 1)
     with structlog.testing.capture_logs() as logs:
         async with running_worker(client, registry, lease_ttl_ms=200) as worker:
-            await until(lambda: task.state == "claimed")
-            await until(lambda: worker.running == 0)
+            await eventually(lambda: task.state == "claimed")
+            await eventually(lambda: worker.running == 0)
     events = [line["event"] for line in logs]
     assert "task given up, outcome unknown" in events
     assert "task committed" not in events
@@ -511,7 +514,7 @@ async def test_commit_whose_answer_was_lost_counts_as_committed(registry: Regist
     registry.task("work")(lambda _: 1)
     with structlog.testing.capture_logs() as logs:
         async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
-            await until(lambda: task.state == "completed")
-            await until(lambda: worker.running == 0)
+            await eventually(lambda: task.state == "completed")
+            await eventually(lambda: worker.running == 0)
     assert [line["event"] for line in logs].count("task committed") == 1
     assert task.results == [b"1"]

@@ -22,15 +22,8 @@ from coord.client import (
 )
 from coord.client import retry as retry_module
 from coord.client.methods import PUT, SUBMIT
-from tests.support.client import (
-    FakeNode,
-    eventually,
-    fake_cluster,
-    hang,
-    lose_reply,
-    never_applied,
-    refuse,
-)
+from tests.support.client import FakeNode, fake_cluster, hang, lose_reply, never_applied, refuse
+from tests.support.waiting import eventually
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 

@@ -19,15 +19,8 @@ from coord.client.errors import BusyError
 from coord.client.methods import ACQUIRE, KEEP_ALIVE, OPEN_SESSION, PUT, REFRESH, RELEASE_LOCK
 from coord.client.retry import Deadline
 from coord.client.session import WINDOW, Session
-from tests.support.client import (
-    FakeNode,
-    eventually,
-    fake_cluster,
-    hang,
-    lose_reply,
-    never_applied,
-    refuse,
-)
+from tests.support.client import FakeNode, fake_cluster, hang, lose_reply, never_applied, refuse
+from tests.support.waiting import eventually
 
 
 def client_of(node: FakeNode, session_ttl_ms: int = 15_000, timeout_ms: int = 5_000) -> Client:

@@ -24,14 +24,8 @@ from coord.client.batching import MAX_BATCH_ITEMS, Batcher
 from coord.client.errors import BusyError, ClientClosedError
 from coord.client.methods import CLAIM, COMPLETE, HEARTBEAT, RELEASE, SUBMIT
 from coord.client.retry import Deadline
-from tests.support.client import (
-    FakeNode,
-    eventually,
-    fake_cluster,
-    hang,
-    lose_reply,
-    refuse,
-)
+from tests.support.client import FakeNode, fake_cluster, hang, lose_reply, refuse
+from tests.support.waiting import eventually
 
 
 def client_of(node: FakeNode, timeout_ms: int = 5_000) -> Client:

@@ -8,7 +8,8 @@ from typing import Any
 
 from coord.client import Client
 from coord.client.methods import CLAIM, PUT
-from tests.support.client import FakeNode, eventually, fake_cluster, hang, path_of
+from tests.support.client import FakeNode, fake_cluster, hang, path_of
+from tests.support.waiting import eventually
 
 
 async def slow(node: FakeNode, request: Any, context: Any) -> Any:

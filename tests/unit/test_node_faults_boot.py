@@ -10,7 +10,9 @@ from coord.replication.boot import open_storage
 
 
 def boot_id(directory: Path, wall_ms: int) -> int:
-    storage = open_storage(str(directory), "c", "n1", wall_ms=wall_ms, fs=OsFileSystem())
+    storage = open_storage(
+        str(directory), "c", "n1", wall_ms=wall_ms, incarnation=7, fs=OsFileSystem()
+    )
     storage.close()
     return storage.boot.boot_id
 

@@ -22,7 +22,7 @@ from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.errors import CallError
 from coord.rpc.gen import session_pb2
 from coord.rpc.proposer import Proposer, ProposerLimits
-from tests.support.rpc import eventually
+from tests.support.waiting import eventually
 
 
 class FakeReplicator:

@@ -11,7 +11,7 @@ from coord.rpc.claim_desk import ClaimDesk
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.ticker import Ticker
 from coord.rpc.waiters import Waiters
-from tests.support.rpc import eventually
+from tests.support.waiting import eventually
 
 Q = ("q",)
 

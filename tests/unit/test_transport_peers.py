@@ -16,7 +16,8 @@ import uvloop
 from coord.replication.frames import PING, frame_header
 from coord.replication.handshake import Refusal, encode_welcome
 from coord.replication.transport import TransportLimits, split_address
-from tests.support.transports import FAST, Node, RawPeer, connect, frame, linked, until
+from tests.support.transports import FAST, Node, RawPeer, connect, frame, linked
+from tests.support.waiting import eventually
 
 
 def refusal(payload: bytes) -> str:
@@ -33,7 +34,7 @@ async def test_messages_go_both_ways_in_order() -> None:
         for number in range(1000):
             assert a.transport.send("b", ["to b", number])
             assert b.transport.send("a", {"to a": number})
-        await until(lambda: len(a.messages) == len(b.messages) == 1000)
+        await eventually(lambda: len(a.messages) == len(b.messages) == 1000)
         assert b.messages == [("a", ["to b", number]) for number in range(1000)]
         assert a.messages == [("b", {"to a": number}) for number in range(1000)]
         assert a.transport.send_buffer_bytes("b") == 0
@@ -45,7 +46,7 @@ async def test_large_binary_payloads_arrive_unchanged() -> None:
         blobs = [bytes([n]) * (3_000_000 + n) for n in range(3)]
         for blob in blobs:
             assert a.transport.send("b", blob)
-        await until(lambda: len(b.messages) == 3)
+        await eventually(lambda: len(b.messages) == 3)
         assert [message for _, message in b.messages] == blobs
 
 
@@ -86,7 +87,7 @@ async def test_both_sides_say_once_why_and_the_dialler_keeps_trying() -> None:
     with structlog.testing.capture_logs() as entries:
         async with Node("a", cluster_id="mine") as a, Node("b", cluster_id="yours") as b:
             connect(a, b)
-            await until(lambda: b.transport._accept_count >= 4, "retries")
+            await eventually(lambda: b.transport._accept_count >= 4, what="retries")
             assert not a.transport.connected("b")
             assert a.events == []
     for node in ("a", "b"):
@@ -99,9 +100,9 @@ async def test_both_sides_say_once_why_and_the_dialler_keeps_trying() -> None:
 async def test_a_known_node_is_taken_after_it_was_refused() -> None:
     async with Node("a") as a, Node("b") as b:
         a.transport.set_peers({"b": b.address})
-        await until(lambda: b.transport._accept_count >= 2)
+        await eventually(lambda: b.transport._accept_count >= 2)
         b.transport.set_peers({"a": a.address})
-        await until(lambda: a.transport.connected("b") and b.transport.connected("a"))
+        await eventually(lambda: a.transport.connected("b") and b.transport.connected("a"))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ async def test_garbage_instead_of_a_handshake_is_dropped(garbage: bytes) -> None
         raw.writer.write(garbage)
         await raw.end()
         await raw.close()
-        await until(lambda: not b.transport._accepted)
+        await eventually(lambda: not b.transport._accepted)
         assert b.messages == []
 
 
@@ -150,13 +151,13 @@ async def test_a_malformed_frame_closes_only_that_connection(garbage: bytes) -> 
             b.transport.set_peers({"a": "127.0.0.1:1"})
             raw = await welcome(b.port)
             raw.writer.write(frame("good"))
-            await until(lambda: b.messages)
+            await eventually(lambda: b.messages)
             raw.writer.write(garbage + frame("never"))
             await raw.end()
             await raw.close()
             again = await welcome(b.port)
             again.writer.write(frame("better"))
-            await until(lambda: len(b.messages) == 2)
+            await eventually(lambda: len(b.messages) == 2)
             assert b.messages == [("a", "good"), ("a", "better")]
             await again.close()
     assert "malformed frame" in logged(entries, "peer_connection_ended")[0]["reason"]
@@ -181,7 +182,7 @@ async def test_frames_arriving_byte_by_byte() -> None:
             raw.writer.write(bytes([byte]))
             await raw.writer.drain()
             await asyncio.sleep(0)
-        await until(lambda: len(b.messages) == 2)
+        await eventually(lambda: len(b.messages) == 2)
         assert b.messages == [("a", ["one", b"x" * 40]), ("a", "two")]
         await raw.close()
 
@@ -191,12 +192,12 @@ async def test_a_newer_connection_closes_the_older_and_silences_it() -> None:
         b.transport.set_peers({"a": "127.0.0.1:1"})
         older = await welcome(b.port)
         older.writer.write(frame("from older"))
-        await until(lambda: b.messages)
+        await eventually(lambda: b.messages)
         newer = await welcome(b.port)
         older.writer.write(frame("too late"))
         newer.writer.write(frame("from newer"))
         assert await older.end() == b""
-        await until(lambda: len(b.messages) == 2)
+        await eventually(lambda: len(b.messages) == 2)
         assert b.messages == [("a", "from older"), ("a", "from newer")]
         await older.close()
         await newer.close()
@@ -206,12 +207,12 @@ async def test_an_earlier_accepted_connection_cannot_replace_a_later_one() -> No
     async with Node("b") as b:
         b.transport.set_peers({"a": "127.0.0.1:1"})
         slow = await RawPeer.dial(b.port)
-        await until(lambda: b.transport._accept_count == 1)
+        await eventually(lambda: b.transport._accept_count == 1)
         newer = await welcome(b.port)
         slow.hello("a", "b")
         assert refusal(await slow.answer()) == Refusal.SUPERSEDED
         newer.writer.write(frame("still here"))
-        await until(lambda: b.messages)
+        await eventually(lambda: b.messages)
         await slow.close()
         await newer.close()
 
@@ -225,7 +226,7 @@ async def test_a_connection_of_an_earlier_boot_cannot_replace_a_later_ones() -> 
         assert refusal(await stale.answer()) == Refusal.SUPERSEDED
         await stale.close()
         await current.close()
-        await until(lambda: not b.transport._accepted)
+        await eventually(lambda: not b.transport._accepted)
         # A node that lost its data counts its boots anew and is taken once the old one is gone.
         await (await welcome(b.port, boot_id=1)).close()
 
@@ -235,12 +236,12 @@ async def test_reconnects_after_the_peer_restarted() -> None:
         async with Node("b") as b:
             await linked(a, b)
             port = b.port
-        await until(lambda: not a.transport.connected("b"))
+        await eventually(lambda: not a.transport.connected("b"))
         async with Node("b", boot_id=2, port=port) as b:
             b.transport.set_peers({"a": a.address})
-            await until(lambda: a.transport.connected("b"))
+            await eventually(lambda: a.transport.connected("b"))
             assert a.transport.send("b", "again")
-            await until(lambda: b.messages == [("a", "again")])
+            await eventually(lambda: b.messages == [("a", "again")])
     assert a.events == [("connected", "b"), ("disconnected", "b"), ("connected", "b")]
 
 
@@ -250,13 +251,13 @@ async def test_set_peers_moves_and_removes() -> None:
         moved.transport.set_peers({"a": a.address})
         a.transport.set_peers({"b": moved.address})
         assert a.events == [("connected", "b"), ("disconnected", "b")]
-        await until(lambda: a.transport.connected("b"))
+        await eventually(lambda: a.transport.connected("b"))
         assert a.transport.send("b", "hello")
-        await until(lambda: moved.messages == [("a", "hello")])
+        await eventually(lambda: moved.messages == [("a", "hello")])
         a.transport.set_peers({})
         assert not a.transport.connected("b")
         assert a.events[-1] == ("disconnected", "b")
-        await until(lambda: not moved.transport.connected("a"))
+        await eventually(lambda: not moved.transport.connected("a"))
 
 
 async def test_set_peers_refuses_a_malformed_address_and_changes_nothing() -> None:
@@ -276,9 +277,9 @@ async def test_a_full_send_buffer_says_no_and_recovers() -> None:
             sent += 1
             assert sent < 100
         assert 900_000 <= a.transport.send_buffer_bytes("b") <= 1_000_000
-        await until(lambda: len(b.messages) == sent)
+        await eventually(lambda: len(b.messages) == sent)
         assert a.transport.send("b", b"y" * 3_000_000)  # one message goes into an empty buffer
-        await until(lambda: len(b.messages) == sent + 1)
+        await eventually(lambda: len(b.messages) == sent + 1)
         assert [message[0] for _, message in b.messages[:sent]] == list(range(sent))
 
 
@@ -289,7 +290,7 @@ async def test_a_message_over_the_frame_limit_is_an_error_of_the_caller() -> Non
         with pytest.raises(ValueError, match="1000 at most"):
             a.transport.send("b", b"x" * 1000)
         assert a.transport.send("b", b"x" * 900)
-        await until(lambda: len(b.messages) == 1)
+        await eventually(lambda: len(b.messages) == 1)
 
 
 async def test_messages_of_one_turn_go_out_in_one_write() -> None:
@@ -311,7 +312,7 @@ async def test_messages_of_one_turn_go_out_in_one_write() -> None:
         outgoing._transport = Counting()  # type: ignore[assignment]
         for number in range(50):
             a.transport.send("b", number)
-        await until(lambda: len(b.messages) == 50)
+        await eventually(lambda: len(b.messages) == 50)
         assert writes[0] == 100
         outgoing._transport = real.__self__  # type: ignore[attr-defined]
 
@@ -365,16 +366,16 @@ async def test_a_slow_reader_with_a_backlog_is_not_given_up() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=100_000)
     async with server, Node("a", limits=limits) as a:
         a.transport.set_peers({"b": f"127.0.0.1:{server.sockets[0].getsockname()[1]}"})
-        await until(lambda: a.transport.connected("b"))
+        await eventually(lambda: a.transport.connected("b"))
         loop = asyncio.get_running_loop()
         started = loop.time()
         for _ in range(6):
             assert a.transport.send("b", b"x" * 2_000_000)
-        await until(lambda: not a.transport.send_buffer_bytes("b"))
+        await eventually(lambda: not a.transport.send_buffer_bytes("b"))
         assert loop.time() - started > 0.15, "not slow enough to tell"
         assert a.events == [("connected", "b")]
         await a.transport.stop()
-        await until(ended.is_set)
+        await eventually(ended.is_set)
 
 
 async def test_idle_connections_stay_open_by_pings() -> None:
@@ -384,7 +385,7 @@ async def test_idle_connections_stay_open_by_pings() -> None:
         heard = a.transport._peers["b"].outgoing
         assert heard is not None
         opened = heard.opened_at
-        await until(lambda: heard.heard_at - opened > 0.2, "pongs")
+        await eventually(lambda: heard.heard_at - opened > 0.2, what="pongs")
         assert a.events == [("connected", "b")]
         assert b.events == [("connected", "a")]
 
@@ -400,10 +401,10 @@ async def test_an_exception_in_a_callback_drops_the_connection_and_nothing_else(
         await linked(a, b)
         with structlog.testing.capture_logs() as entries:
             a.transport.send("b", "first")
-            await until(lambda: ("disconnected", "b") in a.events)
-            await until(lambda: a.transport.connected("b"))
+            await eventually(lambda: ("disconnected", "b") in a.events)
+            await eventually(lambda: a.transport.connected("b"))
             a.transport.send("b", "second")
-            await until(lambda: b.messages == [("a", "second")])
+            await eventually(lambda: b.messages == [("a", "second")])
         assert logged(entries, "peer_callback_failed")
 
 
@@ -411,8 +412,8 @@ async def test_too_many_connections_without_a_handshake() -> None:
     async with Node("b") as b:
         b.transport.set_peers({"a": "127.0.0.1:1"})
         raws = [await RawPeer.dial(b.port) for _ in range(70)]
-        await until(lambda: b.transport._accept_count == 70)
-        await until(lambda: len(b.transport._accepted) <= 64)
+        await eventually(lambda: b.transport._accept_count == 70)
+        await eventually(lambda: len(b.transport._accepted) <= 64)
         assert await raws[0].end() == b""
         last = await welcome(b.port)
         for raw in [*raws, last]:
@@ -426,7 +427,7 @@ async def test_stop_is_quiet_idempotent_and_frees_the_port() -> None:
         await a.transport.stop()
         events = list(a.events)
         await a.transport.stop()
-        await until(lambda: not b.transport.connected("a"))
+        await eventually(lambda: not b.transport.connected("a"))
         assert a.events == events
         assert not a.transport.send("b", "x")
         with socket.create_server(("127.0.0.1", a.port)):

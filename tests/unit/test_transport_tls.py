@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.transports import Node, linked, until
+from tests.support.transports import Node, linked
+from tests.support.waiting import eventually
 
 
 def tls_contexts(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -39,11 +40,11 @@ async def test_tls_both_ways_and_no_plain_text(tmp_path: Path) -> None:
         await linked(a, b)
         blob = b"x" * 3_000_000
         assert a.transport.send("b", blob)
-        await until(lambda: b.messages == [("a", blob)])
+        await eventually(lambda: b.messages == [("a", blob)])
         async with Node("plain") as plain:
             plain.transport.set_peers({"b": b.address})
             b.transport.set_peers({"a": a.address, "plain": plain.address})
-            await until(lambda: b.transport._peers["plain"].last_failure)
-            await until(lambda: plain.transport._peers["b"].last_failure)
+            await eventually(lambda: b.transport._peers["plain"].last_failure)
+            await eventually(lambda: plain.transport._peers["b"].last_failure)
             assert not plain.transport.connected("b")
             assert not b.transport.connected("plain")
