@@ -56,8 +56,15 @@ class HardenedNode(SimNode):
         self._writing = False
         self._led_term = -1
         self._storage = storage = open_storage(
-            DIRECTORY, "sim", self.node_id, wall_ms=0, fs=self.disk, segment_bytes=SEGMENT_BYTES
+            DIRECTORY,
+            "sim",
+            self.node_id,
+            wall_ms=0,
+            incarnation=self.run,
+            fs=self.disk,
+            segment_bytes=SEGMENT_BYTES,
         )
+        self.watcher.node_recovered(self, self.disk.at_stake(f"{DIRECTORY}/journal"))
         host = self.service.host
         if storage.boot.snapshot is not None:
             restore(host, storage.snapshots, storage.boot.snapshot)

@@ -14,10 +14,11 @@ from coord.journal.log import DEFAULT_SEGMENT_BYTES, Journal
 from coord.journal.recovery import Entry, RecoveryReport
 from coord.journal.snapshot_format import SnapshotMeta
 from coord.journal.snapshots import RawSnapshotWriter, SnapshotStore, SnapshotWriter
-from coord.journal.vote import Vote, VoteFile
+from coord.journal.vote import Admission, Founders, Standing, Vote, VoteFile
 
 __all__ = [
     "DEFAULT_SEGMENT_BYTES",
+    "Admission",
     "AppendFile",
     "DataDirectory",
     "DataDirectoryError",
@@ -25,6 +26,7 @@ __all__ = [
     "Entry",
     "FileLock",
     "FileSystem",
+    "Founders",
     "Identity",
     "Journal",
     "OsFileSystem",
@@ -34,6 +36,7 @@ __all__ = [
     "SnapshotRejectedError",
     "SnapshotStore",
     "SnapshotWriter",
+    "Standing",
     "StorageDamagedError",
     "StorageError",
     "SyncFailedError",

@@ -4,10 +4,10 @@ failed sync ends the use of the file for good."""
 from __future__ import annotations
 
 REJOIN_ADVICE = (
-    "stop this node, move its data directory away, and start it again with an empty one so that "
-    "it rejoins and copies the state from the other nodes; do this on one node at a time, and "
-    "only while all other nodes run and are level ('coord digest' shows equal indexes): a node "
-    "without its data has forgotten what it voted for and confirmed"
+    "stop this node, move its data directory away, and start it again: it copies the state from "
+    "the other nodes by itself, and votes again only when that is safe, for which all other nodes "
+    "have to be reachable; do it on one node at a time (it is a learner in 'coord status' until it "
+    "is done), never on a majority of the nodes at once"
 )
 
 

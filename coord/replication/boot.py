@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from coord.journal import (
     DEFAULT_SEGMENT_BYTES,
+    Admission,
     DataDirectory,
     FileSystem,
     Journal,
     SnapshotStore,
+    Standing,
     Vote,
     VoteFile,
 )
@@ -43,29 +45,33 @@ def open_storage(
     node_id: str,
     *,
     wall_ms: int,
+    incarnation: int,
     fs: FileSystem,
     segment_bytes: int = DEFAULT_SEGMENT_BYTES,
 ) -> OpenStorage:
-    """Lock the directory, recover, and note durably that this is the next run of the node.
+    """Lock the directory, recover, and note durably that this is the next run of the node. A new
+    directory gets `incarnation`, drawn at random by the caller.
 
     Raises DataDirectoryError, StorageDamagedError, DiskFullError, SyncFailedError."""
     directory = DataDirectory.open(path, cluster_id, node_id, wall_ms=wall_ms, fs=fs)
     try:
-        return _open(directory, fs, segment_bytes, wall_ms)
+        return _open(directory, fs, segment_bytes, _first_vote(wall_ms, incarnation))
     except BaseException:
         directory.close()
         raise
 
 
-def _open(
-    directory: DataDirectory, fs: FileSystem, segment_bytes: int, wall_ms: int
-) -> OpenStorage:
+def _first_vote(wall_ms: int, incarnation: int) -> Vote:
+    """Of a new directory. Peers ignore runs before the last they knew, so the first run must count
+    from above all that a directory lost before may have had."""
+    return Vote(0, boot_count=wall_ms, admission=Admission(incarnation, Standing.SILENT))
+
+
+def _open(directory: DataDirectory, fs: FileSystem, segment_bytes: int, first: Vote) -> OpenStorage:
     known = directory.initialized
     votes = VoteFile(fs, directory.vote_path, must_exist=known)
-    # Peers ignore runs before the last they knew, so the first run with an empty directory must
-    # count from above all that a directory lost before may have had.
-    last = votes.load() or Vote(0, boot_count=wall_ms)
-    vote = Vote(last.term, last.voted_for, last.boot_count + 1)
+    last = votes.load() or first
+    vote = replace(last, boot_count=last.boot_count + 1)
     journal = Journal.open(fs, directory.journal_directory, segment_bytes, must_exist=known)
     found = journal.recovery
     if found.torn_bytes:
@@ -97,5 +103,6 @@ def _open(
         term=vote.term,
         voted_for=vote.voted_for,
         snapshot=meta,
+        admission=vote.admission,
     )
-    return OpenStorage(directory, LogWriter(journal, votes, vote.boot_count), store, boot)
+    return OpenStorage(directory, LogWriter(journal, votes, vote), store, boot)

@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import overload
 
+from coord.journal import Admission
 from coord.replication.errors import InvariantError
 from coord.replication.write_ops import (
     AppendEntry,
     DropBefore,
     Entry,
     ResetLog,
+    StoreAdmission,
     StoreVote,
     TruncateFrom,
     WriteOp,
@@ -131,6 +133,10 @@ class EngineJournal:
         self._unsynced.clear()
         self._emit(ResetLog(base))
         self._unsynced.append((self.write_sequence, base[1]))
+
+    def store_admission(self, admission: Admission) -> None:
+        """Durable behind everything written before."""
+        self._emit(StoreAdmission(admission))
 
     # What PySyncObj calls
 

@@ -51,6 +51,13 @@ def _is_entries(value: object) -> bool:
     )
 
 
+def _is_founders(value: object) -> bool:
+    return type(value) is list and all(
+        type(item) is list and len(item) == 2 and type(item[0]) is str and _is_number(item[1])
+        for item in value
+    )
+
+
 def _is_command(value: object) -> bool:
     return type(value) is bytes and len(value) >= 1
 
@@ -99,6 +106,14 @@ FIELDS: Mapping[str, Mapping[str, _Check]] = {
         "snapshot_term": _is_number,
         "offset": _is_number,
         "done": _is_flag,
+    },
+    "introduce": {"nonce": _is_number},
+    "introduction": {
+        "nonce": _is_number,
+        "incarnation": _is_number,
+        "virgin": _is_flag,
+        "votes": _is_flag,
+        "founders": _is_founders,
     },
 }
 

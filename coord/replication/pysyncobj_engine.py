@@ -312,6 +312,11 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
             self._SyncObj__setState(0)
             self._SyncObj__raftLeader: Node | None = None
 
+    def vote_for_leader(self) -> None:
+        """Give this term's vote to the leader that is followed, so that nobody else gets it."""
+        self._enter()
+        self._SyncObj__setCurrentTerm(self.term, self.leader_id)
+
     def forget_leader(self) -> None:
         """The known leader is gone."""
         if not self._isLeader():

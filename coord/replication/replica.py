@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
-from coord.journal import SnapshotMeta
+from coord.journal import SnapshotMeta, Standing
 from coord.replication.election import Election
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError, FatalReplicaError
+from coord.replication.joining import Joining
 from coord.replication.leadership import Leadership, Transfer, TransferDone, pick_target
 from coord.replication.message_filter import Answer, Append, examine_append
 from coord.replication.messages import Message, StampGuard, check_message
@@ -86,6 +87,17 @@ class Replica:
         self._voting = Voting(
             self_id, self._peers, self.engine, self.journal, self._outbox, self._election, ports.now
         )
+        self.joining = Joining(
+            self_id,
+            self._peers,
+            boot.admission,
+            nonce=rng.getrandbits(62) if boot.admission.standing is not Standing.VOTES else 0,
+            engine=self.engine,
+            journal=self.journal,
+            outbox=self._outbox,
+            may_stand=self._may_stand,
+            now=ports.now,
+        )
         self._snapshots = SnapshotExchange(
             self, settings, machine, ports, worker, self._outbox, members, boot.snapshot
         )
@@ -98,6 +110,8 @@ class Replica:
             "snapshot": self._on_snapshot,
             "snapshot_ack": self._on_snapshot_ack,
             **self._voting.handlers,
+            **self.joining.handlers,
+            "introduce": self._on_introduce,
         }
 
     # Inputs
@@ -105,7 +119,9 @@ class Replica:
     def tick(self) -> None:
         """Time has passed. To be called every 20 ms or so."""
         now = self._ports.now()
-        self._voting.tick()
+        self.joining.tick(self._connected)
+        if self.joining.votes:
+            self._voting.tick()
         self.engine.tick()
         if self.engine.role is Role.LEADER:
             self._tick_leader(now)
@@ -118,14 +134,16 @@ class Replica:
         message = check_message(raw)
         if peer_id not in self._peers or not self._stamps.is_fresh(peer_id, message):
             return
-        self._handlers[message["type"]](peer_id, message)
-        self.settle()
+        if self._takes(message["type"]):
+            self._handlers[message["type"]](peer_id, message)
+            self.settle()
 
     def connected(self, peer_id: str) -> None:
         """Messages can be sent to this peer from now on."""
         if peer_id in self._peers:
             self._connected.add(peer_id)
             self.engine.connected(peer_id)
+            self.joining.ask(peer_id)
 
     def disconnected(self, peer_id: str) -> None:
         """The connection to this peer has ended; what was on its way may be lost."""
@@ -144,6 +162,7 @@ class Replica:
         """All write operations up to `sequence` are durable."""
         self.journal.mark_synced(sequence)
         self._outbox.release(sequence)
+        self.joining.advance()
         self.engine.tick()
         self._begin_reads()
         self._advance_transfer()
@@ -187,13 +206,18 @@ class Replica:
         if self._transfer is not None:
             raise ReplicationError("a leadership transfer is under way")
         matches = {peer: self.engine.match_index(peer) for peer in self._peers}
-        chosen = target or pick_target(matches, self._connected)
+        chosen = target or pick_target(matches, self._connected - self.joining.applicants())
         if chosen is None or chosen not in matches or chosen not in self._connected:
             raise ReplicationError(f"{target or 'no node'} can take leadership over now")
         deadline = self._ports.now() + self._settings.transfer_s
         self._transfer = Transfer(chosen, deadline, done)
         self._advance_transfer()
         return chosen
+
+    @property
+    def role(self) -> Role:
+        """LEARNER until this node may vote."""
+        return self.engine.role if self.joining.votes else Role.LEARNER
 
     def take_snapshot(self) -> None:
         """Begin to take a snapshot of what is applied now. Not while one is under way."""
@@ -258,6 +282,27 @@ class Replica:
             raise FatalReplicaError(f"the engine sent an unexpected {kind}")
         return True
 
+    # Joining
+
+    def _takes(self, kind: str) -> bool:
+        """Whether a message is for a node of this standing."""
+        if self.joining.votes or kind in self.joining.handlers:
+            return True
+        return self.joining.follows and kind not in self._voting.handlers
+
+    def _may_stand(self) -> None:
+        """If nobody leads, there is nothing to wait for."""
+        now = self._ports.now()
+        if not self._election.leader_is_fresh(now):
+            self._election.lost_leader(now)
+
+    def _on_introduce(self, peer_id: str, message: Message) -> None:
+        """What the peer had confirmed before it lost its data is forgotten before it is answered:
+        it relies on that."""
+        if self.engine.role is Role.LEADER:
+            self._note_run(peer_id, message)
+        self.joining.handlers["introduce"](peer_id, message)
+
     # Following
 
     def _on_stale(self, peer_id: str, message: Message) -> None:
@@ -291,6 +336,7 @@ class Replica:
         self.engine.receive(peer_id, verdict.to_engine)
         if verdict.answer is not None:
             self._answer_append(peer_id, verdict.answer)
+        self.joining.heard_append(message["term"], message["commit"])
         self._show_presence(peer_id, now)
         self.engine.tick()
 
@@ -396,15 +442,19 @@ class Replica:
             self.engine.observe_term(message["term"])
         if self.engine.role is not Role.LEADER or message["term"] != self.engine.term:
             return False
+        self._note_run(peer_id, message)
         lead = self.leadership()
-        if lead.boots.setdefault(peer_id, message["boot"]) != message["boot"]:
-            # It may have come back without data (repaired, or replaced): what it once confirmed
-            # must neither count for new commits nor keep its log from being sent anew.
-            lead.boots[peer_id] = message["boot"]
-            self.engine.forget_match(peer_id)
         lead.heard_at[peer_id] = self._ports.now()
         self.engine.note_alive(peer_id)
         return True
+
+    def _note_run(self, peer_id: str, message: Message) -> None:
+        """A peer may have come back without data (repaired, or replaced): what it once confirmed
+        must neither count for new commits nor keep its log from being sent anew."""
+        boots = self.leadership().boots
+        if boots.setdefault(peer_id, message["boot"]) != message["boot"]:
+            boots[peer_id] = message["boot"]
+            self.engine.forget_match(peer_id)
 
     def _on_seen(self, peer_id: str, message: Message) -> None:
         if self._hears(peer_id, message):
@@ -473,7 +523,7 @@ class Replica:
     def settle(self) -> None:
         """Act on a change of role, term or leader."""
         engine = self.engine
-        shown = (engine.role, engine.term, engine.leader_id)
+        shown = (self.role, engine.term, engine.leader_id)
         if shown == self._shown:
             return
         was_leading = self._shown[0] is Role.LEADER

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from coord.journal import SnapshotMeta
+from coord.journal import Admission, SnapshotMeta
 from coord.replication.messages import Message
 from coord.replication.write_ops import Entry, WriteOp
+
+VOTES_ALREADY = Admission()
 
 
 class ReplicaPorts(Protocol):
@@ -59,3 +61,4 @@ class Boot:
     term: int
     voted_for: str | None
     snapshot: SnapshotMeta | None
+    admission: Admission = VOTES_ALREADY

@@ -40,6 +40,8 @@ from coord.replication.write_ops import WriteOp
 log = structlog.get_logger(__name__)
 
 DISK_FULL = "DISK_FULL"
+INCARNATION_BITS = 62
+ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
 SNAPSHOT_PAUSE = 3.0  # times as long as the slice before took
 
 
@@ -78,6 +80,9 @@ class PySyncObjReplicator:
         self._snapshot_due = 0.0  # when the next slice of a snapshot may be taken
         self._stopped = False
         self._failure: BaseException | None = None
+        self._waits_for = ""
+        self._waits_since = 0.0
+        self._wait_reported = False
         self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
         self._fatal_callbacks: list[Callable[[BaseException], None]] = []
 
@@ -172,7 +177,7 @@ class PySyncObjReplicator:
         serving = not self._stopped and self._failure is None
         return ReplicaStatus(
             node_id=self._config.self_id,
-            role=engine.role if serving else Role.FOLLOWER,
+            role=replica.role if serving else Role.FOLLOWER,
             term=engine.term,
             leader_id=engine.leader_id if serving else None,
             commit_index=engine.commit_index,
@@ -318,6 +323,7 @@ class PySyncObjReplicator:
             config.cluster_id,
             config.self_id,
             wall_ms=self.wall_ms(),
+            incarnation=self._rng.getrandbits(INCARNATION_BITS),
             fs=self._fs,
             segment_bytes=config.segment_bytes,
         )
@@ -330,6 +336,7 @@ class PySyncObjReplicator:
             self._clock.step()
             self._call(lambda replica: replica.tick())
             self._schedule_work()
+            self._report_admission()
 
     def _on_message(self, peer_id: str, message: Any) -> None:
         """An InvalidMessageError goes on to the transport, which closes the connection."""
@@ -457,6 +464,20 @@ class PySyncObjReplicator:
                     waiter.set_exception(ReplicationError(why))
 
     # Showing
+
+    def _report_admission(self) -> None:
+        """Say once what keeps this node from voting, if it takes a while."""
+        replica = self._replica
+        if replica is None:
+            return
+        why = replica.joining.waits_for
+        if why != self._waits_for:
+            self._waits_for, self._waits_since = why, self._real_clock()
+            self._wait_reported = False
+        waited_s = self._real_clock() - self._waits_since
+        if why and not self._wait_reported and waited_s >= ADMISSION_PATIENCE_S:
+            self._wait_reported = True
+            self._log.warning("replica_does_not_vote_yet", why=why)
 
     def _progress(self, replica: Replica) -> dict[str, PeerProgress]:
         lead = replica.lead

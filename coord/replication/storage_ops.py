@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 from coord.journal import Journal, Vote, VoteFile
 from coord.replication.write_ops import (
@@ -10,6 +11,7 @@ from coord.replication.write_ops import (
     DropBefore,
     Entry,
     ResetLog,
+    StoreAdmission,
     StoreVote,
     TruncateFrom,
     WriteOp,
@@ -20,12 +22,12 @@ Numbered = tuple[int, WriteOp]
 
 
 class LogWriter:
-    """The one user of a node's journal and vote file."""
+    """The one user of a node's journal and vote file. `vote`: what is stored."""
 
-    def __init__(self, journal: Journal, votes: VoteFile, boot_count: int) -> None:
+    def __init__(self, journal: Journal, votes: VoteFile, vote: Vote) -> None:
         self._journal = journal
         self._votes = votes
-        self._boot_count = boot_count
+        self._vote = vote
 
     def carry_out(self, queue: deque[Numbered]) -> int:
         """Take operations from the front of `queue` and carry them out; the number of the last one
@@ -60,7 +62,9 @@ class LogWriter:
                     count += 1  # only the last of several is of interest
                 last = queue[count - 1][1]
                 if isinstance(last, StoreVote):
-                    self._votes.store(Vote(last.term, last.voted_for, self._boot_count))
+                    self._store(replace(self._vote, term=last.term, voted_for=last.voted_for))
+            case StoreAdmission(admission):
+                self._store(replace(self._vote, admission=admission))
             case TruncateFrom(index):
                 self._journal.truncate_from(index)
             case ResetLog(base):
@@ -70,6 +74,10 @@ class LogWriter:
         for _ in range(count):
             sequence, _ = queue.popleft()
         return sequence
+
+    def _store(self, vote: Vote) -> None:
+        self._votes.store(vote)
+        self._vote = vote
 
     @staticmethod
     def _leading_entries(queue: deque[Numbered]) -> list[Entry]:

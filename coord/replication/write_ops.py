@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from coord.journal import Admission
+
 Entry = tuple[bytes, int, int]  # command, index, term
 
 
@@ -38,13 +40,20 @@ class StoreVote:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreAdmission:
+    """How far this node has been admitted to its cluster."""
+
+    admission: Admission
+
+
+@dataclass(frozen=True, slots=True)
 class DropBefore:
     """Entries below `index` are not needed any more. Promises nothing."""
 
     index: int
 
 
-WriteOp = AppendEntry | TruncateFrom | ResetLog | StoreVote | DropBefore
+WriteOp = AppendEntry | TruncateFrom | ResetLog | StoreVote | StoreAdmission | DropBefore
 
 WriteSink = Callable[[int, WriteOp], None]
 """Takes operation number `sequence` (1, 2, 3, ...); reports back when it is durable."""

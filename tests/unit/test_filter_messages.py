@@ -61,8 +61,8 @@ def test_what_is_not_a_map_is_refused(raw: object) -> None:
 
 @pytest.mark.parametrize("kind", FIELDS)
 def test_every_missing_field_is_refused(kind: str) -> None:
-    samples: dict[str, Any] = {"entries": [], "data": b"", "members": b""}
-    flags = {"success", "reset", "forced", "granted", "done"}
+    samples: dict[str, Any] = {"entries": [], "data": b"", "members": b"", "founders": [["n1", 1]]}
+    flags = {"success", "reset", "forced", "granted", "done", "virgin", "votes"}
     message: dict[str, Any] = {"type": kind, "term": 1, "boot": 1, "number": 1}
     for name in FIELDS[kind]:
         message[name] = samples.get(name, name in flags if name in flags else 1)

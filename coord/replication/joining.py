@@ -1,0 +1,179 @@
+"""A replica's way into its cluster: asking the others, answering those who ask, and carrying out
+what `admission` decides. A replica that votes only answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from coord.journal import Admission, Standing
+from coord.replication.admission import (
+    BeginToVote,
+    Choose,
+    Facts,
+    Follow,
+    Wait,
+    decide,
+    has_caught_up,
+)
+from coord.replication.engine_journal import EngineJournal
+from coord.replication.messages import Message
+from coord.replication.outbox import Outbox
+from coord.replication.pysyncobj_engine import HardenedEngine
+
+ASK_AGAIN_S = 0.1
+FORGET_APPLICANT_S = 1.0
+
+
+class Joining:
+    """`handlers`: the messages it takes. `may_stand()` is called when this node begins to vote."""
+
+    def __init__(
+        self,
+        self_id: str,
+        peer_ids: Sequence[str],
+        admission: Admission,
+        nonce: int,
+        engine: HardenedEngine,
+        journal: EngineJournal,
+        outbox: Outbox,
+        may_stand: Callable[[], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._self_id = self_id
+        self._peers = peer_ids
+        self._admission = admission
+        self._nonce = nonce
+        self._engine = engine
+        self._journal = journal
+        self._outbox = outbox
+        self._may_stand = may_stand
+        self._now = now
+        self._answers: dict[str, Facts] = {}
+        self._asked_at = -ASK_AGAIN_S
+        self._told = (0, 0)  # term and commit index of the leader's appends
+        self._applicants: dict[str, tuple[int, float]] = {}  # nonce, and when it came
+        self.waits_for = ""
+        self.handlers: dict[str, Callable[[str, Message], None]] = {
+            "introduce": self._on_introduce,
+            "introduction": self._on_introduction,
+        }
+
+    @property
+    def votes(self) -> bool:
+        return self._admission.standing is Standing.VOTES
+
+    @property
+    def follows(self) -> bool:
+        """Whether it may take appends and snapshots, and acknowledge them."""
+        return self._admission.standing is not Standing.SILENT
+
+    def applicants(self) -> set[str]:
+        """The peers that do not vote, as far as they said so lately."""
+        since = self._now() - FORGET_APPLICANT_S
+        return {peer for peer, (_, asked_at) in self._applicants.items() if asked_at >= since}
+
+    def tick(self, connected: Collection[str]) -> None:
+        """Ask again if it is time, and see whether something can be done."""
+        if self.votes:
+            return
+        now = self._now()
+        if now - self._asked_at >= ASK_AGAIN_S:
+            self._asked_at = now
+            for peer_id in self._peers:
+                if peer_id in connected:
+                    self.ask(peer_id)
+        self.advance()
+
+    def ask(self, peer_id: str) -> None:
+        """Ask a peer, unless this node votes."""
+        if not self.votes:
+            self._outbox.transmit(peer_id, self._outbox.make("introduce", nonce=self._nonce))
+
+    def heard_append(self, term: int, commit_index: int) -> None:
+        """The leader that is followed told its commit index."""
+        if not self.votes:
+            told_term, told = self._told
+            self._told = (term, max(told, commit_index) if term == told_term else commit_index)
+            self.advance()
+
+    def advance(self) -> None:
+        """Do what can be done by now."""
+        while not self.votes and self._step():
+            continue
+
+    def _step(self) -> bool:
+        """One decision carried out; False when there is nothing to do but wait."""
+        own, virgin = self._admission, self._is_virgin()
+        match decide(self._self_id, own, virgin, self._peers, self._answers):
+            case Wait(why):
+                self.waits_for = why
+                return own.standing is Standing.FOLLOWS and self._finish_rejoining()
+            case Choose(founders):
+                self._set(replace(own, founders=founders))
+            case Follow(term):
+                self._engine.observe_term(term)
+                self._set(replace(own, standing=Standing.FOLLOWS))
+            case BeginToVote():
+                self._begin_to_vote(own)
+        return True
+
+    def _finish_rejoining(self) -> bool:
+        engine, journal = self._engine, self._journal
+        term, told = self._told
+        if engine.leader_id is None or term != engine.term:
+            return False
+        if not has_caught_up(told, journal.term_at(told), term, journal.synced_index):
+            return False
+        engine.vote_for_leader()
+        self._begin_to_vote(replace(self._admission, founders=()))
+        return True
+
+    def _begin_to_vote(self, admission: Admission) -> None:
+        self.waits_for = ""
+        self._answers.clear()
+        for peer_id in self._peers:  # all are to know, also those that have never asked
+            self._applicants.setdefault(peer_id, (0, -math.inf))
+        self._set(replace(admission, standing=Standing.VOTES))
+        self._may_stand()
+
+    def _set(self, admission: Admission) -> None:
+        """Note it durably; those who have asked are told when it is."""
+        self._admission = admission
+        self._journal.store_admission(admission)
+        for peer_id, (nonce, _) in sorted(self._applicants.items()):
+            self._answer(peer_id, nonce)
+
+    def _is_virgin(self) -> bool:
+        journal = self._journal
+        fresh = journal.getCurrentTerm() == 0 and journal.getVotedForNodeId() is None
+        return fresh and journal.last_index <= 1
+
+    def _answer(self, peer_id: str, nonce: int) -> None:
+        """From durable facts: it waits until all that was written before is durable."""
+        own = self._admission
+        answer = self._outbox.make(
+            "introduction",
+            nonce=nonce,
+            incarnation=own.incarnation,
+            virgin=self._is_virgin(),
+            votes=self.votes,
+            founders=[list(founder) for founder in own.founders],
+        )
+        self._outbox.promise(peer_id, answer)
+
+    def _on_introduce(self, peer_id: str, message: Message) -> None:
+        self._applicants[peer_id] = (message["nonce"], self._now())
+        self._answer(peer_id, message["nonce"])
+
+    def _on_introduction(self, peer_id: str, message: Message) -> None:
+        if message["votes"]:
+            self._applicants.pop(peer_id, None)
+        if self.votes or message["nonce"] != self._nonce:
+            return
+        founders = tuple((node_id, number) for node_id, number in message["founders"])
+        self._answers[peer_id] = Facts(
+            message["incarnation"], message["virgin"], message["votes"], message["term"], founders
+        )
+        self.advance()
