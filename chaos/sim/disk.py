@@ -180,6 +180,17 @@ class SimDisk:
         inode = directory.durable.get(posixpath.basename(path)) if directory is not None else None
         return None if inode is None else inode.durable
 
+    def at_stake(self, directory: str) -> list[str]:
+        """Files in a directory that a power cut now could change or lose."""
+        found = self._directories.get(directory)
+        if found is None:
+            return []
+        return [
+            f"{directory}/{name}"
+            for name, inode in sorted(found.names.items())
+            if found.durable.get(name) is not inode or inode.durable != inode.content
+        ]
+
     def write_at(self, path: str, offset: int, data: bytes) -> None:
         """Write anywhere in a file, as through a memory map. Takes no heed of a full disk."""
         self.step("write", path)

@@ -59,7 +59,7 @@ class HardenedNode(SimNode):
             DIRECTORY,
             "sim",
             self.node_id,
-            wall_ms=0,
+            wall_ms=self.wall_ms(),
             incarnation=self.run,
             fs=self.disk,
             segment_bytes=SEGMENT_BYTES,

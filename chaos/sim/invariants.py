@@ -1,7 +1,8 @@
 """What must hold in every simulated run, watched while it runs.
 
 Checked here: at most one leader a term; one vote a node and term, across restarts; term and vote on
-disk never go back, and are never behind what has left the node; a leader has every committed entry
+disk never go back, and are never behind what has left the node; what a node starts from is durable;
+a leader has every committed entry
 (leader completeness); logs that agree somewhere agree before it (log matching); the same entry at
 the same index, with the same replies, on every node (committed prefix, state machine safety); equal
 digests at equal applied indexes, and equal to a machine that just applied the log; what is
@@ -98,6 +99,11 @@ class Invariants:
             )
 
     # Logs
+
+    def recovered(self, node: SimNode, at_stake: list[str]) -> None:
+        """What a node starts from counts as durable, so it has to be."""
+        if at_stake:
+            raise Violation(f"{node.node_id} starts from what is not durable: {at_stake}")
 
     def logs(self, nodes: list[SimNode]) -> None:
         """Any two logs that agree somewhere agree before it."""

@@ -73,6 +73,8 @@ PROFILES: dict[str, Profile] = {
         Profile("clocks", (*TIMES, *LINKS, "kill", "kill_leader", "transfer")),
         Profile("far", (*KILLS, *LINKS, *LOAD, "transfer"), (200, 600, 4_000), distance=30.0,
                 calm_s=8.0),
+        Profile("bad-syncs", ("sync_fails", "sync_fails", "power_cut", "kill_leader", "isolate"),
+                (4_000,), (40, 1_000_000), late=0.0, twice=0.0),
         Profile("busy", EVERYTHING, (600,), clients=12, think_s=0.05),
         # For single defects of the published engine: the fewest faults that bring each about.
         Profile("only-links", ("isolate", "kill_leader", "cut", "slow", "reset", "reset"), (300,),

@@ -252,6 +252,9 @@ class World:
         self.result.restores += 1
         self.guard(self.invariants.state, node, index)
 
+    def node_recovered(self, node: SimNode, at_stake: list[str]) -> None:
+        self.guard(self.invariants.recovered, node, at_stake)
+
     def node_crashed(self, node: SimNode, *, power_loss: bool) -> None:
         self.kill(node, power_loss=power_loss)
         self.faults.restart_later(node)
