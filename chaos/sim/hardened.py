@@ -256,6 +256,10 @@ class HardenedNode(SimNode):
             return True
         return index <= journal.synced_index and journal.term_at(index) == term
 
+    def takes_part(self) -> bool:
+        """Whether it votes: a node with a new disk does not at first."""
+        return self.replica is not None and self.replica.joining.votes
+
     def stored_vote(self) -> tuple[int, str | None]:
         path = f"{DIRECTORY}/vote"
         data = self.disk.durable(path)

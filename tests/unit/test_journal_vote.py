@@ -8,7 +8,15 @@ import random
 import pytest
 
 from chaos.sim.disk import SimDisk, SimulatedCrash
-from coord.journal import DiskFullError, StorageDamagedError, SyncFailedError, Vote, VoteFile
+from coord.journal import (
+    Admission,
+    DiskFullError,
+    Standing,
+    StorageDamagedError,
+    SyncFailedError,
+    Vote,
+    VoteFile,
+)
 
 PATH = "/data/vote"
 
@@ -23,7 +31,9 @@ def test_store_and_load() -> None:
     disk = new_disk()
     file = VoteFile(disk, PATH)
     assert file.load() is None
-    for vote in (Vote(0), Vote(3, "n2", 1), Vote(2**62, None, 9), Vote(4, "knoten-ü", 2)):
+    joining = Admission(2**62, Standing.FOLLOWS, (("n1", 7), ("n2", 2**62)))
+    votes = (Vote(0), Vote(3, "n2", 1), Vote(2**62, None, 9), Vote(4, "knoten-ü", 2, joining))
+    for vote in votes:
         file.store(vote)
         assert VoteFile(disk, PATH, must_exist=True).load() == vote
     assert disk.paths() == [PATH]
