@@ -256,6 +256,14 @@ class SimNode(ABC):
     def holds(self, index: int, term: int) -> bool:
         """Whether it counts this entry as durable here (also within a snapshot)."""
 
+    def takes_part(self) -> bool:
+        """Whether it votes by now."""
+        return self.alive
+
+    def lose_disk(self) -> None:
+        """It is down, and gets a new, empty disk."""
+        self.disk = SimDisk()
+
     @abstractmethod
     def stored_vote(self) -> tuple[int, str | None]:
         """Term and vote as the disk would give them after a power cut."""

@@ -31,6 +31,8 @@ class FaultInjector:
         self._rng = Random(f"faults/{world.plan.seed}")
         self._over = False
         self._bad_disks: set[str] = set()
+        self._renewed: set[str] = set()  # nodes with a new disk that do not vote yet
+        self._founded: set[str] = set()  # nodes that were seen to vote
         self._flooded = 0
 
     def schedule(self, faults: tuple[Fault, ...]) -> None:
@@ -193,7 +195,7 @@ class FaultInjector:
         world = self._world
         majority = world.plan.nodes // 2 + 1
         for node in self._nodes(fault):
-            if len(self.rotten) + 1 > world.plan.nodes - majority:
+            if self._renewed or len(self.rotten) + 1 > world.plan.nodes - majority:
                 return
             world.kill(node, power_loss=False)
             if not node.rot(fault.amount):
@@ -203,6 +205,28 @@ class FaultInjector:
                 world.guard(_broken, f"{node.node_id} started over a damaged disk")
             self.rotten.add(node.node_id)
             world.note(f"{node.node_id} refuses to start; it stays down")
+
+    def _new_disk(self, fault: Fault) -> None:
+        """A node loses its data and comes back without. Only while every other node has its own:
+        a node that is not admitted yet, or stays down, counts as lost as well."""
+        world = self._world
+        for node in self._nodes(fault):
+            if (
+                self.rotten
+                or self._renewed - {node.node_id}
+                or len(self._founded) < world.plan.nodes
+            ):
+                return
+            world.kill(node, power_loss=True)
+            node.lose_disk()
+            world.invariants.disk_lost(node.node_id)
+            self._renewed.add(node.node_id)
+            self.restart_later(node, fault.down_s)
+
+    def node_takes_part(self, node: SimNode) -> None:
+        """Its new disk holds what it needs."""
+        self._renewed.discard(node.node_id)
+        self._founded.add(node.node_id)
 
     # Load
 

@@ -40,6 +40,7 @@ class Invariants:
         self.promised: dict[str, tuple[int, str]] = {}  # node -> latest (term, candidate) it told
         self.stored: dict[str, int] = {}  # node -> latest term seen on its disk
         self.applied: dict[int, tuple[int, bytes]] = {}  # index -> (term, command)
+        self.committed_in: dict[int, int] = {}  # index -> term by which it was; rises with it
         self.results: dict[int, Applied] = {}
         self.digests: dict[int, str] = {}
         self.acknowledged: dict[int, tuple[int, bytes]] = {}
@@ -59,19 +60,23 @@ class Invariants:
         self._complete(node)
 
     def _complete(self, node: SimNode) -> None:
+        """A leader has what was committed in terms before its own. (One that was stalled may win
+        an old term late, when later ones have long committed more: that harms nobody.)"""
         log = node.log()
-        first, last = log[0][1], log[-1][1]
-        if last < self.highest_applied:
-            raise Violation(
-                f"{node.node_id} leads term {node.term} with a log up to {last}, entry "
-                f"{self.highest_applied} was committed"
-            )
-        for index in range(first, self.highest_applied + 1):
-            committed = self.applied.get(index)
-            if committed is not None and committed[0] != log[index - first][2]:
+        first, last, term = log[0][1], log[-1][1], node.term
+        for index, committed_in in self.committed_in.items():
+            if committed_in >= term:
+                break
+            if index > last:
                 raise Violation(
-                    f"{node.node_id} leads term {node.term} with an entry {index} of term "
-                    f"{log[index - first][2]}, the one of term {committed[0]} was committed"
+                    f"{node.node_id} leads term {term} with a log up to {last}, entry {index} "
+                    f"was committed in term {committed_in} at the latest"
+                )
+            committed = self.applied[index][0]
+            if index >= first and committed != log[index - first][2]:
+                raise Violation(
+                    f"{node.node_id} leads term {term} with an entry {index} of term "
+                    f"{log[index - first][2]}, the one of term {committed} was committed"
                 )
 
     def votes_for(self, node_id: str, term: int, candidate: str) -> None:
@@ -97,6 +102,11 @@ class Invariants:
                 f"{node.node_id} has told of its vote for {told[1]} in term {told[0]}, and its "
                 f"disk says {voted_for} in term {term}"
             )
+
+    def disk_lost(self, node_id: str) -> None:
+        """What was on its disk is gone; what it has told is not."""
+        self.stored.pop(node_id, None)
+        self.promised.pop(node_id, None)
 
     # Logs
 
@@ -142,6 +152,8 @@ class Invariants:
             raise Violation(f"{node.node_id} applied entry {index}, which was passed over before")
         self.applied[index] = (term, data)
         self.highest_applied = index
+        known = next(reversed(self.committed_in.values()), 0)
+        self.committed_in[index] = max(known, node.term)
         self.results[index] = applied = self.machine.apply(to_batch(data))
         self._time(data)
         for token, holder in _granted(decode_envelope(data), applied):

@@ -22,7 +22,7 @@ _DOWN_S: tuple[DurationRange, ...] = ((0.001, 0.02), (0.05, 1.0), (1.0, 3.0))
 KILLS = ("kill", "kill", "kill_leader", "kill_at_write", "kill_at_send", "kill_all")
 LINKS = ("cut", "one_way", "isolate", "split", "reset", "reset", "slow")
 LOAD = ("flood", "flood")
-DISKS = ("slow_disk", "sync_fails", "disk_full", "bit_rot")
+DISKS = ("slow_disk", "sync_fails", "disk_full", "bit_rot", "new_disk")
 TIMES = ("drift", "stall")
 POWER = ("power_cut", "power_cut_all", "power_at_write")
 EVERYTHING = (*KILLS, *LINKS, *LOAD, *DISKS, *TIMES, *POWER, "transfer")
@@ -75,6 +75,8 @@ PROFILES: dict[str, Profile] = {
                 calm_s=8.0),
         Profile("bad-syncs", ("sync_fails", "sync_fails", "power_cut", "kill_leader", "isolate"),
                 (4_000,), (40, 1_000_000), late=0.0, twice=0.0),
+        Profile("new-disks", ("new_disk", "new_disk", "kill", "isolate", "one_way", "kill_leader",
+                "power_cut", "reset", "flood", "transfer"), snapshot_entries=(15, 40, 1_000_000)),
         Profile("busy", EVERYTHING, (600,), clients=12, think_s=0.05),
         # For single defects of the published engine: the fewest faults that bring each about.
         Profile("only-links", ("isolate", "kill_leader", "cut", "slow", "reset", "reset"), (300,),
@@ -107,6 +109,8 @@ MIXED = (
     "power",
     "clocks",
     "far",
+    "bad-syncs",
+    "new-disks",
     "busy",
 )
 

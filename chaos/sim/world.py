@@ -147,6 +147,8 @@ class World:
         self.invariants.logs(running)
         for node in self.nodes.values():
             self._watch_vote(node)
+            if node.alive and node.takes_part():
+                self.faults.node_takes_part(node)
 
     def _watch_vote(self, node: SimNode) -> None:
         if self.plan.disk_votes and node.node_id not in self.faults.rotten:
