@@ -278,7 +278,7 @@ class PySyncObjReplicator:
         if storage.boot.snapshot is not None:
             await self._load(storage.snapshots, storage.boot.snapshot)
         self._log_storage = LogStorage(storage.writer, self._synced, self._blocked, self.failed)
-        self._snapshot_thread = SnapshotThread(storage.snapshots)
+        self._snapshot_thread = SnapshotThread(storage.snapshots, self.failed)
         own = config.own
         self._transport = PeerTransport(
             config.self_id,

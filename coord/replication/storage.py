@@ -128,10 +128,11 @@ def _write_group(writer: LogWriter, group: deque[tuple[int, WriteOp]]) -> tuple[
 
 class SnapshotThread:
     """A `SnapshotWorker` with a thread of its own, so that a large snapshot's sync delays no
-    append. Callbacks come on the event loop."""
+    append. Callbacks come on the event loop; `on_failed` hears what one of them raises."""
 
-    def __init__(self, store: SnapshotStore) -> None:
+    def __init__(self, store: SnapshotStore, on_failed: Callable[[BaseException], None]) -> None:
         self._store = store
+        self._on_failed = on_failed
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="coord-snapshot")
         self._loop = asyncio.get_running_loop()
         self._stopped = False
@@ -155,5 +156,9 @@ class SnapshotThread:
             return error
 
     def _ended(self, future: asyncio.Future[Any], done: Callable[[Any], None]) -> None:
-        if not self._stopped and not future.cancelled():
+        if self._stopped or future.cancelled():
+            return
+        try:
             done(future.result())
+        except Exception as error:
+            self._on_failed(error)
