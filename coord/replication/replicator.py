@@ -246,9 +246,6 @@ class PySyncObjReplicator:
         for index in lost:
             self._give_up(index, "leadership was lost")
         status = self.status()
-        self._log.info(
-            "replica_role", role=str(status.role), term=status.term, leader_id=status.leader_id
-        )
         for callback in self._role_callbacks:
             callback(status)
 
