@@ -219,7 +219,9 @@ class FaultInjector:
                 return
             world.kill(node, power_loss=True)
             node.lose_disk()
-            world.invariants.disk_lost(node.node_id)
+            others = [other for other in world.nodes.values() if other is not node]
+            latest = max(other.stored_vote()[0] for other in others)
+            world.invariants.disk_lost(node.node_id, latest)
             self._renewed.add(node.node_id)
             self.restart_later(node, fault.down_s)
 

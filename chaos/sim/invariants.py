@@ -103,10 +103,15 @@ class Invariants:
                 f"disk says {voted_for} in term {term}"
             )
 
-    def disk_lost(self, node_id: str) -> None:
-        """What was on its disk is gone; what it has told is not."""
+    def disk_lost(self, node_id: str, latest: int) -> None:
+        """What was on its disk is gone; what it has told still holds. But it may stand or vote
+        again in a term after `latest`, the last that another node has stored: there it stood in
+        vain, and nobody can make it lead any more."""
         self.stored.pop(node_id, None)
         self.promised.pop(node_id, None)
+        for voter, term in [key for key in self.votes if key[0] == node_id and key[1] > latest]:
+            if self.votes[voter, term] == node_id:
+                del self.votes[voter, term]
 
     # Logs
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from coord.journal.errors import StorageDamagedError
+from coord.journal.errors import DiskFullError, StorageDamagedError
 from coord.journal.filesystem import FileSystem
 from coord.journal.format import (
     RECORD_MAGIC,
@@ -32,6 +32,7 @@ from coord.journal.io import (
     TEMPORARY_SUFFIX,
     open_file,
     read_file,
+    replace_file,
     storage_error,
     sync_directory,
     sync_file,
@@ -282,15 +283,31 @@ def _has_lost_sector(data: bytes, start: int, end: int) -> bool:
 
 
 def _finish(fs: FileSystem, state: Recovered) -> None:
-    """Cut the torn tail and sync: what a killed process left in the page cache only counts as
-    durable from here. That can include the seal before an active segment without records."""
+    """Make durable what was read, without the torn tail: it counts as durable from here. That can
+    include the seal before an active segment without records.
+
+    A sync alone is not enough: if one failed in a process that died at once, the system may hold
+    its pages for clean although the disk does not have them. So they are written once more."""
     for segment in state.segments[-2:]:
-        file = open_file(fs, segment.path)
         try:
-            if segment.path == state.report.torn_path:
-                file.truncate(segment.size)
-            sync_file(file, segment.path)
-        except OSError as error:
-            raise storage_error(segment.path, "truncate", error) from error
-        finally:
-            file.close()
+            _write_anew(fs, segment)
+        except DiskFullError:
+            _cut_and_sync(fs, segment, state.report.torn_path)
+
+
+def _write_anew(fs: FileSystem, segment: Segment) -> None:
+    """Replace a segment by a copy of its whole records, atomically."""
+    replace_file(fs, segment.path, read_file(fs, segment.path)[: segment.size])
+
+
+def _cut_and_sync(fs: FileSystem, segment: Segment, torn_path: str) -> None:
+    """What can be done without room for a copy."""
+    file = open_file(fs, segment.path)
+    try:
+        if segment.path == torn_path:
+            file.truncate(segment.size)
+        sync_file(file, segment.path)
+    except OSError as error:
+        raise storage_error(segment.path, "truncate", error) from error
+    finally:
+        file.close()

@@ -53,7 +53,7 @@ class WipingWorld(World):
                 self.network.break_link(a, b, cut=True)
 
         def strike() -> None:
-            if leader.alive and others[-1].alive:
+            if leader.alive and all(node.takes_part() for node in others):
                 self.kill(leader, power_loss=True)
                 self._wipe(others[-1])
                 self.network.heal()

@@ -62,11 +62,11 @@ def test_truncate_and_continue() -> None:
     journal.append(entries(7, 2, term=2))
     journal.truncate_from(20)  # nothing there
     journal.sync()
-    assert recovered(disk) == [*entries(1, 6), *entries(7, 2, term=2)]
+    assert recovered(disk.clone()) == [*entries(1, 6), *entries(7, 2, term=2)]
     journal.truncate_from(1)
     journal.append(entries(1, 1, term=3))
     journal.sync()
-    assert recovered(disk) == entries(1, 1, term=3)
+    assert recovered(disk.clone()) == entries(1, 1, term=3)
 
 
 def test_the_log_may_begin_anywhere_once() -> None:

@@ -83,8 +83,10 @@ def test_the_disk_is_never_behind_what_was_told() -> None:
 def test_a_new_disk_has_told_nothing_and_still_votes_once() -> None:
     invariants = Invariants()
     invariants.votes_for("n1", 3, "n2")
-    invariants.disk_lost("n1")
+    invariants.votes_for("n1", 4, "n1")  # in vain: nobody else has stored that term
+    invariants.disk_lost("n1", 3)
     invariants.disk_vote(node(vote=(0, None)))
+    invariants.votes_for("n1", 4, "n2")
     with pytest.raises(Violation, match="voted twice"):
         invariants.votes_for("n1", 3, "n3")
 
