@@ -53,7 +53,8 @@ class WipingWorld(World):
                 self.network.break_link(a, b, cut=True)
 
         def strike() -> None:
-            if leader.alive and all(node.takes_part() for node in others):
+            nodes = self.nodes.values()
+            if all(node.alive and node.takes_part() for node in nodes):
                 self.kill(leader, power_loss=True)
                 self._wipe(others[-1])
                 self.network.heal()
