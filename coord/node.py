@@ -52,6 +52,7 @@ class Node:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._fatal: BaseException | None = None
+        self._serving = False
         self._shown: tuple[Role, int, str | None] | None = None
 
     @property
@@ -68,6 +69,8 @@ class Node:
             raise CannotStartError(str(error)) from error
         self._collector.start()
         self._log.info("node.serving", address=self.config.advertise, port=self.server.port)
+        self._serving = True
+        self._on_role_change(self.server.replicator.status())
 
     async def _start(self) -> None:
         try:
@@ -201,8 +204,9 @@ class Node:
         self._stopping.set()
 
     def _on_role_change(self, status: ReplicaStatus) -> None:
+        """Say it, once the node serves: one that can not start says only why."""
         shown = (status.role, status.term, status.leader_id)
-        if shown != self._shown:
+        if self._serving and shown != self._shown:
             self._shown = shown
             self._log.info(
                 "node.role", role=status.role.value, term=status.term, leader=status.leader_id

@@ -217,9 +217,19 @@ async def test_the_client_says_what_is_too_much_and_splits_what_it_can(client: C
 async def test_a_deadline_that_cannot_be_met_ends_the_call_in_time(
     cluster: LocalCluster, client: Client, address: str
 ) -> None:
+    """While the others stand still nothing is committed, and there is no time for an election."""
+    leader, followers = leader_and_followers(cluster)
+    others = followers if address == address_of(cluster, leader) else [leader]
     async with stubs_of(address) as stubs:
-        put = stubs.kv.Put(etcd.PutRequest(key=b"late", value=b"x"), timeout=0.000_1)
-        code, _, _, _ = await refused(put)
+        await stubs.kv.Range(etcd.RangeRequest(key=b"late"), timeout=20)
+        for node in others:
+            cluster.pause(node)
+        try:
+            put = stubs.kv.Put(etcd.PutRequest(key=b"late", value=b"x"), timeout=0.2)
+            code, _, _, _ = await refused(put)
+        finally:
+            for node in others:
+                cluster.resume(node)
         assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     loop = asyncio.get_running_loop()
     begun = loop.time()
