@@ -14,6 +14,7 @@ from chaos.sim.disk import SimDisk, SimulatedCrash
 from chaos.sim.plan import SimPlan
 from chaos.sim.service import Service
 from coord.core.replies import Applied
+from coord.replication.port import Member
 
 TICK_S = 0.025
 Entry = tuple[bytes, int, int]  # command, index, term
@@ -39,6 +40,16 @@ class NodeWatcher(Protocol):
         """It has read its log; a power cut now would change these files of it."""
         ...
 
+    def node_reconfigured(
+        self, node: SimNode, index: int, term: int, members: tuple[Member, ...]
+    ) -> None:
+        """It has applied a change of the members."""
+        ...
+
+    def node_peers_changed(self, node: SimNode) -> None:
+        """It talks to others than before."""
+        ...
+
     def node_crashed(self, node: SimNode, *, power_loss: bool) -> None:
         """It died in the middle of something, as a fault had it."""
         ...
@@ -58,7 +69,7 @@ class SimNode(ABC):
     def __init__(self, node_id: str, plan: SimPlan, clock: SimClock, watcher: NodeWatcher) -> None:
         self.node_id = node_id
         self.plan = plan
-        self.peers = [peer for peer in plan.node_ids if peer != node_id]
+        self.peers = [peer for peer in plan.node_ids if peer != node_id]  # at first
         self.watcher = watcher
         self.disk = SimDisk()
         self.sync_delay_s = 0.001
@@ -255,6 +266,20 @@ class SimNode(ABC):
     @abstractmethod
     def holds(self, index: int, term: int) -> bool:
         """Whether it counts this entry as durable here (also within a snapshot)."""
+
+    def knows(self, peer_id: str) -> bool:
+        """Whether it takes connections of that node, and dials it."""
+        return True
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """Whose acknowledgements it counts."""
+        return self.plan.node_ids
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All members as far as it knows."""
+        return self.plan.node_ids
 
     def takes_part(self) -> bool:
         """Whether it votes by now."""

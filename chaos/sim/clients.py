@@ -75,7 +75,7 @@ class SimClient:
         self._rng = Random(f"client/{plan.seed}/{number}")
         self._process = number
         self._made = 0
-        self._target = self._rng.choice(plan.node_ids)
+        self._target = self._rng.choice(plan.all_ids)
         self._session = 0
         self._sequence = 0
         self._tasks: list[tuple[str, int]] = []
@@ -307,7 +307,7 @@ class SimClient:
 
     def _elsewhere(self, call: _Call, hint: str | None) -> None:
         """Try again at another node, or give up."""
-        others = [node for node in self._plan.node_ids if node != self._target]
+        others = [node for node in self._plan.all_ids if node != self._target]
         self._target = hint or self._rng.choice(others)
         if self._clock.now - call.asked_at < PATIENCE_S:
             call.attempt += 1  # what still comes from the attempt before is too late

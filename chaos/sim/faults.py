@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from chaos.sim.invariants import Violation
+from chaos.sim.member_faults import MemberFaults
 from chaos.sim.plan import LEADER, Fault
 from chaos.sim.service import Outcome, item_of
 from coord.codec.kinds import CommandKind
@@ -34,6 +35,7 @@ class FaultInjector:
         self._renewed: set[str] = set()  # nodes with a new disk that do not vote yet
         self._founded: set[str] = set()  # nodes that were seen to vote
         self._flooded = 0
+        self.members = MemberFaults(world)
 
     def schedule(self, faults: tuple[Fault, ...]) -> None:
         for number, fault in enumerate(faults):
@@ -52,7 +54,8 @@ class FaultInjector:
             node.disk.free_bytes = None
             node.disk.fault = None
             node.disk.crash_after(1 << 60)
-            world.start(node)
+            if node.run:
+                world.start(node)
 
     def restart_later(self, node: SimNode, down_s: float | None = None) -> None:
         """Start it again some time later."""
@@ -217,18 +220,35 @@ class FaultInjector:
                 or len(self._founded) < world.plan.nodes
             ):
                 return
+            if world.plan.spares and not self.members.may_lose_disk(node.node_id):
+                return
             world.kill(node, power_loss=True)
-            node.lose_disk()
-            others = [other for other in world.nodes.values() if other is not node]
-            latest = max(other.stored_vote()[0] for other in others)
-            world.invariants.disk_lost(node.node_id, latest)
+            self.renew(node)
             self._renewed.add(node.node_id)
             self.restart_later(node, fault.down_s)
+
+    def renew(self, node: SimNode) -> None:
+        """A node that is down gets a new disk. What it promised before must still hold."""
+        node.lose_disk()
+        others = [other for other in self._world.nodes.values() if other is not node]
+        latest = max(other.stored_vote()[0] for other in others)
+        self._world.invariants.disk_lost(node.node_id, latest)
 
     def node_takes_part(self, node: SimNode) -> None:
         """Its new disk holds what it needs."""
         self._renewed.discard(node.node_id)
         self._founded.add(node.node_id)
+
+    # Members
+
+    def _add_node(self, fault: Fault) -> None:
+        self.members.add_node(fault)
+
+    def _promote(self, fault: Fault) -> None:
+        self.members.promote(fault)
+
+    def _remove_node(self, fault: Fault) -> None:
+        self.members.remove_node(fault)
 
     # Load
 

@@ -5,9 +5,9 @@ store and state machine on a simulated disk. What differs from a real node is wh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from chaos.sim.base_node import DIRECTORY, Entry, NodeWatcher, SimNode
 from chaos.sim.clock import SimClock
@@ -18,7 +18,8 @@ from coord.journal import DiskFullError, SnapshotStore, VoteFile
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.errors import FatalReplicaError
 from coord.replication.loading import restore
-from coord.replication.port import ReplicationError, Role
+from coord.replication.membership import Membership
+from coord.replication.port import Member, MembershipChange, ReplicationError, Role
 from coord.replication.replica import Replica
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import WriteOp
@@ -26,6 +27,11 @@ from coord.replication.write_ops import WriteOp
 SEGMENT_BYTES = 4096
 DISK_RETRY_S = 0.2
 SETTINGS = ReplicaSettings(snapshot_chunk_bytes=700)
+
+
+def member_of(node_id: str) -> Member:
+    """A simulated node as a member."""
+    return Member(node_id, node_id, f"{node_id} for clients")
 
 
 class HardenedNode(SimNode):
@@ -47,6 +53,7 @@ class HardenedNode(SimNode):
         self._pending: dict[int, tuple[int, Callable[[Applied | None], None]]] = {}
         self._readers: list[tuple[int, Callable[[bool], None]]] = []
         self._led_term = -1
+        self.seeds = tuple(sorted({*plan.node_ids, node_id}))  # the members it is configured with
 
     # Life
 
@@ -71,7 +78,7 @@ class HardenedNode(SimNode):
             self.watcher.node_restored(self, storage.boot.snapshot.index)
         self.replica = Replica(
             self.node_id,
-            self.plan.node_ids,
+            tuple(map(member_of, self.seeds)),
             self._settings,
             storage.boot,
             host,
@@ -149,6 +156,19 @@ class HardenedNode(SimNode):
 
         self.guard(begin)
 
+    def change_members(self, change: MembershipChange) -> tuple[bool, str]:
+        """Begin a change; whether it was begun, and if not, why."""
+
+        def begin() -> tuple[bool, str]:
+            try:
+                self._up().change_members(change)
+                self._up().flush()
+            except ReplicationError as error:
+                return False, str(error)
+            return True, ""
+
+        return self.guard(begin) or (False, "")
+
     # ReplicaPorts
 
     def now(self) -> float:
@@ -161,7 +181,9 @@ class HardenedNode(SimNode):
             self.later(self._rng.random() * self.sync_delay_s, self._write)
 
     def applied(self, index: int, term: int, result: object) -> None:
-        assert isinstance(result, Applied)
+        if not isinstance(result, Applied):
+            self.watcher.node_reconfigured(self, index, term, cast("tuple[Member, ...]", result))
+            return
         pending = self._pending.pop(index, None)
         if pending is not None:
             proposed_term, done = pending
@@ -196,6 +218,9 @@ class HardenedNode(SimNode):
         self._led_term = engine.term if leads else -1
         if leads:
             self.service.role_changed(True)
+
+    def peers_changed(self, addresses: Mapping[str, str]) -> None:
+        self.later(0, lambda: self.watcher.node_peers_changed(self))
 
     def failed(self, error: BaseException) -> None:
         self.fail(error)
@@ -255,6 +280,22 @@ class HardenedNode(SimNode):
         if index <= journal.first_index:
             return True
         return index <= journal.synced_index and journal.term_at(index) == term
+
+    def knows(self, peer_id: str) -> bool:
+        return self.replica is not None and peer_id in self.replica.reconfiguration.known
+
+    @property
+    def membership(self) -> Membership:
+        """The one in its log; it is up."""
+        return self._up().electorate.membership
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        return self.membership.voters
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return self.membership.ids
 
     def takes_part(self) -> bool:
         """Whether it votes: a node with a new disk does not at first."""

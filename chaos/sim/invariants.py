@@ -6,7 +6,8 @@ a leader has every committed entry
 (leader completeness); logs that agree somewhere agree before it (log matching); the same entry at
 the same index, with the same replies, on every node (committed prefix, state machine safety); equal
 digests at equal applied indexes, and equal to a machine that just applied the log; what is
-acknowledged is durable on a majority by then, and is never lost; cluster time never runs faster
+acknowledged is durable on a majority by then, and is never lost; committed memberships differ by
+one member from the one before; cluster time never runs faster
 than the fastest clock, so no lease is shortened; no fencing token is given out twice.
 
 What clients saw is judged in `chaos.sim.promises`; that anything happens at all, by the run's end.
@@ -15,6 +16,7 @@ What clients saw is judged in `chaos.sim.promises`; that anything happens at all
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from chaos.sim.base_node import Entry, SimNode
@@ -22,6 +24,7 @@ from chaos.sim.plan import MAX_RATE
 from coord.codec.envelope import Envelope, decode_envelope, to_batch
 from coord.core.machine import Machine
 from coord.core.replies import Applied, Claimed, LockReply
+from coord.replication.port import Member
 
 STAMP_SLACK_MS = 2.0
 DIGEST_EVERY = 256  # entries
@@ -44,6 +47,7 @@ class Invariants:
         self.results: dict[int, Applied] = {}
         self.digests: dict[int, str] = {}
         self.acknowledged: dict[int, tuple[int, bytes]] = {}
+        self.memberships: dict[int, tuple[int, tuple[Member, ...]]] = {}  # index -> term, members
         self.highest_applied = 0
         self.machine = Machine()  # has applied what `applied` has
         self._stamped: dict[bytes, float] = {}  # entry -> when it was first made
@@ -193,6 +197,29 @@ class Invariants:
         if len(lacking) > (len(nodes) - 1) // 2:
             raise Violation(f"entry {index} is acknowledged and not durable on {lacking}")
         self.acknowledged[index] = (term, self.applied[index][1])
+
+    # Members
+
+    def reconfigured(
+        self, node: SimNode, index: int, term: int, members: tuple[Member, ...]
+    ) -> None:
+        """A node has applied a change of the members."""
+        known = self.memberships.setdefault(index, (term, members))
+        if known != (term, members):
+            raise Violation(f"{node.node_id} has other members after entry {index}")
+        places = sorted(self.memberships)
+        place = places.index(index)
+        for one, other in pairwise(places[max(0, place - 1) : place + 2]):
+            before, after = self.memberships[one][1], self.memberships[other][1]
+            if len(set(before) ^ set(after)) > (1 if len(before) != len(after) else 2):
+                raise Violation(f"the members of entries {one} and {other} differ by more than one")
+
+    def removed(self, node_id: str) -> bool:
+        """Whether the latest members that are committed lack this node."""
+        if not self.memberships:
+            return False
+        _, members = self.memberships[max(self.memberships)]
+        return all(member.node_id != node_id for member in members)
 
     # The end
 

@@ -47,6 +47,7 @@ class SimNetwork:
         on_connected: Callable[[str, str], None],
         on_disconnected: Callable[[str, str], None],
         is_alive: Callable[[str], bool],
+        knows: Callable[[str, str], bool],
         *,
         distance: float,
         late: float,
@@ -59,6 +60,7 @@ class SimNetwork:
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
         self._is_alive = is_alive
+        self._knows = knows
         self._distance = distance
         self._late = late
         self._twice = twice
@@ -116,6 +118,17 @@ class SimNetwork:
         for link in self._of(node):
             self.break_link(link.source, link.target, cut=False)
 
+    def node_knows_others(self, node: str) -> None:
+        """A node talks to others than before: a connection needs both ends to want it."""
+        for link in self._of(node):
+            if not link.up:
+                self._dial(link)
+            elif not self._wanted(link):
+                self.break_link(link.source, link.target, cut=False)
+
+    def _wanted(self, link: _Link) -> bool:
+        return self._knows(link.source, link.target) and self._knows(link.target, link.source)
+
     def pairs(self) -> list[tuple[str, str]]:
         return list(self._links)
 
@@ -147,7 +160,7 @@ class SimNetwork:
     def _dial(self, link: _Link) -> None:
         def connect() -> None:
             alive = self._is_alive(link.source) and self._is_alive(link.target)
-            if alive and not link.cut and not link.up:
+            if alive and not link.cut and not link.up and self._wanted(link):
                 link.up = True
                 self._on_connected(link.source, link.target)
 

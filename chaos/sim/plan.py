@@ -24,6 +24,7 @@ LINKS = ("cut", "one_way", "isolate", "split", "reset", "reset", "slow")
 LOAD = ("flood", "flood")
 DISKS = ("slow_disk", "sync_fails", "disk_full", "bit_rot", "new_disk")
 TIMES = ("drift", "stall")
+MEMBERS = ("add_node", "add_node", "promote", "promote", "promote", "remove_node")
 POWER = ("power_cut", "power_cut_all", "power_at_write")
 EVERYTHING = (*KILLS, *LINKS, *LOAD, *DISKS, *TIMES, *POWER, "transfer")
 
@@ -60,6 +61,7 @@ class Profile:
     heal: float = 0.35  # of the faults are healings
     storm_s: float = 8.0
     calm_s: float = 6.0
+    spares: int = 0  # nodes that can be added
 
 
 PROFILES: dict[str, Profile] = {
@@ -78,6 +80,8 @@ PROFILES: dict[str, Profile] = {
         Profile("new-disks", ("new_disk", "new_disk", "kill", "isolate", "one_way", "kill_leader",
                 "power_cut", "reset", "flood", "transfer"), snapshot_entries=(15, 40, 1_000_000)),
         Profile("busy", EVERYTHING, (600,), clients=12, think_s=0.05),
+        Profile("members", (*MEMBERS, *MEMBERS, *KILLS, *LINKS, *LOAD, "power_cut", "transfer",
+                "new_disk", "stall"), (200, 600, 4_000), (15, 60, 1_000_000), calm_s=8.0, spares=2),
         # For single defects of the published engine: the fewest faults that bring each about.
         Profile("only-links", ("isolate", "kill_leader", "cut", "slow", "reset", "reset"), (300,),
                 (1_000_000,), late=0.0, twice=0.0, drift=False, max_items=1, clients=10,
@@ -96,6 +100,7 @@ PROFILES: dict[str, Profile] = {
                 (1_000_000,), late=0.5, twice=0.3, drift=False),
     )
 }  # fmt: skip
+MEMBERS_SHARE = 0.15  # of the seeds
 MIXED = (
     "everything",
     "everything",
@@ -137,12 +142,18 @@ class SimPlan:
     calm_s: float
     clients: int
     think_s: float
+    spares: int = 0
     faults: tuple[Fault, ...] = ()
     kept: tuple[int, ...] | None = None  # of the seed's faults only these, by number
 
     @property
     def node_ids(self) -> tuple[str, ...]:
         return tuple(f"n{number + 1}" for number in range(self.nodes))
+
+    @property
+    def all_ids(self) -> tuple[str, ...]:
+        """Also of nodes that are not members at first."""
+        return tuple(f"n{number + 1}" for number in range(self.nodes + self.spares))
 
     def keeping(self, numbers: tuple[int, ...]) -> SimPlan:
         """The same run with only these of its faults, by their number in the seed's list."""
@@ -165,6 +176,8 @@ def make_plan(
     """The run of a seed. Without a profile the seed chooses one."""
     rng = Random(f"plan/{seed}/{nodes}")
     mixed = rng.choice(MIXED)
+    if engine == HARDENED and Random(f"members/{seed}/{nodes}").random() < MEMBERS_SHARE:
+        mixed = "members"
     chosen = PROFILES[profile or mixed]
     plan = SimPlan(
         seed=seed,
@@ -185,6 +198,7 @@ def make_plan(
         power=any(kind in POWER for kind in chosen.kinds),
         storm_s=chosen.storm_s,
         calm_s=chosen.calm_s,
+        spares=chosen.spares,
     )
     return replace(plan, faults=tuple(_FaultWriter(rng, chosen, plan).write()))
 
@@ -215,7 +229,7 @@ class _FaultWriter:
         return Fault(self.now_s, kind, self._nodes(kind), self._amount(kind), down_s)
 
     def _nodes(self, kind: str) -> tuple[str, ...]:
-        rng, ids = self.rng, self.plan.node_ids
+        rng, ids = self.rng, self.plan.all_ids
         first, second = rng.sample(ids, 2)
         match kind:
             case "heal" | "flood":

@@ -26,6 +26,8 @@ from chaos.sim.promises import Promises, history_digest
 from chaos.sim.service import Done, Outcome, Service
 from coord.core.replies import Applied
 from coord.journal import DiskFullError, StorageDamagedError, SyncFailedError
+from coord.replication.errors import RemovedFromClusterError
+from coord.replication.port import Member
 
 PROGRESS_S = 4.0  # after everything is healed: by then a write must have been acknowledged
 REST_S = 1.5  # before the end of the run clients begin nothing new
@@ -67,16 +69,17 @@ class World:
         self.promises = Promises()
         self.result = SimResult(plan)
         self.nodes: dict[str, SimNode] = {
-            node_id: self._make_node(node_id) for node_id in plan.node_ids
+            node_id: self._make_node(node_id) for node_id in plan.all_ids
         }
         self.network = SimNetwork(
             self.clock,
             Random(f"network/{plan.seed}"),
-            plan.node_ids,
+            plan.all_ids,
             lambda a, b, message: self.nodes[b].deliver(a, message),
             lambda a, b: self.nodes[a].connected(b),
             lambda a, b: self.nodes[a].disconnected(b),
             lambda node_id: self.nodes[node_id].alive,
+            lambda a, b: self.nodes[a].knows(b),
             distance=plan.distance,
             late=plan.late,
             twice=plan.twice,
@@ -118,8 +121,8 @@ class World:
 
     def _run(self) -> None:
         plan = self.plan
-        for node in self.nodes.values():
-            self.start(node)
+        for node_id in plan.node_ids:
+            self.start(self.nodes[node_id])
         self.faults.schedule(plan.faults)
         self._run_until(plan.storm_s)
         self.faults.end()
@@ -156,16 +159,22 @@ class World:
 
     def _converged(self) -> bool:
         """Whether all nodes that can run have the same log and have applied it."""
-        nodes = [n for n in self.nodes.values() if n.node_id not in self.faults.rotten]
-        if not all(node.alive for node in nodes):
+        nodes = self._members()
+        if not nodes or not all(node.alive for node in nodes):
             return False
         quiet = not any(client.busy for client in self.clients)
         places = {(n.log()[-1][1], n.commit_index, n.applied_index) for n in nodes}
         return quiet and len(places) == 1 and len(set(places.pop())) == 1
 
+    def _members(self) -> list[SimNode]:
+        """The members, as whoever leads sees them, whose disks are not damaged."""
+        leader = self.leader()
+        ids = leader.members if leader is not None else ()
+        return [self.nodes[node_id] for node_id in ids if node_id not in self.faults.rotten]
+
     def _check_end(self) -> None:
         """All nodes that can run agree, and have all that was promised."""
-        nodes = [n for n in self.nodes.values() if n.node_id not in self.faults.rotten]
+        nodes = self._members()
         leaders = [node.node_id for node in nodes if node.alive and node.leads()]
         if len(leaders) != 1:
             raise Violation(f"leaders at the end: {leaders}")
@@ -245,7 +254,8 @@ class World:
         self.guard(self.invariants.apply, node, index, term, data, applied)
 
     def node_acknowledges(self, node: SimNode, index: int, term: int) -> None:
-        self.guard(self.invariants.acknowledge, index, term, list(self.nodes.values()))
+        voters = [self.nodes[node_id] for node_id in node.voters]
+        self.guard(self.invariants.acknowledge, index, term, voters)
 
     def node_froze(self, node: SimNode, index: int) -> None:
         self.guard(self.invariants.state, node, index)
@@ -257,13 +267,23 @@ class World:
     def node_recovered(self, node: SimNode, at_stake: list[str]) -> None:
         self.guard(self.invariants.recovered, node, at_stake)
 
+    def node_reconfigured(
+        self, node: SimNode, index: int, term: int, members: tuple[Member, ...]
+    ) -> None:
+        self.guard(self.invariants.reconfigured, node, index, term, members)
+
+    def node_peers_changed(self, node: SimNode) -> None:
+        self.network.node_knows_others(node.node_id)
+
     def node_crashed(self, node: SimNode, *, power_loss: bool) -> None:
         self.kill(node, power_loss=power_loss)
         self.faults.restart_later(node)
 
     def node_failed(self, node: SimNode, error: Exception) -> None:
         self.kill(node, power_loss=False)
-        if isinstance(error, SyncFailedError) and self.faults.may_fail_sync(node):
+        if isinstance(error, RemovedFromClusterError) and self.invariants.removed(node.node_id):
+            self.note(f"{node.node_id} stopped itself: {error}")
+        elif isinstance(error, SyncFailedError) and self.faults.may_fail_sync(node):
             self.note(f"{node.node_id} stopped itself: {error}")
             self.faults.restart_later(node)
         else:

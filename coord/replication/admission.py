@@ -11,7 +11,8 @@ with the incarnations it saw as the founders. It may vote as soon as every other
 the same, or one that votes already has. A directory lost later has another incarnation, which is
 among nobody's founders, and nobody chooses a second time: it can not pass for a founder.
 
-Rejoining. All others have answered, and a majority of the cluster still votes. Every leader this
+Rejoining. All other voters have answered, and a majority of the cluster still votes; who they are
+says the latest membership that any of them named. Every leader this
 node can have voted for or acknowledged had its term stored by one of them, so all its promises are
 of terms up to M, the highest answered. It raises its own term to M and follows: what it
 acknowledges from now on, to leaders of M or later, contradicts no earlier vote. It may vote once
@@ -19,6 +20,11 @@ its log holds, durably, everything up to the commit index of such a leader, as t
 leader answered, if that index is of the leader's own term: then it holds all that was ever
 committed with its lost acknowledgements (Raft section 5.4.3). In that leader's term it counts as
 having voted for it.
+
+Joining. A node that has been added as a learner goes the same way, but answers of a majority of the
+voters are enough for it to follow. No vote of its own counts while it is a learner; had it been
+promoted, or been a voter in an earlier life, whatever it promised then would be known to a node of
+any majority: the other voters who elected that leader, or the change that took it out.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from coord.journal import Admission, Founders, Standing
+from coord.replication.membership import Membership, same_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Facts:
     votes: bool
     term: int
     founders: Founders
+    membership: Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +78,31 @@ Decision = Choose | Follow | BeginToVote | Wait
 
 
 def decide(
-    self_id: str, own: Admission, virgin: bool, peers: Sequence[str], answers: Mapping[str, Facts]
+    self_id: str, own: Admission, virgin: bool, known: Membership, answers: Mapping[str, Facts]
 ) -> Decision:
     """What a node that does not vote yet does next. `answers`: by peer, to questions of this run;
-    `virgin`: of this node."""
+    `virgin`, `known`: of this node."""
     founders = own.founders
     if founders and any(facts.votes and facts.founders == founders for facts in answers.values()):
         return BeginToVote()
+    latest = _latest(known, answers)
+    peers = [peer for peer in latest.voters if peer != self_id]
     missing = [peer for peer in peers if peer not in answers]
     if founders and not missing and all(answers[p].founders == founders for p in peers):
         return BeginToVote()
     if own.standing is Standing.FOLLOWS:
         return Wait("copying the log, to vote once it has all that is committed")
+    own_entry = latest.find(self_id)
+    if own_entry is None:
+        return Wait(f"not a member; members are {', '.join(latest.ids)}: add it as one first")
+    if own_entry.learner:
+        return _join(peers, answers)
     if missing:
         return Wait(f"waiting for an answer from {', '.join(missing)}: {_reason(virgin)}")
     voters = sum(answers[peer].votes for peer in peers)
     if voters == 0:
-        return _found(self_id, own, virgin, peers, answers)
-    quorum = (len(peers) + 1) // 2 + 1
+        return _found(self_id, own, virgin, known, answers)
+    quorum = len(latest.voters) // 2 + 1
     if voters < quorum:
         return Wait(
             f"only {voters} other nodes vote, {quorum} have to: the rest are being admitted as "
@@ -113,10 +128,35 @@ def _reason(virgin: bool) -> str:
     return "this node has not been admitted yet, for which all members have to be reached"
 
 
+def _latest(known: Membership, answers: Mapping[str, Facts]) -> Membership:
+    """Of the same age, what a node says that votes."""
+    told = [(facts.membership.index, facts.votes, peer) for peer, facts in answers.items()]
+    if not told:
+        return known
+    index, votes, peer = max(told)
+    if (index, votes) > (known.index, False):
+        return answers[peer].membership
+    return known
+
+
+def _join(peers: Sequence[str], answers: Mapping[str, Facts]) -> Decision:
+    voting = [peer for peer in peers if peer in answers and answers[peer].votes]
+    quorum = len(peers) // 2 + 1
+    if len(voting) < quorum:
+        missing = ", ".join(peer for peer in peers if peer not in voting)
+        return Wait(f"waiting for answers of {quorum} voters; none yet from {missing}")
+    return Follow(max(answers[peer].term for peer in peers if peer in answers))
+
+
 def _found(
-    self_id: str, own: Admission, virgin: bool, peers: Sequence[str], answers: Mapping[str, Facts]
+    self_id: str, own: Admission, virgin: bool, known: Membership, answers: Mapping[str, Facts]
 ) -> Decision:
     """Nobody votes: either the cluster is being founded, or there is nobody left to found on."""
+    peers = [peer for peer in known.voters if peer != self_id]
+    lists = [known, *(answers[peer].membership for peer in peers if peer in answers)]
+    if not same_ids(lists):
+        shown = sorted({", ".join(one.ids) for one in lists})
+        return Wait(f"the configurations of the nodes name different members: {'; '.join(shown)}")
     strangers = [peer for peer in peers if not answers[peer].virgin]
     if strangers or not virgin:
         return Wait(

@@ -10,6 +10,7 @@ the connection therefore counts as not hearing from it, and shortens the wait.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
 
@@ -62,10 +63,10 @@ class Election:
     def expired(self, now: float) -> bool:
         return now >= self._deadline
 
-    def begin_round(self, now: float, wanted_term: int, self_id: str) -> None:
+    def begin_round(self, now: float, wanted_term: int) -> None:
         """Start to ask for `wanted_term`."""
         self._wanted_term = wanted_term
-        self._supporters = {self_id}
+        self._supporters = set()
         self._rounds += 1
         self._deadline = now + self._round()
 
@@ -74,12 +75,12 @@ class Election:
         self._wanted_term = None
         self._deadline = now + self._round()
 
-    def supported(self, peer_id: str, wanted_term: int) -> int:
-        """A peer would vote; how many would (this node included), 0 if that is of no interest."""
+    def supported(self, peer_id: str, wanted_term: int) -> Collection[str]:
+        """A peer would vote; all that would, none if that is of no interest."""
         if self._wanted_term is None or wanted_term != self._wanted_term:
-            return 0
+            return ()
         self._supporters.add(peer_id)
-        return len(self._supporters)
+        return self._supporters
 
     def _round(self) -> float:
         """How long to wait for an outcome: longer each time, in case disks or links are slow."""

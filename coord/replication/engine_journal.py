@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from typing import overload
 
 from coord.journal import Admission
+from coord.replication.entry_kinds import MEMBERS
 from coord.replication.errors import InvariantError
+from coord.replication.membership import Membership, MembershipHistory, decode_members
 from coord.replication.write_ops import (
     AppendEntry,
     DropBefore,
@@ -32,7 +34,8 @@ from coord.replication.write_ops import (
 class EngineJournal:
     """List-shaped journal as PySyncObj expects it (its method names), plus what this project asks.
 
-    `recovered` is durable already; `commit_index` is known to be committed (a snapshot's)."""
+    `recovered` is durable already; `commit_index` is known to be committed (a snapshot's);
+    `membership` is the one before the entries behind its index. `memberships` follows the log."""
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class EngineJournal:
         voted_for: str | None,
         commit_index: int,
         sink: WriteSink,
+        membership: Membership,
     ) -> None:
         self._entries: list[Entry] = list(recovered)
         self._bytes = sum(len(entry[0]) for entry in self._entries)
@@ -53,6 +57,10 @@ class EngineJournal:
         self.write_sequence = 0
         self.synced_sequence = 0  # <= write_sequence
         self.synced_index = self._entries[-1][1] if self._entries else 0
+        self.memberships = MembershipHistory(membership)
+        for command, index, _ in self._entries:
+            if index > membership.index:
+                self._note_members(command, index)
 
     # What storage reports
 
@@ -123,11 +131,14 @@ class EngineJournal:
             raise InvariantError(f"cannot drop the log up to {index}, past its end")
         self._bytes -= sum(len(entry[0]) for entry in self._entries[:position])
         del self._entries[:position]
+        self.memberships.forget_before(index)
         self._emit(DropBefore(index))
 
-    def reset_to(self, base: Entry) -> None:
-        """Replace the whole log by `base`, the last entry of an installed snapshot."""
+    def reset_to(self, base: Entry, membership: Membership) -> None:
+        """Replace the whole log by `base`, the last entry of an installed snapshot, with the
+        membership as of then."""
         self._entries = [base]
+        self.memberships.reset(membership)
         self._bytes = len(base[0])
         self.synced_index = 0
         self._unsynced.clear()
@@ -149,6 +160,7 @@ class EngineJournal:
         entry = (command, idx, term)
         self._entries.append(entry)
         self._bytes += len(command)
+        self._note_members(command, idx)
         self._emit(AppendEntry(entry))
         self._unsynced.append((self.write_sequence, idx))
 
@@ -163,6 +175,7 @@ class EngineJournal:
             raise InvariantError(f"entry {first_cut} is committed and was to be cut off")
         self._bytes -= sum(len(entry[0]) for entry in self._entries[entryFrom:])
         del self._entries[entryFrom:]
+        self.memberships.cut_from(first_cut)
         self.synced_index = min(self.synced_index, first_cut - 1)
         kept = [(sequence, min(last, first_cut - 1)) for sequence, last in self._unsynced]
         self._unsynced = deque(kept)
@@ -213,6 +226,14 @@ class EngineJournal:
 
     def _destroy(self) -> None:
         """Nothing to do; the storage is closed by whoever opened it."""
+
+    def _note_members(self, command: bytes, index: int) -> None:
+        if command[:1] == MEMBERS:
+            try:
+                members = decode_members(command[1:])
+            except ValueError as error:
+                raise InvariantError(f"entry {index} changes the members: {error}") from error
+            self.memberships.append(Membership(index, members))
 
     def _emit(self, operation: WriteOp) -> None:
         self.write_sequence += 1

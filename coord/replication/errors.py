@@ -23,5 +23,9 @@ class ApplyFailedError(FatalReplicaError):
     """The state machine raised for a committed entry; the entry is not skipped."""
 
 
+class RemovedFromClusterError(FatalReplicaError):
+    """This node is not a member any more, and that is committed."""
+
+
 class EngineVersionError(Exception):
     """The installed PySyncObj is not the one this program was proved against."""

@@ -4,7 +4,7 @@ what `admission` decides. A replica that votes only answers."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from coord.journal import Admission, Standing
@@ -18,6 +18,12 @@ from coord.replication.admission import (
     has_caught_up,
 )
 from coord.replication.engine_journal import EngineJournal
+from coord.replication.membership import (
+    Electorate,
+    Membership,
+    decode_members,
+    encode_members,
+)
 from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
 from coord.replication.pysyncobj_engine import HardenedEngine
@@ -27,28 +33,29 @@ FORGET_APPLICANT_S = 1.0
 
 
 class Joining:
-    """`handlers`: the messages it takes. `may_stand()` is called when this node begins to vote."""
+    """`handlers`: the messages it takes. `may_stand()` is called when this node begins to vote,
+    `hear(membership)` when a peer has named its members."""
 
     def __init__(
         self,
-        self_id: str,
-        peer_ids: Sequence[str],
+        electorate: Electorate,
         admission: Admission,
         nonce: int,
         engine: HardenedEngine,
         journal: EngineJournal,
         outbox: Outbox,
         may_stand: Callable[[], None],
+        hear: Callable[[Membership], None],
         now: Callable[[], float],
     ) -> None:
-        self._self_id = self_id
-        self._peers = peer_ids
+        self._electorate = electorate
         self._admission = admission
         self._nonce = nonce
         self._engine = engine
         self._journal = journal
         self._outbox = outbox
         self._may_stand = may_stand
+        self._hear = hear
         self._now = now
         self._answers: dict[str, Facts] = {}
         self._asked_at = -ASK_AGAIN_S
@@ -81,9 +88,8 @@ class Joining:
         now = self._now()
         if now - self._asked_at >= ASK_AGAIN_S:
             self._asked_at = now
-            for peer_id in self._peers:
-                if peer_id in connected:
-                    self.ask(peer_id)
+            for peer_id in sorted(connected):
+                self.ask(peer_id)
         self.advance()
 
     def ask(self, peer_id: str) -> None:
@@ -106,7 +112,8 @@ class Joining:
     def _step(self) -> bool:
         """One decision carried out; False when there is nothing to do but wait."""
         own, virgin = self._admission, self._is_virgin()
-        match decide(self._self_id, own, virgin, self._peers, self._answers):
+        known = self._electorate.membership
+        match decide(self._electorate.self_id, own, virgin, known, self._answers):
             case Wait(why):
                 self.waits_for = why
                 return own.standing is Standing.FOLLOWS and self._finish_rejoining()
@@ -133,7 +140,7 @@ class Joining:
     def _begin_to_vote(self, admission: Admission) -> None:
         self.waits_for = ""
         self._answers.clear()
-        for peer_id in self._peers:  # all are to know, also those that have never asked
+        for peer_id in self._electorate.peers:  # all are to know, also those that have never asked
             self._applicants.setdefault(peer_id, (0, -math.inf))
         self._set(replace(admission, standing=Standing.VOTES))
         self._may_stand()
@@ -160,6 +167,8 @@ class Joining:
             virgin=self._is_virgin(),
             votes=self.votes,
             founders=[list(founder) for founder in own.founders],
+            members_index=self._electorate.membership.index,
+            members=encode_members(self._electorate.membership.members),
         )
         self._outbox.promise(peer_id, answer)
 
@@ -172,8 +181,15 @@ class Joining:
             self._applicants.pop(peer_id, None)
         if self.votes or message["nonce"] != self._nonce:
             return
+        membership = Membership(message["members_index"], decode_members(message["members"]))
         founders = tuple((node_id, number) for node_id, number in message["founders"])
         self._answers[peer_id] = Facts(
-            message["incarnation"], message["virgin"], message["votes"], message["term"], founders
+            message["incarnation"],
+            message["virgin"],
+            message["votes"],
+            message["term"],
+            founders,
+            membership,
         )
+        self._hear(membership)
         self.advance()

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from coord.replication.port import (
     BusyError,
     Member,
+    MembershipChange,
+    MembershipRefusal,
+    MembershipRefusedError,
     NotLeaderError,
     OutcomeUnknownError,
     ReplicaStatus,
@@ -114,6 +117,14 @@ class LocalReplicator:
         """There is nobody to hand over to: raises ReplicationError."""
         self._require_leader()
         raise ReplicationError(f"no node can take over from {self._node_id} (asked: {target})")
+
+    async def change_members(self, change: MembershipChange) -> tuple[Member, ...]:
+        """It stays alone: raises MembershipRefusedError."""
+        self._require_leader()
+        raise MembershipRefusedError(
+            MembershipRefusal.TOO_MANY_MEMBERS,
+            "a node that keeps its data in memory stays alone; give it a data_dir",
+        )
 
     def status(self) -> ReplicaStatus:
         """See `Replicator.status`."""

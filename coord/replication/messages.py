@@ -15,6 +15,9 @@ pre_vote_reply  wanted, granted
 stale           your term is old, mine is `term`
 timeout_now     lead now (leadership transfer)
 snapshot        a piece of a snapshot file: its metadata, size, offset, data
+members         the sender's membership, as of log entry index: members, committed
+introduce       who are you, and what do you know: nonce
+introduction    nonce, incarnation, virgin, votes, founders, members_index, members
 snapshot_ack    index, snapshot_term, offset (what is here), done
 """
 
@@ -22,6 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from coord.replication.membership import decode_members
 
 Message = dict[str, Any]
 
@@ -56,6 +61,16 @@ def _is_founders(value: object) -> bool:
         type(item) is list and len(item) == 2 and type(item[0]) is str and _is_number(item[1])
         for item in value
     )
+
+
+def _is_members(value: object) -> bool:
+    if type(value) is not bytes:
+        return False
+    try:
+        decode_members(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_command(value: object) -> bool:
@@ -107,6 +122,7 @@ FIELDS: Mapping[str, Mapping[str, _Check]] = {
         "offset": _is_number,
         "done": _is_flag,
     },
+    "members": {"index": _is_number, "members": _is_members, "committed": _is_flag},
     "introduce": {"nonce": _is_number},
     "introduction": {
         "nonce": _is_number,
@@ -114,6 +130,8 @@ FIELDS: Mapping[str, Mapping[str, _Check]] = {
         "virgin": _is_flag,
         "votes": _is_flag,
         "founders": _is_founders,
+        "members_index": _is_number,
+        "members": _is_members,
     },
 }
 

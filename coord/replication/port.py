@@ -56,6 +56,42 @@ class OutcomeUnknownError(ReplicationError):
     definite = False
 
 
+class MembershipRefusal(StrEnum):
+    """Why a change of the membership is refused. Nothing was proposed."""
+
+    MEMBER_EXISTS = "MEMBER_EXISTS"
+    UNKNOWN_MEMBER = "UNKNOWN_MEMBER"
+    ALREADY_VOTER = "ALREADY_VOTER"
+    ADDRESS_IN_USE = "ADDRESS_IN_USE"
+    TOO_MANY_MEMBERS = "TOO_MANY_MEMBERS"
+    LAST_VOTER = "LAST_VOTER"
+    LEADER_LEAVES = "LEADER_LEAVES"
+    CHANGE_IN_PROGRESS = "CHANGE_IN_PROGRESS"
+    LEADER_NOT_READY = "LEADER_NOT_READY"
+    LEARNER_BEHIND = "LEARNER_BEHIND"
+    QUORUM_AT_RISK = "QUORUM_AT_RISK"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same change may be taken a little later."""
+        return self in _PASSING
+
+
+_PASSING = (
+    MembershipRefusal.CHANGE_IN_PROGRESS,
+    MembershipRefusal.LEADER_NOT_READY,
+    MembershipRefusal.LEARNER_BEHIND,
+)
+
+
+class MembershipRefusedError(ReplicationError):
+    """A change of the membership is not possible now, or not at all; nothing was proposed."""
+
+    def __init__(self, reason: MembershipRefusal, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
 class StateMachine(Protocol):
     """What replication drives. Called on the event loop, in log order; none of these may raise for
     anything a client sent (an exception stops the node)."""
@@ -103,6 +139,30 @@ class Member:
     peer_address: str
     client_address: str
     learner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddLearner:
+    """Take a node in: it copies the log and does not count."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Let a learner that has caught up vote."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take a member out."""
+
+    node_id: str
+
+
+MembershipChange = AddLearner | Promote | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +230,18 @@ class Replicator(Protocol):
         takes writes again)."""
         ...
 
+    async def change_members(self, change: MembershipChange) -> tuple[Member, ...]:
+        """Leader only: make one change of the membership (Raft dissertation section 4.1) and
+        return the members once it is committed.
+
+        Raises NotLeaderError, WriteBlockedError, MembershipRefusedError (nothing was proposed) or
+        OutcomeUnknownError."""
+        ...
+
     def status(self) -> ReplicaStatus: ...
 
     def on_role_change(self, callback: Callable[[ReplicaStatus], None]) -> None:
-        """Call back (on the event loop) after each change of role, term or known leader."""
+        """Call back (on the event loop) after each change of role, term, leader or members."""
         ...
 
     def on_fatal(self, callback: Callable[[BaseException], None]) -> None:

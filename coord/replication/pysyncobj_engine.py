@@ -26,13 +26,12 @@ from pysyncobj.transport import Transport
 from pysyncobj.version import VERSION
 
 from coord.replication.engine_journal import EngineJournal
+from coord.replication.entry_kinds import MEMBERS, NO_OP, REGULAR
 from coord.replication.errors import ApplyFailedError, EngineVersionError
 from coord.replication.port import Role
 from coord.replication.write_ops import Entry
 
 PROVED_VERSION = "0.3.17"
-REGULAR = b"\x00"  # first byte of a command that is for the state machine
-NO_OP = b"\x01"
 APPLY_SLICE = 256  # entries applied before the owner gets control again
 
 _METHODS = (
@@ -68,6 +67,7 @@ _FIELDS = (
     "__raftMatchIndex",
     "__raftNextIndex",
     "__raftState",
+    "__readonlyNodes",
     "__serializer",
 )
 _MODULE_NAMES = ("createJournal", "monotonicTime")
@@ -86,6 +86,10 @@ class EnginePort(Protocol):
 
     def engine_apply(self, index: int, term: int, data: bytes) -> None:
         """Apply a committed command."""
+        ...
+
+    def engine_members(self, index: int) -> None:
+        """The membership entry at `index` is committed, and all before it is applied."""
         ...
 
     def may_send_to(self, peer_id: str) -> bool:
@@ -193,18 +197,20 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
     def __init__(
         self,
         self_id: str,
-        peer_ids: Sequence[str],
+        voters: Sequence[str],
+        learners: Sequence[str],
         journal: EngineJournal,
         port: EnginePort,
         settings: EngineSettings,
     ) -> None:
+        """`voters` and `learners`: the others."""
         check_engine()
         _install_journal_seam()
         self._port = port
         self._journal = journal
         self._settings = settings
         self._commit_floor = journal.getRaftCommitIndex()
-        self._nodes = {peer_id: Node(peer_id) for peer_id in peer_ids}
+        self._nodes: dict[str, Node] = {}
         self._unsent: dict[Node, int] = {}
         self._only: Collection[str] | None = None
         conf = SyncObjConf(
@@ -222,13 +228,13 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
             fullDumpFile=None,
         )
         self._enter()
-        super().__init__(
-            Node(self_id), list(self._nodes.values()), conf, transport=_EngineTransport(self._take)
-        )
+        others = [self._node(peer_id) for peer_id in voters]
+        super().__init__(Node(self_id), others, conf, transport=_EngineTransport(self._take))
         lacking = [name for name in _FIELDS if _mangled(name) not in self.__dict__]
         if lacking:
             raise EngineVersionError(f"this PySyncObj {VERSION} lacks fields {', '.join(lacking)}")
-        self._SyncObj__otherNodes: Any = _SortedNodes(self._SyncObj__otherNodes)
+        self._SyncObj__otherNodes: Any = _SortedNodes(others)
+        self._SyncObj__readonlyNodes: Any = _SortedNodes(map(self._node, learners))
         self._SyncObj__serializer: Any = _SnapshotSeam(port.needs_snapshot)
         self._poller: Any = _NullPoller()
         self._SyncObj__raftLastApplied: int = max(1, self._commit_floor)
@@ -255,11 +261,31 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
         """Take a message that has passed the filter."""
         self._enter()
         self._journal.committed_index = self._SyncObj__raftCommitIndex
-        self._SyncObj__onMessageReceived(self._nodes[peer_id], message)
+        self._SyncObj__onMessageReceived(self._node(peer_id), message)
+
+    def set_others(self, voters: Sequence[str], learners: Sequence[str]) -> None:
+        """From now on these others vote (and are counted), and these are only sent the log. The
+        library's name for learners is readonly nodes."""
+        others = _SortedNodes(map(self._node, voters))
+        readonly = _SortedNodes(map(self._node, learners))
+        present = self._SyncObj__otherNodes | self._SyncObj__readonlyNodes
+        self._SyncObj__otherNodes = others
+        self._SyncObj__readonlyNodes = readonly
+        for node in present:
+            if node not in others and node not in readonly:
+                self._SyncObj__raftNextIndex.pop(node, None)
+                self._SyncObj__raftMatchIndex.pop(node, None)
+                self._SyncObj__lastResponseTime.pop(node, None)
+                self._unsent.pop(node, None)
+        for node in others | readonly:
+            if node not in present and self._isLeader():
+                self._SyncObj__raftNextIndex[node] = self._journal.last_index + 1
+                self._SyncObj__raftMatchIndex[node] = 0
+                self._SyncObj__lastResponseTime[node] = self._port.now()
 
     def receive_ack(self, peer_id: str, next_index: int, success: bool, reset: bool) -> None:
         """Take an append reply. A success never makes what is in flight be sent again."""
-        node = self._nodes[peer_id]
+        node = self._node(peer_id)
         before = self._SyncObj__raftNextIndex.get(node, 0)
         reply = {
             "type": "next_node_idx",
@@ -272,10 +298,10 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
             after = self._SyncObj__raftNextIndex[node]
             self._SyncObj__raftNextIndex[node] = max(before, after)
 
-    def propose(self, data: bytes) -> tuple[int, int]:
+    def propose(self, data: bytes, kind: bytes = REGULAR) -> tuple[int, int]:
         """Append a command to the log; (index, term). Only when leader. Sends nothing yet."""
         self._enter()
-        self._applyCommand(data, None, 0)
+        self._applyCommand(data, None, kind[0])
         self._checkCommandsToApply()
         return self._journal.last_index, self._journal.last_term
 
@@ -296,13 +322,13 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
 
     def note_alive(self, peer_id: str) -> None:
         """The peer follows this leader (for check-quorum)."""
-        self._SyncObj__lastResponseTime[self._nodes[peer_id]] = self._port.now()
+        self._SyncObj__lastResponseTime[self._node(peer_id)] = self._port.now()
 
     def connected(self, peer_id: str) -> None:
-        self._SyncObj__onNodeConnected(self._nodes[peer_id])
+        self._SyncObj__onNodeConnected(self._node(peer_id))
 
     def disconnected(self, peer_id: str) -> None:
-        self._SyncObj__onNodeDisconnected(self._nodes[peer_id])
+        self._SyncObj__onNodeDisconnected(self._node(peer_id))
 
     def observe_term(self, term: int) -> None:
         """A later term exists: follow it, without a leader so far (Raft section 5.1)."""
@@ -359,17 +385,24 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
 
     def match_index(self, peer_id: str) -> int:
         """Up to where this peer is known to agree, durably (leader only)."""
-        return int(self._SyncObj__raftMatchIndex.get(self._nodes[peer_id], 0))
+        return int(self._SyncObj__raftMatchIndex.get(self._node(peer_id), 0))
 
     def forget_match(self, peer_id: str) -> None:
         """Nothing is known any more of what this peer has (leader only)."""
-        self._SyncObj__raftMatchIndex[self._nodes[peer_id]] = 0
+        self._SyncObj__raftMatchIndex[self._node(peer_id)] = 0
 
     def next_index(self, peer_id: str) -> int:
         """The next entry to send to this peer (leader only)."""
-        return int(self._SyncObj__raftNextIndex.get(self._nodes[peer_id], 0))
+        return int(self._SyncObj__raftNextIndex.get(self._node(peer_id), 0))
 
     # The seams
+
+    def _node(self, peer_id: str) -> Node:
+        """The library's object for a peer: one for each id, member or not."""
+        node = self._nodes.get(peer_id)
+        if node is None:
+            node = self._nodes[peer_id] = Node(peer_id)
+        return node
 
     def _enter(self) -> None:
         """Several engines can live in one process: the library's clock is this one's now."""
@@ -434,6 +467,8 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
         if kind == REGULAR:
             term = self._journal.term_at(index)
             self._port.engine_apply(index, term or 0, command[1:])
+        elif kind == MEMBERS:
+            self._port.engine_members(index)
         elif kind != NO_OP:
             raise ApplyFailedError(f"entry {index} is of unknown kind {kind!r}")
 

@@ -8,7 +8,7 @@ a round is on its way share the next one. Pure.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 ReadDone = Callable[[int | None], None]
@@ -24,9 +24,11 @@ class _Round:
 
 
 class ReadIndex:
-    """The reads of one leadership. Numbers rise over all leaderships of a run of the node."""
+    """The reads of one leadership. Numbers rise over all leaderships of a run of the node.
+    `is_majority`: whether these nodes and this one are enough to confirm a leader."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_majority: Callable[[Collection[str]], bool]) -> None:
+        self._is_majority = is_majority
         self._waiting: list[ReadDone] = []
         self._rounds: deque[_Round] = deque()
         self.number = 0  # of the newest round; sent with every append
@@ -46,17 +48,16 @@ class ReadIndex:
         self._rounds.append(_Round(self.number, commit_index, self._waiting))
         self._waiting = []
 
-    def confirmed_by(self, peer_id: str, number: int, quorum: int) -> None:
-        """The peer answered an append with this read number. `quorum`: nodes needed, this one
-        included."""
+    def confirmed_by(self, peer_id: str, number: int) -> None:
+        """The peer answered an append with this read number."""
         for entry in self._rounds:
             if entry.number <= number:
                 entry.supporters.add(peer_id)
-        self.finish(quorum)
+        self.finish()
 
-    def finish(self, quorum: int) -> None:
+    def finish(self) -> None:
         """End the rounds that have their majority."""
-        while self._rounds and len(self._rounds[0].supporters) + 1 >= quorum:
+        while self._rounds and self._is_majority(self._rounds[0].supporters):
             done = self._rounds.popleft()
             _call(done.readers, done.index)
 

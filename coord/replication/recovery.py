@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coord.journal import StorageDamagedError
+from coord.journal import SnapshotMeta, StorageDamagedError
+from coord.replication.entry_kinds import NO_OP
+from coord.replication.errors import SnapshotUnusableError
+from coord.replication.membership import Membership, decode_members
 from coord.replication.write_ops import Entry
 
-BASE_COMMAND = b"\x01"  # the engine's no-op; the command of a base is never applied or sent
+BASE_COMMAND = NO_OP  # the command of a base is never applied or sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +52,14 @@ def recover_log(
     if entries[index - first][2] != term:
         return RecoveredLog([base], True, index)
     return RecoveredLog(list(entries), False, index)
+
+
+def membership_of(snapshot: SnapshotMeta | None, seeds: Membership) -> Membership:
+    """The membership as of a snapshot; `seeds`, those of the configuration, if it was never
+    changed until then. Raises SnapshotUnusableError."""
+    if snapshot is None or not snapshot.members:
+        return seeds
+    try:
+        return Membership(snapshot.index, decode_members(snapshot.members))
+    except ValueError as error:
+        raise SnapshotUnusableError(f"the snapshot of entry {snapshot.index}: {error}") from error

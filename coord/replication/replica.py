@@ -13,7 +13,7 @@ Any exception out of a method means the replica must not be used again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -23,11 +23,14 @@ from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError, FatalReplicaError
 from coord.replication.joining import Joining
 from coord.replication.leadership import Leadership, Transfer, TransferDone, pick_target
+from coord.replication.membership import Electorate, Membership, membership
 from coord.replication.message_filter import Answer, Append, examine_append
 from coord.replication.messages import Message, StampGuard, check_message
 from coord.replication.outbox import Outbox
 from coord.replication.port import (
     BusyError,
+    Member,
+    MembershipChange,
     NotLeaderError,
     ReplicationError,
     Role,
@@ -36,6 +39,8 @@ from coord.replication.port import (
 )
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.read_index import ReadDone, ReadIndex
+from coord.replication.reconfiguration import Reconfiguration
+from coord.replication.recovery import membership_of
 from coord.replication.replica_ports import Boot, ReplicaPorts
 from coord.replication.settings import ReplicaSettings
 from coord.replication.snapshot_exchange import SnapshotExchange
@@ -44,23 +49,21 @@ from coord.replication.voting import Voting
 
 
 class Replica:
-    """See the module."""
+    """See the module. `members`: who the configuration says the cluster began with, this node
+    included; what the log and snapshots say later counts instead."""
 
     def __init__(
         self,
         self_id: str,
-        peer_ids: Iterable[str],
+        members: Sequence[Member],
         settings: ReplicaSettings,
         boot: Boot,
         machine: StateMachine,
         ports: ReplicaPorts,
         worker: SnapshotWorker,
         rng: Random,
-        members: bytes = b"",
     ) -> None:
         self._self_id = self_id
-        self._peers = sorted(set(peer_ids) - {self_id})
-        self._quorum = (len(self._peers) + 1) // 2 + 1
         self._settings = settings
         self._machine = machine
         self._ports = ports
@@ -72,34 +75,51 @@ class Replica:
         self._pending_total = 0
         self._transfer: Transfer | None = None
         self.write_block_reason: str | None = None
-        self.reads = ReadIndex()
+        seeds = membership(0, members)
+        start = membership_of(boot.snapshot, seeds)
         self.journal = EngineJournal(
-            boot.entries, boot.term, boot.voted_for, boot.commit_index, ports.write
+            boot.entries, boot.term, boot.voted_for, boot.commit_index, ports.write, start
         )
         if boot.reset:
-            self.journal.reset_to(boot.entries[0])
+            self.journal.reset_to(boot.entries[0], start)
+        self.electorate = Electorate(self_id, self.journal.memberships.latest)
+        self.reads = ReadIndex(self.electorate.is_majority)
         self._outbox = Outbox(ports.send, boot.boot_id, self.journal)
         times = settings.election
         self._election = Election(times, rng, ports.now())
         self._lead = Leadership(-1)
         engine_settings = EngineSettings(settings.heartbeat_s, times.max_s, settings.batch_bytes)
-        self.engine = HardenedEngine(self_id, self._peers, self.journal, self, engine_settings)
+        electorate = self.electorate
+        learners = [peer for peer in electorate.peers if peer not in electorate.voting_peers]
+        self.engine = HardenedEngine(
+            self_id, electorate.voting_peers, learners, self.journal, self, engine_settings
+        )
         self._voting = Voting(
-            self_id, self._peers, self.engine, self.journal, self._outbox, self._election, ports.now
+            electorate, self.engine, self.journal, self._outbox, self._election, ports.now
         )
         self.joining = Joining(
-            self_id,
-            self._peers,
+            electorate,
             boot.admission,
             nonce=rng.getrandbits(62) if boot.admission.standing is not Standing.VOTES else 0,
             engine=self.engine,
             journal=self.journal,
             outbox=self._outbox,
             may_stand=self._may_stand,
+            hear=self._hear,
             now=ports.now,
         )
+        self.reconfiguration = Reconfiguration(
+            electorate,
+            seeds,
+            self.engine,
+            self.journal,
+            self._outbox,
+            self.joining,
+            times,
+            ports,
+        )
         self._snapshots = SnapshotExchange(
-            self, settings, machine, ports, worker, self._outbox, members, boot.snapshot
+            self, settings, machine, ports, worker, self._outbox, seeds, boot.snapshot
         )
         self._shown: tuple[Role, int, str | None] = (Role.FOLLOWER, -1, None)
         self._handlers: dict[str, Callable[[str, Message], None]] = {
@@ -111,6 +131,7 @@ class Replica:
             "snapshot_ack": self._on_snapshot_ack,
             **self._voting.handlers,
             **self.joining.handlers,
+            **self.reconfiguration.handlers,
             "introduce": self._on_introduce,
         }
 
@@ -126,13 +147,15 @@ class Replica:
         if self.engine.role is Role.LEADER:
             self._tick_leader(now)
         self._snapshots.take_if_due()
+        self.reconfiguration.tick()
         self.settle()
 
     def receive(self, peer_id: str, raw: object) -> None:
         """A message from a peer. Raises InvalidMessageError for one that is not well formed (its
         connection should be closed); it has had no effect then."""
         message = check_message(raw)
-        if peer_id not in self._peers or not self._stamps.is_fresh(peer_id, message):
+        known = peer_id in self.reconfiguration.known
+        if not known or not self._stamps.is_fresh(peer_id, message):
             return
         if self._takes(message["type"]):
             self._handlers[message["type"]](peer_id, message)
@@ -140,16 +163,17 @@ class Replica:
 
     def connected(self, peer_id: str) -> None:
         """Messages can be sent to this peer from now on."""
-        if peer_id in self._peers:
+        if peer_id in self.reconfiguration.known:
             self._connected.add(peer_id)
             self.engine.connected(peer_id)
             self.joining.ask(peer_id)
+            self.reconfiguration.tell(peer_id)
 
     def disconnected(self, peer_id: str) -> None:
         """The connection to this peer has ended; what was on its way may be lost."""
-        self._connected.discard(peer_id)
-        if peer_id not in self._peers:
+        if peer_id not in self._connected:
             return
+        self._connected.discard(peer_id)
         self.engine.disconnected(peer_id)
         if self.engine.role is Role.LEADER:
             self.leadership().disconnected(peer_id)
@@ -171,12 +195,7 @@ class Replica:
     def propose(self, data: bytes) -> tuple[int, int]:
         """Append an entry; its index and term. `flush` sends it. Raises NotLeaderError, BusyError,
         WriteBlockedError, ValueError for too large an entry."""
-        if self.engine.role is not Role.LEADER:
-            raise NotLeaderError(self.engine.leader_id)
-        if self.write_block_reason is not None:
-            raise WriteBlockedError(self.write_block_reason)
-        if self._transfer is not None:
-            raise WriteBlockedError("LEADERSHIP_TRANSFER")
+        self._check_writable()
         if len(data) > self._settings.max_entry_bytes:
             raise ValueError(f"an entry of {len(data)} bytes; {self._settings.max_entry_bytes} max")
         full = len(self._pending_bytes) >= self._settings.max_pending_entries
@@ -186,6 +205,23 @@ class Replica:
         self._pending_bytes.append((index, len(data)))
         self._pending_total += len(data)
         return index, term
+
+    def change_members(self, change: MembershipChange) -> tuple[int, int]:
+        """Append a change of the members, as `propose` does an entry; its result is the tuple of
+        members. `flush` sends it. Raises NotLeaderError, WriteBlockedError,
+        MembershipRefusedError."""
+        self._check_writable()
+        appended = self.reconfiguration.change(change, self.leadership(), self._connected)
+        self.settle()
+        return appended
+
+    def _check_writable(self) -> None:
+        if self.engine.role is not Role.LEADER:
+            raise NotLeaderError(self.engine.leader_id)
+        if self.write_block_reason is not None:
+            raise WriteBlockedError(self.write_block_reason)
+        if self._transfer is not None:
+            raise WriteBlockedError("LEADERSHIP_TRANSFER")
 
     def flush(self) -> None:
         """Send what was proposed, and begin a round for the reads that wait."""
@@ -205,7 +241,7 @@ class Replica:
             raise NotLeaderError(self.engine.leader_id)
         if self._transfer is not None:
             raise ReplicationError("a leadership transfer is under way")
-        matches = {peer: self.engine.match_index(peer) for peer in self._peers}
+        matches = {peer: self.engine.match_index(peer) for peer in self.electorate.voting_peers}
         chosen = target or pick_target(matches, self._connected - self.joining.applicants())
         if chosen is None or chosen not in matches or chosen not in self._connected:
             raise ReplicationError(f"{target or 'no node'} can take leadership over now")
@@ -216,8 +252,8 @@ class Replica:
 
     @property
     def role(self) -> Role:
-        """LEARNER until this node may vote."""
-        return self.engine.role if self.joining.votes else Role.LEARNER
+        """LEARNER unless this node may vote."""
+        return self.engine.role if self.joining.votes and self.electorate.votes else Role.LEARNER
 
     def take_snapshot(self) -> None:
         """Begin to take a snapshot of what is applied now. Not while one is under way."""
@@ -251,6 +287,11 @@ class Replica:
         while self._pending_bytes and self._pending_bytes[0][0] <= index:
             self._pending_total -= self._pending_bytes.popleft()[1]
         self._ports.applied(index, term, result)
+
+    def engine_members(self, index: int) -> None:
+        term = self.journal.term_at(index) or 0
+        self.reconfiguration.committed(index, term)
+        self._ports.applied(index, term, self.journal.memberships.at(index).members)
 
     def may_send_to(self, peer_id: str) -> bool:
         lead = self.leadership()
@@ -288,6 +329,8 @@ class Replica:
         """Whether a message is for a node of this standing."""
         if self.joining.votes or kind in self.joining.handlers:
             return True
+        if kind in self.reconfiguration.handlers:
+            return True
         return self.joining.follows and kind not in self._voting.handlers
 
     def _may_stand(self) -> None:
@@ -295,6 +338,9 @@ class Replica:
         now = self._ports.now()
         if not self._election.leader_is_fresh(now):
             self._election.lost_leader(now)
+
+    def _hear(self, told: Membership) -> None:
+        self.reconfiguration.hear(told)
 
     def _on_introduce(self, peer_id: str, message: Message) -> None:
         """What the peer had confirmed before it lost its data is forgotten before it is answered:
@@ -384,12 +430,12 @@ class Replica:
 
     def _tick_leader(self, now: float) -> None:
         lead = self.leadership()
-        for peer_id in self._peers:
+        for peer_id in self.electorate.peers:
             silent = now - lead.sent_at.get(peer_id, -1.0) >= self._settings.heartbeat_s
             if silent and not self.may_send_to(peer_id):
                 self._send_bare_heartbeat(peer_id)
         commit_index = self.engine.commit_index
-        behind = [p for p in self._peers if lead.flow(p).last_commit_sent < commit_index]
+        behind = [p for p in self.electorate.peers if lead.flow(p).last_commit_sent < commit_index]
         if behind:
             self.engine.send_now(behind)
         self._send_backlog()
@@ -432,7 +478,7 @@ class Replica:
         if self.engine.role is not Role.LEADER:
             return
         last = self.journal.last_index
-        lacking = [p for p in self._peers if self.engine.next_index(p) <= last]
+        lacking = [p for p in self.electorate.peers if self.engine.next_index(p) <= last]
         if lacking:
             self.engine.send_now(lacking)
 
@@ -441,6 +487,8 @@ class Replica:
         if message["term"] > self.engine.term:
             self.engine.observe_term(message["term"])
         if self.engine.role is not Role.LEADER or message["term"] != self.engine.term:
+            return False
+        if peer_id not in self.electorate.peers:
             return False
         self._note_run(peer_id, message)
         lead = self.leadership()
@@ -458,13 +506,13 @@ class Replica:
 
     def _on_seen(self, peer_id: str, message: Message) -> None:
         if self._hears(peer_id, message):
-            self.reads.confirmed_by(peer_id, message["read"], self._quorum)
+            self.reads.confirmed_by(peer_id, message["read"])
             self._begin_reads()
 
     def _on_ack(self, peer_id: str, message: Message) -> None:
         if not self._hears(peer_id, message):
             return
-        self.reads.confirmed_by(peer_id, message["read"], self._quorum)
+        self.reads.confirmed_by(peer_id, message["read"])
         flow = self.leadership().flow(peer_id)
         answer = flow.judge(
             message["append"],
@@ -494,9 +542,8 @@ class Replica:
         if engine.commit_index < engine.own_term_index:
             return
         self.reads.begin_round(engine.commit_index)
-        if self._quorum == 1:
-            self.reads.finish(self._quorum)
-        else:
+        self.reads.finish()
+        if not self.electorate.is_majority(()):
             self.engine.send_now()
 
     def _advance_transfer(self) -> None:
@@ -521,10 +568,11 @@ class Replica:
     # Watching
 
     def settle(self) -> None:
-        """Act on a change of role, term or leader."""
+        """Act on a change of role, term, leader or members."""
         engine = self.engine
+        other_members = self.reconfiguration.adopt()
         shown = (self.role, engine.term, engine.leader_id)
-        if shown == self._shown:
+        if shown == self._shown and not other_members:
             return
         was_leading = self._shown[0] is Role.LEADER
         still_leading = engine.role is Role.LEADER and engine.term == self._shown[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +42,10 @@ class ReplicaPorts(Protocol):
 
     def changed(self) -> None:
         """Role, term or leader has changed."""
+        ...
+
+    def peers_changed(self, addresses: Mapping[str, str]) -> None:
+        """Talk to these nodes (id -> peer address) from now on, and to no others."""
         ...
 
     def failed(self, error: BaseException) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-import msgpack
 import structlog
 
 from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
@@ -22,6 +21,7 @@ from coord.replication.loading import load
 from coord.replication.messages import InvalidMessageError, Message
 from coord.replication.port import (
     Member,
+    MembershipChange,
     NotLeaderError,
     OutcomeUnknownError,
     PeerProgress,
@@ -121,10 +121,7 @@ class PySyncObjReplicator:
         """See `Replicator.propose`. ValueError for too large an entry."""
         replica = self._usable()
         index, term = self._guarded(lambda: replica.propose(data))
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._pending[index] = (term, future)
-        self._schedule_flush()
-        return future
+        return self._expect(index, term)
 
     async def read_barrier(self) -> int:
         """See `Replicator.read_barrier`."""
@@ -151,6 +148,15 @@ class PySyncObjReplicator:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._applied_waiters.append((index, waiter))
         await waiter
+
+    async def change_members(self, change: MembershipChange) -> tuple[Member, ...]:
+        """See `Replicator.change_members`."""
+        replica = self._usable()
+        index, term = self._guarded(lambda: replica.change_members(change))
+        future = self._expect(index, term)
+        self._log.info("members_change_begun", change=str(change), index=index)
+        members: tuple[Member, ...] = await future
+        return members
 
     async def transfer_leadership(self, target: str | None = None) -> str:
         """See `Replicator.transfer_leadership`."""
@@ -187,7 +193,7 @@ class PySyncObjReplicator:
             first_log_index=journal.first_index,
             snapshot_index=replica.snapshot.index if replica.snapshot else 0,
             write_block_reason=replica.write_block_reason,
-            members=self._config.members,
+            members=replica.electorate.membership.members,
             peers=self._progress(replica),
         )
 
@@ -249,6 +255,15 @@ class PySyncObjReplicator:
         for callback in self._role_callbacks:
             callback(status)
 
+    def peers_changed(self, addresses: Mapping[str, str]) -> None:
+        """Later, as connections that end are reported to the replica, which is at work now."""
+        asyncio.get_running_loop().call_soon(self._talk_to, dict(addresses))
+
+    def _talk_to(self, addresses: dict[str, str]) -> None:
+        if self._transport is not None and not self._stopped and self._failure is None:
+            self._log.info("peers_changed", peers=sorted(addresses))
+            self._transport.set_peers(addresses)
+
     def failed(self, error: BaseException) -> None:
         """Stop taking part, at once and for good."""
         if self._failure is not None or self._stopped:
@@ -289,16 +304,15 @@ class PySyncObjReplicator:
         self._clock.step()
         self._replica = Replica(
             config.self_id,
-            [member.node_id for member in config.members],
+            config.members,
             config.replica,
             storage.boot,
             self._machine,
             self,
             self._snapshot_thread,
             self._rng,
-            encode_members(config.members),
         )
-        self._transport.set_peers({m.node_id: m.peer_address for m in config.members})
+        self._transport.set_peers(self._replica.reconfiguration.addresses)
         await self._transport.start()
         self._ticking = asyncio.create_task(self._tick_forever(), name="replica-tick")
 
@@ -420,6 +434,13 @@ class PySyncObjReplicator:
 
     # Waiting callers
 
+    def _expect(self, index: int, term: int) -> asyncio.Future[Any]:
+        """The result of an entry that was just appended."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._pending[index] = (term, future)
+        self._schedule_flush()
+        return future
+
     def _usable(self) -> Replica:
         if self._replica is None or self._stopped or self._failure is not None:
             raise NotLeaderError(None)
@@ -482,15 +503,13 @@ class PySyncObjReplicator:
             return {}
         now = self.now()
         progress = {}
-        for member in self._config.members:
-            peer = member.node_id
-            if peer != self._config.self_id:
-                heard = lead.heard_at.get(peer)
-                progress[peer] = PeerProgress(
-                    connected=self._transport.connected(peer),
-                    match_index=replica.engine.match_index(peer),
-                    last_heard_ms=-1 if heard is None else int((now - heard) * 1000),
-                )
+        for peer in replica.electorate.peers:
+            heard = lead.heard_at.get(peer)
+            progress[peer] = PeerProgress(
+                connected=self._transport.connected(peer),
+                match_index=replica.engine.match_index(peer),
+                last_heard_ms=-1 if heard is None else int((now - heard) * 1000),
+            )
         return progress
 
     def _status_before_start(self) -> ReplicaStatus:
@@ -508,10 +527,3 @@ class PySyncObjReplicator:
             write_block_reason=None,
             members=self._config.members,
         )
-
-
-def encode_members(members: tuple[Member, ...]) -> bytes:
-    """The member list as a snapshot carries it."""
-    rows = [[m.node_id, m.peer_address, m.client_address, m.learner] for m in members]
-    data: bytes = msgpack.packb(rows)
-    return data

@@ -9,11 +9,12 @@ from coord.journal import SnapshotMeta
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.leadership import Leadership
 from coord.replication.loading import load
+from coord.replication.membership import Membership, encode_members
 from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
 from coord.replication.port import Role, StateMachine
 from coord.replication.pysyncobj_engine import HardenedEngine
-from coord.replication.recovery import BASE_COMMAND
+from coord.replication.recovery import BASE_COMMAND, membership_of
 from coord.replication.replica_ports import ReplicaPorts
 from coord.replication.settings import ReplicaSettings
 from coord.replication.snapshots import (
@@ -51,7 +52,7 @@ class SnapshotExchange:
         ports: ReplicaPorts,
         worker: SnapshotWorker,
         outbox: Outbox,
-        members: bytes,
+        seeds: Membership,
         latest: SnapshotMeta | None,
     ) -> None:
         self._owner = owner
@@ -60,7 +61,7 @@ class SnapshotExchange:
         self._ports = ports
         self._worker = worker
         self._outbox = outbox
-        self._members = members
+        self._seeds = seeds
         self._engine = owner.engine
         self._journal = owner.journal
         self.latest = latest  # the newest durable one
@@ -94,10 +95,15 @@ class SnapshotExchange:
             term=self._journal.term_at(index) or 0,
             prev_index=index - 1,
             prev_term=self._journal.term_at(index - 1) or 0,
-            members=self._members,
+            members=self._members_at(index),
             created_wall_ms=self._ports.wall_ms(),
         )
         self._taker.begin(meta, self._machine.begin_snapshot())
+
+    def _members_at(self, index: int) -> bytes:
+        """Empty while the members are those of the configuration."""
+        membership = self._journal.memberships.at(index)
+        return encode_members(membership.members) if membership.index else b""
 
     def step(self) -> bool:
         """Do a slice of taking a snapshot; True if there is more to do at once."""
@@ -219,7 +225,8 @@ class SnapshotExchange:
         if meta.index > self._engine.commit_index:
             loaded()
             if self._journal.term_at(meta.index) != meta.term:
-                self._journal.reset_to((BASE_COMMAND, meta.index, meta.term))
+                base = (BASE_COMMAND, meta.index, meta.term)
+                self._journal.reset_to(base, membership_of(meta, self._seeds))
             self._engine.snapshot_installed(meta.index)
             self.latest = meta
             self._compacted = (meta.index, self._journal.size_bytes)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from coord.replication.election import Election, log_is_current
 from coord.replication.engine_journal import EngineJournal
+from coord.replication.membership import Electorate
 from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
 from coord.replication.port import Role
@@ -19,17 +20,14 @@ class Voting:
 
     def __init__(
         self,
-        self_id: str,
-        peer_ids: Sequence[str],
+        electorate: Electorate,
         engine: HardenedEngine,
         journal: EngineJournal,
         outbox: Outbox,
         election: Election,
         now: Callable[[], float],
     ) -> None:
-        self._self_id = self_id
-        self._peers = peer_ids
-        self._quorum = (len(peer_ids) + 1) // 2 + 1
+        self._electorate = electorate
         self._engine = engine
         self._journal = journal
         self._outbox = outbox
@@ -49,7 +47,8 @@ class Voting:
     def tick(self) -> None:
         """Ask for support if no leader was heard for long enough."""
         now = self._now()
-        if self._engine.role is not Role.LEADER and self._election.expired(now):
+        idle = self._electorate.votes and self._engine.role is not Role.LEADER
+        if idle and self._election.expired(now):
             self._ask_for_support(now)
 
     def engine_asks(self, peer_id: str, message: dict[str, Any]) -> None:
@@ -70,8 +69,8 @@ class Voting:
     def _ask_for_support(self, now: float) -> None:
         wanted = self._engine.term + 1
         self._engine.forget_leader()
-        self._election.begin_round(now, wanted, self._self_id)
-        if self._quorum == 1:
+        self._election.begin_round(now, wanted)
+        if self._electorate.quorum == 1:
             self._stand(now, forced=False)
             return
         journal = self._journal
@@ -81,13 +80,13 @@ class Voting:
             last_index=journal.last_index,
             last_term=journal.last_term,
         )
-        for peer_id in self._peers:
+        for peer_id in self._electorate.voting_peers:
             self._outbox.transmit(peer_id, dict(request))
 
     def _stand(self, now: float, *, forced: bool) -> None:
         self._election.begin_election(now)
         self._forced = forced
-        self._voters = {self._self_id}
+        self._voters.clear()
         try:
             self._engine.start_election()
         finally:
@@ -108,8 +107,9 @@ class Voting:
         if message["term"] > self._engine.term:
             self._engine.observe_term(message["term"])
         elif message["granted"] and self._engine.role is not Role.LEADER:
-            support = self._election.supported(peer_id, message["wanted"])
-            if support >= self._quorum and message["wanted"] == self._engine.term + 1:
+            supporters = self._election.supported(peer_id, message["wanted"])
+            enough = self._electorate.votes and self._electorate.is_majority(supporters)
+            if enough and message["wanted"] == self._engine.term + 1:
                 self._stand(self._now(), forced=False)
 
     def _on_vote_request(self, peer_id: str, message: Message) -> None:
@@ -136,9 +136,11 @@ class Voting:
             self._election.voted(now)
 
     def _on_vote(self, peer_id: str, message: Message) -> None:
-        """Count a voter once a term."""
+        """Count a voter once a term, and nobody else."""
         if message["term"] > self._engine.term:
             self._engine.observe_term(message["term"])
+        elif peer_id not in self._electorate.voting_peers:
+            return
         elif message["term"] == self._engine.term and peer_id not in self._voters:
             self._voters.add(peer_id)
             self._engine.receive(peer_id, {"type": "response_vote", "term": message["term"]})
@@ -147,5 +149,5 @@ class Voting:
     def _on_timeout_now(self, peer_id: str, message: Message) -> None:
         """The leader hands over to this node: only the present one of the present term may."""
         current = message["term"] == self._engine.term and self._engine.leader_id == peer_id
-        if current and self._engine.role is Role.FOLLOWER:
+        if current and self._electorate.votes and self._engine.role is Role.FOLLOWER:
             self._stand(self._now(), forced=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def members_of(*ids: str, learners: Sequence[str] = ()) -> tuple[Member, ...]:
+    """Members without real addresses, those of `learners` last."""
+    voters = [Member(node_id, f"{node_id}:1", f"{node_id}:2") for node_id in ids]
+    return (*voters, *(Member(i, f"{i}:1", f"{i}:2", learner=True) for i in learners))
 
 
 class RealCluster:

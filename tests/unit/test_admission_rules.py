@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,14 +18,24 @@ from coord.replication.admission import (
     decide,
     has_caught_up,
 )
+from coord.replication.membership import Membership, membership
+from tests.support.replication import members_of
 
 ALL = (("n1", 1), ("n2", 2), ("n3", 3))
 NEW = Admission(1, Standing.SILENT)
 CHOSEN = Admission(1, Standing.SILENT, ALL)
 
 
+def of_size(size: int) -> Membership:
+    return membership(0, members_of(*(f"n{number}" for number in range(1, size + 1))))
+
+
+THREE = of_size(3)
+
+
 def fresh(incarnation: int, **more: Any) -> Facts:
     values: dict[str, Any] = {"virgin": True, "votes": False, "term": 0, "founders": (), **more}
+    values.setdefault("membership", THREE)
     return Facts(incarnation, **values)
 
 
@@ -33,8 +44,8 @@ def voter(incarnation: int, term: int, **more: Any) -> Facts:
 
 
 def judge(own: Admission, virgin: bool = True, size: int = 3, **answers: Facts) -> Decision:
-    peers = [f"n{number}" for number in range(2, size + 1)]
-    return decide("n1", own, virgin, peers, answers)
+    told = {peer: replace(facts, membership=of_size(size)) for peer, facts in answers.items()}
+    return decide("n1", own, virgin, of_size(size), told)
 
 
 def test_one_node_alone_founds_its_cluster() -> None:

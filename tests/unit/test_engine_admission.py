@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -10,16 +10,19 @@ from chaos.sim.disk import SimDisk
 from chaos.sim.machine import LogMachine
 from coord.journal import Admission, Standing
 from coord.replication.boot import open_storage
+from coord.replication.membership import encode_members
 from coord.replication.messages import Message
 from coord.replication.port import Role
 from coord.replication.replica import Replica
 from coord.replication.replica_ports import Boot
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import StoreAdmission, StoreVote, WriteOp
+from tests.support.replication import members_of
 
 FOUNDERS = (("n1", 1), ("n2", 2), ("n3", 3))
 NEW = Admission(1, Standing.SILENT)
 ENTRY = b"\x00a"
+MEMBERS = members_of("n1", "n2", "n3")
 
 
 class World:
@@ -32,7 +35,7 @@ class World:
         self._number = 0
         boot = Boot(1, [], False, 1, term, None, None, admission)
         self.replica = Replica(
-            "n1", ["n2", "n3"], ReplicaSettings(), boot, LogMachine(), self, self, Random(1)
+            "n1", MEMBERS, ReplicaSettings(), boot, LogMachine(), self, self, Random(1)
         )
         for peer in ("n2", "n3"):
             self.replica.connected(peer)
@@ -55,6 +58,7 @@ class World:
 
     def applied(self, index: int, term: int, result: object) -> None: ...
     def applied_by_snapshot(self, index: int) -> None: ...
+    def peers_changed(self, addresses: Mapping[str, str]) -> None: ...
     def changed(self) -> None: ...
 
     def failed(self, error: BaseException) -> None:
@@ -78,6 +82,8 @@ class World:
     def answer(self, peer: str, term: int = 0, **fields: Any) -> None:
         values: dict[str, Any] = {
             "nonce": self.nonce,
+            "members_index": 0,
+            "members": encode_members(MEMBERS),
             "incarnation": int(peer[1:]),
             "virgin": term == 0,
             "votes": term > 0,

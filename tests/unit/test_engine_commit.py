@@ -8,9 +8,11 @@ import pytest
 
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError
+from coord.replication.membership import membership
 from coord.replication.port import Role
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.write_ops import WriteOp
+from tests.support.replication import members_of
 
 
 class Owner:
@@ -36,6 +38,8 @@ class Owner:
             raise ApplyFailedError("as it was told to")
         self.applied.append((index, term, data))
 
+    def engine_members(self, index: int) -> None: ...
+
     def may_send_to(self, peer_id: str) -> bool:
         return self.room
 
@@ -52,8 +56,9 @@ class Owner:
 
 def make(*peers: str) -> tuple[HardenedEngine, EngineJournal, Owner]:
     owner = Owner()
-    journal = EngineJournal([], 0, None, 1, lambda _, op: owner.written.append(op))
-    engine = HardenedEngine("n1", peers, journal, owner, EngineSettings(batch_bytes=250))
+    first = membership(0, members_of("n1", *peers))
+    journal = EngineJournal([], 0, None, 1, lambda _, op: owner.written.append(op), first)
+    engine = HardenedEngine("n1", peers, (), journal, owner, EngineSettings(batch_bytes=250))
     for peer in peers:
         engine.connected(peer)
     return engine, journal, owner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -15,6 +15,7 @@ from coord.replication.replica import Replica
 from coord.replication.replica_ports import Boot
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import WriteOp
+from tests.support.replication import members_of
 
 
 class World:
@@ -29,7 +30,14 @@ class World:
         self._number = 0
         boot = Boot(1, [], False, 1, term, voted_for, None)
         self.replica = Replica(
-            "n1", self.peers, ReplicaSettings(), boot, LogMachine(), self, self, Random(1)
+            "n1",
+            members_of("n1", *self.peers),
+            ReplicaSettings(),
+            boot,
+            LogMachine(),
+            self,
+            self,
+            Random(1),
         )
         for peer in self.peers:
             self.replica.connected(peer)
@@ -50,6 +58,7 @@ class World:
 
     def applied(self, index: int, term: int, result: object) -> None: ...
     def applied_by_snapshot(self, index: int) -> None: ...
+    def peers_changed(self, addresses: Mapping[str, str]) -> None: ...
     def changed(self) -> None: ...
 
     def failed(self, error: BaseException) -> None:

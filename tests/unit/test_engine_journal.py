@@ -6,6 +6,7 @@ import pytest
 
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import InvariantError
+from coord.replication.membership import membership
 from coord.replication.write_ops import (
     AppendEntry,
     DropBefore,
@@ -14,12 +15,15 @@ from coord.replication.write_ops import (
     TruncateFrom,
     WriteOp,
 )
+from tests.support.replication import members_of
+
+FIRST = membership(0, members_of("n1"))
 
 
 def make(*terms: int) -> tuple[EngineJournal, list[tuple[int, WriteOp]]]:
     written: list[tuple[int, WriteOp]] = []
     entries = [(b"\x00x", i + 1, term) for i, term in enumerate(terms)]
-    journal = EngineJournal(entries, 0, None, 1, lambda s, op: written.append((s, op)))
+    journal = EngineJournal(entries, 0, None, 1, lambda s, op: written.append((s, op)), FIRST)
     return journal, written
 
 
@@ -31,7 +35,7 @@ def test_every_change_is_written_in_order() -> None:
     journal.add(b"\x00b", 2, 2)
     journal.add(b"\x00c", 3, 2)
     journal.drop_before(2)
-    journal.reset_to((b"\x01", 9, 3))
+    journal.reset_to((b"\x01", 9, 3), FIRST)
     assert written == [
         (1, AppendEntry((b"\x00a", 2, 1))),
         (2, StoreVote(2, "n2")),
@@ -64,7 +68,7 @@ def test_synced_index_follows_the_log_and_not_what_was_cut() -> None:
 
 def test_a_reset_counts_as_synced_only_when_it_is() -> None:
     journal, _ = make(0, 1, 1)
-    journal.reset_to((b"\x01", 9, 3))
+    journal.reset_to((b"\x01", 9, 3), FIRST)
     assert journal.synced_index == 0
     journal.mark_synced(1)
     assert journal.synced_index == 9

@@ -1,0 +1,233 @@
+"""A replica's part in changes of the membership: making them when it leads, counting by them as its
+log has them, and knowing whom to talk to.
+
+Whom a node talks to is more than its members: also those that a peer with a later membership named
+(a node that was away finds the others by it), those of the last committed membership while a change
+is not committed, and, for a short while, who has just been removed, so that it can be told. That is
+only about connections; nobody is counted for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from coord.replication.election import ElectionTimes
+from coord.replication.engine_journal import EngineJournal
+from coord.replication.entry_kinds import MEMBERS
+from coord.replication.errors import RemovedFromClusterError
+from coord.replication.joining import Joining
+from coord.replication.leadership import Leadership
+from coord.replication.membership import (
+    Electorate,
+    Membership,
+    changed,
+    decode_members,
+    encode_members,
+    refuse,
+)
+from coord.replication.messages import Message
+from coord.replication.outbox import Outbox
+from coord.replication.port import (
+    AddLearner,
+    MembershipChange,
+    MembershipRefusal,
+    Promote,
+    Remove,
+)
+from coord.replication.pysyncobj_engine import HardenedEngine
+from coord.replication.replica_ports import ReplicaPorts
+
+FAREWELL_S: Final = 3.0  # how long who was removed is still talked to
+MAX_LAG_ENTRIES: Final = 256  # a learner that lacks no more than this may be promoted
+MAX_LAG_BYTES: Final = 8 * 1024 * 1024
+
+
+class Reconfiguration:
+    """`seeds`: the members in this node's configuration; `known`: all whom it talks to."""
+
+    def __init__(
+        self,
+        electorate: Electorate,
+        seeds: Membership,
+        engine: HardenedEngine,
+        journal: EngineJournal,
+        outbox: Outbox,
+        joining: Joining,
+        times: ElectionTimes,
+        ports: ReplicaPorts,
+    ) -> None:
+        self._electorate = electorate
+        self._self_id = electorate.self_id
+        self._seeds = seeds
+        self._engine = engine
+        self._journal = journal
+        self._outbox = outbox
+        self._joining = joining
+        self._times = times
+        self._ports = ports
+        self._told: Membership | None = None  # the latest that another node named
+        self._departed: dict[str, tuple[str, float]] = {}  # address, and until when it is known
+        self._removed_by: Membership | None = None
+        self._addresses: dict[str, str] = {}
+        self.handlers: dict[str, Callable[[str, Message], None]] = {"members": self._on_members}
+        self._addresses = self._all_addresses()
+
+    @property
+    def known(self) -> Collection[str]:
+        """All other nodes this one talks to."""
+        return self._addresses.keys()
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where they are, for nodes."""
+        return dict(self._addresses)
+
+    # Following the log
+
+    def adopt(self) -> bool:
+        """Count by what the log says now; True if that is something else than before. Raises
+        RemovedFromClusterError if this node is no member any more."""
+        self._check_removed()
+        latest, electorate = self._journal.memberships.latest, self._electorate
+        if latest is electorate.membership:
+            return False
+        electorate.adopt(latest)
+        learners = [peer for peer in electorate.peers if peer not in electorate.voting_peers]
+        self._engine.set_others(electorate.voting_peers, learners)
+        for peer_id in sorted(self.known):
+            self.tell(peer_id)
+        self._talk_to_all()
+        return True
+
+    def committed(self, index: int, term: int) -> None:
+        """The membership entry at `index`, of `term`, is committed."""
+        memberships = self._journal.memberships
+        present, before = memberships.at(index), memberships.at(index - 1)
+        if self._engine.term == term and self._engine.leader_id == self._self_id:
+            until = self._ports.now() + FAREWELL_S
+            for member in before.members:
+                if present.find(member.node_id) is None:
+                    self._departed[member.node_id] = (member.peer_address, until)
+                    self.tell(member.node_id)
+        self._talk_to_all()
+
+    def tick(self) -> None:
+        """Forget those who were removed a while ago, and seeds that are not needed any more."""
+        now = self._ports.now()
+        for peer_id, (_, until) in list(self._departed.items()):
+            if now >= until:
+                del self._departed[peer_id]
+        self._talk_to_all()
+
+    def tell(self, peer_id: str) -> None:
+        """Let a peer know the membership, if it is another than the one in the configuration."""
+        present = self._electorate.membership
+        if present.index > 0:
+            message = self._outbox.make(
+                "members",
+                index=present.index,
+                members=encode_members(present.members),
+                committed=present.index <= self._engine.commit_index,
+            )
+            self._outbox.transmit(peer_id, message)
+
+    def hear(self, told: Membership) -> None:
+        """A peer named its membership."""
+        if told.index > max(self._electorate.membership.index, self._told_index()):
+            self._told = told
+            self._talk_to_all()
+
+    def _on_members(self, peer_id: str, message: Message) -> None:
+        """A node that was removed learns it here: nobody sends it the log any more. (Entries of its
+        own log may be older than that it was added again.)"""
+        told = Membership(message["index"], decode_members(message["members"]))
+        if told.index <= self._electorate.membership.index:
+            return
+        if message["committed"] and self._joining.votes and told.find(self._self_id) is None:
+            self._removed_by = told
+        self.hear(told)
+
+    def _told_index(self) -> int:
+        return -1 if self._told is None else self._told.index
+
+    def _check_removed(self) -> None:
+        if self._removed_by is not None:
+            raise RemovedFromClusterError(
+                f"{self._self_id} was removed from the cluster, whose members are "
+                f"{', '.join(self._removed_by.ids)}; to let it take part again, move its data "
+                "directory away and add it as a new member"
+            )
+
+    def _talk_to_all(self) -> None:
+        addresses = self._all_addresses()
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._ports.peers_changed(self.addresses)
+
+    def _all_addresses(self) -> dict[str, str]:
+        present = self._electorate.membership
+        sources = [self._journal.memberships.at(self._engine.commit_index), present]
+        if not self._joining.votes:
+            sources.insert(0, self._seeds)
+        if self._told is not None and self._told.index > present.index:
+            sources.append(self._told)
+        found = {peer: address for peer, (address, _) in self._departed.items()}
+        for source in sources:
+            found.update((member.node_id, member.peer_address) for member in source.members)
+        found.pop(self._self_id, None)
+        return found
+
+    # Leading
+
+    def change(
+        self, change: MembershipChange, lead: Leadership, connected: Collection[str]
+    ) -> tuple[int, int]:
+        """Append the change to the log; index and term of the entry. Leader only, whose writes are
+        not blocked. Raises MembershipRefusedError."""
+        engine, present = self._engine, self._electorate.membership
+        if engine.commit_index < engine.own_term_index or not engine.own_term_index:
+            refuse(
+                MembershipRefusal.LEADER_NOT_READY,
+                "this leader has not committed an entry of its own term yet; try again",
+            )
+        if present.index > engine.commit_index:
+            refuse(
+                MembershipRefusal.CHANGE_IN_PROGRESS,
+                "another change of the members is not committed yet; try again",
+            )
+        if change == Remove(self._self_id) and len(present.voters) > 1:
+            refuse(
+                MembershipRefusal.LEADER_LEAVES,
+                f"{self._self_id} leads; leadership has to be handed over first",
+            )
+        members = changed(present, change)
+        if isinstance(change, Promote):
+            self._check_promotion(change.node_id, connected)
+        if not isinstance(change, AddLearner):
+            self._check_majority(Membership(present.index, members), lead)
+        return engine.propose(encode_members(members), MEMBERS)
+
+    def _check_promotion(self, node_id: str, connected: Collection[str]) -> None:
+        journal, match = self._journal, self._engine.match_index(node_id)
+        lag = journal.last_index - match
+        behind = lag > MAX_LAG_ENTRIES or journal.bytes_after(match) > MAX_LAG_BYTES
+        if node_id not in connected or node_id in self._joining.applicants() or behind:
+            refuse(
+                MembershipRefusal.LEARNER_BEHIND,
+                f"{node_id} is not up to date: it has the log up to {match} of "
+                f"{journal.last_index}{'' if node_id in connected else ' and is not connected'}",
+            )
+
+    def _check_majority(self, after: Membership, lead: Leadership) -> None:
+        """A change that leaves no majority in reach would never be committed, and nothing else."""
+        since = self._ports.now() - self._times.max_s
+        here = {peer for peer, heard_at in lead.heard_at.items() if heard_at >= since}
+        here.add(self._self_id)
+        missing = [voter for voter in after.voters if voter not in here]
+        if len(after.voters) - len(missing) < len(after.voters) // 2 + 1:
+            refuse(
+                MembershipRefusal.QUORUM_AT_RISK,
+                f"with this change {len(after.voters) // 2 + 1} of {', '.join(after.voters)} would "
+                f"have to be up, and {', '.join(missing)} can not be reached now",
+            )
