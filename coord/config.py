@@ -6,7 +6,6 @@ Whatever is wrong is said in one line per mistake: which field, what was found, 
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -22,16 +21,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from coord.replication.membership import MAX_MEMBERS
+from coord.replication.names import ADDRESS_RULE, NAME_RULE, checked_address, checked_name
 from coord.replication.port import Member
 
 DEFAULT_CLIENT_PORT = 7400
 PEER_PORT_OFFSET = 100
-_MAX_MEMBERS = 9
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
-_NAME_RULE = "1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or a digit"
-_ADDRESS_RULE = "host:port, port 1 to 65535"
 _MEMBER_RULE = "id=peer_host:port,client_host:port"
 
 _file_values: ContextVar[Mapping[str, Any]] = ContextVar("_file_values")
@@ -45,19 +40,6 @@ class ConfigError(Exception):
         self.lines = lines
 
 
-def _checked_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError("not a name")
-    return value
-
-
-def _checked_address(value: str) -> str:
-    found = _ADDRESS.fullmatch(value)
-    if not found or not 1 <= int(found["port"]) <= 65_535:
-        raise ValueError("not an address")
-    return value
-
-
 def with_port(address: str, offset: int) -> str:
     """The same host, `offset` ports further."""
     host, _, port = address.rpartition(":")
@@ -69,9 +51,9 @@ class MemberConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    node_id: str = Field(description=_NAME_RULE)
-    peer_address: str = Field(description=_ADDRESS_RULE)
-    client_address: str = Field(description=_ADDRESS_RULE)
+    node_id: str = Field(description=NAME_RULE)
+    peer_address: str = Field(description=ADDRESS_RULE)
+    client_address: str = Field(description=ADDRESS_RULE)
 
     @model_validator(mode="before")
     @classmethod
@@ -82,8 +64,8 @@ class MemberConfig(BaseModel):
         peer, _, client = addresses.partition(",")
         return {"node_id": node_id, "peer_address": peer, "client_address": client}
 
-    _check_name = field_validator("node_id")(_checked_name)
-    _check_addresses = field_validator("peer_address", "client_address")(_checked_address)
+    _check_name = field_validator("node_id")(checked_name)
+    _check_addresses = field_validator("peer_address", "client_address")(checked_address)
 
     def as_member(self) -> Member:
         """As replication sees it."""
@@ -105,20 +87,20 @@ class ServerConfig(BaseSettings):
         env_prefix="COORD_", extra="forbid", env_ignore_empty=True, validate_default=False
     )
 
-    node_id: str = Field("n1", description=_NAME_RULE)
-    cluster_id: str = Field("coord", description=_NAME_RULE)
+    node_id: str = Field("n1", description=NAME_RULE)
+    cluster_id: str = Field("coord", description=NAME_RULE)
     data_dir: Path | None = Field(
         None, description="a directory of this node's own (required unless in_memory)"
     )
     in_memory: bool = Field(
         False, description="true or false; true keeps nothing on disk, one node only"
     )
-    listen: str = Field("", description=_ADDRESS_RULE)
-    advertise: str = Field("", description=_ADDRESS_RULE)
-    peer_listen: str = Field("", description=_ADDRESS_RULE)
-    peer_advertise: str = Field("", description=_ADDRESS_RULE)
+    listen: str = Field("", description=ADDRESS_RULE)
+    advertise: str = Field("", description=ADDRESS_RULE)
+    peer_listen: str = Field("", description=ADDRESS_RULE)
+    peer_advertise: str = Field("", description=ADDRESS_RULE)
     members: Annotated[tuple[MemberConfig, ...], NoDecode] = Field(
-        (), description=f"1 to {_MAX_MEMBERS} of {_MEMBER_RULE}, ';' between them"
+        (), description=f"1 to {MAX_MEMBERS} of {_MEMBER_RULE}, ';' between them"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -160,12 +142,12 @@ class ServerConfig(BaseSettings):
     @field_validator("node_id", "cluster_id")
     @classmethod
     def _names(cls, value: str) -> str:
-        return _checked_name(value)
+        return checked_name(value)
 
     @field_validator("listen", "advertise", "peer_listen", "peer_advertise")
     @classmethod
     def _addresses(cls, value: str) -> str:
-        return _checked_address(value)
+        return checked_address(value)
 
     @field_validator("members", mode="before")
     @classmethod
@@ -192,8 +174,8 @@ class ServerConfig(BaseSettings):
 
     def _check_members(self) -> None:
         ids = [member.node_id for member in self.members]
-        if len(ids) > _MAX_MEMBERS:
-            raise ValueError(f"members: found {len(ids)}; allowed: 1 to {_MAX_MEMBERS}")
+        if len(ids) > MAX_MEMBERS:
+            raise ValueError(f"members: found {len(ids)}; allowed: 1 to {MAX_MEMBERS}")
         if self.node_id not in ids:
             raise ValueError(
                 f"node_id: found {self.node_id!r}; allowed: one of members ({', '.join(ids)})"

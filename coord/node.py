@@ -11,7 +11,11 @@ import structlog
 from coord.config import ServerConfig
 from coord.journal.errors import StorageError
 from coord.replication.election import ElectionTimes
-from coord.replication.errors import EngineVersionError, FatalReplicaError
+from coord.replication.errors import (
+    EngineVersionError,
+    FatalReplicaError,
+    RemovedFromClusterError,
+)
 from coord.replication.local import LocalReplicator
 from coord.replication.port import (
     ReplicaStatus,
@@ -193,7 +197,9 @@ class Node:
     # ---- what replication reports
 
     def _on_fatal(self, error: BaseException) -> None:
-        if self._fatal is None:
+        if isinstance(error, RemovedFromClusterError):
+            self._log.warning("node.removed", why=str(error))
+        elif self._fatal is None:
             self._fatal = error
             self._log.error(
                 "node.fatal",

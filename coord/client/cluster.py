@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from coord.client.core import Core
-from coord.client.errors import CoordError
-from coord.client.methods import NODE_DIGEST, NODE_STATUS, STATUS, TRANSFER
+from coord.client.errors import CoordError, FailedPreconditionError
+from coord.client.methods import (
+    ADD_MEMBER,
+    LIST_MEMBERS,
+    NODE_DIGEST,
+    NODE_STATUS,
+    PROMOTE_MEMBER,
+    REMOVE_MEMBER,
+    STATUS,
+    TRANSFER,
+)
+from coord.client.retry import Deadline
 from coord.client.types import (
     ClusterStatus,
     LeaderTransfer,
+    Member,
     MemberStatus,
     NodeDigest,
     NodeStatus,
@@ -17,10 +29,11 @@ from coord.client.types import (
 from coord.rpc.gen import cluster_pb2 as pb
 
 DIGEST_WAIT_MS = 2_000
+TRY_AGAIN_S = 0.1
 
 
 class Cluster:
-    """Look at the nodes, and move leadership."""
+    """Look at the nodes, move leadership, and change who is a member."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -80,6 +93,56 @@ class Cluster:
         self._core.caller.discovery.refresh_soon()
         return LeaderTransfer(reply.leader, reply.term)
 
+    async def members(self, *, timeout_ms: int | None = None) -> list[Member]:
+        """Who is in the cluster, as the leader has it (linearizable)."""
+        return _members(await self._core.read(LIST_MEMBERS, pb.ListMembersRequest(), timeout_ms))
+
+    async def add_member(
+        self, node_id: str, address: str, peer_address: str, *, timeout_ms: int | None = None
+    ) -> list[Member]:
+        """Take a node in as a learner; the members then. It copies the log once it runs, and votes
+        when it is promoted. Raises FailedPreconditionError (the id or an address is taken by
+        another member, there are too many, or another change is not committed yet)."""
+        request = pb.AddMemberRequest(id=node_id, address=address, peer_address=peer_address)
+        deadline = self._core.deadline(timeout_ms)
+        return await self._when_possible(
+            lambda: self._core.caller.call(ADD_MEMBER, request, deadline), deadline
+        )
+
+    async def promote_member(self, node_id: str, *, timeout_ms: int | None = None) -> list[Member]:
+        """Let a learner vote; the members then. Waits, within the time-out, until it has caught
+        up. Raises NotFoundError, FailedPreconditionError."""
+        request = pb.PromoteMemberRequest(id=node_id)
+        deadline = self._core.deadline(timeout_ms)
+        return await self._when_possible(
+            lambda: self._core.caller.call(PROMOTE_MEMBER, request, deadline), deadline
+        )
+
+    async def remove_member(self, node_id: str, *, timeout_ms: int | None = None) -> list[Member]:
+        """Take a member out; the members then. One that leads hands over first, one that runs
+        stops itself. Raises NotFoundError; FailedPreconditionError if without it no majority could
+        be reached. Not repeated once the outcome is unknown: look at `members` then."""
+        request = pb.RemoveMemberRequest(id=node_id)
+        deadline = self._core.deadline(timeout_ms)
+        return await self._when_possible(
+            lambda: self._core.caller.call(
+                REMOVE_MEMBER, request, deadline, repeatable=False, wait_ms=deadline.remaining_ms
+            ),
+            deadline,
+        )
+
+    async def _when_possible(
+        self, call: Callable[[], Awaitable[pb.MembersResponse]], deadline: Deadline
+    ) -> list[Member]:
+        """Ask again while the cluster says that a moment later it may do it."""
+        while True:
+            try:
+                return _members(await call())
+            except FailedPreconditionError as error:
+                if not error.retryable or deadline.remaining_s < 2 * TRY_AGAIN_S:
+                    raise
+            await asyncio.sleep(TRY_AGAIN_S)
+
     async def _digest(self, member: MemberStatus, index: int, timeout_s: float) -> NodeDigest:
         wait_ms = min(DIGEST_WAIT_MS, int(timeout_s * 900))
         request = pb.NodeDigestRequest(min_applied_index=index, wait_ms=wait_ms)
@@ -91,6 +154,10 @@ class Cluster:
         return NodeDigest(
             reply.node_id, member.address, reply.applied_index, reply.revision, reply.digest
         )
+
+
+def _members(reply: pb.MembersResponse) -> list[Member]:
+    return [Member(m.id, m.address, m.peer_address, m.learner) for m in reply.members]
 
 
 def _member(member: pb.MemberStatus) -> MemberStatus:

@@ -46,6 +46,10 @@ NODE_DIGEST = Method(_C + "NodeDigest", cluster.NodeDigestRequest, cluster.NodeD
 TRANSFER = Method(
     _C + "TransferLeader", cluster.TransferLeaderRequest, cluster.TransferLeaderResponse
 )
+LIST_MEMBERS = Method(_C + "ListMembers", cluster.ListMembersRequest, cluster.MembersResponse)
+ADD_MEMBER = Method(_C + "AddMember", cluster.AddMemberRequest, cluster.MembersResponse)
+PROMOTE_MEMBER = Method(_C + "PromoteMember", cluster.PromoteMemberRequest, cluster.MembersResponse)
+REMOVE_MEMBER = Method(_C + "RemoveMember", cluster.RemoveMemberRequest, cluster.MembersResponse)
 
 _K = "/etcdserverpb.KV/"
 RANGE = Method(_K + "Range", etcd.RangeRequest, etcd.RangeResponse)

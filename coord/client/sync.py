@@ -31,6 +31,7 @@ from coord.client.types import (
     ItemResult,
     KeyValue,
     LeaderTransfer,
+    Member,
     NodeDigest,
     NodeStatus,
     QueueInfo,
@@ -365,6 +366,26 @@ class Cluster:
 
     def transfer_leader(self, target: str = "", *, timeout_ms: int | None = None) -> LeaderTransfer:
         return self._loop.run(self._inner.transfer_leader(target, timeout_ms=timeout_ms))
+
+    def members(self, *, timeout_ms: int | None = None) -> builtins.list[Member]:
+        return self._loop.run(self._inner.members(timeout_ms=timeout_ms))
+
+    def add_member(
+        self, node_id: str, address: str, peer_address: str, *, timeout_ms: int | None = None
+    ) -> builtins.list[Member]:
+        return self._loop.run(
+            self._inner.add_member(node_id, address, peer_address, timeout_ms=timeout_ms)
+        )
+
+    def promote_member(
+        self, node_id: str, *, timeout_ms: int | None = None
+    ) -> builtins.list[Member]:
+        return self._loop.run(self._inner.promote_member(node_id, timeout_ms=timeout_ms))
+
+    def remove_member(
+        self, node_id: str, *, timeout_ms: int | None = None
+    ) -> builtins.list[Member]:
+        return self._loop.run(self._inner.remove_member(node_id, timeout_ms=timeout_ms))
 
 
 class Client:

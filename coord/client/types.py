@@ -339,6 +339,17 @@ class NodeDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A node of the cluster. `address` is for clients, `peer_address` for the other nodes. A
+    learner copies the log and does not vote."""
+
+    id: str
+    address: str
+    peer_address: str
+    learner: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LeaderTransfer:
     """Who leads now, and since which term."""
 

@@ -205,7 +205,7 @@ class Reconfiguration:
         if isinstance(change, Promote):
             self._check_promotion(change.node_id, connected)
         if not isinstance(change, AddLearner):
-            self._check_majority(Membership(present.index, members), lead)
+            self._check_majority(Membership(present.index, members), lead, connected)
         return engine.propose(encode_members(members), MEMBERS)
 
     def _check_promotion(self, node_id: str, connected: Collection[str]) -> None:
@@ -219,10 +219,12 @@ class Reconfiguration:
                 f"{journal.last_index}{'' if node_id in connected else ' and is not connected'}",
             )
 
-    def _check_majority(self, after: Membership, lead: Leadership) -> None:
+    def _check_majority(
+        self, after: Membership, lead: Leadership, connected: Collection[str]
+    ) -> None:
         """A change that leaves no majority in reach would never be committed, and nothing else."""
         since = self._ports.now() - self._times.max_s
-        here = {peer for peer, heard_at in lead.heard_at.items() if heard_at >= since}
+        here = {peer for peer in connected if lead.heard_at.get(peer, since - 1) >= since}
         here.add(self._self_id)
         missing = [voter for voter in after.voters if voter not in here]
         if len(after.voters) - len(missing) < len(after.voters) // 2 + 1:

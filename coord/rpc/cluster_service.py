@@ -16,6 +16,7 @@ from coord.rpc.calls import Call, Method, Route
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.forwarding import Forwarder
 from coord.rpc.gen import cluster_pb2 as pb
+from coord.rpc.member_changes import MemberChanges
 
 _PATH = "/coord.v1.Cluster/"
 _ASK_TIMEOUT_S = 0.5
@@ -31,6 +32,7 @@ class ClusterService:
     def __init__(self, backend: Backend, forwarder: Forwarder) -> None:
         self._backend = backend
         self._forwarder = forwarder
+        self._members = MemberChanges(backend)
 
     def methods(self) -> Iterable[Method]:
         """The table of this service."""
@@ -38,6 +40,7 @@ class ClusterService:
         yield Method(f"{_PATH}NodeStatus", self.node_status, Route.HERE)
         yield Method(f"{_PATH}NodeDigest", self.node_digest, Route.HERE)
         yield Method(f"{_PATH}TransferLeader", self.transfer_leader, writes=True)
+        yield from self._members.methods()
 
     async def status(self, call: Call) -> bytes:
         """Everybody's status; who does not answer at once is unreachable."""

@@ -17,6 +17,8 @@ from coord.core.reasons import Reason
 from coord.core.replies import Rejected
 from coord.replication.port import (
     BusyError,
+    MembershipRefusal,
+    MembershipRefusedError,
     NotLeaderError,
     OutcomeUnknownError,
     ReplicationError,
@@ -47,6 +49,12 @@ _CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.LOCK_NOT_HELD: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.REVISION_COMPACTED: grpc.StatusCode.OUT_OF_RANGE,
     Reason.REVISION_IN_FUTURE: grpc.StatusCode.OUT_OF_RANGE,
+}
+
+_MEMBERSHIP_CODES: Final = {
+    MembershipRefusal.UNKNOWN_MEMBER: grpc.StatusCode.NOT_FOUND,
+    MembershipRefusal.MEMBER_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    MembershipRefusal.ADDRESS_IN_USE: grpc.StatusCode.ALREADY_EXISTS,
 }
 
 # etcd's own texts (its api/v3rpc/rpctypes/error.go): clients written for etcd compare them.
@@ -103,6 +111,9 @@ def replication_failure(error: ReplicationError) -> CallError:
             return errors.not_leader(error.leader_id, "")
         case BusyError():
             return errors.busy(error.retry_after_ms)
+        case MembershipRefusedError():
+            code = _MEMBERSHIP_CODES.get(error.reason, grpc.StatusCode.FAILED_PRECONDITION)
+            return CallError(code, error.reason.value, str(error))
         case WriteBlockedError():
             return _blocked(error.reason)
         case OutcomeUnknownError():

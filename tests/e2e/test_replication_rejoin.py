@@ -5,23 +5,21 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from coord.client import Client
 from coord.localcluster import LocalCluster
-from coord.localcluster.launch import node_command, node_environment
 from tests.support.acknowledged_load import AcknowledgedLoad, losses
 from tests.support.faults import (
     acknowledged_more,
-    config_of,
     endpoints,
     equal_digests,
     leader_and_followers,
+    own_process,
     running_cluster,
     wait_for_log,
 )
@@ -38,24 +36,6 @@ def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
 
 def roles(cluster: LocalCluster) -> dict[str, str]:
     return {node.node_id: node.role for node in cluster.status()}
-
-
-@contextmanager
-def own_process(cluster: LocalCluster, node_id: str) -> Iterator[Path]:
-    """A node started beside `LocalCluster`, which would wait for a leader; gives its log."""
-    log = cluster.directory / node_id / "own.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            node_command(config_of(cluster, node_id)),
-            stdout=output,
-            stderr=output,
-            env=node_environment({}),
-        )
-        try:
-            yield log
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 @pytest.mark.timeout(300)

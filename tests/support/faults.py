@@ -115,6 +115,13 @@ def complaint(code: int, stderr: str, stdout: str = "", *, expected_code: int = 
 @contextmanager
 def rogue_node(folder: Path, lines: Sequence[str]) -> Iterator[Path]:
     """A node of its own, outside of any LocalCluster; gives its log, kills it afterwards."""
+    with own_node(folder, lines) as (_, log):
+        yield log
+
+
+@contextmanager
+def own_node(folder: Path, lines: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """As `rogue_node`; gives its process as well."""
     folder.mkdir(parents=True)
     config, log = folder / "node.toml", folder / "node.log"
     config.write_text("\n".join([f'data_dir = "{folder / "data"}"', *lines]) + "\n")
@@ -123,10 +130,28 @@ def rogue_node(folder: Path, lines: Sequence[str]) -> Iterator[Path]:
             node_command(config), stdout=output, stderr=output, env=node_environment({})
         )
         try:
-            yield log
+            yield process, log
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def own_process(cluster: LocalCluster, node_id: str) -> Iterator[Path]:
+    """A node started beside `LocalCluster`, which would wait for a leader; gives its log."""
+    log = cluster.directory / node_id / "own.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            node_command(config_of(cluster, node_id)),
+            stdout=output,
+            stderr=output,
+            env=node_environment({}),
+        )
+        try:
+            yield log
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 class SmallDisk:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from coord.replication.membership import encode_members
 from coord.replication.messages import FIELDS, InvalidMessageError, StampGuard, check_message
+from tests.support.replication import members_of
 
 _GOOD: dict[str, Any] = {
     "type": "append",
@@ -61,8 +63,14 @@ def test_what_is_not_a_map_is_refused(raw: object) -> None:
 
 @pytest.mark.parametrize("kind", FIELDS)
 def test_every_missing_field_is_refused(kind: str) -> None:
-    samples: dict[str, Any] = {"entries": [], "data": b"", "members": b"", "founders": [["n1", 1]]}
-    flags = {"success", "reset", "forced", "granted", "done", "virgin", "votes"}
+    members = b"" if kind == "snapshot" else encode_members(members_of("n1"))
+    samples: dict[str, Any] = {
+        "entries": [],
+        "data": b"",
+        "members": members,
+        "founders": [["n1", 1]],
+    }
+    flags = {"success", "reset", "forced", "granted", "done", "virgin", "votes", "committed"}
     message: dict[str, Any] = {"type": kind, "term": 1, "boot": 1, "number": 1}
     for name in FIELDS[kind]:
         message[name] = samples.get(name, name in flags if name in flags else 1)

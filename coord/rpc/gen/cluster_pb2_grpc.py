@@ -54,6 +54,26 @@ class ClusterStub:
                 request_serializer=coord_dot_v1_dot_cluster__pb2.TransferLeaderRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_cluster__pb2.TransferLeaderResponse.FromString,
                 _registered_method=True)
+        self.ListMembers = channel.unary_unary(
+                '/coord.v1.Cluster/ListMembers',
+                request_serializer=coord_dot_v1_dot_cluster__pb2.ListMembersRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+                _registered_method=True)
+        self.AddMember = channel.unary_unary(
+                '/coord.v1.Cluster/AddMember',
+                request_serializer=coord_dot_v1_dot_cluster__pb2.AddMemberRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+                _registered_method=True)
+        self.PromoteMember = channel.unary_unary(
+                '/coord.v1.Cluster/PromoteMember',
+                request_serializer=coord_dot_v1_dot_cluster__pb2.PromoteMemberRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+                _registered_method=True)
+        self.RemoveMember = channel.unary_unary(
+                '/coord.v1.Cluster/RemoveMember',
+                request_serializer=coord_dot_v1_dot_cluster__pb2.RemoveMemberRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer:
@@ -87,6 +107,34 @@ class ClusterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMembers(self, request, context):
+        """The members as the leader has them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddMember(self, request, context):
+        """Takes a node in as a learner: it copies the log and does not vote. Doing it again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteMember(self, request, context):
+        """Lets a learner vote, once it has caught up. Doing it again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveMember(self, request, context):
+        """Takes a member out; leadership is handed over first if it leads.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +157,26 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.TransferLeader,
                     request_deserializer=coord_dot_v1_dot_cluster__pb2.TransferLeaderRequest.FromString,
                     response_serializer=coord_dot_v1_dot_cluster__pb2.TransferLeaderResponse.SerializeToString,
+            ),
+            'ListMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMembers,
+                    request_deserializer=coord_dot_v1_dot_cluster__pb2.ListMembersRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.SerializeToString,
+            ),
+            'AddMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddMember,
+                    request_deserializer=coord_dot_v1_dot_cluster__pb2.AddMemberRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.SerializeToString,
+            ),
+            'PromoteMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteMember,
+                    request_deserializer=coord_dot_v1_dot_cluster__pb2.PromoteMemberRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.SerializeToString,
+            ),
+            'RemoveMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveMember,
+                    request_deserializer=coord_dot_v1_dot_cluster__pb2.RemoveMemberRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +287,114 @@ class Cluster:
             '/coord.v1.Cluster/TransferLeader',
             coord_dot_v1_dot_cluster__pb2.TransferLeaderRequest.SerializeToString,
             coord_dot_v1_dot_cluster__pb2.TransferLeaderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Cluster/ListMembers',
+            coord_dot_v1_dot_cluster__pb2.ListMembersRequest.SerializeToString,
+            coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Cluster/AddMember',
+            coord_dot_v1_dot_cluster__pb2.AddMemberRequest.SerializeToString,
+            coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Cluster/PromoteMember',
+            coord_dot_v1_dot_cluster__pb2.PromoteMemberRequest.SerializeToString,
+            coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Cluster/RemoveMember',
+            coord_dot_v1_dot_cluster__pb2.RemoveMemberRequest.SerializeToString,
+            coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
             options,
             channel_credentials,
             insecure,
