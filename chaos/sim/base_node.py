@@ -271,6 +271,10 @@ class SimNode(ABC):
         """Whether it takes connections of that node, and dials it."""
         return True
 
+    def uncommitted_changes(self) -> int:
+        """Changes of the members in its log that it does not know to be committed."""
+        return 0
+
     @property
     def voters(self) -> tuple[str, ...]:
         """Whose acknowledgements it counts."""

@@ -250,6 +250,14 @@ class FaultInjector:
     def _remove_node(self, fault: Fault) -> None:
         self.members.remove_node(fault)
 
+    def _lost_change(self, fault: Fault) -> None:
+        """A leader is cut off, and changes the members as if nothing were."""
+        leader = self._world.leader()
+        if leader is not None:
+            self._part(lambda a, b: leader.node_id in (a, b))
+            self.members.remove_node(fault)
+            self.members.add_node(fault)
+
     # Load
 
     def _flood(self, fault: Fault) -> None:

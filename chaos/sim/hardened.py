@@ -291,7 +291,16 @@ class HardenedNode(SimNode):
 
     @property
     def voters(self) -> tuple[str, ...]:
-        return self.membership.voters
+        return tuple(one.node_id for one in self.membership.members if not one.learner)
+
+    def uncommitted_changes(self) -> int:
+        known, index = self._up().journal.memberships, self._up().journal.last_index
+        count = 0
+        while index > self.commit_index:
+            index = known.at(index).index
+            if index > self.commit_index:
+                count, index = count + 1, index - 1
+        return count
 
     @property
     def members(self) -> tuple[str, ...]:

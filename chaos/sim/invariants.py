@@ -214,6 +214,11 @@ class Invariants:
             if len(set(before) ^ set(after)) > (1 if len(before) != len(after) else 2):
                 raise Violation(f"the members of entries {one} and {other} differ by more than one")
 
+    def changes(self, node: SimNode) -> None:
+        """A leader begins no change while another is not committed."""
+        if node.leads() and node.uncommitted_changes() > 1:
+            raise Violation(f"{node.node_id} has overlapping changes of the members under way")
+
     def removed(self, node_id: str) -> bool:
         """Whether the latest members that are committed lack this node."""
         if not self.memberships:

@@ -71,6 +71,8 @@ class MemberFaults:
 
     def _change(self, leader: HardenedNode, change: MembershipChange) -> bool:
         begun, why = leader.change_members(change)
+        if leader.alive:
+            self._world.guard(self._world.invariants.changes, leader)
         self._world.note(f"{leader.node_id} {'begins' if begun else 'refuses'} {change} {why}")
         return begun
 

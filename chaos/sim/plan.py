@@ -24,7 +24,7 @@ LINKS = ("cut", "one_way", "isolate", "split", "reset", "reset", "slow")
 LOAD = ("flood", "flood")
 DISKS = ("slow_disk", "sync_fails", "disk_full", "bit_rot", "new_disk")
 TIMES = ("drift", "stall")
-MEMBERS = ("add_node", "add_node", "promote", "promote", "promote", "remove_node")
+MEMBERS = ("add_node", "add_node", "promote", "promote", "promote", "remove_node", "lost_change")
 POWER = ("power_cut", "power_cut_all", "power_at_write")
 EVERYTHING = (*KILLS, *LINKS, *LOAD, *DISKS, *TIMES, *POWER, "transfer")
 
@@ -82,6 +82,8 @@ PROFILES: dict[str, Profile] = {
         Profile("busy", EVERYTHING, (600,), clients=12, think_s=0.05),
         Profile("members", (*MEMBERS, *MEMBERS, *KILLS, *LINKS, *LOAD, "power_cut", "transfer",
                 "new_disk", "stall"), (200, 600, 4_000), (15, 60, 1_000_000), calm_s=8.0, spares=2),
+        Profile("changes", (*MEMBERS, "lost_change", "kill_leader", "cut", "reset"), (600,),
+                (1_000_000,), drift=False, clients=3, spares=2),
         # For single defects of the published engine: the fewest faults that bring each about.
         Profile("only-links", ("isolate", "kill_leader", "cut", "slow", "reset", "reset"), (300,),
                 (1_000_000,), late=0.0, twice=0.0, drift=False, max_items=1, clients=10,

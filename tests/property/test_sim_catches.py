@@ -4,6 +4,7 @@ and the check that watches over it must say so."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +15,12 @@ from chaos.sim.world import World, simulate
 from coord.core import dedupe, locks
 from coord.core.state import State
 from coord.journal import VoteFile
+from coord.replication import reconfiguration
 from coord.replication import replica as replica_module
 from coord.replication.engine_journal import EngineJournal
+from coord.replication.membership import Electorate, Membership, MembershipHistory, changed
 from coord.replication.message_filter import Append, LogView, PeerFlow, Verdict
+from coord.replication.port import Member, MembershipChange, MembershipRefusal, Promote
 from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.storage_ops import LogWriter
 from coord.rpc.cluster_clock import ClusterClock
@@ -150,6 +154,43 @@ def elections_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HardenedEngine, "start_election", tired)
 
 
+def overlapping_changes(patch: pytest.MonkeyPatch) -> None:
+    """Members are changed while the change before is not committed."""
+    refuse = reconfiguration.refuse
+
+    def lenient(reason: MembershipRefusal, text: str) -> None:
+        if reason is not MembershipRefusal.CHANGE_IN_PROGRESS:
+            refuse(reason, text)
+
+    patch.setattr(reconfiguration, "refuse", lenient)
+
+
+def learners_are_counted(patch: pytest.MonkeyPatch) -> None:
+    adopt = Electorate.adopt
+
+    def generous(self: Electorate, new: Membership) -> None:
+        adopt(self, new)
+        self.voting_peers = self.peers
+
+    patch.setattr(Electorate, "adopt", generous)
+
+
+def members_of_a_cut_log_stay(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MembershipHistory, "cut_from", lambda self, index: None)
+
+
+def two_at_a_time(patch: pytest.MonkeyPatch) -> None:
+    """A change takes a second member along."""
+
+    def greedy(present: Membership, change: MembershipChange) -> tuple[Member, ...]:
+        members = changed(present, change)
+        if isinstance(change, Promote):
+            return tuple(replace(member, learner=False) for member in members[1:])
+        return members
+
+    patch.setattr(reconfiguration, "changed", greedy)
+
+
 BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     # name: what is broken, what the check says, under which faults
     "filter": (no_filter, "", "links"),
@@ -164,6 +205,10 @@ BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     "determinism": (nodes_disagree, "", "links"),
     "tokens": (lock_tokens_are_reused, "token", "links"),
     "progress": (elections_end, "acknowledged within", "kills"),
+    "one change": (overlapping_changes, "changes of the members", "changes"),
+    "one member": (two_at_a_time, "differ by more than one", "changes"),
+    "learners": (learners_are_counted, "", "changes"),
+    "undone changes": (members_of_a_cut_log_stay, "", "changes"),
 }
 
 
