@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coord.journal import SnapshotMeta, StorageDamagedError
+from coord.journal import Founders, SnapshotMeta, StorageDamagedError
 from coord.replication.entry_kinds import NO_OP
-from coord.replication.errors import SnapshotUnusableError
+from coord.replication.errors import ConfiguredMembersError, SnapshotUnusableError
 from coord.replication.membership import Membership, decode_members
 from coord.replication.write_ops import Entry
 
@@ -52,6 +52,19 @@ def recover_log(
     if entries[index - first][2] != term:
         return RecoveredLog([base], True, index)
     return RecoveredLog(list(entries), False, index)
+
+
+def check_configured(seeds: Membership, founders: Founders) -> None:
+    """Of a cluster whose members were never changed through its log: a configuration must not
+    change them either, as nodes with different lists count different majorities. `founders`: () if
+    this node was not among them, or does not know. Raises ConfiguredMembersError."""
+    founded = tuple(node_id for node_id, _ in founders)
+    if founded and founded != seeds.ids:
+        raise ConfiguredMembersError(
+            f"members: the configuration names {', '.join(seeds.ids)}, the cluster was founded by "
+            f"{', '.join(founded)}; put the old list back, and change members with "
+            "`coord member add` and `coord member remove`"
+        )
 
 
 def membership_of(snapshot: SnapshotMeta | None, seeds: Membership) -> Membership:

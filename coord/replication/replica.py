@@ -40,7 +40,7 @@ from coord.replication.port import (
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.read_index import ReadDone, ReadIndex
 from coord.replication.reconfiguration import Reconfiguration
-from coord.replication.recovery import membership_of
+from coord.replication.recovery import check_configured, membership_of
 from coord.replication.replica_ports import Boot, ReplicaPorts
 from coord.replication.settings import ReplicaSettings
 from coord.replication.snapshot_exchange import SnapshotExchange
@@ -82,7 +82,10 @@ class Replica:
         )
         if boot.reset:
             self.journal.reset_to(boot.entries[0], start)
-        self.electorate = Electorate(self_id, self.journal.memberships.latest)
+        latest = self.journal.memberships.latest
+        if latest is seeds:
+            check_configured(seeds, boot.admission.founders)
+        self.electorate = Electorate(self_id, latest)
         self.reads = ReadIndex(self.electorate.is_majority)
         self._outbox = Outbox(ports.send, boot.boot_id, self.journal)
         times = settings.election

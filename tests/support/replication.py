@@ -54,6 +54,7 @@ class RealCluster:
         self._settings = settings or ReplicaSettings()
         self._file_systems = file_systems or {}
         self.ids = ids
+        self.members: dict[str, tuple[Member, ...]] = {}  # in the configuration of some nodes
         self.machines: dict[str, LogMachine] = {}
         self.replicators: dict[str, PySyncObjReplicator] = {}
         self.failures: dict[str, BaseException] = {}
@@ -65,12 +66,20 @@ class RealCluster:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(self.stop(node_id) for node_id in list(self.replicators)))
 
+    def new_member(self, node_id: str) -> Member:
+        """A node that is not a member yet; `start` gives it the members so far, and itself."""
+        (port,) = free_ports(1)
+        self.ids.append(node_id)
+        member = Member(node_id, f"127.0.0.1:{port}", f"{node_id} for clients")
+        self.members[node_id] = (*self._members, member)
+        return member
+
     async def start(self, node_id: str) -> PySyncObjReplicator:
         machine = self.machines[node_id] = LogMachine()
         config = ReplicationConfig(
             self_id=node_id,
             cluster_id="test",
-            members=self._members,
+            members=self.members.get(node_id, self._members),
             data_dir=str(self._path / node_id),
             replica=replace(self._settings),
         )

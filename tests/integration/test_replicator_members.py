@@ -1,0 +1,113 @@
+"""Members of real replicators change: who copies, who counts, what a snapshot carries, what a
+configuration must not do."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from coord.replication.errors import ConfiguredMembersError, RemovedFromClusterError
+from coord.replication.port import (
+    AddLearner,
+    Member,
+    MembershipChange,
+    MembershipRefusedError,
+    OutcomeUnknownError,
+    Promote,
+    Remove,
+    Role,
+)
+from coord.replication.settings import ReplicaSettings
+from tests.support.replication import RealCluster
+from tests.support.waiting import eventually
+
+SMALL = ReplicaSettings(snapshot_entries=20, keep_entries=3)
+
+
+async def change(cluster: RealCluster, wanted: MembershipChange) -> tuple[Member, ...]:
+    """As soon as it is possible."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 15
+    while True:
+        try:
+            return await (await cluster.leader()).change_members(wanted)
+        except MembershipRefusedError as error:
+            assert error.reason.retryable, error
+            assert loop.time() < deadline, error
+        await asyncio.sleep(0.01)
+
+
+async def test_a_new_node_gets_state_and_members_by_a_snapshot(tmp_path: Path) -> None:
+    async with RealCluster(tmp_path, settings=SMALL) as cluster:
+        for number in range(60):
+            await cluster.propose(b"%d" % number)
+        leader = await cluster.leader()
+        await eventually(lambda: leader.status().first_log_index > 1, 10, "compacted")
+        members = await change(cluster, AddLearner(cluster.new_member("n4")))
+        assert [member.node_id for member in members if member.learner] == ["n4"]
+        new = await cluster.start("n4")
+        await eventually(lambda: new.status().applied_index >= 60, 10, "copied")
+        await cluster.converged()
+        assert new.status().role is Role.LEARNER
+        assert new.status().members == members
+
+        await change(cluster, Promote("n4"))
+        await eventually(lambda: new.status().role is Role.FOLLOWER, 10, "votes")
+        for number in range(60):  # so that the members are in a snapshot, not in the log any more
+            await cluster.propose(b"%d" % number)
+        await eventually(lambda: new.status().first_log_index > 60, 10, "compacted")
+        await cluster.converged()
+        before = new.status().members
+        await cluster.stop("n4")
+        again = await cluster.start("n4")
+        assert again.status().members == before
+        assert len(before) == 4
+
+
+async def test_a_node_that_was_away_while_all_others_changed_finds_them(tmp_path: Path) -> None:
+    async with RealCluster(tmp_path) as cluster:
+        await cluster.propose(b"a")
+        await (await cluster.leader()).transfer_leadership("n1")
+        await cluster.stop("n3")
+        for node_id in ("n4", "n5"):
+            await change(cluster, AddLearner(cluster.new_member(node_id)))
+            await cluster.start(node_id)
+            await change(cluster, Promote(node_id))
+        await (await cluster.leader()).transfer_leadership("n4")
+        await change(cluster, Remove("n2"))
+        await eventually(lambda: "n2" in cluster.failures, 10, "n2 stops")
+        assert isinstance(cluster.failures["n2"], RemovedFromClusterError)
+        away = await cluster.start("n3")  # whose configuration has n1, n2 and itself
+        await eventually(lambda: away.status().leader_id == "n4", 10, "follows")
+        await cluster.propose(b"b")
+        await eventually(lambda: len(away.status().members) == 4, 10, "knows")
+
+
+async def test_a_change_that_never_commits_ends_unknown_and_is_undone(tmp_path: Path) -> None:
+    async with RealCluster(tmp_path) as cluster:
+        await cluster.propose(b"a")
+        leader = await cluster.leader()
+        name = cluster.leader_id()
+        others = [node_id for node_id in cluster.ids if node_id != name]
+        for node_id in others:
+            await cluster.stop(node_id)
+        with pytest.raises(OutcomeUnknownError):
+            await leader.change_members(AddLearner(cluster.new_member("n4")))
+        assert len(leader.status().members) == 4
+        for node_id in others:
+            await cluster.start(node_id)
+        await eventually(lambda: cluster.leader_id() in others, 10, "another leads")
+        await cluster.propose(b"b")
+        await eventually(lambda: len(leader.status().members) == 3, 10, "undone")
+
+
+async def test_a_configuration_does_not_change_members(tmp_path: Path) -> None:
+    async with RealCluster(tmp_path) as cluster:
+        await cluster.propose(b"a")
+        await cluster.stop("n3")
+        (_, *two) = cluster._members
+        cluster.members["n3"] = tuple(two)
+        with pytest.raises(ConfiguredMembersError, match="founded by n1, n2, n3"):
+            await cluster.start("n3")
