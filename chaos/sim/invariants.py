@@ -220,11 +220,12 @@ class Invariants:
             raise Violation(f"{node.node_id} has overlapping changes of the members under way")
 
     def removed(self, node_id: str) -> bool:
-        """Whether the latest members that are committed lack this node."""
-        if not self.memberships:
-            return False
-        _, members = self.memberships[max(self.memberships)]
-        return all(member.node_id != node_id for member in members)
+        """Whether it was removed at some time."""
+        listed = [
+            any(member.node_id == node_id for member in members)
+            for _, (_, members) in sorted(self.memberships.items())
+        ]
+        return not all(listed)
 
     # The end
 

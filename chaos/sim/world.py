@@ -283,6 +283,7 @@ class World:
         self.kill(node, power_loss=False)
         if isinstance(error, RemovedFromClusterError) and self.invariants.removed(node.node_id):
             self.note(f"{node.node_id} stopped itself: {error}")
+            self.faults.restart_later(node)  # it may be a member again, or meant to be one
         elif isinstance(error, SyncFailedError) and self.faults.may_fail_sync(node):
             self.note(f"{node.node_id} stopped itself: {error}")
             self.faults.restart_later(node)

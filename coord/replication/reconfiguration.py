@@ -121,14 +121,16 @@ class Reconfiguration:
         self._talk_to_all()
 
     def tell(self, peer_id: str) -> None:
-        """Let a peer know the membership, if it is another than the one in the configuration."""
-        present = self._electorate.membership
+        """Let a peer know the membership, if it is another than the one in the configuration.
+        That it is committed is for a leader to say, who knows of none that is later."""
+        present, engine = self._electorate.membership, self._engine
+        leads = engine.leader_id == self._self_id and engine.commit_index >= engine.own_term_index
         if present.index > 0:
             message = self._outbox.make(
                 "members",
                 index=present.index,
                 members=encode_members(present.members),
-                committed=present.index <= self._engine.commit_index,
+                committed=leads and present.index <= engine.commit_index,
             )
             self._outbox.transmit(peer_id, message)
 
