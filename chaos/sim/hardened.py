@@ -25,7 +25,7 @@ from coord.replication.write_ops import WriteOp
 
 SEGMENT_BYTES = 4096
 DISK_RETRY_S = 0.2
-SETTINGS = ReplicaSettings(snapshot_chunk_bytes=700)
+SETTINGS = ReplicaSettings(snapshot_chunk_bytes=700, state_check_s=0.7)
 
 
 class HardenedNode(SimNode):
@@ -89,7 +89,7 @@ class HardenedNode(SimNode):
     def tick(self) -> None:
         replica = self._up()
         replica.tick()
-        replica.step_snapshot()
+        replica.step_background()
         assert self.service is not None
         self.service.tick()
 

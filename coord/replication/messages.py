@@ -14,6 +14,8 @@ pre_vote        would you vote for me in `wanted`: last_index, last_term
 pre_vote_reply  wanted, granted
 stale           your term is old, mine is `term`
 timeout_now     lead now (leadership transfer)
+check           digest your state when it is that after `index`
+digest          my state after `index` has this digest, made by this scheme
 snapshot        a piece of a snapshot file: its metadata, size, offset, data
 snapshot_ack    index, snapshot_term, offset (what is here), done
 """
@@ -26,6 +28,7 @@ from typing import Any
 Message = dict[str, Any]
 
 MAX_INDEX = 2**62
+MAX_WORD = 64
 
 
 class InvalidMessageError(ValueError):
@@ -42,6 +45,10 @@ def _is_flag(value: object) -> bool:
 
 def _is_bytes(value: object) -> bool:
     return type(value) is bytes
+
+
+def _is_word(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= MAX_WORD and value.isascii()
 
 
 def _is_entries(value: object) -> bool:
@@ -100,6 +107,8 @@ FIELDS: Mapping[str, Mapping[str, _Check]] = {
     "pre_vote_reply": {"wanted": _is_number, "granted": _is_flag},
     "stale": {},
     "timeout_now": {},
+    "check": {"index": _is_number},
+    "digest": {"index": _is_number, "scheme": _is_word, "digest": _is_word},
     "snapshot": _SNAPSHOT,
     "snapshot_ack": {
         "index": _is_number,

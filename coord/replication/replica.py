@@ -40,6 +40,7 @@ from coord.replication.replica_ports import Boot, ReplicaPorts
 from coord.replication.settings import ReplicaSettings
 from coord.replication.snapshot_exchange import SnapshotExchange
 from coord.replication.snapshots import SnapshotWorker
+from coord.replication.state_check import StateCheck
 from coord.replication.voting import Voting
 
 
@@ -101,6 +102,14 @@ class Replica:
         self._snapshots = SnapshotExchange(
             self, settings, machine, ports, worker, self._outbox, members, boot.snapshot
         )
+        self.state_check = StateCheck(
+            self_id,
+            self._peers,
+            settings.state_check_s,
+            machine.begin_digest,
+            self._outbox,
+            ports.now,
+        )
         self._shown: tuple[Role, int, str | None] = (Role.FOLLOWER, -1, None)
         self._handlers: dict[str, Callable[[str, Message], None]] = {
             "append": self._on_append,
@@ -112,6 +121,8 @@ class Replica:
             **self._voting.handlers,
             **self.joining.handlers,
             "introduce": self._on_introduce,
+            "check": self._on_check,
+            **self.state_check.handlers,
         }
 
     # Inputs
@@ -126,6 +137,8 @@ class Replica:
         if self.engine.role is Role.LEADER:
             self._tick_leader(now)
         self._snapshots.take_if_due()
+        leads = self.engine.role is Role.LEADER
+        self.state_check.tick(self.engine.applied_index, self.journal.last_index if leads else None)
         self.settle()
 
     def receive(self, peer_id: str, raw: object) -> None:
@@ -223,9 +236,14 @@ class Replica:
         """Begin to take a snapshot of what is applied now. Not while one is under way."""
         self._snapshots.take()
 
-    def step_snapshot(self) -> bool:
-        """Do a slice of taking a snapshot; True if there is more to do at once."""
-        return self._snapshots.step()
+    def step_background(self) -> bool:
+        """Do a slice of what is in no hurry: a snapshot, a digest. True if there is more to do at
+        once."""
+        return self._snapshots.step() or self.state_check.step()
+
+    def state_replaced(self, index: int) -> None:
+        """A snapshot was installed (see ExchangeOwner)."""
+        self.state_check.state_replaced(index)
 
     @property
     def snapshot(self) -> SnapshotMeta | None:
@@ -244,6 +262,7 @@ class Replica:
 
     def engine_apply(self, index: int, term: int, data: bytes) -> None:
         """A raise here stops the node: the entry is neither skipped nor applied twice."""
+        self.state_check.before_apply(index)
         try:
             result = self._machine.apply(index, term, data)
         except Exception as error:
@@ -365,6 +384,9 @@ class Replica:
         self._echoed = (now, read)
         if waits:
             self._outbox.transmit(peer_id, self._outbox.make("seen", append=number, read=read))
+
+    def _on_check(self, peer_id: str, message: Message) -> None:
+        self.state_check.named(message["index"], self.engine.applied_index)
 
     def _on_snapshot(self, peer_id: str, message: Message) -> None:
         if not self._is_from_leader(peer_id, message):

@@ -61,7 +61,14 @@ def test_what_is_not_a_map_is_refused(raw: object) -> None:
 
 @pytest.mark.parametrize("kind", FIELDS)
 def test_every_missing_field_is_refused(kind: str) -> None:
-    samples: dict[str, Any] = {"entries": [], "data": b"", "members": b"", "founders": [["n1", 1]]}
+    samples: dict[str, Any] = {
+        "entries": [],
+        "data": b"",
+        "members": b"",
+        "founders": [["n1", 1]],
+        "scheme": "v1",
+        "digest": "0a",
+    }
     flags = {"success", "reset", "forced", "granted", "done", "virgin", "votes"}
     message: dict[str, Any] = {"type": kind, "term": 1, "boot": 1, "number": 1}
     for name in FIELDS[kind]:
