@@ -256,6 +256,10 @@ class SimNode(ABC):
     def holds(self, index: int, term: int) -> bool:
         """Whether it counts this entry as durable here (also within a snapshot)."""
 
+    def age_s(self) -> float | None:
+        """How old it says that its state can be, by its own clock; None: it does not say."""
+        return None
+
     def takes_part(self) -> bool:
         """Whether it votes by now."""
         return self.alive

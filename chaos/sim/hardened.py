@@ -154,6 +154,9 @@ class HardenedNode(SimNode):
     def now(self) -> float:
         return self.clock.now()
 
+    def real_now(self) -> float:
+        return self.clock.now()
+
     def write(self, sequence: int, operation: WriteOp) -> None:
         self._queue.append((sequence, operation))
         if not self._writing:
@@ -255,6 +258,10 @@ class HardenedNode(SimNode):
         if index <= journal.first_index:
             return True
         return index <= journal.synced_index and journal.term_at(index) == term
+
+    def age_s(self) -> float | None:
+        age_ms = self.replica.age_ms() if self.replica is not None else None
+        return None if age_ms is None else age_ms / 1000
 
     def takes_part(self) -> bool:
         """Whether it votes: a node with a new disk does not at first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from coord.replication.freshness import Vouching
 from coord.replication.message_filter import PeerFlow
 from coord.replication.snapshots import SnapshotSender
 
@@ -33,6 +34,7 @@ class Leadership:
     sent_at: dict[str, float] = field(default_factory=dict)
     snapshots: dict[str, SnapshotSender] = field(default_factory=dict)
     wants_snapshot: set[str] = field(default_factory=set)
+    vouching: Vouching = field(default_factory=Vouching)
 
     def flow(self, peer_id: str) -> PeerFlow:
         return self.flows.setdefault(peer_id, PeerFlow())

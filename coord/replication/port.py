@@ -186,6 +186,12 @@ class Replicator(Protocol):
         """Return once `applied_index >= index`."""
         ...
 
+    def age_ms(self) -> int | None:
+        """How old the applied state can be: everything that was acknowledged to anybody more than
+        so long ago is in it. None: nothing is known. Asks nobody, needs no leader, and counts the
+        time in which this node was stopped or cut off."""
+        ...
+
     async def transfer_leadership(self, target: str | None = None) -> str:
         """Stop taking writes, bring the target up to date, make it lead, confirm; returns its id.
 

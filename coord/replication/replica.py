@@ -21,6 +21,7 @@ from coord.journal import SnapshotMeta, Standing
 from coord.replication.election import Election
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError, FatalReplicaError
+from coord.replication.freshness import Freshness
 from coord.replication.joining import Joining
 from coord.replication.leadership import Leadership, Transfer, TransferDone, pick_target
 from coord.replication.message_filter import Answer, Append, examine_append
@@ -102,6 +103,7 @@ class Replica:
         self._snapshots = SnapshotExchange(
             self, settings, machine, ports, worker, self._outbox, members, boot.snapshot
         )
+        self.freshness = Freshness(boot.boot_id, ports.real_now)
         self.state_check = StateCheck(
             self_id,
             self._peers,
@@ -226,6 +228,10 @@ class Replica:
         self._transfer = Transfer(chosen, deadline, done)
         self._advance_transfer()
         return chosen
+
+    def age_ms(self) -> int | None:
+        """How old the applied state can be; None: nothing is known of it yet."""
+        return self.freshness.age_ms(self.engine.applied_index)
 
     @property
     def role(self) -> Role:
@@ -352,6 +358,7 @@ class Replica:
         )
         verdict = examine_append(append, self.journal, self.engine.commit_index)
         self._answering = (message["append"], message["read"])
+        self.freshness.vouched(message.get("fresh", ()))
         self.engine.receive(peer_id, verdict.to_engine)
         if verdict.answer is not None:
             self._answer_append(peer_id, verdict.answer)
@@ -368,6 +375,7 @@ class Replica:
             success=answer.success,
             reset=answer.reset,
             read=read,
+            mark=self.freshness.mark(),
         )
         if answer.success:
             self._outbox.promise(peer_id, ack)
@@ -383,7 +391,8 @@ class Replica:
             return
         self._echoed = (now, read)
         if waits:
-            self._outbox.transmit(peer_id, self._outbox.make("seen", append=number, read=read))
+            seen = self._outbox.make("seen", append=number, read=read, mark=self.freshness.mark())
+            self._outbox.transmit(peer_id, seen)
 
     def _on_check(self, peer_id: str, message: Message) -> None:
         self.state_check.named(message["index"], self.engine.applied_index)
@@ -416,6 +425,7 @@ class Replica:
             self.engine.send_now(behind)
         self._send_backlog()
         self._begin_reads()
+        self._begin_vouching(lead)
         self._snapshots.tick_senders(lead, self._connected, now)
         self._abdicate_if_blocked()
         self._advance_transfer()
@@ -442,7 +452,10 @@ class Replica:
         lead = self.leadership()
         flow = lead.flow(peer_id)
         number = flow.last_sent + 1
-        message = self._outbox.make("append", append=number, read=self.reads.number, **fields)
+        fresh = list(lead.vouching.vouchers.get(peer_id, ()))
+        message = self._outbox.make(
+            "append", append=number, read=self.reads.number, fresh=fresh, **fields
+        )
         taken = self._outbox.transmit(peer_id, message)
         if taken:
             flow.sent(number, size, fields["commit"])
@@ -478,14 +491,35 @@ class Replica:
             boots[peer_id] = message["boot"]
             self.engine.forget_match(peer_id)
 
+    def _begin_vouching(self, lead: Leadership) -> None:
+        """As for reads, an entry of this term has to be committed first."""
+        commit_index = self.engine.commit_index
+        if lead.vouching.idle and commit_index >= self.engine.own_term_index:
+            sent = {peer_id: lead.flow(peer_id).last_sent for peer_id in self._peers}
+            lead.vouching.begin(commit_index, self.freshness.mark(), sent)
+            self._finish_vouching(lead)
+
+    def _finish_vouching(self, lead: Leadership) -> None:
+        found = lead.vouching.finish(self._quorum)
+        if found is not None:
+            self.freshness.covered(*found)
+
+    def _note_mark(self, peer_id: str, message: Message) -> None:
+        lead = self.leadership()
+        mark = message.get("mark", 0)
+        lead.vouching.answered(peer_id, message["append"], message["boot"], mark)
+        self._finish_vouching(lead)
+
     def _on_seen(self, peer_id: str, message: Message) -> None:
         if self._hears(peer_id, message):
+            self._note_mark(peer_id, message)
             self.reads.confirmed_by(peer_id, message["read"], self._quorum)
             self._begin_reads()
 
     def _on_ack(self, peer_id: str, message: Message) -> None:
         if not self._hears(peer_id, message):
             return
+        self._note_mark(peer_id, message)
         self.reads.confirmed_by(peer_id, message["read"], self._quorum)
         flow = self.leadership().flow(peer_id)
         answer = flow.judge(

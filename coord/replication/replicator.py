@@ -31,7 +31,7 @@ from coord.replication.port import (
     StateMachine,
 )
 from coord.replication.replica import Replica
-from coord.replication.responsive_clock import ResponsiveClock
+from coord.replication.responsive_clock import ResponsiveClock, seconds_passed
 from coord.replication.settings import ReplicationConfig
 from coord.replication.storage import LogStorage, SnapshotThread
 from coord.replication.transport import PeerTransport
@@ -153,6 +153,10 @@ class PySyncObjReplicator:
         self._applied_waiters.append((index, waiter))
         await waiter
 
+    def age_ms(self) -> int | None:
+        """See `Replicator.age_ms`."""
+        return self._replica.age_ms() if self._replica is not None else None
+
     async def transfer_leadership(self, target: str | None = None) -> str:
         """See `Replicator.transfer_leadership`."""
         replica = self._usable()
@@ -212,6 +216,9 @@ class PySyncObjReplicator:
 
     def now(self) -> float:
         return self._clock.now()
+
+    def real_now(self) -> float:
+        return seconds_passed()
 
     def wall_ms(self) -> int:
         return int(self._wall() * 1000)

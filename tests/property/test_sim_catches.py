@@ -16,6 +16,7 @@ from coord.core.state import State
 from coord.journal import VoteFile
 from coord.replication import replica as replica_module
 from coord.replication.engine_journal import EngineJournal
+from coord.replication.freshness import Freshness, Vouching
 from coord.replication.message_filter import Append, LogView, PeerFlow, Verdict
 from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.storage_ops import LogWriter
@@ -150,6 +151,22 @@ def elections_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HardenedEngine, "start_election", tired)
 
 
+def ages_unconfirmed(patch: pytest.MonkeyPatch) -> None:
+    """A leader that asks nobody whether it still leads before it vouches for others."""
+    finish = Vouching.finish
+    patch.setattr(Vouching, "finish", lambda self, quorum: finish(self, 1))
+
+
+def pauses_make_nothing_older(patch: pytest.MonkeyPatch) -> None:
+    """An append that has just come in counts as just sent."""
+
+    def vouched(self: Freshness, voucher: Any) -> None:
+        if voucher:
+            self.covered(self.mark(), voucher[2])
+
+    patch.setattr(Freshness, "vouched", vouched)
+
+
 BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     # name: what is broken, what the check says, under which faults
     "filter": (no_filter, "", "links"),
@@ -163,6 +180,8 @@ BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     "snapshots": (snapshot_loses_rows, "another state", "snapshots"),
     "determinism": (nodes_disagree, "", "links"),
     "tokens": (lock_tokens_are_reused, "token", "links"),
+    "vouching": (ages_unconfirmed, "ms old", "links"),
+    "pauses": (pauses_make_nothing_older, "ms old", "links"),
     "progress": (elections_end, "acknowledged within", "kills"),
 }
 

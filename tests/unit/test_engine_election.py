@@ -38,6 +38,9 @@ class World:
     def now(self) -> float:
         return self.time
 
+    def real_now(self) -> float:
+        return self.time
+
     def wall_ms(self) -> int:
         return 0
 
