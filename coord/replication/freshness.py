@@ -24,6 +24,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from coord.replication.messages import Message
+
 MAX_PENDING = 16
 
 Voucher = tuple[int, int, int]
@@ -84,30 +86,28 @@ class Vouching:
         self._round: _Round | None = None
         self.vouchers: dict[str, Voucher] = {}
 
-    @property
-    def idle(self) -> bool:
-        """No round is on its way."""
-        return self._round is None
+    def begin(self, index: int, own: Freshness, sent: Mapping[str, int], quorum: int) -> None:
+        """Begin a round, unless one is on its way. `index`: what is committed now, entries of this
+        term among it; `sent`: the number of the last append to each peer."""
+        if self._round is None:
+            self._round = _Round(index, own.mark(), self._marks, sent)
+            self._marks = {}
+            self._finish(own, quorum)
 
-    def begin(self, index: int, own_mark: int, sent: Mapping[str, int]) -> None:
-        """Begin a round. `index`: what is committed now, entries of this term among it; `sent`:
-        the number of the last append to each peer."""
-        self._round = _Round(index, own_mark, self._marks, sent)
-        self._marks = {}
-
-    def answered(self, peer_id: str, append: int, run: int, mark: int) -> None:
-        """A follower has answered that append."""
-        self._marks[peer_id] = (run, mark)
+    def answered(self, peer_id: str, message: Message, own: Freshness, quorum: int) -> None:
+        """A follower has answered an append."""
+        self._marks[peer_id] = (message["boot"], message.get("mark", 0))
         current = self._round
-        if current is not None and append > current.sent.get(peer_id, 0):
+        if current is not None and message["append"] > current.sent.get(peer_id, 0):
             current.supporters.add(peer_id)
+            self._finish(own, quorum)
 
-    def finish(self, quorum: int) -> tuple[int, int] | None:
-        """End the round if it has its majority; this node's own mark, and the index."""
+    def _finish(self, own: Freshness, quorum: int) -> None:
+        """End the round if it has its majority."""
         current = self._round
         if current is None or len(current.supporters) + 1 < quorum:
-            return None
+            return
         self._round = None
         for peer_id, (run, mark) in current.marks.items():
             self.vouchers[peer_id] = (run, mark, current.index)
-        return current.own_mark, current.index
+        own.covered(current.own_mark, current.index)

@@ -39,6 +39,10 @@ class Leadership:
     def flow(self, peer_id: str) -> PeerFlow:
         return self.flows.setdefault(peer_id, PeerFlow())
 
+    def last_sent(self) -> dict[str, int]:
+        """The number of the last append to each peer that was sent any."""
+        return {peer_id: flow.last_sent for peer_id, flow in self.flows.items()}
+
     def disconnected(self, peer_id: str) -> None:
         """What was on its way to the peer is lost; a transfer goes on when it is back."""
         self.flow(peer_id).lost()

@@ -425,7 +425,8 @@ class Replica:
             self.engine.send_now(behind)
         self._send_backlog()
         self._begin_reads()
-        self._begin_vouching(lead)
+        if commit_index >= self.engine.own_term_index:  # as for reads
+            lead.vouching.begin(commit_index, self.freshness, lead.last_sent(), self._quorum)
         self._snapshots.tick_senders(lead, self._connected, now)
         self._abdicate_if_blocked()
         self._advance_transfer()
@@ -481,6 +482,8 @@ class Replica:
         lead = self.leadership()
         lead.heard_at[peer_id] = self._ports.now()
         self.engine.note_alive(peer_id)
+        if "append" in message:
+            lead.vouching.answered(peer_id, message, self.freshness, self._quorum)
         return True
 
     def _note_run(self, peer_id: str, message: Message) -> None:
@@ -491,35 +494,14 @@ class Replica:
             boots[peer_id] = message["boot"]
             self.engine.forget_match(peer_id)
 
-    def _begin_vouching(self, lead: Leadership) -> None:
-        """As for reads, an entry of this term has to be committed first."""
-        commit_index = self.engine.commit_index
-        if lead.vouching.idle and commit_index >= self.engine.own_term_index:
-            sent = {peer_id: lead.flow(peer_id).last_sent for peer_id in self._peers}
-            lead.vouching.begin(commit_index, self.freshness.mark(), sent)
-            self._finish_vouching(lead)
-
-    def _finish_vouching(self, lead: Leadership) -> None:
-        found = lead.vouching.finish(self._quorum)
-        if found is not None:
-            self.freshness.covered(*found)
-
-    def _note_mark(self, peer_id: str, message: Message) -> None:
-        lead = self.leadership()
-        mark = message.get("mark", 0)
-        lead.vouching.answered(peer_id, message["append"], message["boot"], mark)
-        self._finish_vouching(lead)
-
     def _on_seen(self, peer_id: str, message: Message) -> None:
         if self._hears(peer_id, message):
-            self._note_mark(peer_id, message)
             self.reads.confirmed_by(peer_id, message["read"], self._quorum)
             self._begin_reads()
 
     def _on_ack(self, peer_id: str, message: Message) -> None:
         if not self._hears(peer_id, message):
             return
-        self._note_mark(peer_id, message)
         self.reads.confirmed_by(peer_id, message["read"], self._quorum)
         flow = self.leadership().flow(peer_id)
         answer = flow.judge(

@@ -153,8 +153,8 @@ def elections_end(patch: pytest.MonkeyPatch) -> None:
 
 def ages_unconfirmed(patch: pytest.MonkeyPatch) -> None:
     """A leader that asks nobody whether it still leads before it vouches for others."""
-    finish = Vouching.finish
-    patch.setattr(Vouching, "finish", lambda self, quorum: finish(self, 1))
+    finish = Vouching._finish
+    patch.setattr(Vouching, "_finish", lambda self, own, quorum: finish(self, own, 1))
 
 
 def pauses_make_nothing_older(patch: pytest.MonkeyPatch) -> None:
