@@ -392,6 +392,12 @@ def test_stale_reads_say_how_old_they_are(cli: Cli, command: tuple[str, ...], re
     assert asked[2] is None
 
 
+def test_too_old_is_a_refusal(cli: Cli) -> None:
+    cli.client.replies["tasks.list"] = errors.TooStaleError("it is up to 70 ms old", "TOO_STALE")
+    result = cli("task", "list", "--max-stale-ms", "10")
+    assert (result.code, result.err) == (1, "error: it is up to 70 ms old\n")
+
+
 # ---- locks (acquiring is tested with real processes)
 
 LOCK = LockInfo("l", True, 5, "me", 42, 900, (LockWaiter(6, "you"),))
