@@ -114,6 +114,7 @@ class ServerConfig(BaseSettings):
     hold_back_ms: int = _milliseconds(250, 0, 5_000)
     shutdown_grace_ms: int = _milliseconds(5_000, 0, 600_000)
     transfer_timeout_ms: int = _milliseconds(3_000, 1, 60_000)
+    state_check_interval_ms: int = _milliseconds(10_000, 0, 86_400_000)
 
     max_message_bytes: int = _count(8 * 1024 * 1024, 64 * 1024, 32 * 1024 * 1024)
     max_waiting_requests: int = _count(20_000, 1, 1_000_000)

@@ -236,5 +236,6 @@ def _replication_config(config: ServerConfig) -> ReplicationConfig:
             snapshot_entries=config.snapshot_entries,
             snapshot_bytes=config.snapshot_bytes,
             keep_entries=config.keep_entries,
+            state_check_s=config.state_check_interval_ms / 1000,
         ),
     )

@@ -285,6 +285,10 @@ class SimNode(ABC):
         """All members as far as it knows."""
         return self.plan.node_ids
 
+    def age_s(self) -> float | None:
+        """How old it says that its state can be, by its own clock; None: it does not say."""
+        return None
+
     def takes_part(self) -> bool:
         """Whether it votes by now."""
         return self.alive

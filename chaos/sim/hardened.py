@@ -26,7 +26,7 @@ from coord.replication.write_ops import WriteOp
 
 SEGMENT_BYTES = 4096
 DISK_RETRY_S = 0.2
-SETTINGS = ReplicaSettings(snapshot_chunk_bytes=700)
+SETTINGS = ReplicaSettings(snapshot_chunk_bytes=700, state_check_s=0.7)
 
 
 def member_of(node_id: str) -> Member:
@@ -96,7 +96,7 @@ class HardenedNode(SimNode):
     def tick(self) -> None:
         replica = self._up()
         replica.tick()
-        replica.step_snapshot()
+        replica.step_background()
         assert self.service is not None
         self.service.tick()
 
@@ -172,6 +172,9 @@ class HardenedNode(SimNode):
     # ReplicaPorts
 
     def now(self) -> float:
+        return self.clock.now()
+
+    def real_now(self) -> float:
         return self.clock.now()
 
     def write(self, sequence: int, operation: WriteOp) -> None:
@@ -305,6 +308,10 @@ class HardenedNode(SimNode):
     @property
     def members(self) -> tuple[str, ...]:
         return self.membership.ids
+
+    def age_s(self) -> float | None:
+        age_ms = self.replica.age_ms() if self.replica is not None else None
+        return None if age_ms is None else age_ms / 1000
 
     def takes_part(self) -> bool:
         """Whether it votes: a node with a new disk does not at first."""

@@ -26,10 +26,28 @@ class LogMachine:
     def begin_snapshot(self) -> FrozenCommands:
         return FrozenCommands(list(self.commands), self.digest)
 
+    def begin_digest(self) -> FrozenDigest:
+        return FrozenDigest(self.digest)
+
     def restore(self, chunks: Iterable[bytes]) -> None:
         pieces = iter(chunks)
         self.digest = next(pieces)
         self.commands = [(i, d) for piece in pieces for i, d in msgpack.unpackb(piece)]
+
+
+class FrozenDigest:
+    """Its digest, known all the time."""
+
+    scheme = "log"
+
+    def __init__(self, digest: bytes) -> None:
+        self._digest = digest
+
+    def next_slice(self) -> str | None:
+        return f"x{self._digest.hex()}"
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class FrozenCommands:

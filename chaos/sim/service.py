@@ -14,7 +14,7 @@ from coord.codec.kinds import CommandKind
 from coord.core.commands import KvRange
 from coord.core.queries import claimable
 from coord.core.replies import Applied, Claimed, KvRangeReply
-from coord.replication.port import SnapshotSource
+from coord.replication.port import DigestSource, SnapshotSource
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.host import MachineHost
 
@@ -82,6 +82,9 @@ class ObservedHost:
     def begin_snapshot(self) -> SnapshotSource:
         self._port.machine_froze()
         return self.inner.begin_snapshot()
+
+    def begin_digest(self) -> DigestSource:
+        return self.inner.begin_digest()
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         self.load(chunks)()

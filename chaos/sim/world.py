@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from chaos.sim.ages import Ages
 from chaos.sim.base_node import SimNode
 from chaos.sim.clients import PATIENCE_S, SimClient
 from chaos.sim.clock import SimClock
@@ -66,6 +67,7 @@ class World:
         self.plan = plan
         self.clock = SimClock()
         self.invariants = Invariants()
+        self.ages = Ages()
         self.promises = Promises()
         self.result = SimResult(plan)
         self.nodes: dict[str, SimNode] = {
@@ -150,6 +152,7 @@ class World:
         self.invariants.logs(running)
         for node in self.nodes.values():
             self._watch_vote(node)
+            self.ages.look(node, self.clock.now)
             if node.alive and node.takes_part():
                 self.faults.node_takes_part(node)
 
@@ -256,6 +259,7 @@ class World:
     def node_acknowledges(self, node: SimNode, index: int, term: int) -> None:
         voters = [self.nodes[node_id] for node_id in node.voters]
         self.guard(self.invariants.acknowledge, index, term, voters)
+        self.ages.acknowledged(index, self.clock.now)
 
     def node_froze(self, node: SimNode, index: int) -> None:
         self.guard(self.invariants.state, node, index)

@@ -9,6 +9,7 @@ import typer
 from coord.cli.exits import REFUSED, USAGE, CommandError
 from coord.cli.output import bytes_cell, bytes_json, raw, read_value, to_bytes
 from coord.cli.remote import Remote, group, remote
+from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.cli.txn_text import parse_condition, parse_operation
 from coord.client import (
     Compare,
@@ -38,22 +39,26 @@ async def get(
     value_only: Annotated[
         bool, typer.Option("--value-only", help="Exactly the bytes of the value, nothing else.")
     ] = False,
+    stale: HoweverOld = False,
+    max_stale_ms: AtMost = None,
 ) -> None:
     """Show a key, or all keys with a prefix. Exit 1 when the one key does not exist."""
     if prefix and value_only:
         raise CommandError("--value-only shows one key; leave out --prefix", USAGE)
+    allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
         if prefix:
-            found = await client.kv.get_prefix(to_bytes(key))
+            found = await client.kv.get_prefix(to_bytes(key), stale=allowed)
         else:
-            one = await client.kv.get(to_bytes(key))
+            one = await client.kv.get(to_bytes(key), stale=allowed)
             if one is None:
+                show_age(allowed)
                 raise CommandError(f"no key {key!r}", REFUSED)
             found = [one]
     if value_only:
         raw(found[0].value)
     elif cli.out.is_json:
-        cli.out.json({"kvs": [kv_json(kv) for kv in found]})
+        cli.out.json({"kvs": [kv_json(kv) for kv in found], **age_json(allowed)})
     else:
         cli.out.table(
             ("key", "value", "version", "created at", "modified at"),
@@ -68,6 +73,7 @@ async def get(
                 for kv in found
             ],
         )
+    show_age(allowed)
 
 
 @remote(app, "put")

@@ -16,6 +16,7 @@ import typer
 from coord.cli.exits import CommandError
 from coord.cli.output import duration
 from coord.cli.remote import Remote, group, remote
+from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.client import Client, LockInfo
 from coord.client.errors import LockNotAcquiredError
 
@@ -82,14 +83,21 @@ async def release(
 
 
 @remote(app, "get")
-async def get(cli: Remote, name: Name) -> None:
+async def get(
+    cli: Remote,
+    name: Name,
+    stale: HoweverOld = False,
+    max_stale_ms: AtMost = None,
+) -> None:
     """Show who holds a lock and who waits for it."""
+    allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
-        lock = await client.locks.get(name)
+        lock = await client.locks.get(name, stale=allowed)
+    show_age(allowed)
     if lock is None:
         raise CommandError(f"nobody holds lock {name!r} or waits for it")
     if cli.out.is_json:
-        cli.out.json(lock_json(lock))
+        cli.out.json({**lock_json(lock), **age_json(allowed)})
         return
     cli.out.facts(
         {
@@ -108,12 +116,16 @@ async def get(cli: Remote, name: Name) -> None:
 async def list_locks(
     cli: Remote,
     prefix: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
+    stale: HoweverOld = False,
+    max_stale_ms: AtMost = None,
 ) -> None:
     """List the locks that are held or waited for."""
+    allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
-        locks = await client.locks.list(prefix)
+        locks = await client.locks.list(prefix, stale=allowed)
+    show_age(allowed)
     if cli.out.is_json:
-        cli.out.json({"locks": [lock_json(lock) for lock in locks]})
+        cli.out.json({"locks": [lock_json(lock) for lock in locks], **age_json(allowed)})
         return
     cli.out.table(
         ("lock", "holder", "session", "token", "waiting"),

@@ -8,6 +8,7 @@ import typer
 
 from coord.cli.output import duration
 from coord.cli.remote import Remote, group, remote
+from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.client import QueueInfo
 
 app = group("queue", "Queues of tasks.")
@@ -41,12 +42,18 @@ COUNTS = (
 
 
 @remote(app, "list")
-async def list_queues(cli: Remote) -> None:
+async def list_queues(
+    cli: Remote,
+    stale: HoweverOld = False,
+    max_stale_ms: AtMost = None,
+) -> None:
     """List the queues with their counters."""
+    allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
-        queues = await client.queues.list()
+        queues = await client.queues.list(stale=allowed)
+    show_age(allowed)
     if cli.out.is_json:
-        cli.out.json({"queues": [queue_json(queue) for queue in queues]})
+        cli.out.json({"queues": [queue_json(queue) for queue in queues], **age_json(allowed)})
         return
     cli.out.table(
         COLUMNS,

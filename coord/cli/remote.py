@@ -14,7 +14,7 @@ import typer
 from coord.cli.exits import INTERRUPTED, UNREACHABLE, USAGE, CommandError
 from coord.cli.output import Format, Output
 from coord.client import Client
-from coord.client.errors import UnavailableError
+from coord.client.errors import TooStaleError, UnavailableError
 
 DEFAULT_ENDPOINTS = "127.0.0.1:7400"
 DEFAULT_TIMEOUT_MS = 10_000
@@ -127,6 +127,8 @@ async def _run(body: Callable[..., Awaitable[None]], common: Common, values: Any
     cli = Remote(common)
     try:
         await body(cli, **values)
+    except TooStaleError as error:
+        raise CommandError(str(error)) from error
     except UnavailableError as error:
         raise CommandError(f"no node serves at {cli.endpoints}: {error}", UNREACHABLE) from error
 

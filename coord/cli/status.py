@@ -33,6 +33,7 @@ async def show_status(cli: Remote) -> None:
                         "term": member.term,
                         "commit_index": member.commit_index,
                         "applied_index": member.applied_index,
+                        "checked_index": member.checked_index,
                         "reachable": member.reachable,
                         "version": member.version,
                     }
@@ -47,11 +48,20 @@ async def show_status(cli: Remote) -> None:
         f"  revision {status.revision}"
     )
     cli.out.table(
-        ("node", "address", "role", "term", "commit", "applied", "version"),
+        ("node", "address", "role", "term", "commit", "applied", "checked", "version"),
         [
-            (m.id, m.address, m.role, m.term, m.commit_index, m.applied_index, m.version)
+            (
+                m.id,
+                m.address,
+                m.role,
+                m.term,
+                m.commit_index,
+                m.applied_index,
+                m.checked_index,
+                m.version,
+            )
             if m.reachable
-            else (m.id, m.address, "unreachable", "", "", "", "")
+            else (m.id, m.address, "unreachable", "", "", "", "", "")
             for m in status.members
         ],
     )

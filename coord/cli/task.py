@@ -9,6 +9,7 @@ import typer
 from coord.cli.exits import REFUSED, USAGE, CommandError
 from coord.cli.output import bytes_cell, duration, pairs, read_value
 from coord.cli.remote import Remote, group, remote
+from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.cli.task_views import (
     ROW,
     STATES,
@@ -73,14 +74,21 @@ async def submit(
 
 
 @remote(app, "get")
-async def get(cli: Remote, task_id: TaskId) -> None:
+async def get(
+    cli: Remote,
+    task_id: TaskId,
+    stale: HoweverOld = False,
+    max_stale_ms: AtMost = None,
+) -> None:
     """Show one task."""
+    allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
-        task = await client.tasks.get(task_id)
+        task = await client.tasks.get(task_id, stale=allowed)
     if cli.out.is_json:
-        cli.out.json(task_json(task))
+        cli.out.json({**task_json(task), **age_json(allowed)})
     else:
         cli.out.facts(task_facts(task))
+    show_age(allowed)
 
 
 @remote(app, "list")
@@ -93,18 +101,24 @@ async def list_tasks(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
     after: Annotated[str, typer.Option(metavar="TASK", help="Only those behind this one.")] = "",
+    stale: HoweverOld = False,
+    max_stale_ms: AtMost = None,
 ) -> None:
     """List tasks in order of submission."""
     for name in state or ():
         if name not in STATES:
             raise CommandError(f"--state must be one of {', '.join(STATES)}, not {name!r}", USAGE)
     states = [TaskState[name.upper()] for name in state or ()]
+    allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
-        tasks = await client.tasks.list(queue=queue, states=states, limit=limit, after=after)
+        tasks = await client.tasks.list(
+            queue=queue, states=states, limit=limit, after=after, stale=allowed
+        )
     if cli.out.is_json:
-        cli.out.json({"tasks": [task_json(task) for task in tasks]})
+        cli.out.json({"tasks": [task_json(task) for task in tasks], **age_json(allowed)})
     else:
         cli.out.table(ROW, [task_row(task) for task in tasks])
+    show_age(allowed)
 
 
 @remote(app, "cancel")

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from coord.cli.output import duration
 from coord.cli.remote import Remote, group, remote
+from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 
 app = group("worker", "Agents that claim tasks.")
 
 
 @remote(app, "list")
-async def list_workers(cli: Remote) -> None:
+async def list_workers(
+    cli: Remote,
+    stale: HoweverOld = False,
+    max_stale_ms: AtMost = None,
+) -> None:
     """List the workers with what they serve and what they hold."""
+    allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
-        workers = await client.sessions.list(kind="worker")
+        workers = await client.sessions.list(kind="worker", stale=allowed)
+    show_age(allowed)
     if cli.out.is_json:
         cli.out.json(
             {
@@ -30,7 +37,8 @@ async def list_workers(cli: Remote) -> None:
                         "opened_unix_ms": w.opened_unix_ms,
                     }
                     for w in workers
-                ]
+                ],
+                **age_json(allowed),
             }
         )
         return

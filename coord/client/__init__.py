@@ -30,11 +30,13 @@ from coord.client.errors import (
     SessionExpiredError,
     StaleFencingTokenError,
     TaskFailedError,
+    TooStaleError,
     UnavailableError,
     UnimplementedError,
 )
 from coord.client.kv import Compare, Delete, Get, Put, Txn, prefix_end
 from coord.client.locks import LockGrant
+from coord.client.stale import Stale
 from coord.client.types import (
     ClaimedTask,
     ClusterStatus,
@@ -103,6 +105,7 @@ __all__ = [
     "RevisionError",
     "SessionExpiredError",
     "SessionInfo",
+    "Stale",
     "StaleFencingTokenError",
     "SubmittedTask",
     "Task",
@@ -111,6 +114,7 @@ __all__ = [
     "TaskHandle",
     "TaskSpec",
     "TaskState",
+    "TooStaleError",
     "Txn",
     "TxnResult",
     "UnavailableError",

@@ -67,16 +67,23 @@ class Connection:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def call(
-        self, method: Method[Req, Rep], request: Req, timeout_s: float, metadata: Metadata = ()
+        self,
+        method: Method[Req, Rep],
+        request: Req,
+        timeout_s: float,
+        metadata: Metadata = (),
+        on_trailing: Callable[[Any], None] | None = None,
     ) -> Rep:
         """One attempt, at most `timeout_s`. Raises CoordError, or CancelledError when the caller
-        itself is cancelled (then the outcome is unknown)."""
+        itself is cancelled (then the outcome is unknown). `on_trailing` is given the trailing
+        metadata of an answer."""
         try:
             # gRPC keeps its own deadline; the outer one holds even if its poller is stuck.
             async with asyncio.timeout(timeout_s + 0.5):
-                reply: Rep = await self._callable(method)(
-                    request, timeout=timeout_s, metadata=tuple(metadata)
-                )
+                sent = self._callable(method)(request, timeout=timeout_s, metadata=tuple(metadata))
+                reply: Rep = await sent
+                if on_trailing is not None:
+                    on_trailing(await sent.trailing_metadata())
                 return reply
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None

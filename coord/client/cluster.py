@@ -171,4 +171,5 @@ def _member(member: pb.MemberStatus) -> MemberStatus:
         reachable=member.reachable,
         version=member.version,
         peer_address=member.peer_address,
+        checked_index=member.checked_index,
     )

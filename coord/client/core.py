@@ -10,6 +10,7 @@ from coord.client.channel import Method, Rep, Req
 from coord.client.errors import ClientClosedError
 from coord.client.retry import Caller, Deadline
 from coord.client.session import SessionKeeper, Writer
+from coord.client.stale import Stale
 from coord.rpc.gen import common_pb2
 
 
@@ -39,10 +40,32 @@ class Core:
             )
 
     async def read(
-        self, method: Method[Req, Rep], request: Req, timeout_ms: int | None, *, wait_ms: int = 0
+        self,
+        method: Method[Req, Rep],
+        request: Req,
+        timeout_ms: int | None,
+        *,
+        wait_ms: int = 0,
+        stale: Stale | None = None,
     ) -> Rep:
         deadline = self.deadline(timeout_ms, wait_ms=wait_ms)
-        return await self.caller.call(method, request, deadline, wait_ms=wait_ms)
+        if stale is not None:
+            stale.begin()
+        return await self.ask(method, request, deadline, stale, wait_ms=wait_ms)
+
+    async def ask(
+        self,
+        method: Method[Req, Rep],
+        request: Req,
+        deadline: Deadline,
+        stale: Stale | None,
+        *,
+        wait_ms: int = 0,
+    ) -> Rep:
+        """One call of a read that may take several."""
+        if stale is None:
+            return await self.caller.call(method, request, deadline, wait_ms=wait_ms)
+        return await self.caller.call_nearest(method, request, deadline, stale)
 
     async def write(
         self,

@@ -14,7 +14,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from google.protobuf.message import Message
 
@@ -92,6 +92,15 @@ class Discovery:
                 return self._connections[address]
         address = min(self._connections, key=lambda a: self._suspect_until.get(a, 0.0))
         return self._connections[address]
+
+    def nearest(self, passed_over: Collection[str]) -> Connection | None:
+        """The first endpoint, in the order given, that is not under suspicion and not passed over;
+        if all are, one that is only under suspicion."""
+        now = time.monotonic()
+        left = [address for address in self._connections if address not in passed_over]
+        good = [address for address in left if self._suspect_until.get(address, 0.0) <= now]
+        address = next(iter(good or left), None)
+        return None if address is None else self._connections[address]
 
     def has_unsuspected(self) -> bool:
         """There is a node left to try at once."""

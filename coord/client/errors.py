@@ -109,6 +109,10 @@ class UnavailableError(DefiniteError):
     """No node could be reached, or the node refused before it did anything."""
 
 
+class TooStaleError(UnavailableError):
+    """What the nodes that answered have may be older than the call allows."""
+
+
 class ClientClosedError(DefiniteError):
     """The client was closed, or is used in a process forked after it was made."""
 
@@ -170,6 +174,7 @@ _REASONS: dict[str, tuple[type[CoordError], bool]] = {
     "SHUTTING_DOWN": (UnavailableError, True),
     "UNREACHABLE": (UnavailableError, True),
     "WRITES_BLOCKED": (UnavailableError, True),
+    "TOO_STALE": (TooStaleError, True),
     "DEADLINE_TOO_SHORT": (UnavailableError, True),
     "DEADLINE": (UnavailableError, True),  # the node saw the time was up before it did anything
     "TRANSFER_FAILED": (FailedPreconditionError, True),

@@ -13,6 +13,7 @@ from typing import Literal
 
 from coord.client.core import Core
 from coord.client.methods import COMPACT, DELETE_RANGE, PUT, RANGE, TXN
+from coord.client.stale import Stale
 from coord.client.types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
 from coord.rpc.gen import etcd_kv_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as pb
@@ -122,7 +123,8 @@ Op = Get | Put | Delete | Txn
 
 
 class Kv:
-    """Read and write key-value pairs. Reads are linearizable unless `serializable` is asked for."""
+    """Read and write key-value pairs. Reads are linearizable unless `stale` (see `Stale`) or, as
+    in etcd, `serializable` is asked for."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -133,16 +135,23 @@ class Kv:
         *,
         revision: int = 0,
         serializable: bool = False,
+        stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> KeyValue | None:
         """The key's value (as it was at `revision`); None when there is none."""
         found = await self.range(
-            key, revision=revision, serializable=serializable, timeout_ms=timeout_ms
+            key, revision=revision, serializable=serializable, stale=stale, timeout_ms=timeout_ms
         )
         return found.kvs[0] if found.kvs else None
 
     async def get_prefix(
-        self, prefix: Key, *, limit: int = 0, revision: int = 0, timeout_ms: int | None = None
+        self,
+        prefix: Key,
+        *,
+        limit: int = 0,
+        revision: int = 0,
+        stale: Stale | None = None,
+        timeout_ms: int | None = None,
     ) -> list[KeyValue]:
         """All pairs whose key begins so, in order of their keys."""
         found = await self.range(
@@ -150,6 +159,7 @@ class Kv:
             prefix_end(prefix),
             limit=limit,
             revision=revision,
+            stale=stale,
             timeout_ms=timeout_ms,
         )
         return list(found.kvs)
@@ -166,6 +176,7 @@ class Kv:
         keys_only: bool = False,
         count_only: bool = False,
         serializable: bool = False,
+        stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> RangeResult:
         """One key, or the keys from `key` up to `range_end` (b"\\0": to the last one)."""
@@ -182,7 +193,7 @@ class Kv:
             count_only=count_only,
             serializable=serializable,
         )
-        return _range(await self._core.read(RANGE, request, timeout_ms))
+        return _range(await self._core.read(RANGE, request, timeout_ms, stale=stale))
 
     async def put(
         self, key: Key, value: Key, *, lease: int = 0, timeout_ms: int | None = None

@@ -28,6 +28,7 @@ from coord.client.errors import (
 from coord.client.methods import ACQUIRE, GET_LOCK, LIST_LOCKS, REFRESH, RELEASE_LOCK
 from coord.client.retry import Deadline
 from coord.client.session import Session
+from coord.client.stale import Stale
 from coord.client.types import LockInfo, LockWaiter
 from coord.rpc.gen import common_pb2
 from coord.rpc.gen import lock_pb2 as pb
@@ -163,11 +164,13 @@ class Locks:
             held.renew(_left_ms(reply.ttl_ms, sent_at_s))
         return reply.ttl_ms
 
-    async def get(self, name: str, *, timeout_ms: int | None = None) -> LockInfo | None:
+    async def get(
+        self, name: str, *, stale: Stale | None = None, timeout_ms: int | None = None
+    ) -> LockInfo | None:
         """The lock as it is; None when nobody holds it or waits for it."""
         try:
             request = pb.GetLockRequest(name=name)
-            reply = await self._core.read(GET_LOCK, request, timeout_ms)
+            reply = await self._core.read(GET_LOCK, request, timeout_ms, stale=stale)
         except NotFoundError:
             return None
         info = _info(reply.lock)
@@ -179,11 +182,12 @@ class Locks:
         limit: int = 1_000,
         after: str = "",
         *,
+        stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> builtins.list[LockInfo]:
         """Locks in order of their names, those behind the name `after`."""
         request = pb.ListLocksRequest(prefix=prefix, limit=limit, after_name=after)
-        reply = await self._core.read(LIST_LOCKS, request, timeout_ms)
+        reply = await self._core.read(LIST_LOCKS, request, timeout_ms, stale=stale)
         return [_info(lock) for lock in reply.locks]
 
     @contextlib.asynccontextmanager

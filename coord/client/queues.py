@@ -7,6 +7,7 @@ import builtins
 from coord.client.core import Core
 from coord.client.errors import NotFoundError
 from coord.client.methods import LIST_QUEUES, PAUSE_QUEUE
+from coord.client.stale import Stale
 from coord.client.types import QueueInfo
 from coord.rpc.gen import common_pb2
 from coord.rpc.gen import task_pb2 as pb
@@ -18,12 +19,16 @@ class Queues:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def list(self, *, timeout_ms: int | None = None) -> builtins.list[QueueInfo]:
-        return await self._list("", timeout_ms)
+    async def list(
+        self, *, stale: Stale | None = None, timeout_ms: int | None = None
+    ) -> builtins.list[QueueInfo]:
+        return await self._list("", stale, timeout_ms)
 
-    async def get(self, queue: str, *, timeout_ms: int | None = None) -> QueueInfo:
+    async def get(
+        self, queue: str, *, stale: Stale | None = None, timeout_ms: int | None = None
+    ) -> QueueInfo:
         """Raises NotFoundError when there is no such queue."""
-        for info in await self._list(queue, timeout_ms):
+        for info in await self._list(queue, stale, timeout_ms):
             if info.queue == queue:
                 return info
         raise NotFoundError(f"no queue {queue!r}", "QUEUE_NOT_FOUND")
@@ -35,9 +40,11 @@ class Queues:
     async def resume(self, queue: str, *, timeout_ms: int | None = None) -> None:
         await self._pause(queue, False, timeout_ms)
 
-    async def _list(self, queue: str, timeout_ms: int | None) -> builtins.list[QueueInfo]:
+    async def _list(
+        self, queue: str, stale: Stale | None, timeout_ms: int | None
+    ) -> builtins.list[QueueInfo]:
         request = pb.ListQueuesRequest(queue=queue)
-        reply = await self._core.read(LIST_QUEUES, request, timeout_ms)
+        reply = await self._core.read(LIST_QUEUES, request, timeout_ms, stale=stale)
         return [_queue(info) for info in reply.queues]
 
     async def _pause(self, queue: str, paused: bool, timeout_ms: int | None) -> None:

@@ -23,8 +23,10 @@ from coord.client.errors import (
     NoLeaderError,
     OutcomeUnknownError,
     SessionExpiredError,
+    TooStaleError,
     UnavailableError,
 )
+from coord.client.stale import Stale
 
 ATTEMPT_TIMEOUT_S = 4.0  # more than a follower waits for a leader (2 s), less than most time-outs
 BACKOFF_MIN_S = 0.02
@@ -96,6 +98,37 @@ class Caller:
                 if watch is not None:
                     self.discovery.vigil.end(connection, watch)
             await asyncio.sleep(attempts.pause_s(self.discovery.has_unsuspected()))
+
+    async def call_nearest(
+        self, method: Method[Req, Rep], request: Req, deadline: Deadline, stale: Stale
+    ) -> Rep:
+        """The reply of the first endpoint whose state is not too old. Raises TooStaleError when
+        all that answer have refused."""
+        attempts = _Attempts(deadline, repeatable=True)
+        passed_over: set[str] = set()
+        refusal: TooStaleError | None = None
+        while True:
+            attempts.check_time()
+            connection = self.discovery.nearest(passed_over)
+            if connection is None:
+                if refusal is not None:
+                    raise refusal
+                passed_over.clear()
+                await asyncio.sleep(attempts.pause_s(another_node=False))
+                continue
+            passed_over.add(connection.address)
+            limit_s = min(deadline.remaining_s, self._attempt_timeout_s)
+            watch = self.discovery.vigil.begin(connection)
+            try:
+                asked = stale.metadata()
+                return await connection.call(method, request, limit_s, asked, stale.note)
+            except TooStaleError as error:
+                refusal = error
+            except CoordError as error:
+                self._note(connection, error)
+                attempts.failed(error)
+            finally:
+                self.discovery.vigil.end(connection, watch)
 
     def _note(self, connection: Connection, error: CoordError) -> None:
         if isinstance(error, NoLeaderError):

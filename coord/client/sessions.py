@@ -6,6 +6,7 @@ import builtins
 
 from coord.client.core import Core
 from coord.client.methods import CLOSE_SESSION, LIST_SESSIONS
+from coord.client.stale import Stale
 from coord.client.types import SessionInfo
 from coord.rpc.gen import session_pb2 as pb
 
@@ -22,12 +23,13 @@ class Sessions:
         limit: int = 1_000,
         after: int = 0,
         *,
+        stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> builtins.list[SessionInfo]:
         """Sessions of a kind ("client", "worker"; empty = all) in order of their ids, those behind
         the id `after`."""
         request = pb.ListSessionsRequest(kind=kind, limit=limit, after_session_id=after)
-        reply = await self._core.read(LIST_SESSIONS, request, timeout_ms)
+        reply = await self._core.read(LIST_SESSIONS, request, timeout_ms, stale=stale)
         return [_info(session) for session in reply.sessions]
 
     async def close(self, session_id: int, *, timeout_ms: int | None = None) -> None:

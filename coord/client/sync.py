@@ -22,6 +22,7 @@ from coord.client import tasks as _tasks
 from coord.client.blocking import BlockingLoop
 from coord.client.client import DEFAULT_ENDPOINTS
 from coord.client.kv import Compare, Key, Op, SortBy
+from coord.client.stale import Stale
 from coord.client.sync_locks import LockGrant, Locks, LostSignal
 from coord.client.types import (
     ClaimedTask,
@@ -168,10 +169,15 @@ class Tasks:
         return self._loop.run(self._inner.release(task, delay_ms=delay_ms, timeout_ms=timeout_ms))
 
     def get(
-        self, task_id: str, *, omit_payload: bool = False, timeout_ms: int | None = None
+        self,
+        task_id: str,
+        *,
+        omit_payload: bool = False,
+        stale: Stale | None = None,
+        timeout_ms: int | None = None,
     ) -> Task:
         return self._loop.run(
-            self._inner.get(task_id, omit_payload=omit_payload, timeout_ms=timeout_ms)
+            self._inner.get(task_id, omit_payload=omit_payload, stale=stale, timeout_ms=timeout_ms)
         )
 
     def list(
@@ -182,11 +188,18 @@ class Tasks:
         after: str = "",
         *,
         omit_payload: bool = False,
+        stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> builtins.list[Task]:
         return self._loop.run(
             self._inner.list(
-                queue, states, limit, after, omit_payload=omit_payload, timeout_ms=timeout_ms
+                queue,
+                states,
+                limit,
+                after,
+                omit_payload=omit_payload,
+                stale=stale,
+                timeout_ms=timeout_ms,
             )
         )
 
@@ -209,8 +222,10 @@ class Tasks:
     def redrive(self, queue: str, limit: int = 1000, *, timeout_ms: int | None = None) -> int:
         return self._loop.run(self._inner.redrive(queue, limit, timeout_ms=timeout_ms))
 
-    def explain(self, task_id: str, *, timeout_ms: int | None = None) -> TaskExplanation:
-        return self._loop.run(self._inner.explain(task_id, timeout_ms=timeout_ms))
+    def explain(
+        self, task_id: str, *, stale: Stale | None = None, timeout_ms: int | None = None
+    ) -> TaskExplanation:
+        return self._loop.run(self._inner.explain(task_id, stale=stale, timeout_ms=timeout_ms))
 
 
 class Queues:
@@ -220,11 +235,15 @@ class Queues:
         self._loop = loop
         self._inner = inner
 
-    def list(self, *, timeout_ms: int | None = None) -> builtins.list[QueueInfo]:
-        return self._loop.run(self._inner.list(timeout_ms=timeout_ms))
+    def list(
+        self, *, stale: Stale | None = None, timeout_ms: int | None = None
+    ) -> builtins.list[QueueInfo]:
+        return self._loop.run(self._inner.list(stale=stale, timeout_ms=timeout_ms))
 
-    def get(self, queue: str, *, timeout_ms: int | None = None) -> QueueInfo:
-        return self._loop.run(self._inner.get(queue, timeout_ms=timeout_ms))
+    def get(
+        self, queue: str, *, stale: Stale | None = None, timeout_ms: int | None = None
+    ) -> QueueInfo:
+        return self._loop.run(self._inner.get(queue, stale=stale, timeout_ms=timeout_ms))
 
     def pause(self, queue: str, *, timeout_ms: int | None = None) -> None:
         return self._loop.run(self._inner.pause(queue, timeout_ms=timeout_ms))
@@ -246,19 +265,32 @@ class Kv:
         *,
         revision: int = 0,
         serializable: bool = False,
+        stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> KeyValue | None:
         return self._loop.run(
             self._inner.get(
-                key, revision=revision, serializable=serializable, timeout_ms=timeout_ms
+                key,
+                revision=revision,
+                serializable=serializable,
+                stale=stale,
+                timeout_ms=timeout_ms,
             )
         )
 
     def get_prefix(
-        self, prefix: Key, *, limit: int = 0, revision: int = 0, timeout_ms: int | None = None
+        self,
+        prefix: Key,
+        *,
+        limit: int = 0,
+        revision: int = 0,
+        stale: Stale | None = None,
+        timeout_ms: int | None = None,
     ) -> builtins.list[KeyValue]:
         return self._loop.run(
-            self._inner.get_prefix(prefix, limit=limit, revision=revision, timeout_ms=timeout_ms)
+            self._inner.get_prefix(
+                prefix, limit=limit, revision=revision, stale=stale, timeout_ms=timeout_ms
+            )
         )
 
     def range(
@@ -273,6 +305,7 @@ class Kv:
         keys_only: bool = False,
         count_only: bool = False,
         serializable: bool = False,
+        stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> RangeResult:
         return self._loop.run(
@@ -286,6 +319,7 @@ class Kv:
                 keys_only=keys_only,
                 count_only=count_only,
                 serializable=serializable,
+                stale=stale,
                 timeout_ms=timeout_ms,
             )
         )
@@ -340,9 +374,17 @@ class Sessions:
         self._inner = inner
 
     def list(
-        self, kind: str = "", limit: int = 1000, after: int = 0, *, timeout_ms: int | None = None
+        self,
+        kind: str = "",
+        limit: int = 1000,
+        after: int = 0,
+        *,
+        stale: Stale | None = None,
+        timeout_ms: int | None = None,
     ) -> builtins.list[SessionInfo]:
-        return self._loop.run(self._inner.list(kind, limit, after, timeout_ms=timeout_ms))
+        return self._loop.run(
+            self._inner.list(kind, limit, after, stale=stale, timeout_ms=timeout_ms)
+        )
 
     def close(self, session_id: int, *, timeout_ms: int | None = None) -> None:
         return self._loop.run(self._inner.close(session_id, timeout_ms=timeout_ms))

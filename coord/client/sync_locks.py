@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from coord.client import locks as _locks
 from coord.client.blocking import BlockingLoop
+from coord.client.stale import Stale
 from coord.client.types import LockInfo
 
 
@@ -97,8 +98,10 @@ class Locks:
     def refresh(self, grant: LockGrant, *, timeout_ms: int | None = None) -> int:
         return self._loop.run(self._inner.refresh(grant.inner, timeout_ms=timeout_ms))
 
-    def get(self, name: str, *, timeout_ms: int | None = None) -> LockInfo | None:
-        return self._loop.run(self._inner.get(name, timeout_ms=timeout_ms))
+    def get(
+        self, name: str, *, stale: Stale | None = None, timeout_ms: int | None = None
+    ) -> LockInfo | None:
+        return self._loop.run(self._inner.get(name, stale=stale, timeout_ms=timeout_ms))
 
     def list(
         self,
@@ -106,9 +109,12 @@ class Locks:
         limit: int = 1_000,
         after: str = "",
         *,
+        stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> builtins.list[LockInfo]:
-        return self._loop.run(self._inner.list(prefix, limit, after, timeout_ms=timeout_ms))
+        return self._loop.run(
+            self._inner.list(prefix, limit, after, stale=stale, timeout_ms=timeout_ms)
+        )
 
     @contextlib.contextmanager
     def lock(

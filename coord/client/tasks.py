@@ -33,6 +33,7 @@ from coord.client.methods import (
     WAIT_TASKS,
 )
 from coord.client.retry import Deadline
+from coord.client.stale import Stale
 from coord.client.types import (
     ClaimedTask,
     HeartbeatItem,
@@ -217,11 +218,16 @@ class Tasks:
         return checked((await self._ask_items(self._releases, [message], timeout_ms))[0])
 
     async def get(
-        self, task_id: str, *, omit_payload: bool = False, timeout_ms: int | None = None
+        self,
+        task_id: str,
+        *,
+        omit_payload: bool = False,
+        stale: Stale | None = None,
+        timeout_ms: int | None = None,
     ) -> Task:
         """Raises NotFoundError when the task is not (or no longer) known."""
         request = pb.GetTaskRequest(task_id=task_id, omit_payload=omit_payload)
-        return task_from((await self._core.read(GET_TASK, request, timeout_ms)).task)
+        return task_from((await self._core.read(GET_TASK, request, timeout_ms, stale=stale)).task)
 
     async def list(
         self,
@@ -231,10 +237,13 @@ class Tasks:
         after: str = "",
         *,
         omit_payload: bool = False,
+        stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> builtins.list[Task]:
         """Tasks in order of submission, those behind the task id `after`; empty filters = all."""
         deadline = self._core.deadline(timeout_ms)
+        if stale is not None:
+            stale.begin()
         found: builtins.list[Task] = []
         while True:
             request = pb.ListTasksRequest(
@@ -244,7 +253,7 @@ class Tasks:
                 after_task_id=found[-1].task_id if found else after,
                 omit_payload=omit_payload,
             )
-            reply = await self._core.caller.call(LIST_TASKS, request, deadline)
+            reply = await self._core.ask(LIST_TASKS, request, deadline, stale)
             found += [task_from(task) for task in reply.tasks]
             # A page is also cut where it would be too large for one message.
             if not reply.more or not reply.tasks or len(found) >= limit:
@@ -313,10 +322,12 @@ class Tasks:
 
         return (await self._core.write(REDRIVE, build, timeout_ms)).redriven
 
-    async def explain(self, task_id: str, *, timeout_ms: int | None = None) -> TaskExplanation:
+    async def explain(
+        self, task_id: str, *, stale: Stale | None = None, timeout_ms: int | None = None
+    ) -> TaskExplanation:
         """Why the task is not running."""
         request = pb.ExplainTaskRequest(task_id=task_id)
-        reply = await self._core.read(EXPLAIN, request, timeout_ms)
+        reply = await self._core.read(EXPLAIN, request, timeout_ms, stale=stale)
         return TaskExplanation(
             state=TaskState(reply.state),
             summary=reply.summary,

@@ -285,7 +285,9 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
-    """One node. `role` is leader, follower, candidate or learner; empty when unreachable."""
+    """One node. `role` is leader, follower, candidate or learner; empty when unreachable.
+    `checked_index`: the last applied index at which it saw a majority, itself included, with equal
+    states."""
 
     id: str
     address: str
@@ -296,6 +298,7 @@ class MemberStatus:
     reachable: bool
     version: str
     peer_address: str
+    checked_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

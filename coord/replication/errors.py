@@ -12,7 +12,8 @@ class InvariantError(FatalReplicaError):
 
 
 class DivergenceError(FatalReplicaError):
-    """A committed entry here differs from the leader's. The node's state can not be trusted."""
+    """A committed entry here differs from the leader's, or the state from that of a majority. The
+    node's state can not be trusted."""
 
 
 class SnapshotUnusableError(FatalReplicaError):

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from coord.replication.freshness import Vouching
 from coord.replication.message_filter import PeerFlow
 from coord.replication.snapshots import SnapshotSender
-
-TransferDone = Callable[[str | None], None]
-"""Called with the new leader's id, or None: it did not take over in time."""
-
-
-@dataclass(slots=True)
-class Transfer:
-    """Leadership is on its way to `target`; no proposals are taken meanwhile."""
-
-    target: str
-    deadline: float
-    done: TransferDone
-    told: bool = False
 
 
 @dataclass(slots=True)
@@ -27,6 +14,7 @@ class Leadership:
     """One term of leading; also made for the first messages of a term just won."""
 
     term: int
+    vouching: Vouching
     boots: dict[str, int] = field(default_factory=dict)  # the run of each peer heard last
     flows: dict[str, PeerFlow] = field(default_factory=dict)
     heard_at: dict[str, float] = field(default_factory=dict)
@@ -37,13 +25,11 @@ class Leadership:
     def flow(self, peer_id: str) -> PeerFlow:
         return self.flows.setdefault(peer_id, PeerFlow())
 
+    def last_sent(self) -> dict[str, int]:
+        """The number of the last append to each peer that was sent any."""
+        return {peer_id: flow.last_sent for peer_id, flow in self.flows.items()}
+
     def disconnected(self, peer_id: str) -> None:
         """What was on its way to the peer is lost; a transfer goes on when it is back."""
         self.flow(peer_id).lost()
         self.snapshots.pop(peer_id, None)
-
-
-def pick_target(matches: dict[str, int], connected: set[str]) -> str | None:
-    """The connected peer that is furthest, the first by id among equals."""
-    candidates = sorted((-matches[peer], peer) for peer in matches if peer in connected)
-    return candidates[0][1] if candidates else None

@@ -113,6 +113,10 @@ class LocalReplicator:
         self._applied_waiters.append((index, waiter))
         await waiter
 
+    def age_ms(self) -> int | None:
+        """See `Replicator.age_ms`: the leader of one node knows everything."""
+        return 0 if self._role is Role.LEADER and not self._stopped else None
+
     async def transfer_leadership(self, target: str | None = None) -> str:
         """There is nobody to hand over to: raises ReplicationError."""
         self._require_leader()

@@ -4,9 +4,10 @@ Every message carries `type`, the sender's `term` when it was made, and a stamp:
 each run of the sender) and `number` (grows with each message of that run). Types:
 
 append          a leader's entries or heartbeat: prev_index, prev_term, entries [[term, command]],
-                commit, append (its own number, answered by `ack` and `seen`), read (ReadIndex)
+                commit, append (its own number, answered by `ack` and `seen`), read (ReadIndex),
+                fresh (a mark of the follower's, given back: how old its state can be)
 ack             a follower's answer once what it promises is durable: append, next, success, reset,
-                read
+                read, mark
 seen            a follower's answer before that: it lives and follows; promises nothing
 vote_request    last_index, last_term, forced (by a leadership transfer)
 vote            granted, for `term`
@@ -14,6 +15,8 @@ pre_vote        would you vote for me in `wanted`: last_index, last_term
 pre_vote_reply  wanted, granted
 stale           your term is old, mine is `term`
 timeout_now     lead now (leadership transfer)
+check           digest your state when it is that after `index`
+digest          my state after `index` has this digest, made by this scheme
 snapshot        a piece of a snapshot file: its metadata, size, offset, data
 members         the sender's membership, as of log entry index: members, committed
 introduce       who are you, and what do you know: nonce
@@ -31,6 +34,7 @@ from coord.replication.membership import decode_members
 Message = dict[str, Any]
 
 MAX_INDEX = 2**62
+MAX_WORD = 64
 
 
 class InvalidMessageError(ValueError):
@@ -47,6 +51,14 @@ def _is_flag(value: object) -> bool:
 
 def _is_bytes(value: object) -> bool:
     return type(value) is bytes
+
+
+def _is_word(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= MAX_WORD and value.isascii()
+
+
+def _is_voucher(value: object) -> bool:
+    return type(value) is list and len(value) in (0, 3) and all(map(_is_number, value))
 
 
 def _is_entries(value: object) -> bool:
@@ -115,6 +127,8 @@ FIELDS: Mapping[str, Mapping[str, _Check]] = {
     "pre_vote_reply": {"wanted": _is_number, "granted": _is_flag},
     "stale": {},
     "timeout_now": {},
+    "check": {"index": _is_number},
+    "digest": {"index": _is_number, "scheme": _is_word, "digest": _is_word},
     "snapshot": _SNAPSHOT,
     "snapshot_ack": {
         "index": _is_number,
@@ -136,6 +150,14 @@ FIELDS: Mapping[str, Mapping[str, _Check]] = {
 }
 
 
+# May be missing: peers of an older version do not send them.
+_OPTIONAL: Mapping[str, Mapping[str, _Check]] = {
+    "append": {"fresh": _is_voucher},
+    "ack": {"mark": _is_number},
+    "seen": {"mark": _is_number},
+}
+
+
 def check_message(raw: object) -> Message:
     """The message, if it is well formed. Fields it does not know are left alone, so that a newer
     version may add some. Raises InvalidMessageError."""
@@ -149,6 +171,9 @@ def check_message(raw: object) -> Message:
         for name, check in group.items():
             if not check(raw.get(name)):
                 raise InvalidMessageError(f"{kind}: bad {name} {raw.get(name)!r:.40}")
+    for name, check in _OPTIONAL.get(raw["type"], {}).items():
+        if name in raw and not check(raw[name]):
+            raise InvalidMessageError(f"{kind}: bad {name} {raw[name]!r:.40}")
     _check_append(kind, raw)
     return raw
 

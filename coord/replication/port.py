@@ -104,6 +104,10 @@ class StateMachine(Protocol):
         """Freeze a view of the state as it is now; later applies do not change what it yields."""
         ...
 
+    def begin_digest(self) -> DigestSource:
+        """Freeze a view of the state as it is now, to be digested."""
+        ...
+
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the whole state by a snapshot's chunks."""
         ...
@@ -124,6 +128,24 @@ class SnapshotSource(Protocol):
 
     def next_chunk(self) -> bytes | None:
         """The next chunk (a few hundred KB at most, a few ms of work), or None at the end."""
+        ...
+
+    def close(self) -> None:
+        """Give the view up; allowed at any time, more than once."""
+        ...
+
+
+class DigestSource(Protocol):
+    """A digest in the making, in slices between which the event loop runs: a short text that is
+    equal on two nodes exactly if their states are."""
+
+    @property
+    def scheme(self) -> str:
+        """How it is made (64 characters at most): only digests of one scheme can be compared."""
+        ...
+
+    def next_slice(self) -> str | None:
+        """Do a few ms of work; the digest (64 characters at most) at the end, None before."""
         ...
 
     def close(self) -> None:
@@ -191,6 +213,7 @@ class ReplicaStatus:
     write_block_reason: str | None
     members: tuple[Member, ...]
     peers: Mapping[str, PeerProgress] = field(default_factory=dict)
+    checked_index: int = 0  # the last at which a majority was seen to have this node's state
 
 
 class Replicator(Protocol):
@@ -221,6 +244,12 @@ class Replicator(Protocol):
 
     async def wait_applied(self, index: int) -> None:
         """Return once `applied_index >= index`."""
+        ...
+
+    def age_ms(self) -> int | None:
+        """How old the applied state can be: everything that was acknowledged to anybody more than
+        so long ago is in it. None: nothing is known. Asks nobody, needs no leader, and counts the
+        time in which this node was stopped or cut off."""
         ...
 
     async def transfer_leadership(self, target: str | None = None) -> str:

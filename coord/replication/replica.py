@@ -21,10 +21,13 @@ from coord.journal import SnapshotMeta, Standing
 from coord.replication.election import Election
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError, FatalReplicaError
+from coord.replication.following import Following
+from coord.replication.freshness import Freshness, Vouching
+from coord.replication.handover import Handover, TransferDone
 from coord.replication.joining import Joining
-from coord.replication.leadership import Leadership, Transfer, TransferDone, pick_target
+from coord.replication.leadership import Leadership
 from coord.replication.membership import Electorate, Membership, membership
-from coord.replication.message_filter import Answer, Append, examine_append
+from coord.replication.message_filter import Answer
 from coord.replication.messages import Message, StampGuard, check_message
 from coord.replication.outbox import Outbox
 from coord.replication.port import (
@@ -45,6 +48,7 @@ from coord.replication.replica_ports import Boot, ReplicaPorts
 from coord.replication.settings import ReplicaSettings
 from coord.replication.snapshot_exchange import SnapshotExchange
 from coord.replication.snapshots import SnapshotWorker
+from coord.replication.state_check import StateCheck
 from coord.replication.voting import Voting
 
 
@@ -69,11 +73,8 @@ class Replica:
         self._ports = ports
         self._connected: set[str] = set()
         self._stamps = StampGuard()
-        self._answering = (0, 0)
-        self._echoed = (0.0, 0)  # when the leader was last answered, and the read number then
         self._pending_bytes: deque[tuple[int, int]] = deque()
         self._pending_total = 0
-        self._transfer: Transfer | None = None
         self.write_block_reason: str | None = None
         seeds = membership(0, members)
         start = membership_of(boot.snapshot, seeds)
@@ -90,7 +91,7 @@ class Replica:
         self._outbox = Outbox(ports.send, boot.boot_id, self.journal)
         times = settings.election
         self._election = Election(times, rng, ports.now())
-        self._lead = Leadership(-1)
+        self._lead = self._new_leadership(-1)
         engine_settings = EngineSettings(settings.heartbeat_s, times.max_s, settings.batch_bytes)
         electorate = self.electorate
         learners = [peer for peer in electorate.peers if peer not in electorate.voting_peers]
@@ -111,6 +112,9 @@ class Replica:
             hear=self._hear,
             now=ports.now,
         )
+        self._handover = Handover(
+            electorate, self.engine, self.journal, self._outbox, ports.now, settings.transfer_s
+        )
         self.reconfiguration = Reconfiguration(
             electorate,
             seeds,
@@ -124,6 +128,24 @@ class Replica:
         self._snapshots = SnapshotExchange(
             self, settings, machine, ports, worker, self._outbox, seeds, boot.snapshot
         )
+        self.freshness = Freshness(boot.boot_id, ports.real_now)
+        self._following = Following(
+            self_id,
+            self.engine,
+            self.journal,
+            self._outbox,
+            self._election,
+            self.freshness,
+            ports.now,
+            presence_s=settings.heartbeat_s / 2,
+        )
+        self.state_check = StateCheck(
+            electorate,
+            settings.state_check_s,
+            machine.begin_digest,
+            self._outbox,
+            ports.now,
+        )
         self._shown: tuple[Role, int, str | None] = (Role.FOLLOWER, -1, None)
         self._handlers: dict[str, Callable[[str, Message], None]] = {
             "append": self._on_append,
@@ -136,6 +158,8 @@ class Replica:
             **self.joining.handlers,
             **self.reconfiguration.handlers,
             "introduce": self._on_introduce,
+            "check": self._on_check,
+            **self.state_check.handlers,
         }
 
     # Inputs
@@ -151,6 +175,8 @@ class Replica:
             self._tick_leader(now)
         self._snapshots.take_if_due()
         self.reconfiguration.tick()
+        leads = self.engine.role is Role.LEADER
+        self.state_check.tick(self.engine.applied_index, self.journal.last_index if leads else None)
         self.settle()
 
     def receive(self, peer_id: str, raw: object) -> None:
@@ -192,7 +218,7 @@ class Replica:
         self.joining.advance()
         self.engine.tick()
         self._begin_reads()
-        self._advance_transfer()
+        self._handover.advance()
         self.settle()
 
     def propose(self, data: bytes) -> tuple[int, int]:
@@ -223,7 +249,7 @@ class Replica:
             raise NotLeaderError(self.engine.leader_id)
         if self.write_block_reason is not None:
             raise WriteBlockedError(self.write_block_reason)
-        if self._transfer is not None:
+        if self._handover.under_way:
             raise WriteBlockedError("LEADERSHIP_TRANSFER")
 
     def flush(self) -> None:
@@ -240,18 +266,12 @@ class Replica:
     def transfer(self, target: str | None, done: TransferDone) -> str:
         """Begin to hand leadership over; the id of the target. Raises NotLeaderError,
         ReplicationError (nobody can take it, or a transfer is under way)."""
-        if self.engine.role is not Role.LEADER:
-            raise NotLeaderError(self.engine.leader_id)
-        if self._transfer is not None:
-            raise ReplicationError("a leadership transfer is under way")
-        matches = {peer: self.engine.match_index(peer) for peer in self.electorate.voting_peers}
-        chosen = target or pick_target(matches, self._connected - self.joining.applicants())
-        if chosen is None or chosen not in matches or chosen not in self._connected:
-            raise ReplicationError(f"{target or 'no node'} can take leadership over now")
-        deadline = self._ports.now() + self._settings.transfer_s
-        self._transfer = Transfer(chosen, deadline, done)
-        self._advance_transfer()
-        return chosen
+        able = self._connected - self.joining.applicants()
+        return self._handover.begin(target, able, done)
+
+    def age_ms(self) -> int | None:
+        """How old the applied state can be; None: nothing is known of it yet."""
+        return self.freshness.age_ms(self.engine.applied_index)
 
     @property
     def role(self) -> Role:
@@ -262,9 +282,14 @@ class Replica:
         """Begin to take a snapshot of what is applied now. Not while one is under way."""
         self._snapshots.take()
 
-    def step_snapshot(self) -> bool:
-        """Do a slice of taking a snapshot; True if there is more to do at once."""
-        return self._snapshots.step()
+    def step_background(self) -> bool:
+        """Do a slice of what is in no hurry: a snapshot, a digest. True if there is more to do at
+        once."""
+        return self._snapshots.step() or self.state_check.step()
+
+    def state_replaced(self, index: int) -> None:
+        """A snapshot was installed (see ExchangeOwner)."""
+        self.state_check.state_replaced(index)
 
     @property
     def snapshot(self) -> SnapshotMeta | None:
@@ -283,6 +308,7 @@ class Replica:
 
     def engine_apply(self, index: int, term: int, data: bytes) -> None:
         """A raise here stops the node: the entry is neither skipped nor applied twice."""
+        self.state_check.before_apply(index)
         try:
             result = self._machine.apply(index, term, data)
         except Exception as error:
@@ -317,7 +343,7 @@ class Replica:
                 message["success"],
                 message["reset"],
             )
-            self._answer_append(peer_id, Answer(index, success, reset))
+            self._following.answer(peer_id, Answer(index, success, reset))
         elif kind == "request_vote":
             self._voting.engine_asks(peer_id, message)
         elif kind == "response_vote":
@@ -357,79 +383,28 @@ class Replica:
     def _on_stale(self, peer_id: str, message: Message) -> None:
         self.engine.observe_term(message["term"])
 
-    def _is_from_leader(self, peer_id: str, message: Message) -> bool:
-        """Whether the sender may lead in its term; one of an old term is told."""
-        term = self.engine.term
-        if message["term"] < term:
-            self._outbox.transmit(peer_id, self._outbox.make("stale"))
-            return False
-        if message["term"] > term:
-            return True
-        leader = self.engine.leader_id
-        return self.engine.role is not Role.LEADER and leader in (None, peer_id, self._self_id)
-
     def _on_append(self, peer_id: str, message: Message) -> None:
-        if not self._is_from_leader(peer_id, message):
-            return
-        now = self._ports.now()
-        self._election.heard_leader(now)
-        append = Append(
-            message["term"],
-            message["prev_index"],
-            message["prev_term"],
-            message["commit"],
-            message["entries"],
-        )
-        verdict = examine_append(append, self.journal, self.engine.commit_index)
-        self._answering = (message["append"], message["read"])
-        self.engine.receive(peer_id, verdict.to_engine)
-        if verdict.answer is not None:
-            self._answer_append(peer_id, verdict.answer)
-        self.joining.heard_append(message["term"], message["commit"])
-        self._show_presence(peer_id, now)
-        self.engine.tick()
+        if self._following.on_append(peer_id, message):
+            self.joining.heard_append(message["term"], message["commit"])
+            self.engine.tick()
 
-    def _answer_append(self, peer_id: str, answer: Answer) -> None:
-        number, read = self._answering
-        ack = self._outbox.make(
-            "ack",
-            append=number,
-            next=answer.next_index,
-            success=answer.success,
-            reset=answer.reset,
-            read=read,
-        )
-        if answer.success:
-            self._outbox.promise(peer_id, ack)
-        else:
-            self._outbox.transmit(peer_id, ack)
-
-    def _show_presence(self, peer_id: str, now: float) -> None:
-        """While the real answer waits for the disk, let the leader know that it is followed."""
-        number, read = self._answering
-        waits = self.journal.synced_sequence < self.journal.write_sequence
-        answered_at, answered_read = self._echoed
-        if waits and read <= answered_read and now - answered_at < self._settings.heartbeat_s / 2:
-            return
-        self._echoed = (now, read)
-        if waits:
-            self._outbox.transmit(peer_id, self._outbox.make("seen", append=number, read=read))
+    def _on_check(self, peer_id: str, message: Message) -> None:
+        self.state_check.named(message["index"], self.engine.applied_index)
 
     def _on_snapshot(self, peer_id: str, message: Message) -> None:
-        if not self._is_from_leader(peer_id, message):
-            return
-        if message["term"] > self.engine.term or self.engine.leader_id != peer_id:
-            return  # its appends introduce a leader
-        self._election.heard_leader(self._ports.now())
-        self._snapshots.receive(peer_id, message)
+        if self._following.is_snapshot_of_leader(peer_id, message):
+            self._snapshots.receive(peer_id, message)
 
     # Leading
 
     def leadership(self) -> Leadership:
         """The account of the present term."""
         if self._lead.term != self.engine.term:
-            self._lead = Leadership(self.engine.term)
+            self._lead = self._new_leadership(self.engine.term)
         return self._lead
+
+    def _new_leadership(self, term: int) -> Leadership:
+        return Leadership(term, Vouching(self.electorate.is_majority))
 
     def _tick_leader(self, now: float) -> None:
         lead = self.leadership()
@@ -443,9 +418,11 @@ class Replica:
             self.engine.send_now(behind)
         self._send_backlog()
         self._begin_reads()
+        if commit_index >= self.engine.own_term_index:  # as for reads
+            lead.vouching.begin(commit_index, self.freshness, lead.last_sent())
         self._snapshots.tick_senders(lead, self._connected, now)
         self._abdicate_if_blocked()
-        self._advance_transfer()
+        self._handover.advance()
 
     def _send_append(self, peer_id: str, message: dict[str, Any]) -> bool:
         if "serialized" in message:  # the entries it needs are gone: a snapshot is to come
@@ -469,7 +446,10 @@ class Replica:
         lead = self.leadership()
         flow = lead.flow(peer_id)
         number = flow.last_sent + 1
-        message = self._outbox.make("append", append=number, read=self.reads.number, **fields)
+        fresh = list(lead.vouching.vouchers.get(peer_id, ()))
+        message = self._outbox.make(
+            "append", append=number, read=self.reads.number, fresh=fresh, **fields
+        )
         taken = self._outbox.transmit(peer_id, message)
         if taken:
             flow.sent(number, size, fields["commit"])
@@ -497,6 +477,8 @@ class Replica:
         lead = self.leadership()
         lead.heard_at[peer_id] = self._ports.now()
         self.engine.note_alive(peer_id)
+        if "append" in message:
+            lead.vouching.answered(peer_id, message, self.freshness)
         return True
 
     def _note_run(self, peer_id: str, message: Message) -> None:
@@ -529,7 +511,7 @@ class Replica:
             self.engine.tick()
         self._begin_reads()
         self._send_backlog()
-        self._advance_transfer()
+        self._handover.advance()
 
     def _on_snapshot_ack(self, peer_id: str, message: Message) -> None:
         if self._hears(peer_id, message) and self._snapshots.acknowledged(
@@ -549,20 +531,9 @@ class Replica:
         if not self.electorate.is_majority(()):
             self.engine.send_now()
 
-    def _advance_transfer(self) -> None:
-        transfer = self._transfer
-        if transfer is None or self.engine.role is not Role.LEADER:
-            return
-        last = self.journal.last_index
-        if self._ports.now() >= transfer.deadline:
-            self._transfer = None
-            transfer.done(None)
-        elif not transfer.told and self.engine.match_index(transfer.target) == last:
-            transfer.told = self._outbox.transmit(transfer.target, self._outbox.make("timeout_now"))
-
     def _abdicate_if_blocked(self) -> None:
         """A leader that can not write would stop the whole cluster: let another one lead."""
-        if self.write_block_reason is not None and self._transfer is None:
+        if self.write_block_reason is not None and not self._handover.under_way:
             try:
                 self.transfer(None, lambda _: None)
             except ReplicationError:
@@ -583,10 +554,7 @@ class Replica:
         self._snapshots.leader_is(engine.leader_id)
         if was_leading and not still_leading:
             self._stop_leading()
-        transfer = self._transfer
-        if transfer is not None and engine.leader_id not in (None, self._self_id):
-            self._transfer = None
-            transfer.done(engine.leader_id)
+        self._handover.leader_is(engine.leader_id)
         self._ports.changed()
 
     def _stop_leading(self) -> None:

@@ -20,6 +20,10 @@ class ReplicaPorts(Protocol):
         """Seconds; never goes back."""
         ...
 
+    def real_now(self) -> float:
+        """Seconds; never goes back, and goes on while this node is stopped, as `now` may not."""
+        ...
+
     def wall_ms(self) -> int:
         """Wall-clock time, only noted in snapshots."""
         ...

@@ -31,7 +31,7 @@ from coord.replication.port import (
     StateMachine,
 )
 from coord.replication.replica import Replica
-from coord.replication.responsive_clock import ResponsiveClock
+from coord.replication.responsive_clock import ResponsiveClock, seconds_passed
 from coord.replication.settings import ReplicationConfig
 from coord.replication.storage import LogStorage, SnapshotThread
 from coord.replication.transport import PeerTransport
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 DISK_FULL = "DISK_FULL"
 INCARNATION_BITS = 62
 ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
-SNAPSHOT_PAUSE = 3.0  # times as long as the slice before took
+BACKGROUND_PAUSE = 3.0  # times as long as the slice before took
 
 
 class PySyncObjReplicator:
@@ -77,12 +77,13 @@ class PySyncObjReplicator:
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._flush_scheduled = False
         self._work_scheduled = False
-        self._snapshot_due = 0.0  # when the next slice of a snapshot may be taken
+        self._background_due = 0.0  # when the next slice of a snapshot or digest may be taken
         self._stopped = False
         self._failure: BaseException | None = None
         self._waits_for = ""
         self._waits_since = 0.0
         self._wait_reported = False
+        self._complaint = ""  # about the members' states, as logged last
         self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
         self._fatal_callbacks: list[Callable[[BaseException], None]] = []
 
@@ -158,6 +159,10 @@ class PySyncObjReplicator:
         members: tuple[Member, ...] = await future
         return members
 
+    def age_ms(self) -> int | None:
+        """See `Replicator.age_ms`."""
+        return self._replica.age_ms() if self._replica is not None else None
+
     async def transfer_leadership(self, target: str | None = None) -> str:
         """See `Replicator.transfer_leadership`."""
         replica = self._usable()
@@ -195,6 +200,7 @@ class PySyncObjReplicator:
             write_block_reason=replica.write_block_reason,
             members=replica.electorate.membership.members,
             peers=self._progress(replica),
+            checked_index=replica.state_check.checked_index,
         )
 
     def on_role_change(self, callback: Callable[[ReplicaStatus], None]) -> None:
@@ -216,6 +222,9 @@ class PySyncObjReplicator:
 
     def now(self) -> float:
         return self._clock.now()
+
+    def real_now(self) -> float:
+        return seconds_passed()
 
     def wall_ms(self) -> int:
         return int(self._wall() * 1000)
@@ -348,6 +357,7 @@ class PySyncObjReplicator:
             self._call(lambda replica: replica.tick())
             self._schedule_work()
             self._report_admission()
+            self._report_states()
 
     def _on_message(self, peer_id: str, message: Any) -> None:
         """An InvalidMessageError goes on to the transport, which closes the connection."""
@@ -399,7 +409,7 @@ class PySyncObjReplicator:
             asyncio.get_running_loop().call_soon(self._work)
 
     def _work(self) -> None:
-        """A slice of what takes longer: applying a backlog, taking a snapshot."""
+        """A slice of what takes longer: applying a backlog, a snapshot, a digest of the state."""
         self._work_scheduled = False
         replica = self._replica
         if replica is None:
@@ -410,17 +420,17 @@ class PySyncObjReplicator:
 
         def step(replica: Replica) -> None:
             nonlocal more
-            more = replica.step_snapshot()
+            more = replica.step_background()
 
         loop, began = asyncio.get_running_loop(), time.perf_counter()
-        if began < self._snapshot_due:
+        if began < self._background_due:
             return
         self._call(step)
         if more:
-            # A snapshot is in no hurry: between its slices the loop is for those who wait.
+            # This is in no hurry: between its slices the loop is for those who wait.
             now = time.perf_counter()
-            pause_s = SNAPSHOT_PAUSE * (now - began)
-            self._snapshot_due = now + pause_s
+            pause_s = BACKGROUND_PAUSE * (now - began)
+            self._background_due = now + pause_s
             loop.call_later(pause_s, self._schedule_work)
 
     def _schedule_flush(self) -> None:
@@ -496,6 +506,16 @@ class PySyncObjReplicator:
         if why and not self._wait_reported and waited_s >= ADMISSION_PATIENCE_S:
             self._wait_reported = True
             self._log.warning("replica_does_not_vote_yet", why=why)
+
+    def _report_states(self) -> None:
+        """Say once what is wrong with the members' states."""
+        complaint = self._replica.state_check.complaint if self._replica is not None else ""
+        if complaint != self._complaint:
+            self._complaint = complaint
+            if complaint:
+                self._log.error("replica_states_differ", why=complaint)
+            else:
+                self._log.info("replica_states_agree_again")
 
     def _progress(self, replica: Replica) -> dict[str, PeerProgress]:
         lead = replica.lead

@@ -8,7 +8,15 @@ brings about no election.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+
+
+def seconds_passed() -> float:
+    """Seconds of a clock that never goes back and leaves nothing out: it goes on while the process
+    is stopped and, where the system has such a clock, while the machine sleeps."""
+    number = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if number is None else time.clock_gettime(number)
 
 
 class ResponsiveClock:

@@ -32,6 +32,7 @@ class ReplicaSettings:
     snapshot_chunk_bytes: int = 512 * 1024
     snapshot_resend_s: float = 1.0
     snapshot_bytes_per_s: int = 64 * MEBIBYTE  # sent to one follower
+    state_check_s: float = 10.0  # between comparisons of the members' states; 0: none
 
 
 @dataclass(frozen=True, slots=True)

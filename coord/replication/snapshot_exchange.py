@@ -36,6 +36,10 @@ class ExchangeOwner(Protocol):
         """The account of the present term."""
         ...
 
+    def state_replaced(self, index: int) -> None:
+        """A snapshot was installed: the state is that after `index`."""
+        ...
+
     def settle(self) -> None:
         """Something was done outside of a call into the replica."""
         ...
@@ -230,6 +234,7 @@ class SnapshotExchange:
             self._engine.snapshot_installed(meta.index)
             self.latest = meta
             self._compacted = (meta.index, self._journal.size_bytes)
+            self._owner.state_replaced(meta.index)
             self._ports.applied_by_snapshot(meta.index)
         self._finish_receiving(meta)
         self._owner.settle()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from coord.core.replies import Rejected, Reply
 from coord.core.state import State
 from coord.replication.port import Replicator
 from coord.rpc import errors
-from coord.rpc.calls import Call, Method
+from coord.rpc.calls import AGE_KEY, APPLIED_KEY, UNKNOWN_AGE, Call, Method
 from coord.rpc.claim_desk import ClaimDesk
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.errors import CallError
@@ -119,9 +120,25 @@ class Backend:
         self.encoder.at(self.leadership.term, self.host.machine.state.revision)
         return self.encoder.with_header(message)
 
-    async def read(self) -> State:
-        """The state, at least as new as when this was called, on a node that certainly leads."""
+    async def read(self, call: Call | None = None) -> State:
+        """The state, at least as new as when this was called, on a node that certainly leads; or
+        what is applied here, if that is what the call asks for."""
+        if call is not None and call.asks_stale:
+            return self.read_stale(call)
         await self.replicator.read_barrier()
+        return self.host.machine.state
+
+    def read_stale(self, call: Call) -> State:
+        """The state applied here, whoever leads; the answer says how old it can be."""
+        max_stale_ms, age_ms = call.max_stale_ms, self.replicator.age_ms()
+        if not math.isinf(max_stale_ms) and (age_ms is None or age_ms > max_stale_ms):
+            raise errors.too_stale(age_ms, int(max_stale_ms))
+        call.tell(
+            {
+                AGE_KEY: UNKNOWN_AGE if age_ms is None else str(age_ms),
+                APPLIED_KEY: str(self.replicator.status().applied_index),
+            }
+        )
         return self.host.machine.state
 
     def wait_until(self, call: Call, wait_ms: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Protocol, TypeVar
@@ -26,9 +26,17 @@ from coord.rpc.status import DETAILS_KEY, details_of, replication_failure
 
 FORWARDED_KEY: Final = "coord-forwarded"
 PRINCIPAL_KEY: Final = "coord-principal"
+# Asks for a read from the state applied at the node that is asked, no older than so many ms, or
+# however old. The answer's trailing metadata say how old it can be and which index was applied.
+STALE_KEY: Final = "coord-max-stale-ms"
+HOWEVER_OLD: Final = "any"
+AGE_KEY: Final = "coord-age-ms"
+UNKNOWN_AGE: Final = "unknown"
+APPLIED_KEY: Final = "coord-applied-index"
 ANONYMOUS: Final = "anonymous"
 _MAX_MESSAGE_CHARS: Final = 1_000
 _LOOK_AGAIN_S: Final = 0.05
+_MAX_DIGITS: Final = 18
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -65,6 +73,28 @@ class Call:
         return FORWARDED_KEY in self.metadata
 
     @property
+    def asks_stale(self) -> bool:
+        """The caller said in so many words that it does not need the newest state."""
+        return STALE_KEY in self.metadata
+
+    @property
+    def max_stale_ms(self) -> float:
+        """How old an answer may be; raises CallError for what is no number."""
+        text = self.metadata.get(STALE_KEY, HOWEVER_OLD)
+        if text == HOWEVER_OLD:
+            return math.inf
+        if not isinstance(text, str) or not _is_decimal(text):
+            raise errors.invalid(
+                f"metadata {STALE_KEY} is {text!a}; it must be a decimal number or {HOWEVER_OLD!a}",
+                STALE_KEY,
+            )
+        return int(text)
+
+    def tell(self, facts: Mapping[str, str]) -> None:
+        """Send these beside the answer."""
+        self._context.set_trailing_metadata(tuple(facts.items()))
+
+    @property
     def principal(self) -> str:
         """Who asks. Without authentication everybody is anonymous."""
         return ANONYMOUS
@@ -88,6 +118,15 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[bytes]]
+
+
+def asks_stale(call: Call) -> bool:
+    """For `Method.local_if`: reads that may be stale are served by whoever is asked."""
+    return call.asks_stale
+
+
+def _is_decimal(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
 
 
 @dataclass(frozen=True, slots=True)

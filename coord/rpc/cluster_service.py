@@ -97,6 +97,7 @@ class ClusterService:
                 applied_index=status.applied_index,
                 reachable=True,
                 version=_VERSION,
+                checked_index=status.checked_index,
             ),
             leader=status.leader_id or "",
             revision=backend.state.revision,

@@ -28,6 +28,7 @@ class ServiceReason(StrEnum):
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
     UNIMPLEMENTED = "UNIMPLEMENTED"
     WRITES_BLOCKED = "WRITES_BLOCKED"  # metadata: why
+    TOO_STALE = "TOO_STALE"  # metadata: age_ms, max_stale_ms
     TRANSFER_FAILED = "TRANSFER_FAILED"
     INTERNAL = "INTERNAL"
 
@@ -93,6 +94,20 @@ def shutting_down() -> CallError:
         grpc.StatusCode.UNAVAILABLE,
         ServiceReason.SHUTTING_DOWN,
         "this node is shutting down; ask another",
+    )
+
+
+def too_stale(age_ms: int | None, max_stale_ms: int) -> CallError:
+    """What is applied here may be older than the caller accepts; another node can be asked."""
+    age = "of unknown age" if age_ms is None else f"up to {age_ms} ms old"
+    return CallError(
+        grpc.StatusCode.UNAVAILABLE,
+        ServiceReason.TOO_STALE,
+        f"what this node has is {age}; at most {max_stale_ms} ms is asked for",
+        metadata={
+            "age_ms": "unknown" if age_ms is None else str(age_ms),
+            "max_stale_ms": str(max_stale_ms),
+        },
     )
 
 

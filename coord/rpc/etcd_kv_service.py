@@ -45,7 +45,7 @@ class EtcdKvService:
         """The table of this service."""
         for name, kind in _WRITES.items():
             yield Method(f"{_PATH}{name}", partial(self._write, kind), writes=True)
-        yield Method(f"{_PATH}Range", self.range, local_if=_is_serializable)
+        yield Method(f"{_PATH}Range", self.range, local_if=_may_be_stale)
 
     async def _write(self, kind: CommandKind, call: Call) -> bytes:
         backend = self._backend
@@ -57,7 +57,8 @@ class EtcdKvService:
         return backend.respond(kind, command, reply)
 
     async def range(self, call: Call) -> bytes:
-        """Read keys; `serializable` reads what is applied here, without asking anybody."""
+        """Read keys; `serializable`, or the metadata that ask for a stale read, read what is
+        applied here, without asking anybody."""
         backend = self._backend
         try:
             command, serializable = etcd.decode_range(call.raw)
@@ -66,7 +67,7 @@ class EtcdKvService:
         refused = validate_range(command)
         if refused is not None:
             raise etcd_refusal(refused)
-        state = backend.state if serializable else await backend.read()
+        state = backend.read_stale(call) if serializable else await backend.read(call)
         reply = state.kv.range(command, state.revision)
         if isinstance(reply, Rejected):
             raise etcd_refusal(reply)
@@ -74,7 +75,9 @@ class EtcdKvService:
         return backend.encoder.encode_range(reply)
 
 
-def _is_serializable(call: Call) -> bool:
+def _may_be_stale(call: Call) -> bool:
+    if call.asks_stale:
+        return True
     try:
         return etcd.decode_range(call.raw)[1]
     except DecodeError:

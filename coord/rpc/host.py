@@ -7,17 +7,36 @@ event loop, in log order, on every node alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 
 from coord.codec.envelope import BatchCache, to_batch
 from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
+from coord.core.digest import Digester
 from coord.core.machine import Machine
 from coord.core.replies import Applied, Event
 from coord.core.state import State
-from coord.replication.port import SnapshotSource
+from coord.replication.port import DigestSource, SnapshotSource
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.collector import building
 
 AppliedCallback = Callable[[Iterable[Event]], None]
+
+
+class StateDigest:
+    """A `DigestSource`. Another version of the program may keep the same state in other rows."""
+
+    scheme = f"coord-{version('coord-store')}"
+
+    def __init__(self, digester: Digester) -> None:
+        self._digester = digester
+
+    def next_slice(self) -> str | None:
+        """See `DigestSource.next_slice`."""
+        return next(self._digester)
+
+    def close(self) -> None:
+        """See `DigestSource.close`."""
+        self._digester.close()
 
 
 class MachineHost:
@@ -60,6 +79,10 @@ class MachineHost:
     def begin_snapshot(self) -> SnapshotSource:
         """See `StateMachine.begin_snapshot`."""
         return SnapshotEncoder(self.machine.freeze())
+
+    def begin_digest(self) -> DigestSource:
+        """See `StateMachine.begin_digest`."""
+        return StateDigest(self.machine.digest_slices())
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """See `StateMachine.restore`. Raises SnapshotDamagedError or SnapshotFormatError."""

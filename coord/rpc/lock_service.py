@@ -16,7 +16,7 @@ from coord.core.refusals import session_not_found
 from coord.core.replies import EventKind, LockReply, Reply
 from coord.replication.port import ReplicationError
 from coord.rpc.backend import Backend, accepted
-from coord.rpc.calls import Call, Method
+from coord.rpc.calls import Call, Method, asks_stale
 from coord.rpc.errors import CallError
 from coord.rpc.gen import lock_pb2 as pb
 from coord.rpc.status import refusal
@@ -44,8 +44,8 @@ class LockService:
             _PATH, {"Release": CommandKind.RELEASE_LOCK, "Refresh": CommandKind.REFRESH_LOCK}
         )
         yield Method(f"{_PATH}Acquire", self.acquire, writes=True)
-        yield Method(f"{_PATH}Get", self.get)
-        yield Method(f"{_PATH}List", self.list_locks)
+        yield Method(f"{_PATH}Get", self.get, local_if=asks_stale)
+        yield Method(f"{_PATH}List", self.list_locks, local_if=asks_stale)
 
     async def acquire(self, call: Call) -> bytes:
         """Take the lock, or wait for it. A call that ends without it leaves the queue."""
@@ -128,7 +128,7 @@ class LockService:
     async def get(self, call: Call) -> bytes:
         """One lock; one that nobody holds is free."""
         request = call.parse(pb.GetLockRequest)
-        state = await self._backend.read()
+        state = await self._backend.read(call)
         found = queries.get_lock(state, request.name, self._backend.clock.now_ms())
         return self._backend.show(pb.GetLockResponse(lock=lock_info(found)))
 
@@ -136,7 +136,7 @@ class LockService:
         """Held locks by name."""
         request = call.parse(pb.ListLocksRequest)
         found = queries.list_locks(
-            await self._backend.read(),
+            await self._backend.read(call),
             request.prefix,
             request.limit,
             request.after_name,

@@ -9,7 +9,7 @@ from coord.core import queries
 from coord.core.commands import KeepAlive
 from coord.core.refusals import session_not_found
 from coord.rpc.backend import Backend, accepted
-from coord.rpc.calls import Call, Method
+from coord.rpc.calls import Call, Method, asks_stale
 from coord.rpc.gen import session_pb2 as pb
 from coord.rpc.status import refusal
 
@@ -30,7 +30,7 @@ class SessionService:
             _PATH, {"Open": CommandKind.OPEN_SESSION, "Close": CommandKind.CLOSE_SESSION}
         )
         yield Method(f"{_PATH}KeepAlive", self.keep_alive, writes=True)
-        yield Method(f"{_PATH}List", self.list_sessions)
+        yield Method(f"{_PATH}List", self.list_sessions, local_if=asks_stale)
 
     async def keep_alive(self, call: Call) -> bytes:
         """Push a session's end. Held back a little, so that many share one log entry."""
@@ -52,7 +52,7 @@ class SessionService:
     async def list_sessions(self, call: Call) -> bytes:
         """Open sessions, by id."""
         request = call.parse(pb.ListSessionsRequest)
-        state = await self._backend.read()
+        state = await self._backend.read(call)
         found = queries.list_sessions(
             state,
             request.kind,

@@ -14,7 +14,7 @@ from coord.core.records import serial_of
 from coord.core.replies import EventKind, TaskState
 from coord.rpc import errors
 from coord.rpc.backend import Backend, accepted, checked
-from coord.rpc.calls import Call, Method
+from coord.rpc.calls import Call, Method, asks_stale
 from coord.rpc.claiming import Claiming
 from coord.rpc.gen import task_pb2 as pb
 from coord.rpc.task_wire import queue_info, task_info
@@ -49,11 +49,11 @@ class TaskService:
         yield from self._backend.table(_PATH, _COMMANDS)
         yield Method(f"{_PATH}Claim", self._claiming.claim, writes=True)
         yield Method(f"{_PATH}Heartbeat", self.heartbeat, writes=True)
-        yield Method(f"{_PATH}Get", self.get)
+        yield Method(f"{_PATH}Get", self.get, local_if=asks_stale)
         yield Method(f"{_PATH}Wait", self.wait)
-        yield Method(f"{_PATH}List", self.list_tasks)
-        yield Method(f"{_PATH}Explain", self.explain)
-        yield Method(f"{_PATH}ListQueues", self.list_queues)
+        yield Method(f"{_PATH}List", self.list_tasks, local_if=asks_stale)
+        yield Method(f"{_PATH}Explain", self.explain, local_if=asks_stale)
+        yield Method(f"{_PATH}ListQueues", self.list_queues, local_if=asks_stale)
 
     async def heartbeat(self, call: Call) -> bytes:
         """Renew leases. Held back a little, so that many share one log entry."""
@@ -79,7 +79,7 @@ class TaskService:
     async def get(self, call: Call) -> bytes:
         """One task."""
         request = call.parse(pb.GetTaskRequest)
-        state = await self._backend.read()
+        state = await self._backend.read(call)
         info = checked(queries.get_task(state, request.task_id, self._backend.clock.now_ms()))
         return self._backend.show(
             pb.GetTaskResponse(task=task_info(info, omit_payload=request.omit_payload))
@@ -131,7 +131,7 @@ class TaskService:
             raise errors.invalid(f"states: {error}", "states") from error
         page = checked(
             queries.list_tasks(
-                await self._backend.read(),
+                await self._backend.read(call),
                 request.queue,
                 states,
                 request.limit,
@@ -152,14 +152,14 @@ class TaskService:
     async def explain(self, call: Call) -> bytes:
         """Why a task is not running."""
         request = call.parse(pb.ExplainTaskRequest)
-        state = await self._backend.read()
+        state = await self._backend.read(call)
         found = checked(explain_task(state, request.task_id, self._backend.clock.now_ms()))
         return self._backend.show(pb.ExplainTaskResponse(**found._asdict()))
 
     async def list_queues(self, call: Call) -> bytes:
         """Queues and their figures."""
         request = call.parse(pb.ListQueuesRequest)
-        state = await self._backend.read()
+        state = await self._backend.read(call)
         found = checked(queries.list_queues(state, request.queue, self._backend.clock.now_ms()))
         return self._backend.show(pb.ListQueuesResponse(queues=[queue_info(one) for one in found]))
 

@@ -18,6 +18,7 @@ from coord.journal import VoteFile
 from coord.replication import reconfiguration
 from coord.replication import replica as replica_module
 from coord.replication.engine_journal import EngineJournal
+from coord.replication.freshness import Freshness, Vouching
 from coord.replication.membership import Electorate, Membership, MembershipHistory, changed
 from coord.replication.message_filter import Append, LogView, PeerFlow, Verdict
 from coord.replication.port import Member, MembershipChange, MembershipRefusal, Promote
@@ -191,6 +192,22 @@ def two_at_a_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reconfiguration, "changed", greedy)
 
 
+def ages_unconfirmed(patch: pytest.MonkeyPatch) -> None:
+    """A leader that asks nobody whether it still leads before it vouches for others."""
+    begin = Vouching.__init__
+    patch.setattr(Vouching, "__init__", lambda self, _: begin(self, lambda supporters: True))
+
+
+def pauses_make_nothing_older(patch: pytest.MonkeyPatch) -> None:
+    """An append that has just come in counts as just sent."""
+
+    def vouched(self: Freshness, voucher: Any) -> None:
+        if voucher:
+            self.covered(self.mark(), voucher[2])
+
+    patch.setattr(Freshness, "vouched", vouched)
+
+
 BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     # name: what is broken, what the check says, under which faults
     "filter": (no_filter, "", "links"),
@@ -204,6 +221,8 @@ BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     "snapshots": (snapshot_loses_rows, "another state", "snapshots"),
     "determinism": (nodes_disagree, "", "links"),
     "tokens": (lock_tokens_are_reused, "token", "links"),
+    "vouching": (ages_unconfirmed, "ms old", "links"),
+    "pauses": (pauses_make_nothing_older, "ms old", "links"),
     "progress": (elections_end, "acknowledged within", "kills"),
     "one change": (overlapping_changes, "changes of the members", "changes"),
     "one member": (two_at_a_time, "differ by more than one", "changes"),

@@ -53,6 +53,9 @@ class ReplicaWorld:
     def now(self) -> float:
         return self.time
 
+    def real_now(self) -> float:
+        return self.time
+
     def wall_ms(self) -> int:
         return 0
 

@@ -49,9 +49,13 @@ class Stubs:
 
 
 class FollowerReplicator(LocalReplicator):
-    """A node that follows a leader elsewhere; `follow` says whom."""
+    """A node that follows a leader elsewhere; `follow` says whom, `age` how old its state is."""
 
     leader: Member | None = None
+    age: int | None = None
+
+    def age_ms(self) -> int | None:
+        return self.age
 
     def follow(self, leader: Member | None) -> None:
         """A leader is known from now on, or none (None)."""

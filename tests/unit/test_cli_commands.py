@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coord.client import Compare, Delete, Get, Put, errors
+from coord.client import Compare, Delete, Get, Put, Stale, errors
 from coord.client.types import (
     ClusterStatus,
     DeleteResult,
@@ -349,7 +349,53 @@ def test_workers(cli: Cli) -> None:
     (found,) = cli("worker", "list", "-o", "json").json["workers"]
     assert (found["name"], found["queues"], found["labels"]) == ("w1", ["a", "b"], {"gpu": "1"})
     assert "gpu=1" in cli("worker", "list").out
-    assert cli.client.calls[0][2] == {"kind": "worker"}
+    assert cli.client.calls[0][2] == {"kind": "worker", "stale": None}
+
+
+# ---- reads that need not be the newest
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        (("kv", "get", "k"), "kv.get"),
+        (("kv", "get", "k", "--prefix"), "kv.get_prefix"),
+        (("task", "get", "t1"), "tasks.get"),
+        (("task", "list"), "tasks.list"),
+        (("queue", "list"), "queues.list"),
+        (("lock", "get", "l"), "locks.get"),
+        (("lock", "list"), "locks.list"),
+        (("worker", "list"), "sessions.list"),
+    ],
+    ids=" ".join,
+)
+def test_stale_reads_say_how_old_they_are(cli: Cli, command: tuple[str, ...], reply: str) -> None:
+    asked: list[Stale | None] = []
+    answers: dict[str, Any] = {"kv.get": PAIR, "tasks.get": make_task("t1"), "locks.get": LOCK}
+
+    def answer(*_: Any, stale: Stale | None, **__: Any) -> Any:
+        asked.append(stale)
+        if stale is not None:
+            stale.note((("coord-age-ms", "70"), ("coord-applied-index", "9")))
+        return answers.get(reply, [])
+
+    cli.client.replies[reply] = answer
+    result = cli(*command, "--max-stale-ms", "500")
+    assert (result.code, result.err) == (0, "age: up to 70 ms (applied index 9)\n")
+    result = cli(*command, "--stale", "-o", "json")
+    assert result.json["stale"] == {"age_ms": 70, "applied_index": 9}
+    result = cli(*command, "-o", "json")
+    assert "stale" not in result.json
+    assert result.err == ""
+    assert [stale and stale.max_ms for stale in asked] == [500, None, None]
+    assert asked[1] is not None
+    assert asked[2] is None
+
+
+def test_too_old_is_a_refusal(cli: Cli) -> None:
+    cli.client.replies["tasks.list"] = errors.TooStaleError("it is up to 70 ms old", "TOO_STALE")
+    result = cli("task", "list", "--max-stale-ms", "10")
+    assert (result.code, result.err) == (1, "error: it is up to 70 ms old\n")
 
 
 # ---- locks (acquiring is tested with real processes)
@@ -446,6 +492,6 @@ def test_a_key_that_is_not_utf8_is_passed_as_it_is(cli: Cli) -> None:
 
 
 def test_text_that_is_not_utf8_is_a_usage_error(cli: Cli) -> None:
-    cli.client.replies["tasks.get"] = lambda task_id: task_id.encode()
+    cli.client.replies["tasks.get"] = lambda task_id, **_: task_id.encode()
     result = cli("task", "get", "t\udcff")
     assert (result.code, result.err) == (2, "error: an argument is not valid UTF-8\n")

@@ -46,6 +46,9 @@ class World:
     def now(self) -> float:
         return self.time
 
+    def real_now(self) -> float:
+        return self.time
+
     def wall_ms(self) -> int:
         return 0
 

@@ -69,6 +69,8 @@ def test_every_missing_field_is_refused(kind: str) -> None:
         "data": b"",
         "members": members,
         "founders": [["n1", 1]],
+        "scheme": "v1",
+        "digest": "0a",
     }
     flags = {"success", "reset", "forced", "granted", "done", "virgin", "votes", "committed"}
     message: dict[str, Any] = {"type": kind, "term": 1, "boot": 1, "number": 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.sim.plan import ENGINES, EVERYTHING, PROFILES, make_plan
+from chaos.sim.plan import ENGINES, EVERYTHING, MEMBERS, PROFILES, make_plan
 from chaos.sim.shrink import shrink
 from chaos.sim.world import simulate
 
@@ -30,7 +30,7 @@ def test_faults_come_in_order_within_the_storm(profile: str) -> None:
 
 def test_every_kind_of_fault_comes_about() -> None:
     kinds = {fault.kind for seed in range(60) for fault in make_plan(seed).faults}
-    assert kinds == {*EVERYTHING, "heal"}
+    assert kinds == {*EVERYTHING, *MEMBERS, "heal"}
 
 
 def test_keeping_some_faults() -> None:

@@ -52,6 +52,7 @@ class Wires:
             lambda a, b: self.changes.append((a, b, True)),
             lambda a, b: self.changes.append((a, b, False)),
             lambda node: node in self.alive,
+            lambda a, b: True,
             distance=1.0,
             late=late,
             twice=twice,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63oord/v1/cluster.proto\x12\x08\x63oord.v1\"\x0f\n\rStatusRequest\"\xae\x01\n\x0cMemberStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x11\n\treachable\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x14\n\x0cpeer_address\x18\t \x01(\t\"\x8e\x01\n\x0eStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\'\n\x07members\x18\x05 \x03(\x0b\x32\x16.coord.v1.MemberStatus\x12\x0f\n\x07node_id\x18\x06 \x01(\t\"\x13\n\x11NodeStatusRequest\"\xf0\x01\n\x12NodeStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12&\n\x06member\x18\x02 \x01(\x0b\x32\x16.coord.v1.MemberStatus\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\x1a\n\x12write_block_reason\x18\x05 \x01(\t\x12\x17\n\x0f\x63luster_time_ms\x18\x06 \x01(\x04\x12\x16\n\x0esnapshot_index\x18\x07 \x01(\x04\x12\x17\n\x0flog_first_index\x18\x08 \x01(\x04\x12\x16\n\x0elog_last_index\x18\t \x01(\x04\"?\n\x11NodeDigestRequest\x12\x19\n\x11min_applied_index\x18\x01 \x01(\x04\x12\x0f\n\x07wait_ms\x18\x02 \x01(\x04\"^\n\x12NodeDigestResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x15\n\rapplied_index\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\"\'\n\x15TransferLeaderRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\"6\n\x16TransferLeaderResponse\x12\x0e\n\x06leader\x18\x01 \x01(\t\x12\x0c\n\x04term\x18\x02 \x01(\x04\"L\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x0f\n\x07learner\x18\x04 \x01(\x08\"\x14\n\x12ListMembersRequest\"E\n\x10\x41\x64\x64MemberRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\"\"\n\x14PromoteMemberRequest\x12\n\n\x02id\x18\x01 \x01(\t\"!\n\x13RemoveMemberRequest\x12\n\n\x02id\x18\x01 \x01(\t\"4\n\x0fMembersResponse\x12!\n\x07members\x18\x01 \x03(\x0b\x32\x10.coord.v1.Member2\xcf\x04\n\x07\x43luster\x12;\n\x06Status\x12\x17.coord.v1.StatusRequest\x1a\x18.coord.v1.StatusResponse\x12G\n\nNodeStatus\x12\x1b.coord.v1.NodeStatusRequest\x1a\x1c.coord.v1.NodeStatusResponse\x12G\n\nNodeDigest\x12\x1b.coord.v1.NodeDigestRequest\x1a\x1c.coord.v1.NodeDigestResponse\x12S\n\x0eTransferLeader\x12\x1f.coord.v1.TransferLeaderRequest\x1a .coord.v1.TransferLeaderResponse\x12\x46\n\x0bListMembers\x12\x1c.coord.v1.ListMembersRequest\x1a\x19.coord.v1.MembersResponse\x12\x42\n\tAddMember\x12\x1a.coord.v1.AddMemberRequest\x1a\x19.coord.v1.MembersResponse\x12J\n\rPromoteMember\x12\x1e.coord.v1.PromoteMemberRequest\x1a\x19.coord.v1.MembersResponse\x12H\n\x0cRemoveMember\x12\x1d.coord.v1.RemoveMemberRequest\x1a\x19.coord.v1.MembersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63oord/v1/cluster.proto\x12\x08\x63oord.v1\"\x0f\n\rStatusRequest\"\xc5\x01\n\x0cMemberStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x11\n\treachable\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x14\n\x0cpeer_address\x18\t \x01(\t\x12\x15\n\rchecked_index\x18\x0f \x01(\x04\"\x8e\x01\n\x0eStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\'\n\x07members\x18\x05 \x03(\x0b\x32\x16.coord.v1.MemberStatus\x12\x0f\n\x07node_id\x18\x06 \x01(\t\"\x13\n\x11NodeStatusRequest\"\xf0\x01\n\x12NodeStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12&\n\x06member\x18\x02 \x01(\x0b\x32\x16.coord.v1.MemberStatus\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\x1a\n\x12write_block_reason\x18\x05 \x01(\t\x12\x17\n\x0f\x63luster_time_ms\x18\x06 \x01(\x04\x12\x16\n\x0esnapshot_index\x18\x07 \x01(\x04\x12\x17\n\x0flog_first_index\x18\x08 \x01(\x04\x12\x16\n\x0elog_last_index\x18\t \x01(\x04\"?\n\x11NodeDigestRequest\x12\x19\n\x11min_applied_index\x18\x01 \x01(\x04\x12\x0f\n\x07wait_ms\x18\x02 \x01(\x04\"^\n\x12NodeDigestResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x15\n\rapplied_index\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\"\'\n\x15TransferLeaderRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\"6\n\x16TransferLeaderResponse\x12\x0e\n\x06leader\x18\x01 \x01(\t\x12\x0c\n\x04term\x18\x02 \x01(\x04\"L\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x0f\n\x07learner\x18\x04 \x01(\x08\"\x14\n\x12ListMembersRequest\"E\n\x10\x41\x64\x64MemberRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\"\"\n\x14PromoteMemberRequest\x12\n\n\x02id\x18\x01 \x01(\t\"!\n\x13RemoveMemberRequest\x12\n\n\x02id\x18\x01 \x01(\t\"4\n\x0fMembersResponse\x12!\n\x07members\x18\x01 \x03(\x0b\x32\x10.coord.v1.Member2\xcf\x04\n\x07\x43luster\x12;\n\x06Status\x12\x17.coord.v1.StatusRequest\x1a\x18.coord.v1.StatusResponse\x12G\n\nNodeStatus\x12\x1b.coord.v1.NodeStatusRequest\x1a\x1c.coord.v1.NodeStatusResponse\x12G\n\nNodeDigest\x12\x1b.coord.v1.NodeDigestRequest\x1a\x1c.coord.v1.NodeDigestResponse\x12S\n\x0eTransferLeader\x12\x1f.coord.v1.TransferLeaderRequest\x1a .coord.v1.TransferLeaderResponse\x12\x46\n\x0bListMembers\x12\x1c.coord.v1.ListMembersRequest\x1a\x19.coord.v1.MembersResponse\x12\x42\n\tAddMember\x12\x1a.coord.v1.AddMemberRequest\x1a\x19.coord.v1.MembersResponse\x12J\n\rPromoteMember\x12\x1e.coord.v1.PromoteMemberRequest\x1a\x19.coord.v1.MembersResponse\x12H\n\x0cRemoveMember\x12\x1d.coord.v1.RemoveMemberRequest\x1a\x19.coord.v1.MembersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,33 +34,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSREQUEST']._serialized_start=36
   _globals['_STATUSREQUEST']._serialized_end=51
   _globals['_MEMBERSTATUS']._serialized_start=54
-  _globals['_MEMBERSTATUS']._serialized_end=228
-  _globals['_STATUSRESPONSE']._serialized_start=231
-  _globals['_STATUSRESPONSE']._serialized_end=373
-  _globals['_NODESTATUSREQUEST']._serialized_start=375
-  _globals['_NODESTATUSREQUEST']._serialized_end=394
-  _globals['_NODESTATUSRESPONSE']._serialized_start=397
-  _globals['_NODESTATUSRESPONSE']._serialized_end=637
-  _globals['_NODEDIGESTREQUEST']._serialized_start=639
-  _globals['_NODEDIGESTREQUEST']._serialized_end=702
-  _globals['_NODEDIGESTRESPONSE']._serialized_start=704
-  _globals['_NODEDIGESTRESPONSE']._serialized_end=798
-  _globals['_TRANSFERLEADERREQUEST']._serialized_start=800
-  _globals['_TRANSFERLEADERREQUEST']._serialized_end=839
-  _globals['_TRANSFERLEADERRESPONSE']._serialized_start=841
-  _globals['_TRANSFERLEADERRESPONSE']._serialized_end=895
-  _globals['_MEMBER']._serialized_start=897
-  _globals['_MEMBER']._serialized_end=973
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=975
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=995
-  _globals['_ADDMEMBERREQUEST']._serialized_start=997
-  _globals['_ADDMEMBERREQUEST']._serialized_end=1066
-  _globals['_PROMOTEMEMBERREQUEST']._serialized_start=1068
-  _globals['_PROMOTEMEMBERREQUEST']._serialized_end=1102
-  _globals['_REMOVEMEMBERREQUEST']._serialized_start=1104
-  _globals['_REMOVEMEMBERREQUEST']._serialized_end=1137
-  _globals['_MEMBERSRESPONSE']._serialized_start=1139
-  _globals['_MEMBERSRESPONSE']._serialized_end=1191
-  _globals['_CLUSTER']._serialized_start=1194
-  _globals['_CLUSTER']._serialized_end=1785
+  _globals['_MEMBERSTATUS']._serialized_end=251
+  _globals['_STATUSRESPONSE']._serialized_start=254
+  _globals['_STATUSRESPONSE']._serialized_end=396
+  _globals['_NODESTATUSREQUEST']._serialized_start=398
+  _globals['_NODESTATUSREQUEST']._serialized_end=417
+  _globals['_NODESTATUSRESPONSE']._serialized_start=420
+  _globals['_NODESTATUSRESPONSE']._serialized_end=660
+  _globals['_NODEDIGESTREQUEST']._serialized_start=662
+  _globals['_NODEDIGESTREQUEST']._serialized_end=725
+  _globals['_NODEDIGESTRESPONSE']._serialized_start=727
+  _globals['_NODEDIGESTRESPONSE']._serialized_end=821
+  _globals['_TRANSFERLEADERREQUEST']._serialized_start=823
+  _globals['_TRANSFERLEADERREQUEST']._serialized_end=862
+  _globals['_TRANSFERLEADERRESPONSE']._serialized_start=864
+  _globals['_TRANSFERLEADERRESPONSE']._serialized_end=918
+  _globals['_MEMBER']._serialized_start=920
+  _globals['_MEMBER']._serialized_end=996
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=998
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=1018
+  _globals['_ADDMEMBERREQUEST']._serialized_start=1020
+  _globals['_ADDMEMBERREQUEST']._serialized_end=1089
+  _globals['_PROMOTEMEMBERREQUEST']._serialized_start=1091
+  _globals['_PROMOTEMEMBERREQUEST']._serialized_end=1125
+  _globals['_REMOVEMEMBERREQUEST']._serialized_start=1127
+  _globals['_REMOVEMEMBERREQUEST']._serialized_end=1160
+  _globals['_MEMBERSRESPONSE']._serialized_start=1162
+  _globals['_MEMBERSRESPONSE']._serialized_end=1214
+  _globals['_CLUSTER']._serialized_start=1217
+  _globals['_CLUSTER']._serialized_end=1808
 # @@protoc_insertion_point(module_scope)

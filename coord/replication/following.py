@@ -1,0 +1,114 @@
+"""A follower's part: taking the leader's appends through the filter, and answering them.
+
+The engine's answer promises that what it names is durable, so it waits for the disk. Meanwhile the
+leader is told that it is followed, which is all that reads and its own check of a majority need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from coord.replication.election import Election
+from coord.replication.engine_journal import EngineJournal
+from coord.replication.freshness import Freshness
+from coord.replication.message_filter import Answer, Append, examine_append
+from coord.replication.messages import Message
+from coord.replication.outbox import Outbox
+from coord.replication.port import Role
+from coord.replication.pysyncobj_engine import HardenedEngine
+
+
+class Following:
+    """`presence_s`: how often a leader is told that it is followed, if it asks nothing."""
+
+    def __init__(
+        self,
+        self_id: str,
+        engine: HardenedEngine,
+        journal: EngineJournal,
+        outbox: Outbox,
+        election: Election,
+        freshness: Freshness,
+        now: Callable[[], float],
+        presence_s: float,
+    ) -> None:
+        self._self_id = self_id
+        self._engine = engine
+        self._journal = journal
+        self._outbox = outbox
+        self._election = election
+        self._freshness = freshness
+        self._now = now
+        self._presence_s = presence_s
+        self._answering = (0, 0)  # number of the append, and its read number
+        self._echoed = (0.0, 0)  # when the leader was last answered, and the read number then
+
+    def on_append(self, peer_id: str, message: Message) -> bool:
+        """False: it was not from a leader, and had no effect."""
+        if not self.is_from_leader(peer_id, message):
+            return False
+        now = self._now()
+        self._election.heard_leader(now)
+        append = Append(
+            message["term"],
+            message["prev_index"],
+            message["prev_term"],
+            message["commit"],
+            message["entries"],
+        )
+        verdict = examine_append(append, self._journal, self._engine.commit_index)
+        self._answering = (message["append"], message["read"])
+        self._freshness.vouched(message.get("fresh", ()))
+        self._engine.receive(peer_id, verdict.to_engine)
+        if verdict.answer is not None:
+            self.answer(peer_id, verdict.answer)
+        self._show_presence(peer_id, now)
+        return True
+
+    def is_from_leader(self, peer_id: str, message: Message) -> bool:
+        """Whether the sender may lead in its term; one of an old term is told."""
+        term = self._engine.term
+        if message["term"] < term:
+            self._outbox.transmit(peer_id, self._outbox.make("stale"))
+            return False
+        if message["term"] > term:
+            return True
+        leader = self._engine.leader_id
+        return self._engine.role is not Role.LEADER and leader in (None, peer_id, self._self_id)
+
+    def is_snapshot_of_leader(self, peer_id: str, message: Message) -> bool:
+        """Only of one that is followed already: its appends introduce a leader."""
+        if not self.is_from_leader(peer_id, message):
+            return False
+        if message["term"] > self._engine.term or self._engine.leader_id != peer_id:
+            return False
+        self._election.heard_leader(self._now())
+        return True
+
+    def answer(self, peer_id: str, answer: Answer) -> None:
+        """To the append that was taken last."""
+        number, read = self._answering
+        ack = self._outbox.make(
+            "ack",
+            append=number,
+            next=answer.next_index,
+            success=answer.success,
+            reset=answer.reset,
+            read=read,
+            mark=self._freshness.mark(),
+        )
+        if answer.success:
+            self._outbox.promise(peer_id, ack)
+        else:
+            self._outbox.transmit(peer_id, ack)
+
+    def _show_presence(self, peer_id: str, now: float) -> None:
+        """While the real answer waits for the disk, let the leader know that it is followed."""
+        number, read = self._answering
+        waits = self._journal.synced_sequence < self._journal.write_sequence
+        answered_at, answered_read = self._echoed
+        if waits and read <= answered_read and now - answered_at < self._presence_s:
+            return
+        self._echoed = (now, read)
+        if waits:
+            seen = self._outbox.make("seen", append=number, read=read, mark=self._freshness.mark())
+            self._outbox.transmit(peer_id, seen)
