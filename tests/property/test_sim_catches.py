@@ -15,8 +15,7 @@ from chaos.sim.world import World, simulate
 from coord.core import dedupe, locks
 from coord.core.state import State
 from coord.journal import VoteFile
-from coord.replication import reconfiguration
-from coord.replication import replica as replica_module
+from coord.replication import following, reconfiguration
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.freshness import Freshness, Vouching
 from coord.replication.membership import Electorate, Membership, MembershipHistory, changed
@@ -45,7 +44,7 @@ def _unfiltered(append: Append, log: LogView, commit_index: int) -> Verdict:
 
 
 def no_filter(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(replica_module, "examine_append", _unfiltered)
+    patch.setattr(following, "examine_append", _unfiltered)
     patch.setattr(PeerFlow, "judge", lambda self, number, answer, *rest: answer)
 
 

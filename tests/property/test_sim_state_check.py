@@ -22,7 +22,7 @@ class Unwatched(World):
     """A world whose own checks say nothing, so that those of the nodes have to."""
 
     def __init__(self, seed: int, nodes: int = 3) -> None:
-        super().__init__(make_plan(seed, nodes=nodes))
+        super().__init__(make_plan(seed, nodes=nodes, profile="kills"))
         self.stopped: dict[str, Exception] = {}
         for node in self.nodes.values():
             self.start(node)

@@ -281,5 +281,5 @@ def test_leadership_goes_to_no_learner() -> None:
     world.replica.change_members(AddLearner(N4))
     commit(world, "n2")
     world.replica.connected("n4")
-    with pytest.raises(Exception, match="n4 can take"):
+    with pytest.raises(Exception, match="n4 can not take"):
         world.replica.transfer("n4", lambda _: None)
