@@ -163,7 +163,8 @@ class Replica:
         self.journal.mark_synced(sequence)
         self._outbox.release(sequence)
         self.joining.advance()
-        self.engine.tick()
+        if self.engine.role is Role.LEADER:  # its own copy counts now
+            self.engine.tick()
         self._begin_reads()
         self._advance_transfer()
         self.settle()
@@ -337,8 +338,7 @@ class Replica:
         if verdict.answer is not None:
             self._answer_append(peer_id, verdict.answer)
         self.joining.heard_append(message["term"], message["commit"])
-        self._show_presence(peer_id, now)
-        self.engine.tick()
+        self._show_presence(peer_id, now)  # what is committed is applied beside the disk's work
 
     def _answer_append(self, peer_id: str, answer: Answer) -> None:
         number, read = self._answering
@@ -475,7 +475,10 @@ class Replica:
         flow.answered(message["append"])
         if answer is not None:
             self.engine.receive_ack(peer_id, answer.next_index, answer.success, answer.reset)
-            self.engine.tick()
+            if min(self.engine.match_index(peer_id), self.journal.synced_index) > (
+                self.engine.commit_index
+            ):
+                self.engine.tick()
         self._begin_reads()
         self._send_backlog()
         self._advance_transfer()
