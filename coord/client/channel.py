@@ -23,10 +23,11 @@ from coord.client.errors import (
     UnavailableError,
     from_rpc_error,
 )
+from coord.client.stream import MAX_CALL_BYTES, CallStream, NoStreamsError
 
 Req = TypeVar("Req", bound=Message)
 Rep = TypeVar("Rep", bound=Message)
-Metadata = Sequence[tuple[str, str]]
+Metadata = tuple[tuple[str, str], ...]
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # of replies; the server bounds requests
 RENEW_AFTER_FAILURES = 5
@@ -48,11 +49,13 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Req, Rep]):
-    """A unary call: `path` is /package.Service/Method."""
+    """A unary call: `path` is /package.Service/Method. `alone`: its answers can be large, or it is
+    about the connection itself, so it does not share a stream."""
 
     path: str
     request: type[Req]
     response: type[Rep]
+    alone: bool = False
 
 
 class Connection:
@@ -64,6 +67,8 @@ class Connection:
         self._options = list(options)
         self._channel: grpc.aio.Channel | None = None
         self._callables: dict[str, Callable[..., Any]] = {}
+        self._stream: CallStream | None = None
+        self._streams = True  # until the node says that it knows none
         self._closing: set[asyncio.Task[None]] = set()
 
     async def call(
@@ -76,11 +81,29 @@ class Connection:
     ) -> Rep:
         """One attempt, at most `timeout_s`. Raises CoordError, or CancelledError when the caller
         itself is cancelled (then the outcome is unknown). `on_trailing` is given the trailing
-        metadata of an answer."""
+        metadata of an answer; such a call travels alone."""
+        if self._streams and not method.alone and on_trailing is None:
+            raw = request.SerializeToString()
+            if len(raw) <= MAX_CALL_BYTES:
+                try:
+                    answer = await self._open_stream().call(method.path, raw, timeout_s, metadata)
+                    return method.response.FromString(answer)
+                except NoStreamsError:
+                    self._streams = False
+        return await self._call_alone(method, request, timeout_s, metadata, on_trailing)
+
+    async def _call_alone(
+        self,
+        method: Method[Req, Rep],
+        request: Req,
+        timeout_s: float,
+        metadata: Metadata,
+        on_trailing: Callable[[Any], None] | None,
+    ) -> Rep:
         try:
             # gRPC keeps its own deadline; the outer one holds even if its poller is stuck.
             async with asyncio.timeout(timeout_s + 0.5):
-                sent = self._callable(method)(request, timeout=timeout_s, metadata=tuple(metadata))
+                sent = self._callable(method)(request, timeout=timeout_s, metadata=metadata)
                 reply: Rep = await sent
                 if on_trailing is not None:
                     on_trailing(await sent.trailing_metadata())
@@ -115,15 +138,27 @@ class Connection:
         await asyncio.gather(*closing, return_exceptions=True)
         channel, self._channel = self._channel, None
         self._callables.clear()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.close(_closed_under_call())
         if channel is not None:
             await channel.close(None)
 
-    def _callable(self, method: Method[Any, Any]) -> Callable[..., Any]:
+    def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.address, options=self._options)
+        return self._channel
+
+    def _open_stream(self) -> CallStream:
+        if self._stream is None or not self._stream.usable:
+            self._stream = CallStream(self._open_channel())
+        return self._stream
+
+    def _callable(self, method: Method[Any, Any]) -> Callable[..., Any]:
+        channel = self._open_channel()
         call = self._callables.get(method.path)
         if call is None:
-            call = self._channel.unary_unary(
+            call = channel.unary_unary(
                 method.path,
                 request_serializer=method.request.SerializeToString,
                 response_deserializer=method.response.FromString,
@@ -134,6 +169,9 @@ class Connection:
     def _retire(self) -> None:
         channel, self._channel = self._channel, None
         self._callables.clear()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.drain()
         if channel is not None:
             task = asyncio.get_running_loop().create_task(_close(channel))
             self._closing.add(task)

@@ -7,7 +7,8 @@ one (the transport itself failed, or a proxy answered) the status code decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
@@ -224,9 +225,22 @@ def from_reason(reason: str, message: str, metadata: Mapping[str, str] | None = 
 
 def from_rpc_error(error: grpc.RpcError) -> CoordError:
     """The error for a failed gRPC call."""
-    code = error.code()
-    message = error.details() or code.name
-    info = _error_info(error.trailing_metadata())
+    trailing: Iterable[Any] = error.trailing_metadata() or ()
+    details = [value for key, value in trailing if key == _DETAILS_KEY]
+    return _from_code(error.code(), error.details() or "", details)
+
+
+def from_status(code: int, message: str, details: bytes) -> CoordError:
+    """The error for a call that failed so: a gRPC status code, and a google.rpc.Status."""
+    return _from_code(_STATUS_CODES.get(code, grpc.StatusCode.UNKNOWN), message, [details])
+
+
+_STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _from_code(code: grpc.StatusCode, message: str, details: Sequence[bytes]) -> CoordError:
+    message = message or code.name
+    info = _error_info(details)
     if info is not None:
         return from_reason(info.reason, message, dict(info.metadata))
     if code is grpc.StatusCode.UNAVAILABLE and message.lower().startswith(_NEVER_SENT):
@@ -237,12 +251,9 @@ def from_rpc_error(error: grpc.RpcError) -> CoordError:
     return kind(message, code.name, retryable=retryable)
 
 
-def _error_info(trailing: object) -> error_details_pb2.ErrorInfo | None:
-    for key, value in trailing or ():  # type: ignore[attr-defined]
-        if key != _DETAILS_KEY:
-            continue
-        status = status_pb2.Status.FromString(value)
-        for detail in status.details:
+def _error_info(details: Sequence[bytes]) -> error_details_pb2.ErrorInfo | None:
+    for value in details:
+        for detail in status_pb2.Status.FromString(value).details:
             info = error_details_pb2.ErrorInfo()
             if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
                 return info

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from coord.client.core import Core
-from coord.client.methods import COMPACT, DELETE_RANGE, PUT, RANGE, TXN
+from coord.client.methods import COMPACT, DELETE_RANGE, GET_KEY, PUT, RANGE, TXN
 from coord.client.stale import Stale
 from coord.client.types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
 from coord.rpc.gen import etcd_kv_pb2
@@ -193,7 +193,8 @@ class Kv:
             count_only=count_only,
             serializable=serializable,
         )
-        return _range(await self._core.read(RANGE, request, timeout_ms, stale=stale))
+        method = RANGE if range_end else GET_KEY
+        return _range(await self._core.read(method, request, timeout_ms, stale=stale))
 
     async def put(
         self, key: Key, value: Key, *, lease: int = 0, timeout_ms: int | None = None

@@ -95,7 +95,7 @@ class _Connection(asyncio.Protocol):
 
     def close_after_sending(self, reason: str) -> None:
         """Send what is buffered, then close; nothing more is delivered."""
-        self._flush()
+        self.flush()
         if self._transport is not None:
             self._transport.close()
         self._end(reason)
@@ -104,13 +104,14 @@ class _Connection(asyncio.Protocol):
         if not self.is_open:
             return
         if not self._unsent:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         size = sum(map(len, pieces))
         self._unsent.extend(pieces)
         self._unsent_bytes += size
         self._queued_bytes += size
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is queued."""
         pieces, self._unsent, self._unsent_bytes = self._unsent, [], 0
         if pieces and self.is_open and self._transport is not None:
             self._transport.writelines(pieces)

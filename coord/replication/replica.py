@@ -216,7 +216,8 @@ class Replica:
         self.journal.mark_synced(sequence)
         self._outbox.release(sequence)
         self.joining.advance()
-        self.engine.tick()
+        if self.engine.role is Role.LEADER:  # its own copy counts now
+            self.engine.tick()
         self._begin_reads()
         self._handover.advance()
         self.settle()
@@ -384,9 +385,9 @@ class Replica:
         self.engine.observe_term(message["term"])
 
     def _on_append(self, peer_id: str, message: Message) -> None:
+        """What is committed is applied beside the disk's work, which others wait for."""
         if self._following.on_append(peer_id, message):
             self.joining.heard_append(message["term"], message["commit"])
-            self.engine.tick()
 
     def _on_check(self, peer_id: str, message: Message) -> None:
         self.state_check.named(message["index"], self.engine.applied_index)
@@ -508,7 +509,10 @@ class Replica:
         flow.answered(message["append"])
         if answer is not None:
             self.engine.receive_ack(peer_id, answer.next_index, answer.success, answer.reset)
-            self.engine.tick()
+            if min(self.engine.match_index(peer_id), self.journal.synced_index) > (
+                self.engine.commit_index
+            ):
+                self.engine.tick()
         self._begin_reads()
         self._send_backlog()
         self._handover.advance()

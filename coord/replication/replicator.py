@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 DISK_FULL = "DISK_FULL"
 INCARNATION_BITS = 62
 ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
+APPLY_PAUSE_S = 0.001  # in which a follower writes the entry that told it of the commit
+BACKLOG_ENTRIES = 64  # with so many to apply there is no time to lose
 BACKGROUND_PAUSE = 3.0  # times as long as the slice before took
 
 
@@ -375,6 +377,7 @@ class PySyncObjReplicator:
 
     def _synced(self, sequence: int) -> None:
         self._call(lambda replica: replica.synced(sequence))
+        self._send_now()
 
     def _blocked(self, blocked: bool) -> None:
         self._log.warning("disk_full" if blocked else "disk_has_room_again")
@@ -400,8 +403,13 @@ class PySyncObjReplicator:
         applied = replica.engine.applied_index
         if self._applied_waiters:
             self._wake(applied)
-        if applied < replica.engine.commit_index:
+        behind = replica.engine.commit_index - applied
+        if behind >= BACKLOG_ENTRIES:
             self._schedule_work()
+        elif behind and not self._work_scheduled:
+            # The journal's thread, which others wait for, needs the interpreter first.
+            self._work_scheduled = True
+            asyncio.get_running_loop().call_later(APPLY_PAUSE_S, self._work)
 
     def _schedule_work(self) -> None:
         if not self._work_scheduled:
@@ -441,6 +449,12 @@ class PySyncObjReplicator:
     def _flush(self) -> None:
         self._flush_scheduled = False
         self._call(lambda replica: replica.flush())
+        self._send_now()
+
+    def _send_now(self) -> None:
+        """What others wait for leaves before anything else is done."""
+        if self._transport is not None:
+            self._transport.flush()
 
     # Waiting callers
 

@@ -1,21 +1,26 @@
 """Making write operations durable beside the event loop: one thread, whole groups per fdatasync.
 
 Everything that queued up while the thread was syncing is written and synced together next (group
-commit), so the rate of entries does not depend on the latency of the disk. A full disk stops the
-queue, not the node: what could not be written stays queued and is tried again, and nothing behind
-it is reported as durable. Any other failure ends the node.
+commit), so the rate of entries does not depend on the latency of the disk. The thread goes on by
+itself while there is something to write; the event loop wakes it once per turn and is woken once
+per sync. A full disk stops the queue, not the node: what could not be written stays queued and is
+tried again, and nothing behind it is reported as durable. Any other failure ends the node.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 from coord.journal import DiskFullError, SnapshotStore
-from coord.replication.storage_ops import LogWriter
+from coord.replication.storage_ops import LogWriter, Numbered
 from coord.replication.write_ops import WriteOp
 
 DISK_RETRY_S = 0.25
@@ -34,96 +39,105 @@ class LogStorage:
         on_blocked: Callable[[bool], None],
         on_failed: Callable[[BaseException], None],
     ) -> None:
-        self._writer = writer
         self._on_synced = on_synced
         self._on_blocked = on_blocked
         self._on_failed = on_failed
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="coord-journal")
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[tuple[int, WriteOp]] = deque()
-        self._running: asyncio.Future[Any] | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._scheduled = False
+        self._turn: list[Numbered] = []  # what this turn of the loop wants written
         self._blocked = False
         self._stopped = False
+        self._worker = _LogWorker(writer, self._report)
+        self._worker.start()
 
     def write(self, sequence: int, operation: WriteOp) -> None:
         """Queue an operation; it is begun within this turn of the loop."""
-        self._queue.append((sequence, operation))
-        if not self._scheduled and self._running is None and self._retry is None:
-            self._scheduled = True
-            self._loop.call_soon(self._begin)
+        if not self._turn:
+            self._loop.call_soon(self._hand_over)
+        self._turn.append((sequence, operation))
 
     async def stop(self) -> None:
         """Finish what is queued (unless the disk is full) and end the thread. Idempotent."""
-        if not self._stopped and self._retry is None:
-            while self._queue or self._running is not None:
-                if self._running is None:
-                    self._begin()
-                if self._running is None or self._retry is not None:
-                    break
-                await asyncio.wait([self._running])
-                await asyncio.sleep(0)
-        self._stopped = True
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        if self._running is not None:
-            await asyncio.wait([self._running])
-        await self._loop.run_in_executor(None, self._executor.shutdown)
-
-    def _begin(self) -> None:
-        self._scheduled = False
-        if self._stopped or self._running is not None or not self._queue:
-            return
-        group = deque(self._queue)
-        self._queue.clear()
-        self._running = self._loop.run_in_executor(
-            self._executor, _write_group, self._writer, group
-        )
-        self._running.add_done_callback(lambda future: self._ended(future, group))
-
-    def _ended(self, future: asyncio.Future[Any], rest: deque[tuple[int, WriteOp]]) -> None:
-        """`rest`: what of the group could not be written."""
-        self._running = None
-        if future.cancelled():
-            return
-        error = future.exception()
-        if error is not None:
+        if not self._stopped:
             self._stopped = True
-            self._on_failed(error)
+            self._hand_over()
+            self._worker.groups.put(None)
+        await self._loop.run_in_executor(None, self._worker.join)
+        await asyncio.sleep(0)  # its last report
+
+    def _hand_over(self) -> None:
+        if self._turn:
+            turn, self._turn = self._turn, []
+            self._worker.groups.put(turn)
+
+    def _report(self, outcome: _Outcome) -> None:
+        """On the thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
+            self._loop.call_soon_threadsafe(self._ended, outcome)
+
+    def _ended(self, outcome: _Outcome) -> None:
+        if isinstance(outcome, BaseException):
+            self._on_failed(outcome)
             return
-        done, full = future.result()
-        self._queue.extendleft(reversed(rest))
-        self._set_blocked(full)
-        if full and not self._stopped:
-            self._retry = self._loop.call_later(DISK_RETRY_S, self._try_again)
-        elif self._queue:
-            self._begin()
+        done, full = outcome
+        if full != self._blocked:
+            self._blocked = full
+            self._on_blocked(full)
         if done:
             self._on_synced(done)
 
-    def _try_again(self) -> None:
-        self._retry = None
-        self._begin()
 
-    def _set_blocked(self, blocked: bool) -> None:
-        if blocked != self._blocked:
-            self._blocked = blocked
-            self._on_blocked(blocked)
+_Outcome = tuple[int, bool] | BaseException
+"""The last operation that is durable (0: none), and whether the disk is full; or what went wrong.
+"""
 
 
-def _write_group(writer: LogWriter, group: deque[tuple[int, WriteOp]]) -> tuple[int, bool]:
-    """On the thread: the last operation that is durable now (0: none), whether the disk is full."""
-    last = group[-1][0]
-    full = False
-    try:
-        writer.carry_out(group)
-    except DiskFullError:
-        last = group[0][0] - 1
-        full = True
-    writer.sync()
-    return last, full
+class _LogWorker(Thread):
+    """Writes and syncs what comes in `groups`, until None comes. Not waited for at exit: what was
+    not synced was promised to nobody."""
+
+    def __init__(self, writer: LogWriter, report: Callable[[_Outcome], None]) -> None:
+        super().__init__(name="coord-journal", daemon=True)
+        self.groups: SimpleQueue[list[Numbered] | None] = SimpleQueue()
+        self._writer = writer
+        self._report = report
+        self._pending: deque[Numbered] = deque()
+        self._ending = False
+
+    def run(self) -> None:
+        full = False
+        try:
+            while not self._ending:
+                if full:
+                    time.sleep(DISK_RETRY_S)
+                self._take()
+                if self._pending:
+                    full = self._write()
+        except BaseException as error:  # whatever it is, nothing may count as durable after it
+            self._report(error)
+
+    def _take(self) -> None:
+        """Everything there is; wait only if there is nothing to do."""
+        try:
+            group = self.groups.get(block=not self._pending)
+            while group is not None:
+                self._pending += group
+                group = self.groups.get_nowait()
+            self._ending = True
+        except Empty:
+            return
+
+    def _write(self) -> bool:
+        """Whether the disk is full."""
+        last = self._pending[-1][0]
+        full = False
+        try:
+            self._writer.carry_out(self._pending)
+        except DiskFullError:
+            last = self._pending[0][0] - 1
+            full = True
+        self._writer.sync()
+        self._report((last, full))
+        return full
 
 
 class SnapshotThread:

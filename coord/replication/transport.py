@@ -181,6 +181,12 @@ class PeerTransport:
             return False
         return peer.outgoing.send(pack(message), self._limits.send_buffer_bytes)
 
+    def flush(self) -> None:
+        """Write now what was sent in this turn of the loop, instead of at its end."""
+        for peer in self._peers.values():
+            if peer.outgoing is not None:
+                peer.outgoing.flush()
+
     def send_buffer_bytes(self, peer_id: str) -> int:
         """Bytes queued to a peer that the system has not taken yet; 0 when not connected."""
         peer = self._peers.get(peer_id)

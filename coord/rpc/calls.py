@@ -12,14 +12,15 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
 from coord.replication.port import NotLeaderError, ReplicationError, WriteBlockedError
-from coord.rpc import errors
+from coord.rpc import call_stream, errors
+from coord.rpc.call_stream import CallStreams
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.leadership import Leadership
 from coord.rpc.status import DETAILS_KEY, details_of, replication_failure
@@ -184,7 +185,9 @@ class Dispatcher(grpc.GenericRpcHandler):
         self._forward = forward
         self._max_message_bytes = max_message_bytes
         self._leader_wait_s = leader_wait_ms / 1000
-        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
+        self._methods: dict[str, Method] = {}
+        self._streams = CallStreams(self._answer_on_stream)
+        self._handlers = {call_stream.PATH: self._streams.rpc_handler()}
         self._log = structlog.get_logger("coord.rpc")
         self._debug = debug
         self._closing = False
@@ -193,11 +196,13 @@ class Dispatcher(grpc.GenericRpcHandler):
         """Offer every method of these services."""
         for service in services:
             for method in service.methods():
+                self._methods[method.path] = method
                 self._handlers[method.path] = self._rpc_handler(method)
 
     def close(self) -> None:
         """Refuse new calls: the node is going."""
         self._closing = True
+        self._streams.close()
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -207,21 +212,35 @@ class Dispatcher(grpc.GenericRpcHandler):
 
     def _rpc_handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def serve(raw: bytes, context: Any) -> bytes:
-            try:
-                return await self._serve(method, raw, context)
-            except CallError as error:
-                failure = error
-            except ReplicationError as error:
-                failure = replication_failure(error)
-            except Exception:
-                self._log.exception("call.failed", method=method.path)
-                failure = errors.internal()
-            if self._debug:
-                self._log.debug("call.refused", method=method.path, reason=failure.reason)
-            await abort(context, failure)
-            raise AssertionError("abort raises")
+            outcome = await self._answer(method, raw, context)
+            if isinstance(outcome, CallError):
+                await abort(context, outcome)
+            return outcome
 
         return grpc.unary_unary_rpc_method_handler(serve)
+
+    async def _answer_on_stream(self, path: str, raw: bytes, context: Any) -> bytes | CallError:
+        method = self._methods.get(path)
+        if method is None:
+            return errors.unimplemented(path)
+        return await self._answer(method, raw, context)
+
+    async def _answer(self, method: Method, raw: bytes, context: Any) -> bytes | CallError:
+        """The response, or how the call ends instead."""
+        try:
+            return await self._serve(method, raw, context)
+        except CallError as error:
+            failure = error
+        except ReplicationError as error:
+            failure = replication_failure(error)
+        except Exception:
+            self._log.exception("call.failed", method=method.path)
+            failure = errors.internal()
+        if self._debug:
+            self._log.debug("call.refused", method=method.path, reason=failure.reason)
+        if len(failure.message) > _MAX_MESSAGE_CHARS:
+            failure.message = failure.message[:_MAX_MESSAGE_CHARS]
+        return failure
 
     async def _serve(self, method: Method, raw: bytes, context: Any) -> bytes:
         if self._closing:
@@ -269,14 +288,14 @@ class Dispatcher(grpc.GenericRpcHandler):
             await leadership.wait_for_change(min(_LOOK_AGAIN_S, give_up_at - now))
 
 
-async def abort(context: Any, error: CallError) -> None:
+async def abort(context: Any, error: CallError) -> NoReturn:
     """End the call with the error's status and details. Raises what ends the handler."""
     details = error.details or details_of(error)
-    message = error.message[:_MAX_MESSAGE_CHARS]
     try:
-        await context.abort(error.code, message, ((DETAILS_KEY, details),))
+        await context.abort(error.code, error.message, ((DETAILS_KEY, details),))
     except grpc.aio.AbortError:
         raise
     except grpc.aio.BaseError:
         # The caller has gone meanwhile: there is nobody to tell, and nothing to log.
         raise asyncio.CancelledError from None
+    raise AssertionError("abort raises")

@@ -127,6 +127,15 @@ def deadline_passed() -> CallError:
     )
 
 
+def unimplemented(path: str) -> CallError:
+    """A newer client asks for what this node does not know; nothing was done."""
+    return CallError(
+        grpc.StatusCode.UNIMPLEMENTED,
+        ServiceReason.UNIMPLEMENTED,
+        f"this node has no method {path}",
+    )
+
+
 def message_too_large(size: int, limit: int) -> CallError:
     """The request is larger than a node takes; nothing was done."""
     return CallError(

@@ -155,6 +155,7 @@ def test_a_follower_that_was_stopped_is_as_old_as_its_pause() -> None:
     mark = next(m["mark"] for _, m in world.take("ack"))
     assert mark == int(world.time * 1000)
     world.append("n2", 1, prev=2, prev_term=1, commit=2, append=2, fresh=[1, mark, 2])
+    world.tick()  # it is applied
     assert world.replica.age_ms() == 1
     world.time += 30.0
     world.append("n2", 1, prev=2, prev_term=1, commit=2, append=3, fresh=[1, mark, 2])

@@ -1,0 +1,211 @@
+"""Calls that share a stream: read as they come, served side by side, answered as they end.
+
+A unary call costs gRPC several times what a message on an open stream costs, so clients send their
+calls in batches over one stream. Each is served exactly as if it had come by itself. Answers that
+are ready at the same time leave in one message; while one message is on its way, the next gathers.
+
+The stream of a client that does not read is not read from either, once too much waits for it. When
+the node goes, it says so and answers what it has; the client ends the stream. When the stream
+breaks, its calls are cancelled, as those of a broken connection are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from coord.rpc import errors
+from coord.rpc.errors import CallError
+from coord.rpc.gen import stream_pb2 as pb
+from coord.rpc.status import details_of
+
+SERVICE: Final = "coord.v1.Stream"
+PATH: Final = f"/{SERVICE}/Calls"
+_RETRY_AFTER_MS: Final = 100
+_MAX_OPEN_CALLS: Final = 8_192  # of one stream
+_MAX_MESSAGE_BYTES: Final = 1024 * 1024  # of one batch of answers; a larger answer goes alone
+_MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
+
+Answer = Callable[[str, bytes, Any], Awaitable[bytes | CallError]]
+"""Serves one call: path, request, context. Never raises, except when it is cancelled."""
+
+
+class CallContext:
+    """What a call on a stream knows about itself: the part of gRPC's context that services use."""
+
+    __slots__ = ("_expires_at", "_metadata")
+
+    def __init__(self, metadata: tuple[tuple[str, str | bytes], ...], timeout_ms: int) -> None:
+        self._metadata = metadata
+        now = asyncio.get_running_loop().time()
+        self._expires_at = now + timeout_ms / 1000 if timeout_ms else None
+
+    def time_remaining(self) -> float | None:
+        """Seconds to the deadline; None without one."""
+        if self._expires_at is None:
+            return None
+        return max(0.0, self._expires_at - asyncio.get_running_loop().time())
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """The stream's, and the call's own."""
+        return self._metadata
+
+
+class CallStreams:
+    """The handler of the method, and all streams that are open."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._streams: set[_Stream] = set()
+        self._closing = False
+
+    def rpc_handler(self) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """As gRPC sees the method."""
+        return grpc.stream_stream_rpc_method_handler(self._serve)
+
+    def close(self) -> None:
+        """The node is going: have the clients end their streams."""
+        self._closing = True
+        for stream in self._streams:
+            stream.say_closing()
+
+    async def _serve(self, _: Any, context: Any) -> None:
+        stream = _Stream(self._answer, context)
+        self._streams.add(stream)
+        if self._closing:
+            stream.say_closing()
+        try:
+            await stream.run()
+        finally:
+            self._streams.discard(stream)
+
+
+class _Stream:
+    def __init__(self, answer: Answer, context: Any) -> None:
+        self._answer = answer
+        self._context = context
+        self._metadata = tuple(context.invocation_metadata() or ())
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[int, asyncio.Task[None]] = {}
+        self._unsent: deque[pb.Answer] = deque()
+        self._unsent_bytes = 0
+        self._something_to_send = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._closing = False
+        self._all_read = False
+
+    async def run(self) -> None:
+        """Until the client has ended its side and has all its answers."""
+        writing = self._loop.create_task(self._write())
+        try:
+            await self._read()
+            if self._open:
+                await asyncio.wait(list(self._open.values()))
+            self._all_read = True
+            self._something_to_send.set()
+            await writing
+        finally:
+            work = [writing, *self._open.values()]
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+
+    def say_closing(self) -> None:
+        """Tell the client to go elsewhere."""
+        self._closing = True
+        self._something_to_send.set()
+
+    async def _read(self) -> None:
+        while (data := await self._context.read()) is not grpc.aio.EOF:
+            try:
+                batch = pb.CallBatch.FromString(data)
+            except DecodeError as error:
+                await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no batch: {error}")
+            for number in batch.cancelled:
+                self._cancel(number)
+            for call in batch.calls:
+                if call.id in self._open:
+                    message = f"call {call.id} is under way"
+                    await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
+                self._begin(call)
+            while self._unsent_bytes > _MAX_UNSENT_BYTES:
+                self._sent.clear()
+                await self._sent.wait()
+
+    def _begin(self, call: pb.StreamCall) -> None:
+        if len(self._open) >= _MAX_OPEN_CALLS:
+            self._put(_failure(call.id, errors.busy(_RETRY_AFTER_MS)))
+            return
+        metadata = self._metadata
+        if call.metadata:
+            metadata = (*metadata, *call.metadata.items())
+        context = CallContext(metadata, call.timeout_ms)
+        serving = self._serve(call.id, call.method, call.request, context)
+        self._open[call.id] = self._loop.create_task(serving)
+
+    def _cancel(self, number: int) -> None:
+        task = self._open.pop(number, None)
+        if task is not None:
+            task.cancel()
+
+    async def _serve(self, number: int, path: str, raw: bytes, context: CallContext) -> None:
+        try:
+            outcome = await self._answer(path, raw, context)
+        except asyncio.CancelledError:
+            if self._open.pop(number, None) is not None:  # not by the client, which has gone on
+                self._put(_failure(number, errors.outcome_unknown("the call was given up")))
+            raise
+        if self._open.pop(number, None) is None:
+            return
+        if isinstance(outcome, CallError):
+            self._put(_failure(number, outcome))
+        elif len(outcome) > _MAX_ANSWER_BYTES:
+            self._put(_failure(number, errors.response_too_large(_MAX_ANSWER_BYTES)))
+        else:
+            self._put(pb.Answer(id=number, response=outcome))
+
+    def _put(self, answer: pb.Answer) -> None:
+        self._unsent.append(answer)
+        self._unsent_bytes += len(answer.response)
+        self._something_to_send.set()
+
+    async def _write(self) -> None:
+        told = False
+        while True:
+            await self._something_to_send.wait()
+            self._something_to_send.clear()
+            while self._unsent or self._closing is not told:
+                told = self._closing
+                message = pb.AnswerBatch(answers=self._take(), closing=told)
+                await self._context.write(message.SerializeToString())
+                self._sent.set()
+            if self._all_read:
+                return
+
+    def _take(self) -> list[pb.Answer]:
+        answers: list[pb.Answer] = []
+        size = 0
+        while self._unsent:
+            size += len(self._unsent[0].response)
+            if answers and size > _MAX_MESSAGE_BYTES:
+                break
+            answer = self._unsent.popleft()
+            self._unsent_bytes -= len(answer.response)
+            answers.append(answer)
+        return answers
+
+
+def _failure(number: int, error: CallError) -> pb.Answer:
+    failure = pb.CallFailure(
+        code=error.code.value[0],
+        message=error.message,
+        details=error.details or details_of(error),
+    )
+    return pb.Answer(id=number, failure=failure)
