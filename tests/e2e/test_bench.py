@@ -68,6 +68,51 @@ def test_a_short_run_measures_and_cleans_up(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
+def medians(tmp_path: Path, *arguments: str) -> dict[str, list[dict[str, float]]]:
+    """The figures of a quick run, by scenario; a list because a scenario may have several rows."""
+    done = subprocess.run(
+        [
+            *(str(ROOT / "scripts/bench"), "--quick", "--json", str(tmp_path / "out.json")),
+            *arguments,
+        ],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert left_behind(tmp_path) == []
+    found = json.loads((tmp_path / "out.json").read_text())["scenarios"]
+    return {name: [row["medians"] for row in one["rows"]] for name, one in found.items()}
+
+
+def test_a_cluster_that_goes_on_is_measured(tmp_path: Path) -> None:
+    found = medians(tmp_path, "--scenario", "failover,saturation,rejoin")
+    (failover,) = found["failover"]
+    assert failover["kills"] == 2
+    assert 5 <= failover["gap_min_ms"] <= failover["gap_p50_ms"] <= failover["gap_worst_ms"] < 5_000
+    (saturation,) = found["saturation"]
+    assert saturation["elections"] == saturation["term_at_end"] - saturation["term_at_start"] == 0
+    assert min(saturation["puts_per_second"], saturation["tasks_per_second"]) > 10
+    assert 0 < saturation["pause_ms"] <= saturation["pause_wall_ms"]
+    sent, loaded = found["rejoin"]
+    assert (sent["elections"], loaded["elections"]) == (0, 0)
+    assert min(sent["seconds"], loaded["seconds"]) > 0
+
+
+def test_nodes_that_hold_much_are_measured(tmp_path: Path) -> None:
+    found = medians(tmp_path, "--nodes", "1", "--scenario", "snapshot,expiry,restart")
+    (snapshot,) = found["snapshot"]
+    assert 0 < snapshot["pause_ms"] <= snapshot["pause_wall_ms"]
+    leases, session = found["expiry"]
+    # A session of 3 s ends, and not before its time.
+    assert session["seconds"] > 2
+    assert min(leases["pause_ms"], session["pause_ms"]) > 0
+    (restart,) = found["restart"]
+    assert 0 < restart["serving_s"] <= restart["all_applied_s"]
+
+
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     bench = subprocess.Popen(
         [str(ROOT / "scripts/bench"), "--scenario", "cycle", "--rounds", "100"],

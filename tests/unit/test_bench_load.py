@@ -11,6 +11,7 @@ from scripts.lib.bench.drivers.base import payload
 from scripts.lib.bench.errors import BenchError
 from scripts.lib.bench.job import Job, Outcome, latency_figures, percentile
 from scripts.lib.bench.load import arrivals, closed_loop, counted, open_loop
+from scripts.lib.bench.scenarios.availability import distribution, gap_of_each_kill
 
 
 class Server:
@@ -87,6 +88,28 @@ async def test_closed_loop_sees_a_gap() -> None:
 
     outcome = await closed_loop(stalls_once, 1, 0.05, 0.5, nothing)
     assert outcome.longest_gap_ms >= 240
+    begin_s, length_ms = max(outcome.gaps, key=lambda gap: gap[1])
+    assert length_ms == pytest.approx(outcome.longest_gap_ms, abs=0.01)
+    assert 0.03 < begin_s < 0.15
+
+
+def test_each_kill_has_the_longest_gap_that_began_before_the_next() -> None:
+    gaps = [(0.1, 900.0), (1.01, 30.0), (1.2, 80.0), (2.9, 20.0), (3.02, 60.0), (4.9, 700.0)]
+    assert gap_of_each_kill([1.0, 3.0], gaps, 4.5) == [80.0, 60.0]
+    with pytest.raises(BenchError, match=r"went on after the kill at 4\.6 s"):
+        gap_of_each_kill([1.0, 4.6], gaps, 4.8)
+
+
+def test_the_distribution_of_gaps() -> None:
+    found = distribution([float(i) for i in range(100, 0, -1)])
+    assert found == {
+        "gap_min_ms": 1.0,
+        "gap_p50_ms": 50.0,
+        "gap_p90_ms": 90.0,
+        "gap_p99_ms": 99.0,
+        "gap_worst_ms": 100.0,
+        "kills": 100,
+    }
 
 
 async def test_open_loop_counts_the_wait_that_a_stall_causes() -> None:

@@ -32,6 +32,9 @@ class Timing:
     pending: tuple[int, ...] = (1, 10_000, 100_000)
     agents: tuple[int, ...] = (10, 100)
     state_tasks: int = 100_000
+    log_entries: int = 10_000  # behind the last snapshot, for a restart
+    kills: int = 12
+    saturation_s: float = 15.0
 
 
 @dataclass(slots=True)
@@ -55,11 +58,17 @@ class Bench:
         )
         return replace(job, **values)
 
-    def run(self, system: System, job: Job, on_begin: Callable[[], None] | None = None) -> Metrics:
-        """Does the job in a client process; its figures and the CPU time used meanwhile.
-        `on_begin` is called when the measured part begins."""
+    def run(self, system: System, job: Job) -> Metrics:
+        """Does the job in a client process; its figures and the CPU time used meanwhile."""
+        outcome, cores = self.watch(system, job)
+        return outcome.metrics() | cores
+
+    def watch(
+        self, system: System, job: Job, on_begin: Callable[[], None] | None = None
+    ) -> tuple[Outcome, Metrics]:
+        """The same, the outcome as it is. `on_begin` is called when the measured part begins."""
         timeout_s = 600.0 if job.count else job.warmup_s + job.duration_s + 90.0
-        with client(CLIENT, self.directory / "client.log") as process:
+        with client(CLIENT, self.directory / f"client-{job.name}.log") as process:
             process.send(job.to_json())
             began = process.expect("phase", timeout_s)
             assert began
@@ -70,7 +79,7 @@ class Bench:
             outcome = Outcome(**process.expect("outcome", timeout_s))
             seconds = time.monotonic() - start
             after = cpu_seconds(system.pids()), cpu_seconds([process.pid])
-        return outcome.metrics() | {
+        return outcome, {
             "server_cores": max(after[0] - before[0], 0.0) / seconds,
             "client_cores": max(after[1] - before[1], 0.0) / seconds,
         }

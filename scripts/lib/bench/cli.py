@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -27,11 +27,24 @@ from scripts.lib.bench.systems.coord import CoordSystem
 from scripts.lib.bench.table import show
 
 QUICK_TIMING = Timing(
-    warmup_s=0.5, duration_s=1.0, pending=(1, 1_000), agents=(10,), state_tasks=5_000
+    warmup_s=0.5,
+    duration_s=1.0,
+    pending=(1, 1_000),
+    agents=(10,),
+    state_tasks=5_000,
+    log_entries=500,
+    kills=2,
+    saturation_s=3.0,
 )
-FULL = {"pending": (1, 10_000, 100_000, 1_000_000), "agents": (10, 100, 1_000)}
+FULL_TIMING = Timing(
+    pending=(1, 10_000, 100_000, 1_000_000),
+    agents=(10, 100, 1_000),
+    state_tasks=1_000_000,
+    log_entries=100_000,
+    kills=100,
+    saturation_s=300.0,
+)
 FILE_WIDTH = 150
-FULL_STATE_TASKS = 1_000_000
 EPILOG = (
     "scenarios: "
     + ", ".join(SCENARIOS)
@@ -66,7 +79,7 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--duration", type=_seconds, metavar="S", help="of one point (default 5; quick 1)")
     add("--warmup", type=_seconds, metavar="S", help="before each (default 1; quick 0.5)")
     add("--quick", action="store_true", help="few scenarios, one short round: under a minute")
-    add("--full", action="store_true", help="also 1,000,000 tasks and 1,000 agents")
+    add("--full", action="store_true", help="up to 1,000,000 tasks, 1,000 agents, 100 kills")
     add("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
     add("--plot", type=Path, metavar="FILE.svg", help="write bars of the headline figures")
     add("--dir", type=Path, help="where data lies; a real disk (default the temporary directory)")
@@ -88,14 +101,11 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def _timing(found: argparse.Namespace) -> Timing:
-    base = QUICK_TIMING if found.quick else Timing()
-    full = found.full
-    return Timing(
+    base = QUICK_TIMING if found.quick else FULL_TIMING if found.full else Timing()
+    return replace(
+        base,
         warmup_s=base.warmup_s if found.warmup is None else found.warmup,
         duration_s=base.duration_s if found.duration is None else found.duration,
-        pending=FULL["pending"] if full else base.pending,
-        agents=FULL["agents"] if full else base.agents,
-        state_tasks=FULL_STATE_TASKS if full else base.state_tasks,
     )
 
 

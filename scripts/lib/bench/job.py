@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+GAP_MS = 5.0
 PERCENTILES = (("p50_ms", 500), ("p99_ms", 990), ("p999_ms", 999))
 
 
@@ -53,6 +54,7 @@ class Outcome:
     operations: int
     latencies: Mapping[str, float]
     longest_gap_ms: float = 0.0  # closed loop: between the ends of two operations
+    gaps: Sequence[Sequence[float]] = ()  # those of `GAP_MS` and more: (begin in s, length in ms)
     unfinished: int = 0  # open loop: begun in the window and not ended long after it
 
     @property

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from scripts.lib.bench.errors import BenchError
-from scripts.lib.bench.job import Outcome, latency_figures
+from scripts.lib.bench.job import GAP_MS, Outcome, latency_figures
 
 # Gets the caller's number, returns how many units (tasks, keys ...) it did.
 Operation = Callable[[int], Awaitable[int]]
@@ -32,17 +32,26 @@ async def closed_loop(
     closes = opens + duration_s
     latencies: list[float] = []
     units = 0
-    last_end, gap = opens, 0.0
+    longest_ms, last_end = 0.0, opens
+    gaps: list[tuple[float, float]] = []
+
+    def succeeded(at: float) -> None:
+        nonlocal longest_ms, last_end
+        gap_ms = (at - last_end) * 1000
+        longest_ms = max(longest_ms, gap_ms)
+        if gap_ms >= GAP_MS:
+            gaps.append((round(last_end - opens, 4), round(gap_ms, 2)))
+        last_end = at
 
     async def caller(number: int) -> None:
-        nonlocal units, last_end, gap
+        nonlocal units
         while (start := now()) < closes:
             done = await operation(number)
             end = now()
             if opens <= end < closes:
                 units += done
                 latencies.append(end - start)
-                gap, last_end = max(gap, end - last_end), end
+                succeeded(end)
 
     work = [asyncio.ensure_future(caller(number)) for number in range(callers)]
     at_begin = loop.call_later(warmup_s, begun)
@@ -50,9 +59,9 @@ async def closed_loop(
         await _all(work, closes - now() + LONGEST_WAIT_S)
     finally:
         at_begin.cancel()
-    gap = max(gap, closes - last_end)
+    succeeded(closes)
     figures = latency_figures(latencies)
-    return Outcome(units, duration_s, len(latencies), figures, longest_gap_ms=gap * 1000)
+    return Outcome(units, duration_s, len(latencies), figures, longest_ms, gaps)
 
 
 async def counted(operation: Operation, callers: int, operations: int, begun: Begun) -> Outcome:

@@ -1,15 +1,14 @@
-"""The measurements. Each returns plain figures; `big_state.py` judges them."""
+"""The measurements. Each returns plain figures, in the words of the probe and of the load."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from coord.rpc.gen import task_pb2 as task
-from scripts.lib.bench_state.load import Caller, Cycles, caller, fill, in_parallel
+from scripts.lib.bench_state.load import Caller, Cycles, caller, in_parallel
 from scripts.lib.bench_state.nodes import ProbedCluster, ProbedNode
 
 Figures = dict[str, Any]
@@ -18,49 +17,8 @@ PENDING = "pending"
 BUSY = "busy"
 PAYLOAD_BYTES = 100
 _NEVER = 100_000_000
-_SOON = 2_000  # log entries: some seconds of load
-_FEW_ENTRIES = {"snapshot_entries": _NEVER, "snapshot_bytes": 1 << 40}
-
-
-def big_cluster(folder: Path, size: int) -> ProbedCluster:
-    """A cluster that takes snapshots only when a measurement asks for one."""
-    return ProbedCluster(folder, size, {"log_level": "warning", **_FEW_ENTRIES})
-
-
-async def empty_and_full(cluster: ProbedCluster, tasks: int, seconds: float) -> Figures:
-    """Cycles on an empty cluster; the memory that `tasks` take; cycles again."""
-    node = cluster.leader()
-    async with caller(node.client) as calls:
-        await cycles(node, calls, 1.0)
-        empty = await cycles(node, calls, seconds)
-        before = node.take()["rss_bytes"]
-        began = time.monotonic()
-        await fill(calls, PENDING, tasks, PAYLOAD_BYTES)
-        fill_s = time.monotonic() - began
-        filling = node.take()
-        full = await cycles(node, calls, seconds)
-    grown = filling["rss_bytes"] - before
-    return {
-        "empty": empty,
-        "full": full,
-        "fill_s": round(fill_s, 1),
-        "fill_probe": filling,
-        "bytes_per_task": round(grown / tasks),
-        "bytes_beside_payload": round(grown / tasks - PAYLOAD_BYTES),
-    }
-
-
-async def cycles(node: ProbedNode, calls: Caller, seconds: float) -> Figures:
-    """Cycles for some time; `cpu_ms_per_1000`: processor time of the node for 1,000 of them."""
-    node.take()
-    cpu_s = node.cpu_s()
-    figures = await Cycles(calls, BUSY).run(seconds)
-    cpu_s = node.cpu_s() - cpu_s
-    return {
-        **figures.summary(),
-        "cpu_ms_per_1000": round(cpu_s * 1e6 / figures.tasks, 1),
-        "probe": node.take(),
-    }
+_SOON = 500  # log entries: a second or two of load
+NO_SNAPSHOTS = {"snapshot_entries": _NEVER, "snapshot_bytes": 1 << 40}
 
 
 async def snapshot_under_load(

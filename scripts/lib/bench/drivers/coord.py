@@ -22,10 +22,12 @@ class CoordDriver(Driver):
 
     async def open(self, job: Job) -> None:
         self._client = Client(job.connect["endpoints"], name=f"bench {job.name}", timeout_ms=30_000)
+        self._others: list[Client] = []
         await self._client.open_session()
 
     async def close(self) -> None:
-        await self._client.close()
+        for client in (self._client, *self._others):
+            await client.close()
 
     def op_cycle(self, job: Job) -> Operation:
         return self._cycle_of_one(job) if job.batch == 1 else self._cycle_of_many(job)
@@ -79,7 +81,19 @@ class CoordDriver(Driver):
 
         return put
 
-    op_steady_put = op_put  # the client looks for the new leader by itself
+    def op_steady_put(self, job: Job) -> Operation:
+        """A client for each caller; it looks for the new leader by itself."""
+        data = payload(job)
+        clients: dict[int, Client] = {}
+
+        async def put(caller: int) -> int:
+            if caller not in clients:
+                clients[caller] = Client(job.connect["endpoints"], timeout_ms=30_000)
+                self._others.append(clients[caller])
+            await clients[caller].kv.put(f"{job.name}/{caller}", data)
+            return 1
+
+        return put
 
     def op_get(self, job: Job) -> Operation:
         kv, data = self._client.kv, payload(job)

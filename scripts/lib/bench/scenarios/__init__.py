@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from scripts.lib.bench.scenarios import agents, end_to_end, load, state
+from scripts.lib.bench.scenarios import agents, availability, big_state, end_to_end, load, state
 from scripts.lib.bench.scenarios.base import Scenario
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for scenario in (*load.SCENARIOS, end_to_end.SCENARIO, *state.SCENARIOS, agents.SCENARIO)
+    for scenario in (
+        *load.SCENARIOS,
+        end_to_end.SCENARIO,
+        *state.SCENARIOS,
+        *availability.SCENARIOS,
+        *big_state.SCENARIOS,
+        agents.SCENARIO,
+    )
 }
 # Short, and what is most likely to be broken by a change.
 QUICK = ("cycle", "batch", "commit", "unary", "lock")

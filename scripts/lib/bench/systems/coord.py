@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from coord.localcluster import LocalCluster, LocalClusterError, free_base_port
 from scripts.lib.bench.errors import BenchError
@@ -27,9 +28,9 @@ class CoordSystem(System):
         }
     )
 
-    def __init__(self, nodes: int = 3, settings: Mapping[str, str | int] | None = None) -> None:
+    def __init__(self, nodes: int = 3, settings: Mapping[str, Any] | None = None) -> None:
         self.nodes = nodes
-        self.settings: dict[str, str | int | bool] = {"log_level": "warning", **(settings or {})}
+        self.settings: dict[str, Any] = {"log_level": "warning", **(settings or {})}
         self._cluster: LocalCluster | None = None
 
     @property
@@ -73,11 +74,17 @@ class CoordSystem(System):
             raise BenchError("no node leads")
         return self.cluster.pids[leader]
 
-    def kill_leader(self) -> None:
+    def kill_leader(self) -> str:
+        """SIGKILL; the node that led."""
         leader = self.cluster.leader()
         if leader is None:
             raise BenchError("no node leads")
         self.cluster.kill(leader)
+        return leader
+
+    def start_again(self, node: str) -> None:
+        """A node that was killed; returns when it serves."""
+        self.cluster.start(node)
 
     def pids(self) -> list[int]:
         return list(self.cluster.pids.values())

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from scripts.lib.bench.errors import BenchError
 from scripts.lib.bench.place import Child, free_ports
 from scripts.lib.bench.systems.base import System, find_program
 
@@ -59,8 +60,23 @@ class EtcdSystem(System):
                 return i
         return -1
 
-    def kill_leader(self) -> None:
-        self._nodes[self.leader()].kill()
+    def kill_leader(self) -> str:
+        """SIGKILL; the number of the node that led."""
+        leader = self.leader()
+        if leader < 0:
+            raise BenchError("no node leads")
+        self._nodes[leader].kill()
+        return str(leader)
+
+    def start_again(self, node: str) -> None:
+        """A node that was killed; returns when it serves."""
+        number = int(node)
+        killed = self._nodes[number]
+        self._nodes[number] = Child(killed.argv, killed.log)
+        self._nodes[number].wait_until(
+            lambda: bool(self._ctl(self._clients[number], "endpoint", "health", "-w", "json")),
+            "etcd came back",
+        )
 
     @staticmethod
     def _ctl(port: int, *words: str) -> list[Any]:
