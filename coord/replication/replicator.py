@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
+from coord.replication.background import UNHURRIED, rest_s
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.loading import load
 from coord.replication.messages import InvalidMessageError, Message
@@ -44,7 +45,6 @@ INCARNATION_BITS = 62
 ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
 APPLY_PAUSE_S = 0.001  # in which a follower writes the entry that told it of the commit
 BACKLOG_ENTRIES = 64  # with so many to apply there is no time to lose
-BACKGROUND_PAUSE = 3.0  # times as long as the slice before took
 
 
 class PySyncObjReplicator:
@@ -436,9 +436,8 @@ class PySyncObjReplicator:
         self._call(step)
         if more:
             # This is in no hurry: between its slices the loop is for those who wait.
-            now = time.perf_counter()
-            pause_s = BACKGROUND_PAUSE * (now - began)
-            self._background_due = now + pause_s
+            pause_s = rest_s(began, UNHURRIED)
+            self._background_due = time.perf_counter() + pause_s
             loop.call_later(pause_s, self._schedule_work)
 
     def _schedule_flush(self) -> None:

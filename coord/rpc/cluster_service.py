@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from importlib.metadata import version
 
 import grpc
 
 from coord.core.digest import Digester
+from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
 from coord.rpc import errors
 from coord.rpc.backend import Backend
@@ -109,7 +111,7 @@ class ClusterService:
         )
 
     async def node_digest(self, call: Call) -> bytes:
-        """The digest of this node's state, made in slices between which other calls run."""
+        """The digest of this node's state, made in slices with a rest between them."""
         request = call.parse(pb.NodeDigestRequest)
         backend = self._backend
         if request.min_applied_index:
@@ -121,6 +123,7 @@ class ClusterService:
                 pass  # the answer says how far this node is
         applied_index = backend.replicator.status().applied_index
         with Digester(backend.state) as digester:
+            began = time.perf_counter()
             for digest in digester:
                 if digest is not None:
                     return pb.NodeDigestResponse(
@@ -129,7 +132,8 @@ class ClusterService:
                         revision=digester.revision,
                         digest=digest,
                     ).SerializeToString()
-                await asyncio.sleep(0)
+                await asyncio.sleep(rest_s(began, AWAITED))
+                began = time.perf_counter()
         raise errors.internal()
 
     async def transfer_leader(self, call: Call) -> bytes:

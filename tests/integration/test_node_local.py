@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import grpc
 import pytest
 
+from coord.replication.background import AWAITED
+from coord.rpc import cluster_service
 from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from tests.support.rpc import LocalNode, local_node, refused
@@ -303,6 +306,25 @@ async def test_a_repeated_claim_gets_the_first_answer(node: LocalNode) -> None:
     again = await node.stubs.tasks.Claim(request)
     assert [one.task_id for one in first.tasks] == [task_id]
     assert again.tasks == first.tasks
+
+
+async def test_a_digest_of_much_rests_between_its_slices(
+    node: LocalNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        await submit(node, bytes([number]) * 100_000)
+    worked: list[float] = []
+
+    def rest_s(began: float, times: float) -> float:
+        worked.append(time.perf_counter() - began)
+        assert times == AWAITED
+        return 0.0
+
+    monkeypatch.setattr(cluster_service, "rest_s", rest_s)
+    digest = await node.stubs.cluster.NodeDigest(cluster_pb2.NodeDigestRequest())
+    assert digest.digest == node.server.host.machine.digest()
+    assert len(worked) > 4
+    assert 0 < min(worked) <= max(worked) < 1, "each slice by itself, and not the rest before it"
 
 
 async def test_cluster(node: LocalNode) -> None:
