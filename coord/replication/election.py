@@ -5,6 +5,11 @@ A node whose leader falls silent does not raise its term: it first asks the othe
 would vote for it. They refuse while they hear from a leader themselves, so a node that merely lost
 its own link disturbs nobody. A leader's process that dies resets its connections at once; losing
 the connection therefore counts as not hearing from it, and shortens the wait.
+
+Then all nodes ask at about the same time, and votes may be split: the likelier, the more nodes
+there are and the slower their disks and links. So who supports another's request puts its own off,
+and of two that ask for the same term at once only one gives way. Both hold for the first request of
+each peer and term alone: a node that can ask and can not win holds nobody up for long.
 """
 
 from __future__ import annotations
@@ -37,12 +42,14 @@ class Election:
         self._rounds = 0  # pre-vote rounds since a leader was heard
         self._wanted_term: int | None = None
         self._supporters: set[str] = set()
+        self._gave_way_to: set[tuple[str, int]] = set()  # peers and terms, since a leader was heard
 
     def heard_leader(self, now: float) -> None:
         """A valid append of the current leader has come."""
         self._heard_at = now
         self._rounds = 0
         self._wanted_term = None
+        self._gave_way_to.clear()
         self._deadline = now + self._random(self._times.min_s, self._times.max_s)
 
     def voted(self, now: float) -> None:
@@ -74,6 +81,17 @@ class Election:
         """The real election has begun; if nothing comes of it, try again."""
         self._wanted_term = None
         self._deadline = now + self._round()
+
+    def insists(self, wanted_term: int) -> bool:
+        """Whether this node asks for the same, and has not done so in vain before."""
+        return self._wanted_term == wanted_term and self._rounds == 1
+
+    def supports(self, peer_id: str, wanted_term: int, now: float) -> None:
+        """This node would vote for the peer; it gives it time to win, once."""
+        if (peer_id, wanted_term) not in self._gave_way_to:
+            self._gave_way_to.add((peer_id, wanted_term))
+            self._wanted_term = None
+            self._deadline = max(self._deadline, now + self._round())
 
     def supported(self, peer_id: str, wanted_term: int) -> Collection[str]:
         """A peer would vote; all that would, none if that is of no interest."""

@@ -93,14 +93,20 @@ class Voting:
             self._forced = False
 
     def _on_pre_vote(self, peer_id: str, message: Message) -> None:
+        now, wanted = self._now(), message["wanted"]
         own = (self._journal.last_term, self._journal.last_index)
+        candidate = (message["last_term"], message["last_index"])
         granted = (
             self._engine.role is not Role.LEADER
-            and not self._election.leader_is_fresh(self._now())
-            and message["wanted"] > self._engine.term
-            and log_is_current((message["last_term"], message["last_index"]), own)
+            and not self._election.leader_is_fresh(now)
+            and wanted > self._engine.term
+            and log_is_current(candidate, own)
         )
-        reply = self._outbox.make("pre_vote_reply", wanted=message["wanted"], granted=granted)
+        if granted and candidate == own and self._election.insists(wanted):
+            granted = peer_id < self._electorate.self_id  # one of the two has to give way
+        if granted and self._electorate.votes:
+            self._election.supports(peer_id, wanted, now)
+        reply = self._outbox.make("pre_vote_reply", wanted=wanted, granted=granted)
         self._outbox.transmit(peer_id, reply)
 
     def _on_pre_vote_reply(self, peer_id: str, message: Message) -> None:
