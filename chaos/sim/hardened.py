@@ -44,6 +44,7 @@ class HardenedNode(SimNode):
             SETTINGS,
             batch_bytes=plan.batch_bytes,
             max_in_flight_bytes=plan.batch_bytes * 4,
+            max_unsynced_bytes=plan.batch_bytes * 3,  # less than that, so that it is reached
             snapshot_entries=plan.snapshot_entries,
             keep_entries=plan.keep_entries,
         )

@@ -30,6 +30,16 @@ from coord.replication.write_ops import (
     WriteSink,
 )
 
+ENTRY_OVERHEAD_BYTES = 16  # so that many small entries count as well
+
+_Unsynced = tuple[int, int, int]
+"""Of a write operation: its number, the last index of the log after it, bytes of its entry."""
+
+
+def entry_size(command: bytes) -> int:
+    """What an entry counts for where memory or a message is bounded."""
+    return len(command) + ENTRY_OVERHEAD_BYTES
+
 
 class EngineJournal:
     """List-shaped journal as PySyncObj expects it (its method names), plus what this project asks.
@@ -52,7 +62,8 @@ class EngineJournal:
         self._voted_for = voted_for
         self._commit_index = commit_index
         self._sink = sink
-        self._unsynced: deque[tuple[int, int]] = deque()  # (sequence, last index after it)
+        self._unsynced: deque[_Unsynced] = deque()
+        self._unsynced_bytes = 0
         self.committed_index = commit_index  # what is up to here is never cut off
         self.write_sequence = 0
         self.synced_sequence = 0  # <= write_sequence
@@ -68,7 +79,8 @@ class EngineJournal:
         """All operations up to `sequence` are durable."""
         self.synced_sequence = max(self.synced_sequence, sequence)
         while self._unsynced and self._unsynced[0][0] <= sequence:
-            self.synced_index = self._unsynced.popleft()[1]
+            _, self.synced_index, size = self._unsynced.popleft()
+            self._unsynced_bytes -= size
 
     # The view of it that the rest of replication uses
 
@@ -89,6 +101,11 @@ class EngineJournal:
     def size_bytes(self) -> int:
         """Bytes of the commands held in memory."""
         return self._bytes
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """What entries wait for the disk in memory, also those that were cut off since."""
+        return self._unsynced_bytes
 
     def term_at(self, index: int) -> int | None:
         """Term of the entry at `index`; None if it is not here."""
@@ -141,9 +158,9 @@ class EngineJournal:
         self.memberships.reset(membership)
         self._bytes = len(base[0])
         self.synced_index = 0
-        self._unsynced.clear()
+        self._unsynced = deque((sequence, 0, size) for sequence, _, size in self._unsynced)
         self._emit(ResetLog(base))
-        self._unsynced.append((self.write_sequence, base[1]))
+        self._unsynced.append((self.write_sequence, base[1], 0))
 
     def store_admission(self, admission: Admission) -> None:
         """Durable behind everything written before."""
@@ -162,7 +179,9 @@ class EngineJournal:
         self._bytes += len(command)
         self._note_members(command, idx)
         self._emit(AppendEntry(entry))
-        self._unsynced.append((self.write_sequence, idx))
+        size = entry_size(command)
+        self._unsynced.append((self.write_sequence, idx, size))
+        self._unsynced_bytes += size
 
     def deleteEntriesFrom(self, entryFrom: int) -> None:  # noqa: N802, N803
         """Drop the entries from list position `entryFrom` on."""
@@ -177,8 +196,9 @@ class EngineJournal:
         del self._entries[entryFrom:]
         self.memberships.cut_from(first_cut)
         self.synced_index = min(self.synced_index, first_cut - 1)
-        kept = [(sequence, min(last, first_cut - 1)) for sequence, last in self._unsynced]
-        self._unsynced = deque(kept)
+        self._unsynced = deque(
+            (sequence, min(last, first_cut - 1), size) for sequence, last, size in self._unsynced
+        )
         self._emit(TruncateFrom(first_cut))
 
     def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N802, N803

@@ -1,7 +1,11 @@
 """A follower's part: taking the leader's appends through the filter, and answering them.
 
 The engine's answer promises that what it names is durable, so it waits for the disk. Meanwhile the
-leader is told that it is followed, which is all that reads and its own check of a majority need."""
+leader is told that it is followed, which is all that reads and its own check of a majority need.
+
+When too much waits for the disk (it is full, or very slow), entries are passed over without an
+answer. What the leader has in flight then stays unanswered, so it stops sending after its bound;
+the gap shows, and is asked for once, with the first append after the disk has caught up."""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from collections.abc import Callable
 from coord.replication.election import Election
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.freshness import Freshness
-from coord.replication.message_filter import Answer, Append, examine_append
+from coord.replication.message_filter import Answer, Append, examine_append, pass_over
 from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
 from coord.replication.port import Role
@@ -18,7 +22,9 @@ from coord.replication.pysyncobj_engine import HardenedEngine
 
 
 class Following:
-    """`presence_s`: how often a leader is told that it is followed, if it asks nothing."""
+    """`presence_s`: how often a leader is told that it is followed, if it asks nothing.
+    `max_unsynced_bytes`: of entries that wait for the disk. `disk_is_full`: for the leader to
+    know."""
 
     def __init__(
         self,
@@ -30,6 +36,8 @@ class Following:
         freshness: Freshness,
         now: Callable[[], float],
         presence_s: float,
+        max_unsynced_bytes: int,
+        disk_is_full: Callable[[], bool],
     ) -> None:
         self._self_id = self_id
         self._engine = engine
@@ -39,6 +47,8 @@ class Following:
         self._freshness = freshness
         self._now = now
         self._presence_s = presence_s
+        self._max_unsynced_bytes = max_unsynced_bytes
+        self._disk_is_full = disk_is_full
         self._answering = (0, 0)  # number of the append, and its read number
         self._echoed = (0.0, 0)  # when the leader was last answered, and the read number then
 
@@ -55,7 +65,11 @@ class Following:
             message["commit"],
             message["entries"],
         )
-        verdict = examine_append(append, self._journal, self._engine.commit_index)
+        commit_index = self._engine.commit_index
+        if self._has_room_for(append):
+            verdict = examine_append(append, self._journal, commit_index)
+        else:
+            verdict = pass_over(append, commit_index)
         self._answering = (message["append"], message["read"])
         self._freshness.vouched(message.get("fresh", ()))
         self._engine.receive(peer_id, verdict.to_engine)
@@ -63,6 +77,12 @@ class Following:
             self.answer(peer_id, verdict.answer)
         self._show_presence(peer_id, now)
         return True
+
+    def _has_room_for(self, append: Append) -> bool:
+        """Whether its entries may join what waits for the disk. Those behind a gap would not, but
+        to ask for what is missing now would be to ask for what is passed over."""
+        behind = append.prev_index + len(append.entries) > self._journal.last_index
+        return not behind or self._journal.unsynced_bytes < self._max_unsynced_bytes
 
     def is_from_leader(self, peer_id: str, message: Message) -> bool:
         """Whether the sender may lead in its term; one of an old term is told."""
@@ -110,5 +130,11 @@ class Following:
             return
         self._echoed = (now, read)
         if waits:
-            seen = self._outbox.make("seen", append=number, read=read, mark=self._freshness.mark())
+            seen = self._outbox.make(
+                "seen",
+                append=number,
+                read=read,
+                mark=self._freshness.mark(),
+                full=self._disk_is_full(),
+            )
             self._outbox.transmit(peer_id, seen)

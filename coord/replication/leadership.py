@@ -18,6 +18,7 @@ class Leadership:
     boots: dict[str, int] = field(default_factory=dict)  # the run of each peer heard last
     flows: dict[str, PeerFlow] = field(default_factory=dict)
     heard_at: dict[str, float] = field(default_factory=dict)
+    full: set[str] = field(default_factory=set)  # whose disk is full, by what they said last
     sent_at: dict[str, float] = field(default_factory=dict)
     snapshots: dict[str, SnapshotSender] = field(default_factory=dict)
     wants_snapshot: set[str] = field(default_factory=set)

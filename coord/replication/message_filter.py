@@ -57,6 +57,11 @@ class Verdict:
     answer: Answer | None
 
 
+def pass_over(append: Append, commit_index: int) -> Verdict:
+    """An append that has no effect but to show that its leader lives; nobody answers it."""
+    return _heartbeat(append, commit_index, None)
+
+
 def examine_append(append: Append, log: LogView, commit_index: int) -> Verdict:
     """Judge an append of the current term (Raft section 5.3, receiver's rules 2 to 5).
 
@@ -101,7 +106,7 @@ def _shortened(
     }
 
 
-def _heartbeat(append: Append, commit: int, answer: Answer) -> Verdict:
+def _heartbeat(append: Append, commit: int, answer: Answer | None) -> Verdict:
     """Nothing for the log; `commit` is known to be committed and here."""
     message = {"type": "append_entries", "term": append.term, "commit_index": commit}
     return Verdict(message, answer)

@@ -8,7 +8,8 @@ append          a leader's entries or heartbeat: prev_index, prev_term, entries 
                 fresh (a mark of the follower's, given back: how old its state can be)
 ack             a follower's answer once what it promises is durable: append, next, success, reset,
                 read, mark
-seen            a follower's answer before that: it lives and follows; promises nothing
+seen            a follower's answer before that: it lives and follows; promises nothing; full: its
+                disk is
 vote_request    last_index, last_term, forced (by a leadership transfer)
 vote            granted, for `term`
 pre_vote        would you vote for me in `wanted`: last_index, last_term
@@ -154,7 +155,7 @@ FIELDS: Mapping[str, Mapping[str, _Check]] = {
 _OPTIONAL: Mapping[str, Mapping[str, _Check]] = {
     "append": {"fresh": _is_voucher},
     "ack": {"mark": _is_number},
-    "seen": {"mark": _is_number},
+    "seen": {"mark": _is_number, "full": _is_flag},
 }
 
 

@@ -1,7 +1,8 @@
 """A replica's outgoing messages: stamped, and held back where they promise something.
 
 Whatever promises something about this node's log or vote waits until all that was written before
-it is durable.
+it is durable. While a disk takes nothing, a leader's heartbeats go on: of the acknowledgements that
+wait for the same write, one is kept, which says what all of them say.
 """
 
 from __future__ import annotations
@@ -42,8 +43,20 @@ class Outbox:
         barrier = self._journal.write_sequence
         if self._journal.synced_sequence >= barrier:
             self.transmit(peer_id, message)
-        else:
+        elif not self._joins_the_last(barrier, peer_id, message):
             self._held.append((barrier, peer_id, message))
+
+    def _joins_the_last(self, barrier: int, peer_id: str, message: Message) -> bool:
+        """What matches a leader's log does so for the whole of its term: nothing is lost."""
+        if not self._held or message["type"] != "ack":
+            return False
+        last_barrier, last_peer, last = self._held[-1]
+        if (last_barrier, last_peer, last["type"]) != (barrier, peer_id, "ack"):
+            return False
+        if last["term"] != message["term"]:
+            return False
+        last.update(message, next=max(last["next"], message["next"]))
+        return True
 
     def release(self, sequence: int) -> None:
         """All that was written up to `sequence` is durable."""

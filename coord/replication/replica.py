@@ -19,7 +19,7 @@ from typing import Any
 
 from coord.journal import SnapshotMeta, Standing
 from coord.replication.election import Election
-from coord.replication.engine_journal import EngineJournal
+from coord.replication.engine_journal import EngineJournal, entry_size
 from coord.replication.errors import ApplyFailedError, FatalReplicaError
 from coord.replication.following import Following
 from coord.replication.freshness import Freshness, Vouching
@@ -138,6 +138,8 @@ class Replica:
             self.freshness,
             ports.now,
             presence_s=settings.heartbeat_s / 2,
+            max_unsynced_bytes=settings.max_unsynced_bytes,
+            disk_is_full=lambda: self.write_block_reason is not None,
         )
         self.state_check = StateCheck(
             electorate,
@@ -168,7 +170,7 @@ class Replica:
         """Time has passed. To be called every 20 ms or so."""
         now = self._ports.now()
         self.joining.tick(self._connected)
-        if self.joining.votes:
+        if self.joining.votes and self.write_block_reason is None:  # else its vote stays here
             self._voting.tick()
         self.engine.tick()
         if self.engine.role is Role.LEADER:
@@ -267,7 +269,8 @@ class Replica:
     def transfer(self, target: str | None, done: TransferDone) -> str:
         """Begin to hand leadership over; the id of the target. Raises NotLeaderError,
         ReplicationError (nobody can take it, or a transfer is under way)."""
-        able = self._connected - self.joining.applicants()
+        full = self.lead.full if self.lead is not None else set()
+        able = self._connected - self.joining.applicants() - full
         return self._handover.begin(target, able, done)
 
     def age_ms(self) -> int | None:
@@ -429,7 +432,7 @@ class Replica:
         if "serialized" in message:  # the entries it needs are gone: a snapshot is to come
             return self._send_bare_heartbeat(peer_id)
         entries = message["entries"]
-        size = sum(len(entry[0]) for entry in entries) + 16 * len(entries)
+        size = sum(entry_size(entry[0]) for entry in entries)
         return self._transmit_append(
             peer_id,
             size,
@@ -492,6 +495,8 @@ class Replica:
 
     def _on_seen(self, peer_id: str, message: Message) -> None:
         if self._hears(peer_id, message):
+            note_full = set.add if message.get("full") else set.discard
+            note_full(self.leadership().full, peer_id)
             self.reads.confirmed_by(peer_id, message["read"])
             self._begin_reads()
 
@@ -499,7 +504,10 @@ class Replica:
         if not self._hears(peer_id, message):
             return
         self.reads.confirmed_by(peer_id, message["read"])
-        flow = self.leadership().flow(peer_id)
+        lead = self.leadership()
+        if message["success"]:  # it has been synced
+            lead.full.discard(peer_id)
+        flow = lead.flow(peer_id)
         answer = flow.judge(
             message["append"],
             Answer(message["next"], message["success"], message["reset"]),

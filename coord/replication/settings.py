@@ -22,6 +22,7 @@ class ReplicaSettings:
     batch_bytes: int = MEBIBYTE
     max_entry_bytes: int = 8 * MEBIBYTE
     max_in_flight_bytes: int = 8 * MEBIBYTE  # per follower
+    max_unsynced_bytes: int = 16 * MEBIBYTE  # of a follower's log; then it takes no more entries
     max_pending_entries: int = 4_096  # proposed and not yet applied
     max_pending_bytes: int = 64 * MEBIBYTE
     busy_retry_after_ms: int = 50

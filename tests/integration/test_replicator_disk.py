@@ -11,6 +11,8 @@ from coord.journal import OsFileSystem, SyncFailedError
 from coord.journal.filesystem import AppendFile
 from coord.replication.errors import ApplyFailedError
 from coord.replication.port import OutcomeUnknownError, ReplicationError, Role, WriteBlockedError
+from coord.replication.settings import ReplicaSettings
+from tests.support.faults import SmallDisk
 from tests.support.replication import RealCluster
 from tests.support.waiting import eventually
 
@@ -114,3 +116,35 @@ async def test_the_others_take_over_when_a_leader_stops_itself(tmp_path: Path) -
         await cluster.stop(old)
         await cluster.propose(b"after")
         await cluster.converged()
+
+
+async def test_what_waits_for_a_full_disk_is_bounded_and_made_up_for(tmp_path: Path) -> None:
+    """A small file system of its own for one node, and far more entries than may wait."""
+    bytes_max = 64 * 1024
+    settings = ReplicaSettings(batch_bytes=8_192, max_unsynced_bytes=bytes_max)
+    disk = SmallDisk(tmp_path / "n3")
+    if why_not := disk.mount(80):
+        pytest.skip(f"a small file system cannot be mounted here: {why_not}")
+    try:
+        async with RealCluster(tmp_path, settings=settings) as cluster:
+            await cluster.propose(b"before")
+            full = cluster.replicators["n3"]
+            if cluster.leader_id() == "n3":
+                await full.transfer_leadership(None)
+            disk.fill()
+            # Until something does not fit into the last page of the journal.
+            await cluster.propose(b"x" * 8_000)
+            await eventually(lambda: full.status().write_block_reason == "DISK_FULL")
+            replica = full._replica
+            assert replica is not None
+            for _ in range(300):
+                await cluster.propose(b"x" * 1_000)
+                assert replica.journal.unsynced_bytes <= bytes_max + settings.batch_bytes
+            await eventually(lambda: replica.journal.unsynced_bytes >= bytes_max)
+            assert cluster.leader_id() != "n3"
+            assert full.status().write_block_reason == "DISK_FULL"
+            disk.make_room()
+            await cluster.converged()
+            await eventually(lambda: full.status().write_block_reason is None)
+    finally:
+        disk.unmount()

@@ -25,6 +25,7 @@ class ReplicaWorld:
         term: int = 0,
         voted_for: str | None = None,
         members: tuple[Member, ...] = (),
+        settings: ReplicaSettings | None = None,
     ) -> None:
         self.time = 100.0
         self.outbox: list[tuple[str, Message]] = []
@@ -39,7 +40,7 @@ class ReplicaWorld:
         self.replica = Replica(
             "n1",
             members,
-            ReplicaSettings(),
+            settings or ReplicaSettings(),
             boot,
             LogMachine(),
             self,

@@ -1,0 +1,176 @@
+"""Followers with a full disk: what waits for it is bounded, and so is what their leader does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from coord.replication.port import ReplicationError
+from coord.replication.settings import ReplicaSettings
+from coord.replication.write_ops import AppendEntry
+from tests.support.replica_world import ReplicaWorld as World
+
+COMMAND = b"r" + b"x" * 99
+ENTRY_BYTES = len(COMMAND) + 16
+SMALL = ReplicaSettings(max_unsynced_bytes=10 * ENTRY_BYTES, max_in_flight_bytes=10 * ENTRY_BYTES)
+
+
+def follower() -> World:
+    """Follows n2 in term 1, and its disk is full."""
+    world = World(settings=SMALL)
+    world.append("n2", 1)
+    world.sync()
+    world.replica.write_block_reason = "DISK_FULL"
+    world.outbox.clear()
+    return world
+
+
+def send(world: World, number: int, prev: int, count: int = 1, **more: Any) -> None:
+    entries = [[1, COMMAND]] * count
+    prev_term = 1 if prev > 1 else 0
+    world.append("n2", 1, *entries, prev=prev, prev_term=prev_term, append=number, **more)
+
+
+def queued(world: World) -> int:
+    entries = [op.entry for op in world.operations if isinstance(op, AppendEntry)]
+    return sum(command == COMMAND for command, _, _ in entries)
+
+
+def test_a_follower_takes_no_more_entries_than_its_bound() -> None:
+    world = follower()
+    for number in range(1, 101):
+        send(world, number, prev=number)
+    assert queued(world) == 10
+    assert world.replica.journal.last_index == 11
+    assert world.replica.journal.unsynced_bytes == 10 * ENTRY_BYTES
+    assert world.take("ack") == [], "neither confirmed, nor asked for again in a storm"
+
+
+def test_what_it_passed_over_is_asked_for_once_there_is_room() -> None:
+    world = follower()
+    for number in range(1, 21):
+        send(world, number, prev=number)
+    world.outbox.clear()
+    world.sync()
+    acks = [(m["append"], m["next"], m["success"]) for _, m in world.take("ack")]
+    assert acks == [(number, number + 2, True) for number in range(1, 11)]
+    send(world, 21, prev=21)
+    ((peer, gap),) = world.take("ack")
+    assert (peer, gap["next"], gap["reset"]) == ("n2", 12, True)
+    send(world, 22, prev=11, count=10)
+    assert queued(world) == 20
+    world.sync()
+    assert [m["next"] for _, m in world.take("ack")] == [22]
+    assert world.replica.journal.unsynced_bytes == 0
+
+
+def test_entries_that_are_here_already_are_answered_however_full_the_disk_is() -> None:
+    world = follower()
+    send(world, 1, prev=1, count=10)
+    send(world, 2, prev=1, count=10, commit=11)
+    assert world.replica.engine.commit_index == 11
+    assert queued(world) == 10
+
+
+def test_entries_cut_off_while_they_wait_still_count() -> None:
+    world = follower()
+    send(world, 1, prev=1, count=9)
+    world.append("n3", 2, [2, COMMAND], prev=1, append=1)
+    journal = world.replica.journal
+    assert (journal.last_index, journal.unsynced_bytes) == (2, 10 * ENTRY_BYTES)
+    world.append("n3", 2, [2, COMMAND], prev=2, prev_term=2, append=2)
+    assert journal.last_index == 2
+    world.sync()
+    assert (journal.unsynced_bytes, journal.synced_index) == (0, 2)
+
+
+def test_acknowledgements_that_wait_for_one_write_are_one() -> None:
+    world = follower()
+    send(world, 1, prev=1, count=3)
+    for number in range(2, 1_002):
+        world.append("n2", 1, prev=0, append=number, read=number)
+    world.outbox.clear()
+    world.sync()
+    ((peer, ack),) = world.take("ack")
+    assert (peer, ack["append"], ack["next"], ack["read"]) == ("n2", 1_001, 5, 1_001)
+    assert (ack["success"], ack["reset"]) == (True, False)
+
+
+def test_the_leader_is_told_that_it_is_followed_by_a_full_disk() -> None:
+    world = follower()
+    world.time += 1.0
+    send(world, 1, prev=1)
+    assert [m["full"] for _, m in world.take("seen")] == [True]
+    world.replica.write_block_reason = None
+    world.time += 1.0
+    send(world, 2, prev=2)
+    assert [m["full"] for _, m in world.take("seen")] == [False]
+
+
+def test_a_node_that_can_store_no_vote_does_not_stand() -> None:
+    world = World()
+    world.replica.write_block_reason = "DISK_FULL"
+    world.tick(5.0)
+    assert world.take("pre_vote") == []
+    world.replica.write_block_reason = None
+    world.tick()
+    assert len(world.take("pre_vote")) == 2
+
+
+def test_a_leader_stops_sending_to_a_follower_that_confirms_nothing() -> None:
+    world = World(settings=SMALL)
+    world.lead()
+    number = {"n2": 1, "n3": 1}
+    world.outbox.clear()
+    sent = 0
+    for _ in range(200):
+        world.replica.propose(b"x" * 99)
+        world.replica.flush()
+        world.sync()
+        world.tick(0.05)
+        appends = world.take("append")
+        sent += sum(len(m["entries"]) for peer, m in appends if peer == "n3")
+        for peer, message in appends:
+            number[peer] = message["append"]
+        last = world.replica.journal.last_index + 1
+        world.deliver("n2", "ack", 1, append=number["n2"], next=last, **_TAKEN)
+        world.deliver("n3", "seen", 1, append=number["n3"], read=0, full=True)
+    assert world.replica.engine.commit_index > 190, "the others go on"
+    assert 10 <= sent <= 12
+
+
+_TAKEN = {"success": True, "reset": False, "read": 0}
+
+
+def test_leadership_is_not_handed_to_a_full_disk() -> None:
+    world = World()
+    world.lead()
+    world.deliver("n2", "ack", 1, append=1, next=3, **_TAKEN)
+    world.deliver("n3", "ack", 1, append=1, next=3, **_TAKEN)
+    world.sync()
+    world.deliver("n2", "seen", 1, append=1, read=0, full=True)
+    with pytest.raises(ReplicationError, match="n2 can not take leadership"):
+        world.replica.transfer("n2", lambda _: None)
+    assert world.replica.transfer(None, lambda _: None) == "n3"
+
+
+def test_a_disk_with_room_again_may_lead() -> None:
+    world = World()
+    world.lead()
+    world.deliver("n2", "ack", 1, append=1, next=3, **_TAKEN)
+    world.sync()
+    world.deliver("n2", "seen", 1, append=1, read=0, full=True)
+    world.deliver("n3", "seen", 1, append=1, read=0, full=True)
+    with pytest.raises(ReplicationError, match="no node can not take"):
+        world.replica.transfer(None, lambda _: None)
+    world.deliver("n2", "ack", 1, append=1, next=3, **_TAKEN)
+    assert world.replica.transfer("n2", lambda _: None) == "n2"
+
+
+@pytest.mark.parametrize("full", [1, "yes", None])
+def test_a_peer_says_it_in_a_word_or_is_not_heard(full: object) -> None:
+    world = World()
+    world.lead()
+    with pytest.raises(ValueError, match="bad full"):
+        world.deliver("n2", "seen", 1, append=1, read=0, full=full)
