@@ -177,8 +177,9 @@ class Reconfiguration:
         found = {peer: address for peer, (address, _) in self._departed.items()}
         for source in sources:
             found.update((member.node_id, member.peer_address) for member in source.members)
-        found.pop(self._self_id, None)
-        return found
+        return {
+            peer: address for peer, address in found.items() if peer != self._self_id and address
+        }
 
     # Leading
 
