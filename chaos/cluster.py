@@ -15,11 +15,13 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.hardware import Hardware
 from chaos.leash import Leash
 from chaos.proxy import Door, Links, Namer
 from chaos.socket_owner import owner_of
@@ -56,7 +58,8 @@ class UnexpectedEnd:
 
 class ClusterUnderTest:
     """`nodes` processes, their data under `directory`. `settings` are further settings of every
-    node. Use `up` and `down`; all methods belong to one event loop."""
+    node. With `steered`, their disks and clocks can be hurt: the nodes run `chaos.nodes` instead of
+    `coord serve`. Use `up` and `down`; all methods belong to one event loop."""
 
     def __init__(
         self,
@@ -65,11 +68,18 @@ class ClusterUnderTest:
         *,
         seed: int = 0,
         settings: Mapping[str, launch.Setting] | None = None,
+        steered: bool = False,
     ) -> None:
         self.directory = directory
         self.node_ids = [f"n{i + 1}" for i in range(nodes)]
         self.links = Links(seed)
         self.unexpected_ends: list[UnexpectedEnd] = []
+        self.hardware = Hardware(
+            directory,
+            self.node_ids,
+            lambda node_id: self.state(node_id) is ProcessState.RUNNING,
+            steered=steered,
+        )
         self._cluster_id = f"chaos-{secrets.token_hex(4)}"
         self._settings = dict(settings or {})
         base = free_base_port(nodes, PEER_OFFSET)
@@ -91,6 +101,10 @@ class ClusterUnderTest:
         """Where clients reach the nodes: through their doors."""
         return ",".join(f"127.0.0.1:{port}" for port in self._client_ports.values())
 
+    def address(self, node_id: str) -> str:
+        """Where clients reach one node."""
+        return f"127.0.0.1:{self._client_ports[node_id]}"
+
     @property
     def majority(self) -> int:
         return len(self.node_ids) // 2 + 1
@@ -108,6 +122,9 @@ class ClusterUnderTest:
 
     def log_path(self, node_id: str) -> Path:
         return self.directory / node_id / "node.log"
+
+    def data_directory(self, node_id: str) -> Path:
+        return self.directory / node_id / "data"
 
     async def roles(self) -> dict[str, tuple[str, int]]:
         """(role, term) by node, asked past the doors; silent nodes are left out."""
@@ -184,9 +201,10 @@ class ClusterUnderTest:
             },
         )
         environment = launch.node_environment(os.environ)
-        self._processes[node_id] = spawn_detached(
-            launch.node_command(config), self.log_path(node_id), environment
-        )
+        command = launch.node_command(config)
+        if self.hardware.steered:
+            command = [sys.executable, "-m", "chaos.nodes", str(folder)]
+        self._processes[node_id] = spawn_detached(command, self.log_path(node_id), environment)
         if self._leash is not None:
             self._leash.hold(self._processes[node_id])
         self._expected.add(node_id)
@@ -214,18 +232,30 @@ class ClusterUnderTest:
         self._signal(node_ids, signal.SIGCONT)
 
     async def heal(self) -> None:
-        """Undo every fault: links whole, nobody paused, everybody started."""
+        """Undo every fault: links whole, nobody paused, disks and clocks right, all started."""
         self.links.clear()
         self.resume(*self.node_ids)
+        await self.hardware.heal()
         for node_id in self.node_ids:
             await self.start(node_id)
 
+    async def until_down(self, node_id: str, within_s: float) -> bool:
+        """Whether the node ended by itself in time."""
+        deadline = time.monotonic() + within_s
+        while self.state(node_id) is not ProcessState.DOWN:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
     def note_unexpected_ends(self, now_ns: int) -> None:
-        """Remember nodes that ended by themselves since the last look."""
+        """Remember nodes that ended by themselves since the last look, but not for a fault."""
         for node_id in sorted(self._expected):
             if self.state(node_id) is not ProcessState.DOWN:
                 continue
             self._expected.discard(node_id)
+            if node_id in self.hardware.excused:
+                continue
             try:
                 text = self.log_path(node_id).read_text(encoding="utf-8", errors="replace")
             except OSError:

@@ -17,7 +17,7 @@ from chaos.faults import Fault, FaultDriver
 from chaos.history import HistoryEvent
 from chaos.probe import Probe
 from chaos.recorder import HungCall, Recorder
-from chaos.schedule import Spec, plan
+from chaos.schedule import Spec, plan, settings_for, steered
 from chaos.workloads import WORKLOADS
 from chaos.workloads.base import Surroundings, Workload, WorkloadOptions
 from coord.client import Client
@@ -88,7 +88,8 @@ class Run:
                 Path(directory),
                 self.options.nodes,
                 seed=self.options.seed,
-                settings=self.options.settings,
+                settings={**settings_for(self.options.specs), **self.options.settings},
+                steered=steered(self.options.specs),
             )
             self.cluster = cluster
             ticking = asyncio.create_task(self._tick())

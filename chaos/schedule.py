@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.nemeses import NEMESES
+from coord.localcluster.launch import Setting
 
 FIRST_QUIET_S = (1.0, 2.0)
 
@@ -49,6 +50,21 @@ class Spec:
     """What the user asked for: nemeses (with a variant or "") that come together."""
 
     parts: tuple[tuple[str, str], ...]
+
+
+def steered(specs: Sequence[Spec]) -> bool:
+    """Whether the nodes' disks and clocks must be such that they can be hurt."""
+    return any(NEMESES[name].steers for spec in specs for name, _ in spec.parts)
+
+
+def settings_for(specs: Sequence[Spec]) -> dict[str, Setting]:
+    """What the nemeses need of every node."""
+    return {
+        setting: value
+        for spec in specs
+        for name, _ in spec.parts
+        for setting, value in NEMESES[name].settings.items()
+    }
 
 
 def parse_specs(text: str) -> list[Spec]:
