@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.cluster import ClusterUnderTest
+from chaos.history import CLOCK_AHEAD
 from chaos.nemeses import NEMESES
 from chaos.nemeses.base import Nemesis
 from chaos.recorder import Recorder
@@ -63,7 +64,13 @@ class FaultDriver:
             await asyncio.shield(self._undo(begun))
             fault.end_ns = self._recorder.now_ns()
             self._recorder.fault("ok", fault.name, "over")
+            self._note_clocks()
             self.current = None
+
+    def _note_clocks(self) -> None:
+        """Leases are measured with the nodes' clocks, so their checker has to know of these."""
+        if self._cluster.hardware.ahead_ms:
+            self._recorder.fault("info", CLOCK_AHEAD, self._cluster.hardware.ahead_ms)
 
     def _spares_majority(self, nemeses: Sequence[Nemesis]) -> bool:
         victims: set[str] = set()

@@ -12,7 +12,7 @@ from chaos.aftermath import WRITE_WITHIN_S
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
 from chaos.faults import Fault
-from chaos.history import HistoryEvent
+from chaos.history import NEMESIS, HistoryEvent, of_workload
 from chaos.runner import RunRecord
 from chaos.verdicts import Verdict, worst
 from chaos.workloads import WORKLOADS
@@ -48,7 +48,7 @@ def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
     workloads: dict[str, CheckResult] = {}
     counts: dict[str, dict[str, int]] = {}
     for name in record.options.workloads:
-        events = [event for event in record.events if event.workload == name]
+        events = of_workload(record.events, name)
         checker = CHECKERS[WORKLOADS[name].checker]
         workloads[name] = checker(events, CheckBounds(max_seconds))
         counts[name] = count(events)
@@ -74,7 +74,7 @@ def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
 
 def count(events: list[HistoryEvent]) -> dict[str, int]:
     """Calls made and how they ended; those still open count as info."""
-    kinds = Counter(event.type for event in events)
+    kinds = Counter(event.type for event in events if event.process != NEMESIS)
     ended = kinds["ok"] + kinds["fail"] + kinds["info"]
     return {
         "ops": kinds["invoke"],

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -19,7 +19,7 @@ from chaos.probe import Probe
 from chaos.recorder import HungCall, Recorder
 from chaos.schedule import Spec, plan, settings_for, steered
 from chaos.workloads import WORKLOADS
-from chaos.workloads.base import Surroundings, Workload, WorkloadOptions
+from chaos.workloads.base import Surroundings, WorkloadOptions
 from coord.client import Client
 from coord.localcluster.launch import Setting
 
@@ -193,8 +193,3 @@ def _raise_failure(task: asyncio.Future[None]) -> None:
     """What the harness itself did wrong; being cancelled is no failure."""
     if not task.cancelled() and (error := task.exception()) is not None:
         raise error
-
-
-def workload_events(events: Sequence[HistoryEvent], workload: Workload) -> list[HistoryEvent]:
-    """The part of a history that this workload made."""
-    return [event for event in events if event.workload == workload.name]

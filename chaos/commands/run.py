@@ -89,7 +89,7 @@ def run(
         )
     except ScheduleError as error:
         fail(str(error))
-    console = Console()
+    console = Console(emoji=False)
     try:
         record = uvloop.run(_run(options, console))
     except (ClusterError, OSError) as error:
