@@ -16,6 +16,7 @@ from chaos.nemeses.processes import (
     Restart,
     RollingRestart,
 )
+from chaos.nemeses.snapshots import Snapshots
 
 # A new one is a module of its own, and a line here.
 NEMESES: dict[str, type[Nemesis]] = {
@@ -34,6 +35,7 @@ NEMESES: dict[str, type[Nemesis]] = {
         Bandwidth,
         Resets,
         Transfer,
+        Snapshots,
         SlowDisk,
         FullDisk,
         FailingSyncs,

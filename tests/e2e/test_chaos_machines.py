@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from chaos.aftermath import equal_digests
 from chaos.cluster import ClusterUnderTest
+from chaos.nemeses import NEMESES
 from chaos.nemeses.base import Nemesis
 from coord.client import Client, CoordError
 from coord.localcluster.processes import ProcessState
@@ -200,3 +201,28 @@ async def test_a_monotonic_clock_drifts(cluster: ClusterUnderTest) -> None:
     assert 1.5 * real_ms < passed_ms < 2.5 * real_ms
     await nemesis.end()
     assert cluster.hardware.ahead_ms - ahead_ms >= 3 * real_ms * 0.9
+
+
+async def test_snapshots_are_taken_and_the_log_before_them_goes(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    directory = tmp_path_factory.mktemp("snapshots") / "cluster"
+    async with running(directory, 1, settings=NEMESES["snapshots"].settings) as cluster:
+        data = cluster.data_directory("n1")
+        nemesis = make("snapshots", "", cluster)
+        await nemesis.begin()
+        seen: set[str] = set()
+        segments: set[str] = set()
+        deadline = time.monotonic() + 30
+        while len(seen) < 3 or len(segments) < 3:
+            assert time.monotonic() < deadline, (seen, segments)
+            await nemesis.last(0.3)
+            seen |= {path.name for path in (data / "snapshots").iterdir()}
+            segments |= {path.name for path in (data / "journal").glob("*.wal")}
+        left = {path.name for path in (data / "journal").glob("*.wal")}
+        assert min(left) > min(segments), "the first segment is gone"
+        async with Client(cluster.endpoints, use_session=False) as client:
+            with pytest.raises(CoordError, match="compact"):
+                await client.kv.range("chaos-snapshots", revision=1)
+        await nemesis.end()
+        assert await writes(cluster)
