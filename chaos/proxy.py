@@ -81,14 +81,15 @@ class Link:
 class Links:
     """Every directed link by the names of its ends; made when first asked for."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, make: Callable[[str, str], Link] = Link) -> None:
         self.rng = random.Random(seed)
+        self._make = make
         self._links: dict[tuple[str, str], Link] = {}
 
     def between(self, source: str, target: str) -> Link:
         link = self._links.get((source, target))
         if link is None:
-            link = self._links[source, target] = Link(source, target)
+            link = self._links[source, target] = self._make(source, target)
         return link
 
     def all(self) -> list[Link]:

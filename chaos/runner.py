@@ -41,6 +41,7 @@ class RunOptions:
     workload: WorkloadOptions = field(default_factory=WorkloadOptions)
     quiet_s: tuple[float, float] = (1.5, 4.0)
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    network: str = "proxy"
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class Run:
         ]
 
     async def go(self) -> RunRecord:
-        """Raises ClusterError when the cluster does not even come up."""
+        """Raises ClusterError or NetworkError when the cluster does not even come up."""
         out = self.options.out
         out.mkdir(parents=True, exist_ok=True)
         with (
@@ -90,6 +91,7 @@ class Run:
                 seed=self.options.seed,
                 settings={**settings_for(self.options.specs), **self.options.settings},
                 steered=steered(self.options.specs),
+                network=self.options.network,
             )
             self.cluster = cluster
             ticking = asyncio.create_task(self._tick())

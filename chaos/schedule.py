@@ -6,7 +6,7 @@ the kinds, the targets and the times are."""
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from chaos.nemeses import NEMESES
@@ -67,17 +67,22 @@ def settings_for(specs: Sequence[Spec]) -> dict[str, Setting]:
     }
 
 
-def parse_specs(text: str) -> list[Spec]:
+def parse_specs(text: str, lacks: Collection[str] = ()) -> list[Spec]:
     """`kill,partition:halves,pause+delay`: `,` between alternatives, `+` between nemeses at the
-    same time, `:` before a variant. "none" is no fault at all. Raises ScheduleError."""
+    same time, `:` before a variant. "none" is no fault at all, "all" are those that need nothing
+    that the network `lacks`. Raises ScheduleError."""
     if text.strip() in {"", "none"}:
         return []
     if text.strip() == "all":
-        return [Spec(((name, ""),)) for name in NEMESES]
-    return [
+        return [Spec(((name, ""),)) for name, one in NEMESES.items() if not one.needs & {*lacks}]
+    specs = [
         Spec(tuple(_parse_one(one) for one in alternative.split("+")))
         for alternative in text.split(",")
     ]
+    for name in (name for spec in specs for name, _ in spec.parts):
+        if NEMESES[name].needs & {*lacks}:
+            raise ScheduleError(f"{name}: this network cannot do that on this machine")
+    return specs
 
 
 def _parse_one(text: str) -> tuple[str, str]:

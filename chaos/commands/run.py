@@ -16,9 +16,11 @@ import uvloop
 from rich.console import Console
 
 from chaos import judge, screen
-from chaos.cluster import ClusterError
+from chaos.cluster import NETWORKS, ClusterError
 from chaos.commands.failing import fail
+from chaos.hardware import HardwareError
 from chaos.nemeses import NEMESES
+from chaos.network import NetworkError
 from chaos.report.html import write_report
 from chaos.runner import Run, RunOptions, RunRecord
 from chaos.schedule import ScheduleError, parse_specs
@@ -46,6 +48,13 @@ def run(
             "faults at the same time, ':' before a variant (kill:leader)"
         ),
     ] = "kill",
+    network: Annotated[
+        str,
+        typer.Option(
+            help="proxy: loopback and proxies, no privileges; netns: a network namespace for each "
+            "node, needs root"
+        ),
+    ] = "proxy",
     duration: Annotated[float, typer.Option(min=1, help="Seconds under load")] = 60.0,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of all draws  [default: a new one]")
@@ -77,9 +86,10 @@ def run(
     try:
         options = RunOptions(
             nodes=nodes,
-            workloads=_workloads(workload),
+            workloads=workload_names(workload),
             nemesis=nemesis,
-            specs=tuple(parse_specs(nemesis)),
+            specs=tuple(parse_specs(nemesis, checked_network(network))),
+            network=network,
             duration_s=duration,
             seed=seed,
             out=out,
@@ -92,7 +102,7 @@ def run(
     console = Console(emoji=False)
     try:
         record = uvloop.run(_run(options, console))
-    except (ClusterError, OSError) as error:
+    except (ClusterError, HardwareError, NetworkError, OSError) as error:
         fail(str(error))
     judgement = judge.judge(record, check_seconds)
     replay = replay_line(options)
@@ -141,6 +151,8 @@ def replay_line(options: RunOptions) -> str:
         value = getattr(options.workload, name)
         if value != getattr(standard, name):
             words += [f"--{name.replace('_', '-')}", f"{value:g}"]
+    if options.network != "proxy":
+        words += ["--network", options.network]
     if options.quiet_s != (1.5, 4.0):
         words += ["--quiet", "{:g}:{:g}".format(*options.quiet_s)]
     for name, value in options.settings.items():
@@ -168,7 +180,18 @@ def _as_typed(value: Setting) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _workloads(text: str) -> tuple[str, ...]:
+def checked_network(name: str) -> frozenset[str]:
+    """What the network cannot do to links. Ends the command for one that is not to be had."""
+    network = NETWORKS.get(name)
+    if network is None:
+        fail(f"no network {name!r}; choose from: {', '.join(NETWORKS)}")
+    if reason := network.why_not():
+        fail(reason)
+    return network.lacks()
+
+
+def workload_names(text: str) -> tuple[str, ...]:
+    """With commas between, or all. Ends the command for one that is not there."""
     names = tuple(WORKLOADS) if text == "all" else tuple(one.strip() for one in text.split(","))
     for name in names:
         if name not in WORKLOADS:

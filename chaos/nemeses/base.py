@@ -19,8 +19,9 @@ TARGETS = ("one", "minority", "majority", "leader", "followers", "all")
 class Nemesis(ABC):
     """One fault. `variants`: what it can be told to be, or to aim at; those in `often` are drawn
     when nothing is said (one that is there twice, twice as often). `hold_s`: how long it lasts, at
-    least and at most. `steers`: it needs nodes whose disks and clocks can be hurt. `settings`: what
-    it needs of every node, unless the user says otherwise.
+    least and at most. `steers`: it needs nodes whose disks and clocks can be hurt. `needs`: what it
+    does to links that not every network can. `settings`: what it needs of every node, unless the
+    user says otherwise.
 
     `victims`: once begun, the nodes that may be of no use meanwhile; None: that cannot be said.
     When they are few enough, the others have to go on."""
@@ -30,6 +31,7 @@ class Nemesis(ABC):
     often: ClassVar[tuple[str, ...]] = ()
     hold_s: ClassVar[tuple[float, float]] = (1.5, 5.0)
     steers: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset()
     settings: ClassVar[Mapping[str, Setting]] = {}
 
     def __init__(self, cluster: ClusterUnderTest, variant: str, rng: random.Random) -> None:

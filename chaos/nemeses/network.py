@@ -139,6 +139,7 @@ class Delay(_Slow):
     """Every message takes longer, by some and a random part; nothing is lost."""
 
     name: ClassVar[str] = "delay"
+    needs: ClassVar[frozenset[str]] = frozenset({"delay"})
 
     async def begin(self) -> str:
         delay_ms, jitter_ms = self.rng.choice([(20, 20), (50, 100), (200, 300)])
@@ -150,6 +151,7 @@ class Loss(_Slow):
     """Some of what is sent is lost and comes late, once TCP has sent it again."""
 
     name: ClassVar[str] = "loss"
+    needs: ClassVar[frozenset[str]] = frozenset({"loss"})
 
     async def begin(self) -> str:
         loss_permille = self.rng.choice([10, 50, 200])
