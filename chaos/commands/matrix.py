@@ -80,13 +80,15 @@ def _columns(text: str) -> list[tuple[str, ...]]:
 
 def _rows(text: str, lacks: frozenset[str]) -> list[str]:
     """Nemeses as `chaos run` takes them; of all, those that the network can do."""
+    rows = [one.strip() for one in text.split(",")]
     try:
-        specs = parse_specs(text, lacks)
+        if text == "all":
+            return [spec.parts[0][0] for spec in parse_specs(text, lacks)]
+        for row in rows:
+            parse_specs(row, lacks)
     except ScheduleError as error:
         fail(str(error))
-    if text == "all":
-        return [spec.parts[0][0] for spec in specs]
-    return [one.strip() for one in text.split(",")]
+    return rows
 
 
 def _counts(text: str) -> list[int]:

@@ -148,6 +148,34 @@ def test_nodes_do_not_outlive_a_harness_that_was_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.timeout(120)
+def test_a_matrix_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def matrix(budget_s: float) -> tuple[int, str]:
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "chaos", "matrix", "--out", str(out), "--nodes", "1"),
+                *("--workload", "set+register", "--nemesis", "none,kill", "--duration", "1"),
+                *("--budget", str(budget_s)),
+            ],
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        return ended.returncode, ended.stdout
+
+    code, printed = matrix(11.5)  # enough to begin one
+    assert (code, "1/2" in printed, "2/2" in printed) == (0, True, False), printed
+    code, printed = matrix(60)
+    assert (code, "1 of them done before" in printed, "2/2" in printed) == (0, True, True), printed
+    reports = list(out.glob("cells/*/report.html"))
+    assert len(reports) == 2
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert all(f"cells/{report.parent.name}/report.html" in page for report in reports)
+
+
 # ---- each nemesis does what it says
 
 
