@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.agents import Agents
 from chaos.hardware import Hardware
 from chaos.leash import Leash
 from chaos.netns import NamespaceNetwork
@@ -85,6 +86,7 @@ class ClusterUnderTest:
         self._processes: dict[str, ProcessRecord] = {}
         self._expected: set[str] = set()  # nodes that should be running
         self._leash: Leash | None = None
+        self.agents = Agents(directory, self._hold)
 
     # ---- looking
 
@@ -162,6 +164,7 @@ class ClusterUnderTest:
     async def down(self) -> None:
         """No process and no open port is left. Idempotent."""
         self._expected.clear()
+        await self.agents.down()
         records, self._processes = list(self._processes.values()), {}
         await _surely(terminate, records, STOP_GRACE_MS)
         await self.network.close()
@@ -175,6 +178,8 @@ class ClusterUnderTest:
         for node_id in self.node_ids:
             if self.log_path(node_id).exists():
                 shutil.copyfile(self.log_path(node_id), directory / f"{node_id}.log")
+        for log in self.directory.glob("agent-*.log"):
+            shutil.copyfile(log, directory / log.name)
 
     # ---- single nodes
 
@@ -202,8 +207,7 @@ class ClusterUnderTest:
         self._processes[node_id] = spawn_detached(
             self.network.command(node_id, command), self.log_path(node_id), environment
         )
-        if self._leash is not None:
-            self._leash.hold(self._processes[node_id])
+        self._hold(self._processes[node_id])
         self._expected.add(node_id)
 
     async def kill(self, *node_ids: str) -> None:
@@ -233,6 +237,7 @@ class ClusterUnderTest:
         self.links.clear()
         self.resume(*self.node_ids)
         await self.hardware.heal()
+        self.agents.heal()
         for node_id in self.node_ids:
             await self.start(node_id)
 
@@ -260,6 +265,10 @@ class ClusterUnderTest:
             self.unexpected_ends.append(UnexpectedEnd(node_id, now_ns, last_words(text)))
 
     # ---- inside
+
+    def _hold(self, record: ProcessRecord) -> None:
+        if self._leash is not None:
+            self._leash.hold(record)
 
     async def _serves(self) -> bool:
         return len(await self.roles()) == len(self.node_ids) and await asyncio.to_thread(

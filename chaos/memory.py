@@ -63,6 +63,7 @@ class StoredTask:
     token: int = 0
     until: float = 0.0
     result: bytes = b""
+    attempt: int = 0
 
 
 @dataclass(slots=True)
@@ -168,6 +169,7 @@ class MemoryStore:
         for task in found:
             task.state, task.token = TaskState.CLAIMED, self.new_token()
             task.until = now + lease_ttl_ms / 1_000
+            task.attempt += 1
         return found
 
     def claimable(self, task: StoredTask) -> bool:
@@ -274,7 +276,16 @@ class MemoryTasks:
                 return []
             await asyncio.sleep(LATENCY_S)
         return [
-            ClaimedTask(task.task_id, queues[0], "", task.payload, task.token, 1, 0, lease_ttl_ms)
+            ClaimedTask(
+                task.task_id,
+                queues[0],
+                "",
+                task.payload,
+                task.token,
+                task.attempt,
+                0,
+                lease_ttl_ms,
+            )
             for task in found
         ]
 
@@ -308,7 +319,8 @@ class MemoryTasks:
         limit: int = 100,
         after: str = "",
     ) -> builtins.list[Task]:
-        return [_shown(task, queue) for task in self._store.tasks.values()]
+        tasks = self._store.tasks.values()
+        return [_shown(task, queue) for task in tasks if not states or task.state in states]
 
 
 class MemoryClient:
@@ -341,7 +353,7 @@ def _shown(task: StoredTask, queue: str) -> Task:
         task_id=task.task_id,
         spec=TaskSpec(queue, task.payload),
         state=task.state,
-        attempt=0,
+        attempt=task.attempt,
         create_revision=0,
         mod_revision=0,
         fencing_token=task.token,

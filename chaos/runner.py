@@ -107,6 +107,7 @@ class Run:
 
     async def _on_cluster(self, cluster: ClusterUnderTest, history: TextIO) -> RunRecord:
         await cluster.up()
+        cluster.agents.up(sum(one.agents for one in self._workloads), cluster.endpoints)
         recorder = self.recorder = Recorder(history)
         around = Surroundings(self._connect, recorder, asyncio.Event())
         for workload in self._workloads:

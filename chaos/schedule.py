@@ -70,7 +70,7 @@ def settings_for(specs: Sequence[Spec]) -> dict[str, Setting]:
 def parse_specs(text: str, lacks: Collection[str] = ()) -> list[Spec]:
     """`kill,partition:halves,pause+delay`: `,` between alternatives, `+` between nemeses at the
     same time, `:` before a variant. "none" is no fault at all, "all" are those that need nothing
-    that the network `lacks`. Raises ScheduleError."""
+    that the run `lacks`. Raises ScheduleError."""
     if text.strip() in {"", "none"}:
         return []
     if text.strip() == "all":
@@ -80,8 +80,8 @@ def parse_specs(text: str, lacks: Collection[str] = ()) -> list[Spec]:
         for alternative in text.split(",")
     ]
     for name in (name for spec in specs for name, _ in spec.parts):
-        if NEMESES[name].needs & {*lacks}:
-            raise ScheduleError(f"{name}: this network cannot do that on this machine")
+        if missing := NEMESES[name].needs & {*lacks}:
+            raise ScheduleError(f"{name} needs what this run has not: {', '.join(sorted(missing))}")
     return specs
 
 

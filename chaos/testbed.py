@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 from chaos.cluster import ClusterUnderTest
 from chaos.nemeses import NEMESES
+from chaos.nemeses.agents import AGENTS
 from chaos.nemeses.base import Nemesis
 from chaos.schedule import ScheduleError, parse_specs, settings_for, steered
 from coord.client.blocking import BlockingLoop
@@ -25,6 +26,7 @@ from coord.localcluster.launch import Setting
 
 T = TypeVar("T")
 SERVES_WITHIN_MS = 30_000
+LACKS = frozenset({AGENTS})  # the agents are the user's
 
 
 class TestCluster:
@@ -43,7 +45,7 @@ class TestCluster:
         self, nodes: int = 3, *, seed: int = 0, settings: Mapping[str, Setting] | None = None
     ) -> None:
         self._nodes, self._seed = nodes, seed
-        every = parse_specs("all")
+        every = parse_specs("all", LACKS)
         self._settings = {**settings_for(every), **(settings or {})}
         self._steered = steered(every)
         self._rng = random.Random(seed)
@@ -143,7 +145,7 @@ class TestCluster:
         return self._loop.run(work)
 
     def _draw(self, spec: str) -> list[Nemesis]:
-        specs = parse_specs(spec)
+        specs = parse_specs(spec, LACKS)
         if len(specs) > 1:
             raise ScheduleError(f"one fault at a time, not {spec!r}; '+' puts several together")
         made = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chaos.checkers.agents import check_agents
 from chaos.checkers.append import check_append
 from chaos.checkers.bank import check_bank
 from chaos.checkers.fenced_lock import check_fenced_locks
@@ -20,4 +21,5 @@ CHECKERS: dict[str, Checker] = {
     "append": check_append,
     "lease": check_leases,
     "queue": check_queue,
+    "agents": check_agents,
 }

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from chaos.cluster import NETWORKS
 from chaos.commands.failing import fail
-from chaos.commands.run import checked_network, workload_names
+from chaos.commands.run import lacks, workload_names
 from chaos.matrix import Cell, CellResult, load, order, run_cells
 from chaos.report.index import write_index
 from chaos.schedule import ScheduleError, parse_specs
@@ -62,13 +62,12 @@ def matrix(
 
 
 def _cells(nodes: str, workload: str, nemesis: str, network: str, duration_s: float) -> list[Cell]:
-    columns = [",".join(names) for names in _columns(workload)]
     return [
-        Cell(count, name, row, column, duration_s)
+        Cell(count, name, row, ",".join(column), duration_s)
         for name in (one.strip() for one in network.split(","))
-        for row in _rows(nemesis, checked_network(name))
+        for column in _columns(workload)
+        for row in _rows(nemesis, lacks(name, column))
         for count in _counts(nodes)
-        for column in columns
     ]
 
 
@@ -78,14 +77,14 @@ def _columns(text: str) -> list[tuple[str, ...]]:
     return [workload_names(one.replace("+", ",")) for one in text.split(",")]
 
 
-def _rows(text: str, lacks: frozenset[str]) -> list[str]:
-    """Nemeses as `chaos run` takes them; of all, those that the network can do."""
+def _rows(text: str, missing: frozenset[str]) -> list[str]:
+    """Nemeses as `chaos run` takes them; of all, those that such a run can have."""
     rows = [one.strip() for one in text.split(",")]
     try:
         if text == "all":
-            return [spec.parts[0][0] for spec in parse_specs(text, lacks)]
+            return [spec.parts[0][0] for spec in parse_specs(text, missing)]
         for row in rows:
-            parse_specs(row, lacks)
+            parse_specs(row, missing)
     except ScheduleError as error:
         fail(str(error))
     return rows

@@ -7,6 +7,7 @@ import json
 import random
 import shlex
 import signal
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,7 @@ from chaos.cluster import NETWORKS, ClusterError
 from chaos.commands.failing import fail
 from chaos.hardware import HardwareError
 from chaos.nemeses import NEMESES
+from chaos.nemeses.agents import AGENTS
 from chaos.network import NetworkError
 from chaos.report.html import write_report
 from chaos.runner import Run, RunOptions, RunRecord
@@ -88,7 +90,7 @@ def run(
             nodes=nodes,
             workloads=workload_names(workload),
             nemesis=nemesis,
-            specs=tuple(parse_specs(nemesis, checked_network(network))),
+            specs=tuple(parse_specs(nemesis, lacks(network, workload_names(workload)))),
             network=network,
             duration_s=duration,
             seed=seed,
@@ -180,14 +182,16 @@ def _as_typed(value: Setting) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def checked_network(name: str) -> frozenset[str]:
-    """What the network cannot do to links. Ends the command for one that is not to be had."""
+def lacks(name: str, workloads: Iterable[str]) -> frozenset[str]:
+    """What nemeses may need and a run on this network, of these workloads, has not. Ends the
+    command for a network that is not to be had."""
     network = NETWORKS.get(name)
     if network is None:
         fail(f"no network {name!r}; choose from: {', '.join(NETWORKS)}")
     if reason := network.why_not():
         fail(reason)
-    return network.lacks()
+    has_agents = any(WORKLOADS[one].agents for one in workloads)
+    return network.lacks() | (frozenset() if has_agents else frozenset({AGENTS}))
 
 
 def workload_names(text: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chaos.nemeses.agents import AgentKill, AgentZombie
 from chaos.nemeses.base import Nemesis
 from chaos.nemeses.clocks import MonotonicDrift, MonotonicJump, WallDrift, WallJump
 from chaos.nemeses.disks import Damage, FailingSyncs, FullDisk, PowerCut, SlowDisk, TornWrite
@@ -46,5 +47,7 @@ NEMESES: dict[str, type[Nemesis]] = {
         WallDrift,
         MonotonicJump,
         MonotonicDrift,
+        AgentKill,
+        AgentZombie,
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chaos.workloads.agents import AgentsWorkload
 from chaos.workloads.append import AppendWorkload
 from chaos.workloads.bank import BankWorkload
 from chaos.workloads.base import Workload
@@ -22,5 +23,6 @@ WORKLOADS: dict[str, type[Workload]] = {
         LocksWorkload,
         LeasesWorkload,
         TasksWorkload,
+        AgentsWorkload,
     )
 }
