@@ -24,14 +24,15 @@ class NodeLayout:
     node_id: str
     client_port: int
     peer_port: int
+    host: str = HOST
 
     @property
     def client_address(self) -> str:
-        return f"{HOST}:{self.client_port}"
+        return f"{self.host}:{self.client_port}"
 
     @property
     def peer_address(self) -> str:
-        return f"{HOST}:{self.peer_port}"
+        return f"{self.host}:{self.peer_port}"
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,29 +13,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from chaos.cluster import ClusterUnderTest
 from chaos.nemeses import NEMESES
-from chaos.nemeses.base import Nemesis
 from chaos.proxy import CLEAR
 from chaos.workloads import WORKLOADS
-from coord.client import Client, CoordError
 from coord.localcluster.processes import ProcessState
+from tests.support.chaos_clusters import make, node_processes, running, writes
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def node_processes(marker: str) -> list[int]:
-    """Processes of nodes whose configuration lies under a path with this text."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if "serve" in words and any(marker in word for word in words):
-            found.append(process.pid)
-    return found
 
 
 class ChaosRun:
@@ -161,34 +148,41 @@ def test_nodes_do_not_outlive_a_harness_that_was_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.timeout(120)
+def test_a_matrix_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def matrix(budget_s: float) -> tuple[int, str]:
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "chaos", "matrix", "--out", str(out), "--nodes", "1"),
+                *("--workload", "set+register", "--nemesis", "none,kill", "--duration", "1"),
+                *("--budget", str(budget_s)),
+            ],
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        return ended.returncode, ended.stdout
+
+    code, printed = matrix(11.5)  # enough to begin one
+    assert (code, "1/2" in printed, "2/2" in printed) == (0, True, False), printed
+    code, printed = matrix(60)
+    assert (code, "1 of them done before" in printed, "2/2" in printed) == (0, True, True), printed
+    reports = list(out.glob("cells/*/report.html"))
+    assert len(reports) == 2
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert all(f"cells/{report.parent.name}/report.html" in page for report in reports)
+
+
 # ---- each nemesis does what it says
 
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[ClusterUnderTest]:
-    cluster = ClusterUnderTest(tmp_path / "cluster", 3)
-    await cluster.up()
-    yield cluster
-    await cluster.heal()
-    await cluster.down()
-    assert not node_processes(str(tmp_path))
-
-
-def make(name: str, variant: str, cluster: ClusterUnderTest) -> Nemesis:
-    return NEMESES[name](cluster, variant, random.Random(1))
-
-
-async def writes(cluster: ClusterUnderTest, timeout_ms: int = 15_000) -> bool:
-    async with Client(cluster.endpoints, name="test", use_session=False) as client:
-        deadline = time.monotonic() + timeout_ms / 1_000
-        while time.monotonic() < deadline:
-            left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
-            try:
-                await client.kv.put("k", b"v", timeout_ms=left_ms)
-            except CoordError:
-                continue
-            return True
-    return False
+    async with running(tmp_path / "cluster") as cluster:
+        yield cluster
 
 
 @pytest.mark.timeout(120)
@@ -237,9 +231,8 @@ async def test_the_network_is_cut_where_it_says(cluster: ClusterUnderTest) -> No
     await isolate.end()
 
     assert await writes(cluster)
-    everything = [make("partition", "isolate-one", cluster) for _ in cluster.node_ids]
-    for node_id, nemesis in zip(cluster.node_ids, everything, strict=True):
-        nemesis.rng = _Choosing(node_id)
+    everything = [make("partition", "isolate-one", cluster, n) for n in cluster.node_ids]
+    for nemesis in everything:
         await nemesis.begin()
     assert not await writes(cluster, 1_500), "nobody has a majority"
     for nemesis in everything:
@@ -275,17 +268,6 @@ async def test_a_node_that_ends_by_itself_is_noticed(cluster: ClusterUnderTest) 
         assert time.monotonic() < deadline
         cluster.note_unexpected_ends(7)
     assert [(end.node_id, end.at_ns) for end in cluster.unexpected_ends] == [("n2", 7)]
-
-
-class _Choosing(random.Random):
-    """Chooses what it is told to."""
-
-    def __init__(self, chosen: str) -> None:
-        super().__init__(0)
-        self._chosen = chosen
-
-    def choice(self, seq: Any) -> Any:
-        return self._chosen if self._chosen in seq else super().choice(seq)
 
 
 @pytest.mark.long
