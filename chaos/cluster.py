@@ -104,6 +104,11 @@ class ClusterUnderTest:
         """Where clients reach one node."""
         return self.network.client_address(node_id)
 
+    def member_addresses(self, node_id: str) -> tuple[str, str]:
+        """For clients and for nodes, as everybody knows the node."""
+        own = next(n for n in self.network.members() if n.node_id == node_id)
+        return own.client_address, own.peer_address
+
     @property
     def majority(self) -> int:
         return len(self.node_ids) // 2 + 1
@@ -192,7 +197,7 @@ class ClusterUnderTest:
         own = self.network.listening(node_id)
         config = launch.write_config(
             folder,
-            ClusterState(self._cluster_id, self.network.members_for(node_id)),
+            ClusterState(self._cluster_id, self.network.members()),
             own,
             {
                 "listen": own.client_address,

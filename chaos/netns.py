@@ -74,7 +74,7 @@ class NamespaceNetwork(Network):
     def listening(self, node_id: str) -> NodeLayout:
         return NodeLayout(node_id, CLIENT_PORT, PEER_PORT, "0.0.0.0")
 
-    def members_for(self, node_id: str) -> list[NodeLayout]:
+    def members(self) -> list[NodeLayout]:
         return [NodeLayout(n, CLIENT_PORT, PEER_PORT, self.address(n)) for n in self.node_ids]
 
     def client_address(self, node_id: str) -> str:

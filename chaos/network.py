@@ -53,8 +53,8 @@ class Network(ABC):
         """Where the node is to listen."""
 
     @abstractmethod
-    def members_for(self, node_id: str) -> list[NodeLayout]:
-        """All nodes as this one is to know them."""
+    def members(self) -> list[NodeLayout]:
+        """All nodes, as everybody knows them."""
 
     @abstractmethod
     def client_address(self, node_id: str) -> str:
@@ -76,10 +76,9 @@ class Network(ABC):
 class ProxyNetwork(Network):
     """Nodes on loopback, with a door in front of every way in.
 
-    Each node gets a members table of its own. In it, peers are doors of that node alone (so each
-    direction between two nodes is a link), while every node has one address for calls, the same
-    for clients and for nodes that forward; there the door finds out who is calling. Clients know no
-    other addresses, so whatever is cut is cut for everybody."""
+    Every node has one address for calls and one for peers, the same for everybody, as members may
+    come and go; the doors find out who is calling, so each direction between two nodes is a link.
+    Nobody knows other addresses, so whatever is cut is cut for everybody."""
 
     name: ClassVar[str] = "proxy"
 
@@ -93,7 +92,7 @@ class ProxyNetwork(Network):
         }
         self._doors: list[Door] = []
         self._client_ports: dict[str, int] = {}
-        self._peer_ports: dict[tuple[str, str], int] = {}
+        self._peer_ports: dict[str, int] = {}
 
     async def open(self, pids: Pids) -> None:
         def caller(port: int, door_port: int) -> str:
@@ -101,10 +100,7 @@ class ProxyNetwork(Network):
 
         for node_id, own in self._listening.items():
             self._client_ports[node_id] = await self._door(node_id, own.client_port, caller)
-            for source in self.node_ids:
-                if source != node_id:
-                    port = await self._door(node_id, own.peer_port, _always(source))
-                    self._peer_ports[source, node_id] = port
+            self._peer_ports[node_id] = await self._door(node_id, own.peer_port, caller)
 
     async def close(self) -> None:
         await asyncio.gather(*(door.close() for door in self._doors))
@@ -113,15 +109,10 @@ class ProxyNetwork(Network):
     def listening(self, node_id: str) -> NodeLayout:
         return self._listening[node_id]
 
-    def members_for(self, node_id: str) -> list[NodeLayout]:
-        own = self._listening[node_id]
+    def members(self) -> list[NodeLayout]:
         return [
-            NodeLayout(
-                other,
-                self._client_ports[other],
-                own.peer_port if other == node_id else self._peer_ports[node_id, other],
-            )
-            for other in self.node_ids
+            NodeLayout(node_id, self._client_ports[node_id], self._peer_ports[node_id])
+            for node_id in self.node_ids
         ]
 
     def client_address(self, node_id: str) -> str:
@@ -131,7 +122,3 @@ class ProxyNetwork(Network):
         door = Door(self.links, node_id, target_port, name_source)
         self._doors.append(door)
         return await door.open()
-
-
-def _always(name: str) -> Namer:
-    return lambda port, door_port: name

@@ -7,6 +7,7 @@ from chaos.nemeses.base import Nemesis
 from chaos.nemeses.clocks import MonotonicDrift, MonotonicJump, WallDrift, WallJump
 from chaos.nemeses.disks import Damage, FailingSyncs, FullDisk, PowerCut, SlowDisk, TornWrite
 from chaos.nemeses.leadership import Transfer
+from chaos.nemeses.members import Members
 from chaos.nemeses.network import Bandwidth, Delay, Loss, Partition, Resets
 from chaos.nemeses.processes import (
     Kill,
@@ -36,6 +37,7 @@ NEMESES: dict[str, type[Nemesis]] = {
         Bandwidth,
         Resets,
         Transfer,
+        Members,
         Snapshots,
         SlowDisk,
         FullDisk,
