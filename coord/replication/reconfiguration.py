@@ -93,8 +93,7 @@ class Reconfiguration:
         if latest is electorate.membership:
             return False
         electorate.adopt(latest)
-        learners = [peer for peer in electorate.peers if peer not in electorate.voting_peers]
-        self._engine.set_others(electorate.voting_peers, learners)
+        self._engine.set_others(electorate.voting_peers, electorate.learners)
         for peer_id in sorted(self.known):
             self.tell(peer_id)
         self._talk_to_all()

@@ -92,10 +92,7 @@ class Replica:
         self._lead = self._new_leadership(-1)
         engine_settings = EngineSettings(settings.heartbeat_s, times.max_s, settings.batch_bytes)
         electorate = self.electorate
-        learners = [peer for peer in electorate.peers if peer not in electorate.voting_peers]
-        self.engine = HardenedEngine(
-            self_id, electorate.voting_peers, learners, self.journal, self, engine_settings
-        )
+        self.engine = HardenedEngine(electorate, self.journal, self, engine_settings)
         self._voting = Voting(
             electorate, self.engine, self.journal, self._outbox, self._election, ports.now
         )
