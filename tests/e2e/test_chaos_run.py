@@ -18,10 +18,11 @@ import pytest
 
 from chaos.agents import QUEUE
 from chaos.cluster import ClusterUnderTest
+from chaos.commands.matrix import cells_of
+from chaos.matrix import Cell
 from chaos.nemeses import NEMESES
 from chaos.netns import NamespaceNetwork
 from chaos.proxy import CLEAR
-from chaos.workloads import WORKLOADS
 from coord.localcluster.processes import ProcessState
 from tests.support.chaos_clusters import make, node_processes, running, writes
 
@@ -319,18 +320,17 @@ async def test_a_node_that_ends_by_itself_is_noticed(cluster: ClusterUnderTest) 
     assert [(end.node_id, end.at_ns) for end in cluster.unexpected_ends] == [("n2", 7)]
 
 
+CELLS = cells_of("3,5", "all", "all,kill+partition,partition+pause", "proxy", 30.0)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("nodes", [3, 5])
-@pytest.mark.parametrize("nemesis", [*NEMESES, "kill+partition", "partition+pause"])
-@pytest.mark.parametrize("workload", list(WORKLOADS))
-def test_every_nemesis_against_every_workload(
-    tmp_path: Path, workload: str, nemesis: str, nodes: int
-) -> None:
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_every_nemesis_against_every_workload(tmp_path: Path, cell: Cell) -> None:
     run = ChaosRun(
         tmp_path,
-        *("--nodes", str(nodes), "--workload", workload, "--nemesis", nemesis),
-        *("--duration", "30", "--seed", "1"),
+        *("--nodes", str(cell.nodes), "--workload", cell.workloads, "--nemesis", cell.nemesis),
+        *("--duration", f"{cell.duration_s:g}", "--seed", "1"),
     )
     code, printed = run.wait(250)
     assert code == 0, printed
