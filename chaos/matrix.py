@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -108,14 +109,16 @@ def _run(cell: Cell, out: Path, seed: int) -> CellResult:
     started = time.monotonic()
     (directory / "results.json").unlink(missing_ok=True)
     with (directory / "run.log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        # In a session of its own, so that an interrupt reaches it from here, and once.
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             process.wait(cell.duration_s + PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         except KeyboardInterrupt:
-            process.wait()  # the terminal has told it too; it heals and stops
+            process.send_signal(signal.SIGINT)  # it heals and stops
+            process.wait()
             raise
     took_s = round(time.monotonic() - started, 1)
     return read_result(cell, seed, directory, took_s, process.returncode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -42,11 +43,12 @@ def matrix(
 
     Asked again with the same --out it goes on where it stopped. Exit code 0: every run so far was
     valid; 1: one was not; 2: of one nothing can be said, or there is none."""
-    cells = order(_cells(nodes, workload, nemesis, network, duration), seed)
+    cells = order(cells_of(nodes, workload, nemesis, network, duration), seed)
     console = Console(emoji=False)
     wanted = set(cells)
     done = sum(result.cell in wanted for result in load(out))
     console.print(f"{len(cells)} runs, {done} of them done before; {budget:g} s", highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to stop is enough
     try:
         for number, result in enumerate(run_cells(cells, out, seed, budget), done + 1):
             write_index(out)
@@ -61,7 +63,10 @@ def matrix(
     raise typer.Exit(EXIT_CODE[valid])
 
 
-def _cells(nodes: str, workload: str, nemesis: str, network: str, duration_s: float) -> list[Cell]:
+def cells_of(
+    nodes: str, workload: str, nemesis: str, network: str, duration_s: float
+) -> list[Cell]:
+    """Every combination of what the options name."""
     return [
         Cell(count, name, row, ",".join(column), duration_s)
         for name in (one.strip() for one in network.split(","))
@@ -79,12 +84,11 @@ def _columns(text: str) -> list[tuple[str, ...]]:
 
 def _rows(text: str, missing: frozenset[str]) -> list[str]:
     """Nemeses as `chaos run` takes them; of all, those that such a run can have."""
-    rows = [one.strip() for one in text.split(",")]
+    rows: list[str] = []
     try:
-        if text == "all":
-            return [spec.parts[0][0] for spec in parse_specs(text, missing)]
-        for row in rows:
-            parse_specs(row, missing)
+        for one in (one.strip() for one in text.split(",")):
+            specs = parse_specs(one, missing)
+            rows += [spec.parts[0][0] for spec in specs] if one == "all" else [one]
     except ScheduleError as error:
         fail(str(error))
     return rows

@@ -24,6 +24,7 @@ from chaos.nemeses import NEMESES
 from chaos.nemeses.agents import AGENTS
 from chaos.network import NetworkError
 from chaos.report.html import write_report
+from chaos.report.png import write_pngs
 from chaos.runner import Run, RunOptions, RunRecord
 from chaos.schedule import ScheduleError, parse_specs
 from chaos.verdicts import EXIT_CODE
@@ -111,6 +112,7 @@ def run(
     results = judge.as_json(judgement, record, replay)
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     write_report(out / "report.html", record, judgement, replay)
+    write_pngs(out, record)
     screen.show_summary(console, record, judgement, replay)
     raise typer.Exit(EXIT_CODE[judgement.valid])
 

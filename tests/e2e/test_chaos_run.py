@@ -13,12 +13,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from chaos.agents import QUEUE
 from chaos.cluster import ClusterUnderTest
+from chaos.commands.matrix import cells_of
+from chaos.matrix import Cell
 from chaos.nemeses import NEMESES
+from chaos.netns import NamespaceNetwork
 from chaos.proxy import CLEAR
-from chaos.workloads import WORKLOADS
 from coord.localcluster.processes import ProcessState
 from tests.support.chaos_clusters import make, node_processes, running, writes
 
@@ -132,18 +136,50 @@ def test_an_interrupt_heals_stops_and_still_reports(tmp_path: Path) -> None:
     assert run.nothing_is_left()
 
 
+def namespaces_of(pids: list[int]) -> list[Path]:
+    """The named network namespaces that these processes live in."""
+    folder = Path("/run/netns")
+    theirs = {Path(f"/proc/{pid}/ns/net").stat().st_ino for pid in pids}
+    return [path for path in folder.glob("*") if path.stat().st_ino in theirs]
+
+
+def agents_of(temporary: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if QUEUE in (process.info["cmdline"] or ())
+        and process.environ().get("TMPDIR") == str(temporary)
+    ]
+
+
+NEEDS_NETNS = pytest.mark.skipif(
+    bool(NamespaceNetwork.why_not()), reason=NamespaceNetwork.why_not()
+)
+
+
 @pytest.mark.timeout(120)
-def test_nodes_do_not_outlive_a_harness_that_was_killed(tmp_path: Path) -> None:
-    run = ChaosRun(tmp_path, *("--workload", "set", "--nemesis", "none", "--duration", "600"))
+@pytest.mark.parametrize("network", ["proxy", pytest.param("netns", marks=NEEDS_NETNS)])
+def test_nothing_outlives_a_harness_that_was_killed(tmp_path: Path, network: str) -> None:
+    run = ChaosRun(
+        tmp_path,
+        *("--workload", "agents", "--nemesis", "none", "--duration", "600", "--network", network),
+    )
     deadline = time.monotonic() + 60
     while not (run.history.exists() and run.history.stat().st_size > 1_000):
         assert time.monotonic() < deadline, "no history"
         assert run.process.poll() is None, run.wait()
         time.sleep(0.05)
-    assert len(node_processes(str(run.temporary))) == 3
+    nodes, agents = node_processes(str(run.temporary)), agents_of(run.temporary)
+    spaces = namespaces_of(nodes)
+    assert (len(nodes), len(spaces)) == (3, 3 if network == "netns" else 0)
+    assert agents
     run.process.kill()
     run.wait()
-    while not run.nothing_is_left():
+    while (
+        not run.nothing_is_left()
+        or any(space.exists() for space in spaces)
+        or any(agent.is_running() for agent in agents)
+    ):
         assert time.monotonic() < deadline, "something is left"
         time.sleep(0.05)
 
@@ -203,6 +239,20 @@ async def test_processes_are_killed_paused_and_restarted(cluster: ClusterUnderTe
     await kill.begin()
     assert cluster.running() == []
     await kill.end()
+    assert await writes(cluster)
+    assert all(cluster.pid(node_id) != pid for node_id, pid in pids.items())
+
+    lost = make("lost-minority", "minority", cluster)
+    await lost.begin()
+    assert len(cluster.running()) == 2
+    assert await writes(cluster), "the majority goes on"
+    await lost.end()
+    assert await writes(cluster)
+
+    pids = {node_id: cluster.pid(node_id) for node_id in cluster.node_ids}
+    rolling = make("rolling-restart", "", cluster)
+    await rolling.begin()
+    await rolling.last(0)
     assert await writes(cluster)
     assert all(cluster.pid(node_id) != pid for node_id, pid in pids.items())
 
@@ -270,18 +320,17 @@ async def test_a_node_that_ends_by_itself_is_noticed(cluster: ClusterUnderTest) 
     assert [(end.node_id, end.at_ns) for end in cluster.unexpected_ends] == [("n2", 7)]
 
 
+CELLS = cells_of("3,5", "all", "all,kill+partition,partition+pause", "proxy", 30.0)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("nodes", [3, 5])
-@pytest.mark.parametrize("nemesis", [*NEMESES, "kill+partition", "partition+pause"])
-@pytest.mark.parametrize("workload", list(WORKLOADS))
-def test_every_nemesis_against_every_workload(
-    tmp_path: Path, workload: str, nemesis: str, nodes: int
-) -> None:
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_every_nemesis_against_every_workload(tmp_path: Path, cell: Cell) -> None:
     run = ChaosRun(
         tmp_path,
-        *("--nodes", str(nodes), "--workload", workload, "--nemesis", nemesis),
-        *("--duration", "30", "--seed", "1"),
+        *("--nodes", str(cell.nodes), "--workload", cell.workloads, "--nemesis", cell.nemesis),
+        *("--duration", f"{cell.duration_s:g}", "--seed", "1"),
     )
     code, printed = run.wait(250)
     assert code == 0, printed

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chaos.cli import app
-from chaos.commands.matrix import _cells
+from chaos.commands.matrix import cells_of
 from chaos.matrix import LINES, Cell, CellResult, load, order, read_result, run_cells
 from chaos.nemeses import NEMESES
 from chaos.nemeses.agents import AGENTS
@@ -22,7 +22,7 @@ GOOD = CellResult(CELL, 7, True, 9.5, "chaos run --seed 7", 120, 3, 900)
 
 
 def test_everything_is_every_nemesis_against_every_workload() -> None:
-    cells = _cells("3,5", "all", "all", "proxy", 15.0)
+    cells = cells_of("3,5", "all", "all", "proxy", 15.0)
     assert len(set(cells)) == len({cell.name for cell in cells}) == len(cells)
     needy = [name for name, one in NEMESES.items() if AGENTS in one.needs]
     alone = [name for name, one in WORKLOADS.items() if not one.agents]
@@ -30,7 +30,7 @@ def test_everything_is_every_nemesis_against_every_workload() -> None:
 
 
 def test_rows_and_columns_may_be_combinations() -> None:
-    cells = _cells("3", "set+bank,tasks", "kill:leader+delay,none", "proxy", 5.0)
+    cells = cells_of("3", "set+bank,tasks", "kill:leader+delay,none", "proxy", 5.0)
     assert sorted((cell.nemesis, cell.workloads) for cell in cells) == [
         ("kill:leader+delay", "set,bank"),
         ("kill:leader+delay", "tasks"),
@@ -40,7 +40,7 @@ def test_rows_and_columns_may_be_combinations() -> None:
 
 
 def test_a_seed_names_the_order_and_the_seeds_of_the_runs() -> None:
-    cells = _cells("3", "all", "all", "proxy", 15.0)
+    cells = cells_of("3", "all", "all", "proxy", 15.0)
     assert order(cells, 1) == order(cells[::-1], 1) != order(cells, 2)
     assert sorted(order(cells, 1), key=str) == sorted(cells, key=str)
     assert CELL.seed(1) == CELL.seed(1) != CELL.seed(2)
