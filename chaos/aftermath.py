@@ -34,6 +34,7 @@ class CheckedAfter:
     digest_complaint: str
     unexpected_ends: tuple[UnexpectedEnd, ...]
     finished: bool
+    disk_complaints: tuple[str, ...] = ()
 
 
 async def settle(
@@ -50,10 +51,16 @@ async def settle(
         quiet = Surroundings(_patient(around), recorder, asyncio.Event())
         for workload in workloads:
             await workload.finish(quiet)
-    digests, complaint = await _equal_digests(cluster)
+    digests, complaint = await equal_digests(cluster)
     cluster.note_unexpected_ends(recorder.now_ns())
     return CheckedAfter(
-        healed_ns, write_ms, digests, complaint, tuple(cluster.unexpected_ends), finished
+        healed_ns,
+        write_ms,
+        digests,
+        complaint,
+        tuple(cluster.unexpected_ends),
+        finished,
+        tuple(cluster.hardware.complaints),
     )
 
 
@@ -76,7 +83,8 @@ async def _first_write_ms(cluster: ClusterUnderTest) -> float | None:
     return None
 
 
-async def _equal_digests(cluster: ClusterUnderTest) -> tuple[dict[str, str], str]:
+async def equal_digests(cluster: ClusterUnderTest) -> tuple[dict[str, str], str]:
+    """Digests by node, once all stand at one index, and what is wrong with that (or "")."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + LEVEL_WITHIN_S
     digests: list[NodeDigest] = []

@@ -8,7 +8,7 @@ import builtins
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from chaos.memory import MemoryStore, StoredTask
+from chaos.memory import MemoryStore, StoredSession, StoredTask
 from coord.client import Compare, KeyValue, TaskState
 
 EVERY = 25  # one in so many calls goes wrong
@@ -68,9 +68,27 @@ class HalfTransactions(_Counting):
     """Sometimes only one of a transaction's writes happens."""
 
     def write(self, key: bytes, value: bytes) -> int:
-        if b"bank" in key and self.now_and_then():
+        if (b"bank" in key or b"append" in key) and self.now_and_then():
             return self.next_revision()
         return MemoryStore.write(self, key, value)
+
+
+@dataclass(slots=True)
+class ShortLeases(MemoryStore):
+    """Leases of locks are measured by a clock that runs twice as fast as it should."""
+
+    def acquire(self, name: str, ttl_ms: int, session_id: int) -> int:
+        return MemoryStore.acquire(self, name, ttl_ms // 2, session_id)
+
+
+@dataclass(slots=True)
+class ForgetsSessions(_Counting):
+    """Sometimes ends a session as soon as its client is silent, as a leader does that has just
+    been elected and knows of no renewals."""
+
+    def leave(self, session: StoredSession, *, ended: bool) -> None:
+        MemoryStore.leave(self, session, ended=ended or self.calls % 3 == 0)
+        self.calls += 1
 
 
 @dataclass(slots=True)
@@ -140,13 +158,15 @@ class OneTokenForAll(MemoryStore):
 
 
 BROKEN: Mapping[str, tuple[Callable[[], MemoryStore], tuple[str, ...]]] = {
-    "stale reads": (StaleReads, ("register", "cas-register", "set")),
-    "forgets acknowledged writes": (ForgetsWrites, ("register", "set", "bank")),
-    "compares nothing": (ComparesNothing, ("cas-register", "bank")),
-    "half transactions": (HalfTransactions, ("bank",)),
+    "stale reads": (StaleReads, ("register", "cas-register", "set", "append")),
+    "forgets acknowledged writes": (ForgetsWrites, ("register", "set", "bank", "append")),
+    "compares nothing": (ComparesNothing, ("cas-register", "bank", "append")),
+    "half transactions": (HalfTransactions, ("bank", "append")),
+    "leases too short": (ShortLeases, ("leases",)),
+    "ends sessions early": (ForgetsSessions, ("leases",)),
     "locks without fencing": (LocksWithoutFencing, ("locks",)),
-    "commits twice": (CommitsTwice, ("tasks",)),
-    "forgets acknowledged tasks": (ForgetsTasks, ("tasks",)),
+    "commits twice": (CommitsTwice, ("tasks", "agents")),
+    "forgets acknowledged tasks": (ForgetsTasks, ("tasks", "agents")),
     "hands out committed tasks": (HandsOutCommitted, ("tasks",)),
     "no idempotency": (NoIdempotency, ("tasks",)),
     "one token for all": (OneTokenForAll, ("tasks",)),

@@ -7,7 +7,7 @@ import traceback
 
 import typer
 
-from chaos.commands import check, run, selftest, sim
+from chaos.commands import check, matrix, run, selftest, sim
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -19,7 +19,7 @@ def root() -> None:
     """Check the promises of a coordination store."""
 
 
-for command in (check, run, selftest, sim):
+for command in (check, matrix, run, selftest, sim):
     command.register(app)
 
 

@@ -1,9 +1,4 @@
-"""The cluster under test: real node processes on loopback, with a door in front of every way in.
-
-Each node gets a members table of its own. In it, peers are doors of that node alone (so each
-direction between two nodes is a link), while every node has one address for calls, the same for
-clients and for nodes that forward; there the door finds out who is calling. Clients know no other
-addresses, so whatever is cut is cut for everybody.
+"""The cluster under test: real node processes on this machine, on a network that can be hurt.
 
 Starting never waits for the cluster to be usable: under faults that may be never.
 """
@@ -15,15 +10,19 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.agents import Agents
+from chaos.hardware import Hardware
 from chaos.leash import Leash
-from chaos.proxy import Door, Links, Namer
-from chaos.socket_owner import owner_of
-from coord.localcluster import free_base_port, launch, probe
+from chaos.netns import NamespaceNetwork
+from chaos.network import Network, ProxyNetwork
+from chaos.proxy import Links
+from coord.localcluster import launch, probe
 from coord.localcluster.processes import (
     ProcessRecord,
     ProcessState,
@@ -33,9 +32,11 @@ from coord.localcluster.processes import (
     spawn_detached,
     terminate,
 )
-from coord.localcluster.state import ClusterState, NodeLayout
+from coord.localcluster.state import ClusterState
 
-PEER_OFFSET = 100
+NETWORKS: dict[str, type[Network]] = {
+    network.name: network for network in (ProxyNetwork, NamespaceNetwork)
+}
 READY_TIMEOUT_S = 60.0
 STOP_GRACE_MS = 10_000
 PAUSE_WITHIN_S = 5.0
@@ -56,7 +57,9 @@ class UnexpectedEnd:
 
 class ClusterUnderTest:
     """`nodes` processes, their data under `directory`. `settings` are further settings of every
-    node. Use `up` and `down`; all methods belong to one event loop."""
+    node. With `steered`, their disks and clocks can be hurt: the nodes run `chaos.nodes` instead of
+    `coord serve`. `network` is one of NETWORKS. Use `up` and `down`; all methods belong to one
+    event loop."""
 
     def __init__(
         self,
@@ -65,31 +68,46 @@ class ClusterUnderTest:
         *,
         seed: int = 0,
         settings: Mapping[str, launch.Setting] | None = None,
+        steered: bool = False,
+        network: str = ProxyNetwork.name,
     ) -> None:
         self.directory = directory
         self.node_ids = [f"n{i + 1}" for i in range(nodes)]
-        self.links = Links(seed)
+        self.network = NETWORKS[network](self.node_ids, seed)
         self.unexpected_ends: list[UnexpectedEnd] = []
+        self.hardware = Hardware(
+            directory,
+            self.node_ids,
+            lambda node_id: self.state(node_id) is ProcessState.RUNNING,
+            steered=steered,
+        )
         self._cluster_id = f"chaos-{secrets.token_hex(4)}"
         self._settings = dict(settings or {})
-        base = free_base_port(nodes, PEER_OFFSET)
-        self._listening = {
-            node_id: NodeLayout(node_id, base + i, base + PEER_OFFSET + i)
-            for i, node_id in enumerate(self.node_ids)
-        }
-        self._doors: list[Door] = []
-        self._client_ports: dict[str, int] = {}
-        self._peer_ports: dict[tuple[str, str], int] = {}
         self._processes: dict[str, ProcessRecord] = {}
         self._expected: set[str] = set()  # nodes that should be running
         self._leash: Leash | None = None
+        self.agents = Agents(directory, self._hold)
 
     # ---- looking
 
     @property
+    def links(self) -> Links:
+        """Every way between two nodes, or between clients and a node."""
+        return self.network.links
+
+    @property
     def endpoints(self) -> str:
-        """Where clients reach the nodes: through their doors."""
-        return ",".join(f"127.0.0.1:{port}" for port in self._client_ports.values())
+        """Where clients reach the nodes, unless they are cut off."""
+        return ",".join(self.address(node_id) for node_id in self.node_ids)
+
+    def address(self, node_id: str) -> str:
+        """Where clients reach one node."""
+        return self.network.client_address(node_id)
+
+    def member_addresses(self, node_id: str) -> tuple[str, str]:
+        """For clients and for nodes, as everybody knows the node."""
+        own = next(n for n in self.network.members() if n.node_id == node_id)
+        return own.client_address, own.peer_address
 
     @property
     def majority(self) -> int:
@@ -109,9 +127,12 @@ class ClusterUnderTest:
     def log_path(self, node_id: str) -> Path:
         return self.directory / node_id / "node.log"
 
+    def data_directory(self, node_id: str) -> Path:
+        return self.directory / node_id / "data"
+
     async def roles(self) -> dict[str, tuple[str, int]]:
-        """(role, term) by node, asked past the doors; silent nodes are left out."""
-        addresses = {self._listening[n].client_address: n for n in self.running()}
+        """(role, term) by node, asked whatever is cut; silent nodes are left out."""
+        addresses = {self.network.direct_address(n): n for n in self.running()}
         answers = await asyncio.to_thread(probe.ask_nodes, list(addresses))
         return {
             addresses[address]: (answer.member.role, answer.member.term)
@@ -128,10 +149,10 @@ class ClusterUnderTest:
     # ---- the whole cluster
 
     async def up(self) -> None:
-        """Open the doors, start every node, return when a leader serves. Raises ClusterError."""
-        self._leash = Leash(self.directory)
-        for node_id in self.node_ids:
-            await self._open_doors(node_id)
+        """Open the network, start every node, return when a leader serves. Raises ClusterError,
+        NetworkError."""
+        self._leash = Leash(self.directory, self.network.remover())
+        await self.network.open(lambda: {n: one.pid for n, one in self._processes.items()})
         for node_id in self.node_ids:
             await self.start(node_id)
         deadline = time.monotonic() + READY_TIMEOUT_S
@@ -148,11 +169,10 @@ class ClusterUnderTest:
     async def down(self) -> None:
         """No process and no open port is left. Idempotent."""
         self._expected.clear()
-        self.links.clear()
+        await self.agents.down()
         records, self._processes = list(self._processes.values()), {}
         await _surely(terminate, records, STOP_GRACE_MS)
-        await asyncio.gather(*(door.close() for door in self._doors))
-        self._doors.clear()
+        await self.network.close()
         leash, self._leash = self._leash, None
         if leash is not None:
             await _surely(leash.let_go)
@@ -163,6 +183,8 @@ class ClusterUnderTest:
         for node_id in self.node_ids:
             if self.log_path(node_id).exists():
                 shutil.copyfile(self.log_path(node_id), directory / f"{node_id}.log")
+        for log in self.directory.glob("agent-*.log"):
+            shutil.copyfile(log, directory / log.name)
 
     # ---- single nodes
 
@@ -172,10 +194,10 @@ class ClusterUnderTest:
             return
         folder = self.directory / node_id
         folder.mkdir(parents=True, exist_ok=True)
-        own = self._listening[node_id]
+        own = self.network.listening(node_id)
         config = launch.write_config(
             folder,
-            ClusterState(self._cluster_id, self._members_as_seen_by(node_id)),
+            ClusterState(self._cluster_id, self.network.members()),
             own,
             {
                 "listen": own.client_address,
@@ -184,11 +206,13 @@ class ClusterUnderTest:
             },
         )
         environment = launch.node_environment(os.environ)
+        command = launch.node_command(config)
+        if self.hardware.steered:
+            command = [sys.executable, "-m", "chaos.nodes", str(folder)]
         self._processes[node_id] = spawn_detached(
-            launch.node_command(config), self.log_path(node_id), environment
+            self.network.command(node_id, command), self.log_path(node_id), environment
         )
-        if self._leash is not None:
-            self._leash.hold(self._processes[node_id])
+        self._hold(self._processes[node_id])
         self._expected.add(node_id)
 
     async def kill(self, *node_ids: str) -> None:
@@ -214,18 +238,31 @@ class ClusterUnderTest:
         self._signal(node_ids, signal.SIGCONT)
 
     async def heal(self) -> None:
-        """Undo every fault: links whole, nobody paused, everybody started."""
+        """Undo every fault: links whole, nobody paused, disks and clocks right, all started."""
         self.links.clear()
         self.resume(*self.node_ids)
+        await self.hardware.heal()
+        self.agents.heal()
         for node_id in self.node_ids:
             await self.start(node_id)
 
+    async def until_down(self, node_id: str, within_s: float) -> bool:
+        """Whether the node ended by itself in time."""
+        deadline = time.monotonic() + within_s
+        while self.state(node_id) is not ProcessState.DOWN:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
     def note_unexpected_ends(self, now_ns: int) -> None:
-        """Remember nodes that ended by themselves since the last look."""
+        """Remember nodes that ended by themselves since the last look, but not for a fault."""
         for node_id in sorted(self._expected):
             if self.state(node_id) is not ProcessState.DOWN:
                 continue
             self._expected.discard(node_id)
+            if node_id in self.hardware.excused:
+                continue
             try:
                 text = self.log_path(node_id).read_text(encoding="utf-8", errors="replace")
             except OSError:
@@ -234,36 +271,13 @@ class ClusterUnderTest:
 
     # ---- inside
 
-    async def _open_doors(self, node_id: str) -> None:
-        own = self._listening[node_id]
-        for source in [None, *(n for n in self.node_ids if n != node_id)]:
-            if source is None:
-                door = Door(self.links, node_id, own.client_port, self._caller_name)
-                self._client_ports[node_id] = await door.open()
-            else:
-                door = Door(self.links, node_id, own.peer_port, _always(source))
-                self._peer_ports[source, node_id] = await door.open()
-            self._doors.append(door)
-
-    def _caller_name(self, port: int, door_port: int) -> str:
-        pids = {name: record.pid for name, record in self._processes.items()}
-        return owner_of(port, door_port, pids)
-
-    def _members_as_seen_by(self, node_id: str) -> list[NodeLayout]:
-        own = self._listening[node_id]
-        return [
-            NodeLayout(
-                other,
-                self._client_ports[other],
-                own.peer_port if other == node_id else self._peer_ports[node_id, other],
-            )
-            for other in self.node_ids
-        ]
+    def _hold(self, record: ProcessRecord) -> None:
+        if self._leash is not None:
+            self._leash.hold(record)
 
     async def _serves(self) -> bool:
-        address = next(iter(self._client_ports.values()))
         return len(await self.roles()) == len(self.node_ids) and await asyncio.to_thread(
-            probe.serves_reads, f"127.0.0.1:{address}"
+            probe.serves_reads, self.address(self.node_ids[0])
         )
 
     def _give_up(self, node_ids: tuple[str, ...]) -> list[ProcessRecord]:
@@ -292,7 +306,3 @@ async def _surely(function: Callable[..., None], *arguments: object) -> None:
     except asyncio.CancelledError:
         await asyncio.wait({running})
         raise
-
-
-def _always(name: str) -> Namer:
-    return lambda port, door_port: name

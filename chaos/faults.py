@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.cluster import ClusterUnderTest
+from chaos.history import CLOCK_AHEAD
 from chaos.nemeses import NEMESES
 from chaos.nemeses.base import Nemesis
 from chaos.recorder import Recorder
@@ -16,12 +17,14 @@ from chaos.schedule import Planned
 
 @dataclass(slots=True)
 class Fault:
-    """One that happened. `end_ns` is when it was undone; the cluster may need time after that."""
+    """One that happened. `end_ns` is when it was undone; the cluster may need time after that.
+    `majority_spared`: enough nodes for a majority were left alone, and could reach each other."""
 
     name: str
     start_ns: int
     end_ns: int = 0
     words: str = ""
+    majority_spared: bool = False
 
 
 class FaultDriver:
@@ -54,13 +57,28 @@ class FaultDriver:
                 begun.append(nemesis)
                 words = await nemesis.begin()
                 fault.words = f"{fault.words}; {words}" if fault.words else words
+            fault.majority_spared = self._spares_majority(nemeses)
             self._recorder.fault("invoke", fault.name, fault.words)
             await asyncio.gather(*(nemesis.last(planned.hold_s) for nemesis in nemeses))
         finally:
             await asyncio.shield(self._undo(begun))
             fault.end_ns = self._recorder.now_ns()
             self._recorder.fault("ok", fault.name, "over")
+            self._note_clocks()
             self.current = None
+
+    def _note_clocks(self) -> None:
+        """Leases are measured with the nodes' clocks, so their checker has to know of these."""
+        if self._cluster.hardware.ahead_ms:
+            self._recorder.fault("info", CLOCK_AHEAD, self._cluster.hardware.ahead_ms)
+
+    def _spares_majority(self, nemeses: Sequence[Nemesis]) -> bool:
+        victims: set[str] = set()
+        for nemesis in nemeses:
+            if nemesis.victims is None:
+                return False
+            victims.update(nemesis.victims)
+        return len(self._cluster.node_ids) - len(victims) >= self._cluster.majority
 
     async def _undo(self, begun: Sequence[Nemesis]) -> None:
         for nemesis in reversed(begun):

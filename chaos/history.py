@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 EventType = Literal["invoke", "ok", "fail", "info"]
 NEMESIS = "nemesis"
+CLOCK_AHEAD = "clock-ahead"
 
 
 class HistoryError(ValueError):
@@ -138,6 +139,17 @@ def calls(events: Iterable[HistoryEvent]) -> Iterator[Call]:
         yield Call(invoke, event, invoked, None if event.type == "info" else position)
     for invoked, invoke in open_calls.values():
         yield Call(invoke, None, invoked, None)
+
+
+def clock_ahead_ms(events: Iterable[HistoryEvent]) -> int:
+    """How far monotonic clocks of nodes had been made to run ahead, all together, in the end."""
+    told = [e.value for e in events if e.process == NEMESIS and e.f == CLOCK_AHEAD]
+    return int(max(told, default=0))
+
+
+def of_workload(events: Iterable[HistoryEvent], workload: str) -> list[HistoryEvent]:
+    """The calls of a workload, and the faults."""
+    return [event for event in events if event.workload == workload or event.process == NEMESIS]
 
 
 def operations(events: Iterable[HistoryEvent]) -> Iterator[Operation]:

@@ -12,11 +12,12 @@ from chaos.aftermath import WRITE_WITHIN_S
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
 from chaos.faults import Fault
-from chaos.history import HistoryEvent
+from chaos.history import NEMESIS, HistoryEvent, of_workload
 from chaos.runner import RunRecord
 from chaos.verdicts import Verdict, worst
 from chaos.workloads import WORKLOADS
 
+GOES_ON_WITHIN_MS = 6_000  # elections, and clients that have to find the new leader
 NOT_UNAVAILABLE_MS = 250  # a gap this short is no unavailability: probes are 40 ms apart
 
 
@@ -47,7 +48,7 @@ def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
     workloads: dict[str, CheckResult] = {}
     counts: dict[str, dict[str, int]] = {}
     for name in record.options.workloads:
-        events = [event for event in record.events if event.workload == name]
+        events = of_workload(record.events, name)
         checker = CHECKERS[WORKLOADS[name].checker]
         workloads[name] = checker(events, CheckBounds(max_seconds))
         counts[name] = count(events)
@@ -56,6 +57,8 @@ def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
         "equal states": _equal_states(record),
         "no call hung": _no_call_hung(record),
         "no node ended": _no_node_ended(record),
+        "a spared majority goes on": _majority_goes_on(record),
+        "faulty disks are noticed": _faulty_disks_noticed(record),
     }
     begun, ended = record.load_ns
     return Judgement(
@@ -71,7 +74,7 @@ def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
 
 def count(events: list[HistoryEvent]) -> dict[str, int]:
     """Calls made and how they ended; those still open count as info."""
-    kinds = Counter(event.type for event in events)
+    kinds = Counter(event.type for event in events if event.process != NEMESIS)
     ended = kinds["ok"] + kinds["fail"] + kinds["info"]
     return {
         "ops": kinds["invoke"],
@@ -115,8 +118,30 @@ def _no_call_hung(record: RunRecord) -> CheckResult:
     return CheckResult(not lines, lines[:20])
 
 
+def _majority_goes_on(record: RunRecord) -> CheckResult:
+    """While a fault spares a majority, writes succeed, but for a bounded time. Says nothing where
+    it cannot be said whom a fault leaves alone, nor about faults shorter than the bound."""
+    long = [f for f in record.faults if f.majority_spared and f.end_ns > f.start_ns]
+    gaps = [(record.probe.longest_gap_ms(f.start_ns, f.end_ns), f) for f in long]
+    lines = tuple(
+        f"no write succeeded for {gap_ms:.0f} ms during {fault.name} ({fault.words})"
+        for gap_ms, fault in gaps
+        if gap_ms > GOES_ON_WITHIN_MS
+    )
+    longest_ms = max((round(gap_ms) for gap_ms, _ in gaps), default=0)
+    return CheckResult(not lines, lines, {"faults": len(long), "longest_gap_ms": longest_ms})
+
+
+def _faulty_disks_noticed(record: RunRecord) -> CheckResult:
+    """A node whose sync had failed stopped itself; one whose storage was damaged did not start, and
+    said why. Says nothing about runs without such faults."""
+    lines = record.after.disk_complaints
+    return CheckResult(not lines, lines)
+
+
 def _no_node_ended(record: RunRecord) -> CheckResult:
-    """No node's process ended that no fault had ended (a crash, or a node that stopped itself)."""
+    """No node's process ended that no fault had ended (a crash, or a node that stopped itself), so
+    none is in a crash loop either: one crash is enough."""
     lines = tuple(
         f"{end.node_id} ended by itself before {end.at_ns / 1e9:.1f} s; its last words: "
         + " / ".join(end.last_words[:2])

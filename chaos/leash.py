@@ -2,27 +2,27 @@
 process holds the other end of a pipe: when the pipe ends without a farewell, the harness is gone,
 and it kills what is left and removes the cluster's directory.
 
-    python -m chaos.leash DIRECTORY    # then lines "PID STARTED", at last "farewell"
+    python -m chaos.leash DIRECTORY    # then lines "PID STARTED", "remove ARGV", at last "farewell"
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from coord.localcluster.processes import ProcessRecord, kill
 
-FAREWELL = "farewell"
-
 
 class Leash:
-    """The harness's end. `let_go` when everything was stopped in an orderly way."""
+    """The harness's end. `removers`: commands that remove what else would stay behind. `let_go`
+    when everything was stopped in an orderly way."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, removers: Sequence[Sequence[str]] = ()) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "chaos.leash", str(directory)],
             stdin=subprocess.PIPE,
@@ -30,6 +30,8 @@ class Leash:
             start_new_session=True,
             text=True,
         )
+        for command in removers:
+            self._say(f"remove {json.dumps(command)}")
 
     def hold(self, record: ProcessRecord) -> None:
         """This process is not to outlive the harness."""
@@ -38,7 +40,7 @@ class Leash:
     def let_go(self) -> None:
         """Idempotent."""
         if self._process.stdin is not None and not self._process.stdin.closed:
-            self._say(FAREWELL)
+            self._say("farewell")
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
         self._process.wait()
@@ -53,12 +55,19 @@ class Leash:
 def watch(lines: Iterable[str], directory: Path) -> None:
     """Until the lines end; without a farewell, everything named is killed."""
     held: list[ProcessRecord] = []
+    removers: list[list[str]] = []
     for line in lines:
-        if line.strip() == FAREWELL:
-            return
-        pid, _, started = line.strip().partition(" ")
-        held.append(ProcessRecord(int(pid), started))
+        first, _, rest = line.strip().partition(" ")
+        match first:
+            case "farewell":
+                return
+            case "remove":
+                removers.append(json.loads(rest))
+            case pid:
+                held.append(ProcessRecord(int(pid), rest))
     kill(held)
+    for command in removers:
+        subprocess.run(command, check=False, capture_output=True)
     shutil.rmtree(directory, ignore_errors=True)
 
 

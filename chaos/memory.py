@@ -34,6 +34,16 @@ from coord.client import (
 from coord.client.kv import Key, Op, to_bytes
 
 LATENCY_S = 0.001
+TTL_MS = 4_000
+
+
+@dataclass(slots=True)
+class StoredSession:
+    """`until`: None while its client is there to renew it."""
+
+    session_id: int
+    ttl_ms: int
+    until: float | None = None
 
 
 @dataclass(slots=True)
@@ -42,6 +52,7 @@ class Lock:
 
     token: int = 0
     until: float | None = None
+    session_id: int = 0
 
 
 @dataclass(slots=True)
@@ -52,6 +63,7 @@ class StoredTask:
     token: int = 0
     until: float = 0.0
     result: bytes = b""
+    attempt: int = 0
 
 
 @dataclass(slots=True)
@@ -61,12 +73,16 @@ class MemoryStore:
     pairs: dict[bytes, KeyValue] = field(default_factory=dict)
     locks: dict[str, Lock] = field(default_factory=dict)
     tasks: dict[str, StoredTask] = field(default_factory=dict)
+    sessions: dict[int, StoredSession] = field(default_factory=dict)
     revisions: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     last_revision: int = 0
 
     def connect(self, name: str, **options: object) -> MemoryClient:
         """As workloads are given it."""
-        return MemoryClient(self)
+        ttl_ms, end_session = options.get("session_ttl_ms"), options.get("end_session", True)
+        session = StoredSession(self.next_revision(), ttl_ms if isinstance(ttl_ms, int) else TTL_MS)
+        self.sessions[session.session_id] = session
+        return MemoryClient(self, session, ends_session=bool(end_session))
 
     def next_revision(self) -> int:
         self.last_revision = next(self.revisions)
@@ -101,15 +117,27 @@ class MemoryStore:
             case _:
                 raise NotImplementedError(compare)
 
+    # ---- sessions
+
+    def leave(self, session: StoredSession, *, ended: bool) -> None:
+        """Its client is gone, with an end of the session or without."""
+        now = asyncio.get_running_loop().time()
+        session.until = now if ended else now + session.ttl_ms / 1_000
+
+    def is_over(self, session_id: int) -> bool:
+        until = self.sessions[session_id].until
+        return until is not None and until <= asyncio.get_running_loop().time()
+
     # ---- locks
 
-    def acquire(self, name: str, ttl_ms: int) -> int:
+    def acquire(self, name: str, ttl_ms: int, session_id: int) -> int:
         """The token; 0 when it is held."""
         lock = self.locks.setdefault(name, Lock())
         now = asyncio.get_running_loop().time()
-        if lock.token and (lock.until is None or now < lock.until):
+        in_time = lock.until is None or now < lock.until
+        if lock.token and in_time and not self.is_over(lock.session_id):
             return 0
-        lock.token = self.new_token()
+        lock.token, lock.session_id = self.new_token(), session_id
         lock.until = now + ttl_ms / 1_000 if ttl_ms else None
         return lock.token
 
@@ -141,6 +169,7 @@ class MemoryStore:
         for task in found:
             task.state, task.token = TaskState.CLAIMED, self.new_token()
             task.until = now + lease_ttl_ms / 1_000
+            task.attempt += 1
         return found
 
     def claimable(self, task: StoredTask) -> bool:
@@ -195,19 +224,19 @@ class MemoryKv:
 
 
 class MemoryLocks:
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
+    def __init__(self, store: MemoryStore, session_id: int) -> None:
+        self._store, self._session_id = store, session_id
         self._holders = itertools.count()
 
     async def acquire(self, name: str, *, ttl_ms: int = 0, wait_ms: int = 0) -> LockGrant | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_ms / 1_000
-        while not (token := self._store.acquire(name, ttl_ms)):
+        while not (token := self._store.acquire(name, ttl_ms, self._session_id)):
             if loop.time() >= deadline:
                 return None
             await asyncio.sleep(LATENCY_S)
         holder = f"{id(self):x}/{next(self._holders)}"
-        return LockGrant(name, holder, token, id(self), ttl_ms, asyncio.Event())
+        return LockGrant(name, holder, token, self._session_id, ttl_ms, asyncio.Event())
 
     async def release(self, grant: LockGrant) -> None:
         await asyncio.sleep(LATENCY_S)
@@ -247,7 +276,16 @@ class MemoryTasks:
                 return []
             await asyncio.sleep(LATENCY_S)
         return [
-            ClaimedTask(task.task_id, queues[0], "", task.payload, task.token, 1, 0, lease_ttl_ms)
+            ClaimedTask(
+                task.task_id,
+                queues[0],
+                "",
+                task.payload,
+                task.token,
+                task.attempt,
+                0,
+                lease_ttl_ms,
+            )
             for task in found
         ]
 
@@ -281,16 +319,22 @@ class MemoryTasks:
         limit: int = 100,
         after: str = "",
     ) -> builtins.list[Task]:
-        return [_shown(task, queue) for task in self._store.tasks.values()]
+        tasks = self._store.tasks.values()
+        return [_shown(task, queue) for task in tasks if not states or task.state in states]
 
 
 class MemoryClient:
-    """One connection; nothing is opened or closed."""
+    """One connection with a session, which lives for as long as the connection does."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: MemoryStore, session: StoredSession, *, ends_session: bool) -> None:
+        self._store, self._session, self._ends_session = store, session, ends_session
         self.kv = MemoryKv(store)
-        self.locks = MemoryLocks(store)
+        self.locks = MemoryLocks(store, session.session_id)
         self.tasks = MemoryTasks(store)
+
+    async def open_session(self) -> int:
+        await asyncio.sleep(LATENCY_S)
+        return self._session.session_id
 
     async def __aenter__(self) -> Self:
         return self
@@ -301,7 +345,7 @@ class MemoryClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        return None
+        self._store.leave(self._session, ended=self._ends_session)
 
 
 def _shown(task: StoredTask, queue: str) -> Task:
@@ -309,7 +353,7 @@ def _shown(task: StoredTask, queue: str) -> Task:
         task_id=task.task_id,
         spec=TaskSpec(queue, task.payload),
         state=task.state,
-        attempt=0,
+        attempt=task.attempt,
         create_revision=0,
         mod_revision=0,
         fencing_token=task.token,

@@ -27,6 +27,7 @@ from typing import Any
 HOST = "127.0.0.1"
 CONNECT_TIMEOUT_S = 2.0
 CHUNK_BYTES = 64 * 1024
+RETRANSMISSION_MS = 200.0  # the least that Linux waits before it sends again
 MAX_HELD_BYTES = 4 * 1024 * 1024  # of one direction of one connection; then reading stops
 
 
@@ -38,13 +39,15 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a link treats bytes. `bandwidth`: bytes per second of each
-    connection, 0 = unlimited."""
+    """How a link treats bytes. `bandwidth`: bytes per second of each connection, 0 = unlimited.
+    `loss_permille`: that many pieces are late by a retransmission; behind a TCP connection a lost
+    packet shows as nothing else."""
 
     mode: Mode = Mode.PASS
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
     bandwidth: int = 0
+    loss_permille: int = 0
 
 
 CLEAR = Condition()
@@ -78,14 +81,15 @@ class Link:
 class Links:
     """Every directed link by the names of its ends; made when first asked for."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, make: Callable[[str, str], Link] = Link) -> None:
         self.rng = random.Random(seed)
+        self._make = make
         self._links: dict[tuple[str, str], Link] = {}
 
     def between(self, source: str, target: str) -> Link:
         link = self._links.get((source, target))
         if link is None:
-            link = self._links[source, target] = Link(source, target)
+            link = self._links[source, target] = self._make(source, target)
         return link
 
     def all(self) -> list[Link]:
@@ -207,9 +211,7 @@ class _Stream:
     async def _read(self) -> None:
         clock = asyncio.get_running_loop().time
         while data := await self._reader.read(CHUNK_BYTES):
-            condition = self._link.condition
-            delay_s = (condition.delay_ms + self._rng.uniform(0, condition.jitter_ms)) / 1_000
-            self._held.append((clock() + delay_s, data))
+            self._held.append((clock() + self._delay_ms() / 1_000, data))
             self._held_bytes += len(data)
             self._arrived.set()
             while self._held_bytes > MAX_HELD_BYTES:
@@ -218,6 +220,13 @@ class _Stream:
         self._held.append((0.0, b""))
         self._arrived.set()
         await asyncio.Event().wait()  # the writing half ends the stream, after what is held
+
+    def _delay_ms(self) -> float:
+        condition, rng = self._link.condition, self._rng
+        delay_ms = condition.delay_ms + rng.uniform(0, condition.jitter_ms)
+        while condition.loss_permille and rng.randrange(1_000) < condition.loss_permille:
+            delay_ms += RETRANSMISSION_MS
+        return delay_ms
 
     async def _write(self) -> None:
         clock = asyncio.get_running_loop().time

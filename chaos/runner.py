@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -17,9 +17,9 @@ from chaos.faults import Fault, FaultDriver
 from chaos.history import HistoryEvent
 from chaos.probe import Probe
 from chaos.recorder import HungCall, Recorder
-from chaos.schedule import Spec, plan
+from chaos.schedule import Spec, plan, settings_for, steered
 from chaos.workloads import WORKLOADS
-from chaos.workloads.base import Surroundings, Workload, WorkloadOptions
+from chaos.workloads.base import Surroundings, WorkloadOptions
 from coord.client import Client
 from coord.localcluster.launch import Setting
 
@@ -41,6 +41,7 @@ class RunOptions:
     workload: WorkloadOptions = field(default_factory=WorkloadOptions)
     quiet_s: tuple[float, float] = (1.5, 4.0)
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    network: str = "proxy"
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class Run:
         ]
 
     async def go(self) -> RunRecord:
-        """Raises ClusterError when the cluster does not even come up."""
+        """Raises ClusterError or NetworkError when the cluster does not even come up."""
         out = self.options.out
         out.mkdir(parents=True, exist_ok=True)
         with (
@@ -88,7 +89,9 @@ class Run:
                 Path(directory),
                 self.options.nodes,
                 seed=self.options.seed,
-                settings=self.options.settings,
+                settings={**settings_for(self.options.specs), **self.options.settings},
+                steered=steered(self.options.specs),
+                network=self.options.network,
             )
             self.cluster = cluster
             ticking = asyncio.create_task(self._tick())
@@ -104,6 +107,7 @@ class Run:
 
     async def _on_cluster(self, cluster: ClusterUnderTest, history: TextIO) -> RunRecord:
         await cluster.up()
+        cluster.agents.up(sum(one.agents for one in self._workloads), cluster.endpoints)
         recorder = self.recorder = Recorder(history)
         around = Surroundings(self._connect, recorder, asyncio.Event())
         for workload in self._workloads:
@@ -192,8 +196,3 @@ def _raise_failure(task: asyncio.Future[None]) -> None:
     """What the harness itself did wrong; being cancelled is no failure."""
     if not task.cancelled() and (error := task.exception()) is not None:
         raise error
-
-
-def workload_events(events: Sequence[HistoryEvent], workload: Workload) -> list[HistoryEvent]:
-    """The part of a history that this workload made."""
-    return [event for event in events if event.workload == workload.name]

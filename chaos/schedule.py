@@ -6,10 +6,11 @@ the kinds, the targets and the times are."""
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from chaos.nemeses import NEMESES
+from coord.localcluster.launch import Setting
 
 FIRST_QUIET_S = (1.0, 2.0)
 
@@ -51,17 +52,37 @@ class Spec:
     parts: tuple[tuple[str, str], ...]
 
 
-def parse_specs(text: str) -> list[Spec]:
+def steered(specs: Sequence[Spec]) -> bool:
+    """Whether the nodes' disks and clocks must be such that they can be hurt."""
+    return any(NEMESES[name].steers for spec in specs for name, _ in spec.parts)
+
+
+def settings_for(specs: Sequence[Spec]) -> dict[str, Setting]:
+    """What the nemeses need of every node."""
+    return {
+        setting: value
+        for spec in specs
+        for name, _ in spec.parts
+        for setting, value in NEMESES[name].settings.items()
+    }
+
+
+def parse_specs(text: str, lacks: Collection[str] = ()) -> list[Spec]:
     """`kill,partition:halves,pause+delay`: `,` between alternatives, `+` between nemeses at the
-    same time, `:` before a variant. "none" is no fault at all. Raises ScheduleError."""
+    same time, `:` before a variant. "none" is no fault at all, "all" are those that need nothing
+    that the run `lacks`. Raises ScheduleError."""
     if text.strip() in {"", "none"}:
         return []
     if text.strip() == "all":
-        return [Spec(((name, ""),)) for name in NEMESES]
-    return [
+        return [Spec(((name, ""),)) for name, one in NEMESES.items() if not one.needs & {*lacks}]
+    specs = [
         Spec(tuple(_parse_one(one) for one in alternative.split("+")))
         for alternative in text.split(",")
     ]
+    for name in (name for spec in specs for name, _ in spec.parts):
+        if missing := NEMESES[name].needs & {*lacks}:
+            raise ScheduleError(f"{name} needs what this run has not: {', '.join(sorted(missing))}")
+    return specs
 
 
 def _parse_one(text: str) -> tuple[str, str]:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 
+from chaos.agents import QUEUE
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
 from chaos.memory import MemoryStore
 from chaos.recorder import Recorder
 from chaos.workloads import WORKLOADS
 from chaos.workloads.base import Surroundings, WorkloadOptions
+from coord.client import CoordError
 
 CLIENTS, RATE = 6, 600.0
+LEASE_MS = 40
+
+
+async def _agent(store: MemoryStore) -> None:
+    """What stands for an agent process; it outstays some of its leases."""
+    async with store.connect("agent") as client:
+        while True:
+            for task in await client.tasks.claim([QUEUE], lease_ttl_ms=LEASE_MS, wait_ms=1_000):
+                await asyncio.sleep(2 * LEASE_MS / 1_000 if task.fencing_token % 5 == 0 else 0)
+                made = {"task_id": task.task_id, "attempt": task.attempt}
+                with contextlib.suppress(CoordError):
+                    await client.tasks.complete(task, json.dumps(made).encode())
 
 
 async def try_store(
@@ -22,8 +38,12 @@ async def try_store(
     around = Surroundings(store.connect, Recorder(), asyncio.Event())
     await workload.prepare(around)
     running = asyncio.ensure_future(workload.run(around))
+    agents = [asyncio.ensure_future(_agent(store)) for _ in range(workload.agents)]
     await asyncio.wait({running}, timeout=seconds)
     around.stopping.set()
     await running
     await workload.finish(Surroundings(store.connect, around.recorder, asyncio.Event()))
+    for agent in agents:
+        agent.cancel()
+    await asyncio.gather(*agents, return_exceptions=True)
     return CHECKERS[workload.checker](around.recorder.events, CheckBounds())

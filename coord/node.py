@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import structlog
 
 from coord.config import ServerConfig
 from coord.journal.errors import StorageError
+from coord.journal.filesystem import FileSystem, OsFileSystem
 from coord.replication.election import ElectionTimes
 from coord.replication.errors import (
     EngineVersionError,
@@ -26,6 +30,7 @@ from coord.replication.port import (
 )
 from coord.replication.replicator import PySyncObjReplicator
 from coord.replication.settings import ReplicaSettings, ReplicationConfig
+from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.collector import Collector
 from coord.rpc.logs import set_up_logs
 from coord.rpc.proposer import ProposerLimits
@@ -45,11 +50,22 @@ class CannotStartError(Exception):
     """The node could not be started; the text says why and what to do. Nothing is left running."""
 
 
-class Node:
-    """A node of a cluster. `start` it, or `run` it until it is told to stop."""
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The disk and the clocks a node lives on."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    fs: FileSystem = field(default_factory=OsFileSystem)
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
+    wall_ns: Callable[[], int] = time.time_ns
+
+
+class Node:
+    """A node of a cluster. `start` it, or `run` it until it is told to stop. `machine`: this one,
+    unless another is given."""
+
+    def __init__(self, config: ServerConfig, machine: Machine | None = None) -> None:
         self.config = config
+        self._machine = machine or Machine()
         self._log = structlog.get_logger("coord.node")
         self._server: RpcServer | None = None
         self._collector = Collector()
@@ -78,7 +94,8 @@ class Node:
 
     async def _start(self) -> None:
         try:
-            self._server = RpcServer(self._settings(), self._make_replicator)
+            clock = ClusterClock(self._machine.monotonic_ns, self._machine.wall_ns)
+            self._server = RpcServer(self._settings(), self._make_replicator, clock)
             replicator = self._server.replicator
             replicator.on_fatal(self._on_fatal)
             replicator.on_role_change(self._on_role_change)
@@ -108,11 +125,17 @@ class Node:
         )
 
     def _make_replicator(self, machine: StateMachine) -> Replicator:
-        config = self.config
+        config, own = self.config, self._machine
         members = config.cluster_members()
         if config.in_memory:
             return LocalReplicator(config.node_id, machine, members=members)
-        return PySyncObjReplicator(_replication_config(config), machine)
+        return PySyncObjReplicator(
+            _replication_config(config),
+            machine,
+            fs=own.fs,
+            clock=lambda: own.monotonic_ns() / 1e9,
+            wall=lambda: own.wall_ns() / 1e9,
+        )
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the node has to stop itself; an exit code.

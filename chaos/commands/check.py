@@ -15,7 +15,15 @@ from chaos.checkers.linearizable import Bounds, KeyVerdict, LinearizableVerdict,
 from chaos.checkers.models import MODELS
 from chaos.checkers.result import CheckBounds, CheckResult
 from chaos.commands.failing import fail
-from chaos.history import HistoryError, HistoryEvent, Operation, operations, read_history
+from chaos.history import (
+    NEMESIS,
+    HistoryError,
+    HistoryEvent,
+    Operation,
+    of_workload,
+    operations,
+    read_history,
+)
 from chaos.verdicts import EXIT_CODE, Verdict, word
 from chaos.workloads import WORKLOADS
 
@@ -61,12 +69,14 @@ def _chosen(events: list[HistoryEvent], model: str, workload: str) -> list[Histo
     if workload:
         if workload not in named:
             raise ValueError(f"has no workload {workload!r}; it has: {', '.join(sorted(named))}")
-        return [event for event in events if event.workload == workload]
+        return of_workload(events, workload)
     models = REGISTERS if model in REGISTERS else {model}
     wanted = {n for n in named if n in WORKLOADS and WORKLOADS[n].checker in models}
     if named and not wanted:
         raise ValueError(f"has no workload of model {model}; it has: {', '.join(sorted(named))}")
-    return [event for event in events if event.workload in wanted] if wanted else events
+    if not wanted:
+        return events
+    return [event for event in events if event.workload in wanted or event.process == NEMESIS]
 
 
 def _judge(events: Sequence[HistoryEvent], model: str, max_seconds: float) -> Verdict:

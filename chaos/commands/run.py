@@ -7,6 +7,7 @@ import json
 import random
 import shlex
 import signal
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +17,14 @@ import uvloop
 from rich.console import Console
 
 from chaos import judge, screen
-from chaos.cluster import ClusterError
+from chaos.cluster import NETWORKS, ClusterError
 from chaos.commands.failing import fail
+from chaos.hardware import HardwareError
 from chaos.nemeses import NEMESES
+from chaos.nemeses.agents import AGENTS
+from chaos.network import NetworkError
 from chaos.report.html import write_report
+from chaos.report.png import write_pngs
 from chaos.runner import Run, RunOptions, RunRecord
 from chaos.schedule import ScheduleError, parse_specs
 from chaos.verdicts import EXIT_CODE
@@ -46,6 +51,13 @@ def run(
             "faults at the same time, ':' before a variant (kill:leader)"
         ),
     ] = "kill",
+    network: Annotated[
+        str,
+        typer.Option(
+            help="proxy: loopback and proxies, no privileges; netns: a network namespace for each "
+            "node, needs root"
+        ),
+    ] = "proxy",
     duration: Annotated[float, typer.Option(min=1, help="Seconds under load")] = 60.0,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of all draws  [default: a new one]")
@@ -77,9 +89,10 @@ def run(
     try:
         options = RunOptions(
             nodes=nodes,
-            workloads=_workloads(workload),
+            workloads=workload_names(workload),
             nemesis=nemesis,
-            specs=tuple(parse_specs(nemesis)),
+            specs=tuple(parse_specs(nemesis, lacks(network, workload_names(workload)))),
+            network=network,
             duration_s=duration,
             seed=seed,
             out=out,
@@ -89,16 +102,17 @@ def run(
         )
     except ScheduleError as error:
         fail(str(error))
-    console = Console()
+    console = Console(emoji=False)
     try:
         record = uvloop.run(_run(options, console))
-    except (ClusterError, OSError) as error:
+    except (ClusterError, HardwareError, NetworkError, OSError) as error:
         fail(str(error))
     judgement = judge.judge(record, check_seconds)
     replay = replay_line(options)
     results = judge.as_json(judgement, record, replay)
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     write_report(out / "report.html", record, judgement, replay)
+    write_pngs(out, record)
     screen.show_summary(console, record, judgement, replay)
     raise typer.Exit(EXIT_CODE[judgement.valid])
 
@@ -141,6 +155,8 @@ def replay_line(options: RunOptions) -> str:
         value = getattr(options.workload, name)
         if value != getattr(standard, name):
             words += [f"--{name.replace('_', '-')}", f"{value:g}"]
+    if options.network != "proxy":
+        words += ["--network", options.network]
     if options.quiet_s != (1.5, 4.0):
         words += ["--quiet", "{:g}:{:g}".format(*options.quiet_s)]
     for name, value in options.settings.items():
@@ -168,7 +184,20 @@ def _as_typed(value: Setting) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _workloads(text: str) -> tuple[str, ...]:
+def lacks(name: str, workloads: Iterable[str]) -> frozenset[str]:
+    """What nemeses may need and a run on this network, of these workloads, has not. Ends the
+    command for a network that is not to be had."""
+    network = NETWORKS.get(name)
+    if network is None:
+        fail(f"no network {name!r}; choose from: {', '.join(NETWORKS)}")
+    if reason := network.why_not():
+        fail(reason)
+    has_agents = any(WORKLOADS[one].agents for one in workloads)
+    return network.lacks() | (frozenset() if has_agents else frozenset({AGENTS}))
+
+
+def workload_names(text: str) -> tuple[str, ...]:
+    """With commas between, or all. Ends the command for one that is not there."""
     names = tuple(WORKLOADS) if text == "all" else tuple(one.strip() for one in text.split(","))
     for name in names:
         if name not in WORKLOADS:

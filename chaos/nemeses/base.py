@@ -7,10 +7,11 @@ from __future__ import annotations
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from chaos.cluster import ClusterUnderTest
+from coord.localcluster.launch import Setting
 
 TARGETS = ("one", "minority", "majority", "leader", "followers", "all")
 
@@ -18,15 +19,29 @@ TARGETS = ("one", "minority", "majority", "leader", "followers", "all")
 class Nemesis(ABC):
     """One fault. `variants`: what it can be told to be, or to aim at; those in `often` are drawn
     when nothing is said (one that is there twice, twice as often). `hold_s`: how long it lasts, at
-    least and at most."""
+    least and at most. `steers`: it needs nodes whose disks and clocks can be hurt. `needs`: what it
+    does to links that not every network can. `settings`: what it needs of every node, unless the
+    user says otherwise.
+
+    `victims`: once begun, the nodes that may be of no use meanwhile; None: that cannot be said.
+    When they are few enough, the others have to go on."""
 
     name: ClassVar[str]
     variants: ClassVar[tuple[str, ...]] = ("",)
     often: ClassVar[tuple[str, ...]] = ()
     hold_s: ClassVar[tuple[float, float]] = (1.5, 5.0)
+    steers: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset()
+    settings: ClassVar[Mapping[str, Setting]] = {}
 
     def __init__(self, cluster: ClusterUnderTest, variant: str, rng: random.Random) -> None:
         self.cluster, self.variant, self.rng = cluster, variant, rng
+        self.victims: list[str] | None = None
+
+    async def choose(self) -> list[str]:
+        """The nodes that the variant, a target, means now; kept in `victims`."""
+        self.victims = await pick(self.cluster, self.variant, self.rng)
+        return self.victims
 
     @abstractmethod
     async def begin(self) -> str:

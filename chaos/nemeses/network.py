@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import ClassVar
 
-from chaos.nemeses.base import TARGETS, Nemesis, pick
+from chaos.nemeses.base import TARGETS, Nemesis, names, pick
 from chaos.proxy import CUT, Mode
 from chaos.socket_owner import CLIENTS
 
@@ -74,10 +74,12 @@ class Partition(Nemesis):
             case "halves":
                 middle = self.cluster.majority - 1
                 some, others = sorted(nodes[:middle]), sorted(nodes[middle:])
-                return both_ways(some, others), f"{_list(some)} | {_list(others)}"
+                self.victims = some
+                return both_ways(some, others), f"{names(some)} | {names(others)}"
             case "isolate-one" | "isolate-leader" | "flapping":
                 target = "one" if self.variant == "isolate-one" else "leader"
                 (alone,) = await pick(self.cluster, target, rng)
+                self.victims = None if self.variant == "flapping" else [alone]
                 return both_ways([alone], nodes), f"{alone} | the rest"
             case "one-way":
                 (alone,) = await pick(self.cluster, rng.choice(["one", "leader"]), rng)
@@ -87,7 +89,7 @@ class Partition(Nemesis):
             case "bridge":
                 middle = len(nodes) // 2
                 some, bridge, others = nodes[:middle], nodes[middle], nodes[middle + 1 :]
-                words = f"{_list(some)} | {_list(others)}, {bridge} reaches both"
+                words = f"{names(some)} | {names(others)}, {bridge} reaches both"
                 return both_ways(some, others), words
             case "ring":
                 return _ring(nodes), f"ring {'-'.join(nodes)}"
@@ -96,10 +98,6 @@ class Partition(Nemesis):
                 return both_ways([CLIENTS], [leader]), f"clients | {leader}"
             case other:
                 raise ValueError(f"no partition {other!r}")
-
-
-def _list(nodes: list[str]) -> str:
-    return ",".join(nodes)
 
 
 def _ring(nodes: list[str]) -> list[Cut]:
@@ -141,11 +139,24 @@ class Delay(_Slow):
     """Every message takes longer, by some and a random part; nothing is lost."""
 
     name: ClassVar[str] = "delay"
+    needs: ClassVar[frozenset[str]] = frozenset({"delay"})
 
     async def begin(self) -> str:
         delay_ms, jitter_ms = self.rng.choice([(20, 20), (50, 100), (200, 300)])
         victims = await self._worsen(delay_ms=delay_ms, jitter_ms=jitter_ms)
-        return f"{delay_ms} to {delay_ms + jitter_ms} ms to and from {_list(victims)}"
+        return f"{delay_ms} to {delay_ms + jitter_ms} ms to and from {names(victims)}"
+
+
+class Loss(_Slow):
+    """Some of what is sent is lost and comes late, once TCP has sent it again."""
+
+    name: ClassVar[str] = "loss"
+    needs: ClassVar[frozenset[str]] = frozenset({"loss"})
+
+    async def begin(self) -> str:
+        loss_permille = self.rng.choice([10, 50, 200])
+        victims = await self._worsen(loss_permille=loss_permille)
+        return f"{loss_permille / 10:g} % lost to and from {names(victims)}"
 
 
 class Bandwidth(_Slow):
@@ -156,7 +167,7 @@ class Bandwidth(_Slow):
     async def begin(self) -> str:
         bandwidth = self.rng.choice([2_000, 20_000, 100_000])
         victims = await self._worsen(bandwidth=bandwidth)
-        return f"{bandwidth} bytes/s to and from {_list(victims)}"
+        return f"{bandwidth} bytes/s to and from {names(victims)}"
 
 
 class Resets(Nemesis):
@@ -169,7 +180,7 @@ class Resets(Nemesis):
 
     async def begin(self) -> str:
         self._victims = await pick(self.cluster, self.variant, self.rng)
-        return f"connections of {_list(self._victims)} are reset again and again"
+        return f"connections of {names(self._victims)} are reset again and again"
 
     async def last(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

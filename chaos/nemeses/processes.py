@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import ClassVar
 
-from chaos.cluster import ClusterUnderTest
-from chaos.nemeses.base import TARGETS, Nemesis, names, pick
+from chaos.nemeses.base import TARGETS, Nemesis, names
 
 ROLLING_PAUSE_S = 0.5
 
@@ -19,17 +17,13 @@ class Kill(Nemesis):
     variants: ClassVar[tuple[str, ...]] = TARGETS
     often: ClassVar[tuple[str, ...]] = ("leader", "leader", "one", "minority", "majority", "all")
 
-    def __init__(self, cluster: ClusterUnderTest, variant: str, rng: random.Random) -> None:
-        super().__init__(cluster, variant, rng)
-        self._victims: list[str] = []
-
     async def begin(self) -> str:
-        self._victims = await pick(self.cluster, self.variant, self.rng)
-        await self.cluster.kill(*self._victims)
-        return f"SIGKILL to {names(self._victims)}"
+        victims = await self.choose()
+        await self.cluster.kill(*victims)
+        return f"SIGKILL to {names(victims)}"
 
     async def end(self) -> None:
-        for node_id in self._victims:
+        for node_id in self.victims or ():
             await self.cluster.start(node_id)
 
 
@@ -42,6 +36,15 @@ class KillAll(Kill):
     hold_s: ClassVar[tuple[float, float]] = (0.1, 1.5)
 
 
+class LostMinority(Kill):
+    """As many nodes as a cluster can do without are killed, and stay dead for long."""
+
+    name: ClassVar[str] = "lost-minority"
+    variants: ClassVar[tuple[str, ...]] = ("minority",)
+    often: ClassVar[tuple[str, ...]] = ()
+    hold_s: ClassVar[tuple[float, float]] = (12.0, 20.0)
+
+
 class Restart(Nemesis):
     """SIGTERM, an orderly end, and a start right after it."""
 
@@ -50,7 +53,7 @@ class Restart(Nemesis):
     often: ClassVar[tuple[str, ...]] = ("leader", "one", "followers", "all")
 
     async def begin(self) -> str:
-        victims = await pick(self.cluster, self.variant, self.rng)
+        victims = await self.choose()
         await self.cluster.stop(*victims)
         for node_id in victims:
             await self.cluster.start(node_id)
@@ -89,17 +92,13 @@ class Pause(Nemesis):
     often: ClassVar[tuple[str, ...]] = ("leader", "leader", "one", "minority", "majority", "all")
     hold_s: ClassVar[tuple[float, float]] = (0.3, 2.5)
 
-    def __init__(self, cluster: ClusterUnderTest, variant: str, rng: random.Random) -> None:
-        super().__init__(cluster, variant, rng)
-        self._victims: list[str] = []
-
     async def begin(self) -> str:
-        self._victims = await pick(self.cluster, self.variant, self.rng)
-        await self.cluster.pause(*self._victims)
-        return f"SIGSTOP to {names(self._victims)}"
+        victims = await self.choose()
+        await self.cluster.pause(*victims)
+        return f"SIGSTOP to {names(victims)}"
 
     async def end(self) -> None:
-        self.cluster.resume(*self._victims)
+        self.cluster.resume(*self.victims or ())
 
 
 class LongPause(Pause):

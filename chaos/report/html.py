@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from chaos.checkers.result import CheckResult
 from chaos.history import Call, calls
 from chaos.judge import Judgement
 from chaos.report import plots
-from chaos.report.style import CSS
+from chaos.report.pieces import badge, figure_row, milliseconds, page, section, table, words
 from chaos.runner import RunRecord
-from chaos.verdicts import Verdict, word
+from chaos.verdicts import word
 
 LOG_LINES = 14
 QUANTILES = (0.5, 0.9, 0.99)
@@ -25,12 +25,12 @@ def write_report(path: Path, record: RunRecord, judgement: Judgement, replay: st
         _head(record, judgement, replay),
         _anomalies(judgement),
         _verdicts(judgement),
-        _section("Timeline", _ROLES, plots.timeline(record)),
-        _section("Latency", _OUTCOMES, plots.latency(record, made), _quantiles(made)),
-        _section("Throughput", _OUTCOMES, plots.throughput(record, made)),
-        _section(
+        section("Timeline", _ROLES, plots.timeline(record)),
+        section("Latency", _OUTCOMES, plots.latency(record, made), _quantiles(made)),
+        section("Throughput", _OUTCOMES, plots.throughput(record, made)),
+        section(
             "Write gaps",
-            _words(
+            words(
                 "Every time without a successful write, by its length; the probe writes every "
                 "40 ms."
             ),
@@ -40,14 +40,7 @@ def write_report(path: Path, record: RunRecord, judgement: Judgement, replay: st
         _logs(record),
     ]
     title = f"chaos: {word(judgement.valid)}, seed {record.options.seed}"
-    path.write_text(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>"
-        + "".join(sections)
-        + "</main></body></html>\n",
-        encoding="utf-8",
-    )
+    path.write_text(page(title, *sections), encoding="utf-8")
 
 
 def _head(record: RunRecord, judgement: Judgement, replay: str) -> str:
@@ -58,13 +51,9 @@ def _head(record: RunRecord, judgement: Judgement, replay: str) -> str:
         "calls": f"{sum(one['ops'] for one in done):,}",
         "unknown outcomes": f"{sum(one['info'] for one in done):,}",
         "faults": str(len(record.faults)),
-        "longest write gap": _milliseconds(judgement.longest_write_gap_ms),
+        "longest write gap": milliseconds(judgement.longest_write_gap_ms),
         "100 ms windows with writes": f"{judgement.available_share:.1%}",
     }
-    shown = "".join(
-        f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>"
-        for name, value in figures.items()
-    )
     interrupted = " · interrupted" if record.interrupted else ""
     what = (
         f"{options.nodes} nodes · {', '.join(options.workloads)} · {options.nemesis} · "
@@ -72,8 +61,8 @@ def _head(record: RunRecord, judgement: Judgement, replay: str) -> str:
     )
     return (
         f"<header><div><h1>Chaos run</h1><div class=soft>{escape(what)}</div></div>"
-        f"{_badge(judgement.valid)}</header>"
-        f'<code class="replay">{escape(replay)}</code><div class="figures">{shown}</div>'
+        f"{badge(judgement.valid)}</header>"
+        f'<code class="replay">{escape(replay)}</code>{figure_row(figures)}'
     )
 
 
@@ -84,17 +73,17 @@ def _anomalies(judgement: Judgement) -> str:
             continue
         lines = "".join(f'<p class="mono wrong">{escape(line)}</p>' for line in result.anomalies)
         drawn = plots.anomaly(result.excerpt) if result.excerpt else ""
-        parts.append(_section(f"Anomalies: {name}", lines, drawn))
+        parts.append(section(f"Anomalies: {name}", lines, drawn))
     return "".join(parts)
 
 
 def _verdicts(judgement: Judgement) -> str:
-    workloads = _table(
+    workloads = table(
         ("workload", "verdict", "calls", "ok", "failed", "unknown", "figures"),
         (
             (
                 escape(name),
-                _badge(result.valid, small=True),
+                badge(result.valid, small=True),
                 *(f"{judgement.counts[name][kind]:,}" for kind in ("ops", "ok", "fail", "info")),
                 _facts(result),
             )
@@ -102,14 +91,14 @@ def _verdicts(judgement: Judgement) -> str:
         ),
         numeric=(2, 3, 4, 5),
     )
-    promises = _table(
+    promises = table(
         ("promise", "verdict", "figures"),
         (
-            (escape(name), _badge(result.valid, small=True), _facts(result))
+            (escape(name), badge(result.valid, small=True), _facts(result))
             for name, result in judgement.promises.items()
         ),
     )
-    return _section("Verdicts", workloads, promises)
+    return section("Verdicts", workloads, promises)
 
 
 def _facts(result: CheckResult) -> str:
@@ -135,9 +124,9 @@ def _quantiles(made: Sequence[Call]) -> str:
     for f, times in sorted(took.items()):
         times.sort()
         at = [times[min(int(len(times) * q), len(times) - 1)] for q in QUANTILES]
-        rows.append((escape(f), f"{len(times):,}", *(_milliseconds(t) for t in (*at, times[-1]))))
+        rows.append((escape(f), f"{len(times):,}", *(milliseconds(t) for t in (*at, times[-1]))))
     head = ("call", "ok", *(f"p{q * 100:.0f}" for q in QUANTILES), "longest")
-    return _table(head, rows, numeric=(1, 2, 3, 4, 5))
+    return table(head, rows, numeric=(1, 2, 3, 4, 5))
 
 
 def _faults(judgement: Judgement) -> str:
@@ -147,14 +136,14 @@ def _faults(judgement: Judgement) -> str:
             escape(effect.fault.words),
             f"{effect.fault.start_ns / 1e9:.1f} s",
             f"{(effect.fault.end_ns - effect.fault.start_ns) / 1e9:.1f} s",
-            _milliseconds(effect.unavailable_ms) if effect.unavailable_ms else "none",
+            milliseconds(effect.unavailable_ms) if effect.unavailable_ms else "none",
         )
         for effect in judgement.effects
     ]
     if not rows:
         return ""
     head = ("fault", "what", "at", "lasted", "without writes")
-    return _section("Faults", _table(head, rows, numeric=(2, 3, 4)))
+    return section("Faults", table(head, rows, numeric=(2, 3, 4)))
 
 
 def _logs(record: RunRecord) -> str:
@@ -172,46 +161,7 @@ def _logs(record: RunRecord) -> str:
         f"<pre>{escape(chr(10).join(end.last_words))}</pre>"
         for end in record.after.unexpected_ends
     )
-    return _section("Nodes' logs", ends, *parts)
-
-
-# ---- small pieces
-
-
-def _section(title: str, *parts: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
-
-
-def _words(text: str) -> str:
-    return f'<p class="soft">{escape(text)}</p>'
-
-
-def _badge(valid: Verdict, *, small: bool = False) -> str:
-    kind = f"badge {word(valid)}{' small' if small else ''}"
-    return f'<span class="{kind}">{escape(word(valid))}</span>'
-
-
-def _milliseconds(ms: float) -> str:
-    return f"{ms / 1_000:.2f} s" if ms >= 1_000 else f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
-    """Cells are HTML already."""
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        return (
-            "<tr>"
-            + "".join(
-                f"<{tag}{' class=num' if n in numeric else ''}>{cell}</{tag}>"
-                for n, cell in enumerate(cells)
-            )
-            + "</tr>"
-        )
-
-    body = "".join(row(cells, "td") for cells in rows)
-    return (
-        f'<div class="scroll"><table>{row([escape(one) for one in head], "th")}{body}</table></div>'
-    )
+    return section("Nodes' logs", ends, *parts)
 
 
 def _keys(colours: Mapping[str, str]) -> str:

@@ -81,10 +81,7 @@ class MemberFaults:
         node = world.nodes[node_id]
         if not isinstance(node, HardenedNode):
             return
-        new = not node.run
-        if not node.alive and not new and self._rng.random() < 0.6:
+        if not node.alive and node.run and self._rng.random() < 0.6:
             world.faults.renew(node)
-            new = True
-        if new:  # else it has its old configuration, with its old data
-            node.seeds = tuple(sorted({*present.ids, node_id}))
+        node.seeds = tuple(sorted({*present.ids, node_id}))
         world.clock.after(self._rng.uniform(0, 0.2), lambda: world.start(node))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from chaos.workloads.agents import AgentsWorkload
+from chaos.workloads.append import AppendWorkload
 from chaos.workloads.bank import BankWorkload
 from chaos.workloads.base import Workload
+from chaos.workloads.leases import LeasesWorkload
 from chaos.workloads.locks import LocksWorkload
 from chaos.workloads.register import CasRegisterWorkload, RegisterWorkload
 from chaos.workloads.sets import SetWorkload
@@ -15,8 +18,11 @@ WORKLOADS: dict[str, type[Workload]] = {
         RegisterWorkload,
         CasRegisterWorkload,
         SetWorkload,
+        AppendWorkload,
         BankWorkload,
         LocksWorkload,
+        LeasesWorkload,
         TasksWorkload,
+        AgentsWorkload,
     )
 }

@@ -47,10 +47,12 @@ class Surroundings:
 
 
 class Workload(ABC):
-    """`name` in options and histories; `checker` names the one in chaos.checkers that judges."""
+    """`name` in options and histories; `checker` names the one in chaos.checkers that judges;
+    `agents`: how many agent processes it needs."""
 
     name: ClassVar[str]
     checker: ClassVar[str]
+    agents: ClassVar[int] = 0
 
     def __init__(self, options: WorkloadOptions, seed: int) -> None:
         self.options = options

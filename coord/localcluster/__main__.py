@@ -114,6 +114,23 @@ def start(node: SomeNode = "", directory: Directory = HERE) -> None:
 
 
 @app.command()
+def add(directory: Directory = HERE) -> None:
+    """Add a node: start it, let it catch up and vote."""
+    begun = time.monotonic()
+    cluster = LocalCluster(directory)
+    node = cluster.add()
+    say(f"added {node}; it votes after {seconds_since(begun)} s")
+    say(f"export COORD_ENDPOINTS={','.join(cluster.endpoints)}")
+
+
+@app.command()
+def remove(node: NodeId, directory: Directory = HERE) -> None:
+    """Take a node out of the cluster, up or down, and forget its data."""
+    LocalCluster(directory).remove(node)
+    say(f"removed {node}")
+
+
+@app.command()
 def restart(node: SomeNode = "", directory: Directory = HERE) -> None:
     """Stop and start a node in good order, or all of them one after another."""
     LocalCluster(directory).restart(node or None)

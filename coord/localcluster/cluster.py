@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from coord.localcluster import launch, probe, state
+from coord.localcluster import launch, members, probe, state
 from coord.localcluster.errors import LocalClusterError
 from coord.localcluster.ports import require_free
 from coord.localcluster.processes import (
@@ -226,6 +226,37 @@ class LocalCluster:
                 self.stop(name)
             self.start(name, timeout_ms)
 
+    # ---- members
+
+    def add(self, timeout_ms: int = READY_TIMEOUT_MS) -> str:
+        """Starts one more node and returns its id when it has caught up and votes."""
+        with self._changing():
+            cluster = self._load()
+            node = state.next_node(cluster.nodes, self._peer_offset)
+            require_free({node.client_port: "its clients", node.peer_port: "its peers"})
+            before = [other.client_address for other in cluster.nodes]
+            cluster.nodes.append(node)
+            cluster.processes[node.node_id] = process = self._launch(cluster, node)
+            state.save(self._state_file, cluster)
+            try:
+                members.join(before, node, timeout_ms)
+            except BaseException:
+                kill([process])
+                self._forget(cluster, node)
+                raise
+            return node.node_id
+
+    def remove(self, node_id: str, timeout_ms: int = READY_TIMEOUT_MS) -> None:
+        """Takes a node out of the cluster, up or down; its process ends and its folder goes."""
+        with self._changing():
+            cluster = self._load()
+            node = self._node(cluster, node_id)
+            members.leave([other.client_address for other in cluster.nodes], node_id, timeout_ms)
+            process = self._alive(cluster).get(node_id)
+            if process is not None:
+                terminate([process], STOP_GRACE_MS)
+            self._forget(cluster, node)
+
     def wait_ready(self, timeout_ms: int = READY_TIMEOUT_MS) -> None:
         """Returns when every running node answers and, if they are a majority, a leader serves."""
         self._wait_ready(self._load(), time.monotonic() + timeout_ms / 1000)
@@ -271,7 +302,7 @@ class LocalCluster:
         return state.ClusterState(f"local-{secrets.token_hex(4)}", layout)
 
     def _require_same(self, found: state.ClusterState) -> None:
-        count, base = len(found.nodes), found.nodes[0].client_port
+        count, base = len(found.nodes), state.base_port(found.nodes)
         if self._nodes not in {None, count} or self._base_port not in {None, base}:
             raise LocalClusterError(
                 f"{self.directory} holds a cluster of {count} nodes with base port {base}; "
@@ -373,6 +404,13 @@ class LocalCluster:
         if not all(answer.leader for answer in answers.values()):
             return False
         return all(probe.serves_reads(address) for address in addresses.values())
+
+    def _forget(self, cluster: state.ClusterState, node: state.NodeLayout) -> None:
+        """It is no member and does not run."""
+        cluster.nodes.remove(node)
+        cluster.processes.pop(node.node_id, None)
+        state.save(self._state_file, cluster)
+        shutil.rmtree(self.directory / node.node_id, ignore_errors=True)
 
     def _explain_end(self, node_id: str) -> str:
         tail = "\n".join(f"  {line}" for line in self.logs(node_id, 5))

@@ -16,6 +16,7 @@ from coord.localcluster.ports import HOST
 from coord.localcluster.processes import ProcessRecord
 
 FORMAT = 1
+MAX_NODES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,15 @@ class NodeLayout:
     node_id: str
     client_port: int
     peer_port: int
+    host: str = HOST
 
     @property
     def client_address(self) -> str:
-        return f"{HOST}:{self.client_port}"
+        return f"{self.host}:{self.client_port}"
 
     @property
     def peer_address(self) -> str:
-        return f"{HOST}:{self.peer_port}"
+        return f"{self.host}:{self.peer_port}"
 
 
 @dataclass(slots=True)
@@ -44,8 +46,8 @@ class ClusterState:
 
 def make_layout(nodes: int, base_port: int, peer_offset: int) -> list[NodeLayout]:
     """Nodes n1, n2, ... on consecutive ports."""
-    if not 1 <= nodes <= 9:
-        raise LocalClusterError(f"a local cluster has 1 to 9 nodes, not {nodes}")
+    if not 1 <= nodes <= MAX_NODES:
+        raise LocalClusterError(f"a local cluster has 1 to {MAX_NODES} nodes, not {nodes}")
     if peer_offset < nodes:
         raise LocalClusterError(f"peer_offset must be at least {nodes}, so that ports differ")
     if not 1 <= base_port <= 65_535 - peer_offset - nodes:
@@ -55,6 +57,27 @@ def make_layout(nodes: int, base_port: int, peer_offset: int) -> list[NodeLayout
     return [
         NodeLayout(f"n{i + 1}", base_port + i, base_port + peer_offset + i) for i in range(nodes)
     ]
+
+
+def number_of(node: NodeLayout) -> int:
+    """3 for n3."""
+    return int(node.node_id.removeprefix("n"))
+
+
+def next_node(nodes: list[NodeLayout], peer_offset: int) -> NodeLayout:
+    """One more, with the next number; numbers of nodes that were removed are not given again to
+    one that comes later than a higher one."""
+    last = max(nodes, key=number_of)
+    if len(nodes) >= MAX_NODES or number_of(last) >= peer_offset:
+        raise LocalClusterError(f"a local cluster has {MAX_NODES} nodes at most")
+    return NodeLayout(
+        f"n{number_of(last) + 1}", last.client_port + 1, last.client_port + 1 + peer_offset
+    )
+
+
+def base_port(nodes: list[NodeLayout]) -> int:
+    """The client port of n1, also when it was removed."""
+    return nodes[0].client_port - number_of(nodes[0]) + 1
 
 
 def load(path: Path) -> ClusterState | None:

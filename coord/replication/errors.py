@@ -28,9 +28,5 @@ class RemovedFromClusterError(FatalReplicaError):
     """This node is not a member any more, and that is committed."""
 
 
-class ConfiguredMembersError(FatalReplicaError):
-    """The configuration names other members than the cluster was founded with."""
-
-
 class EngineVersionError(Exception):
     """The installed PySyncObj is not the one this program was proved against."""

@@ -188,6 +188,7 @@ class Electorate:
         self.membership = new
         self.peers: tuple[str, ...] = tuple(i for i in new.ids if i != self.self_id)
         self.voting_peers: tuple[str, ...] = tuple(i for i in new.voters if i != self.self_id)
+        self.learners: tuple[str, ...] = tuple(i for i in self.peers if i not in new.voters)
         self.votes = self.self_id in new.voters  # whether this node may stand for election
         self.quorum = len(new.voters) // 2 + 1
 

@@ -28,6 +28,7 @@ from pysyncobj.version import VERSION
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.entry_kinds import MEMBERS, NO_OP, REGULAR
 from coord.replication.errors import ApplyFailedError, EngineVersionError
+from coord.replication.membership import Electorate
 from coord.replication.port import Role
 from coord.replication.write_ops import Entry
 
@@ -196,14 +197,12 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
 
     def __init__(
         self,
-        self_id: str,
-        voters: Sequence[str],
-        learners: Sequence[str],
+        electorate: Electorate,
         journal: EngineJournal,
         port: EnginePort,
         settings: EngineSettings,
     ) -> None:
-        """`voters` and `learners`: the others."""
+        """`electorate`: as of now; later ones are told by `set_others`."""
         check_engine()
         _install_journal_seam()
         self._port = port
@@ -228,13 +227,15 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
             fullDumpFile=None,
         )
         self._enter()
-        others = [self._node(peer_id) for peer_id in voters]
-        super().__init__(Node(self_id), others, conf, transport=_EngineTransport(self._take))
+        others = [self._node(peer_id) for peer_id in electorate.voting_peers]
+        super().__init__(
+            Node(electorate.self_id), others, conf, transport=_EngineTransport(self._take)
+        )
         lacking = [name for name in _FIELDS if _mangled(name) not in self.__dict__]
         if lacking:
             raise EngineVersionError(f"this PySyncObj {VERSION} lacks fields {', '.join(lacking)}")
         self._SyncObj__otherNodes: Any = _SortedNodes(others)
-        self._SyncObj__readonlyNodes: Any = _SortedNodes(map(self._node, learners))
+        self._SyncObj__readonlyNodes: Any = _SortedNodes(map(self._node, electorate.learners))
         self._SyncObj__serializer: Any = _SnapshotSeam(port.needs_snapshot)
         self._poller: Any = _NullPoller()
         self._SyncObj__raftLastApplied: int = max(1, self._commit_floor)

@@ -93,8 +93,7 @@ class Reconfiguration:
         if latest is electorate.membership:
             return False
         electorate.adopt(latest)
-        learners = [peer for peer in electorate.peers if peer not in electorate.voting_peers]
-        self._engine.set_others(electorate.voting_peers, learners)
+        self._engine.set_others(electorate.voting_peers, electorate.learners)
         for peer_id in sorted(self.known):
             self.tell(peer_id)
         self._talk_to_all()
@@ -177,8 +176,9 @@ class Reconfiguration:
         found = {peer: address for peer, (address, _) in self._departed.items()}
         for source in sources:
             found.update((member.node_id, member.peer_address) for member in source.members)
-        found.pop(self._self_id, None)
-        return found
+        return {
+            peer: address for peer, address in found.items() if peer != self._self_id and address
+        }
 
     # Leading
 

@@ -9,12 +9,13 @@ costs an entry that matches it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coord.journal import Founders, SnapshotMeta, StorageDamagedError
 from coord.replication.entry_kinds import NO_OP
-from coord.replication.errors import ConfiguredMembersError, SnapshotUnusableError
-from coord.replication.membership import Membership, decode_members
+from coord.replication.errors import SnapshotUnusableError
+from coord.replication.membership import Membership, decode_members, membership
+from coord.replication.port import Member
 from coord.replication.write_ops import Entry
 
 BASE_COMMAND = NO_OP  # the command of a base is never applied or sent
@@ -54,24 +55,23 @@ def recover_log(
     return RecoveredLog(list(entries), False, index)
 
 
-def check_configured(seeds: Membership, founders: Founders) -> None:
-    """Of a cluster whose members were never changed through its log: a configuration must not
-    change them either, as nodes with different lists count different majorities. `founders`: () if
-    this node was not among them, or does not know. Raises ConfiguredMembersError."""
-    founded = tuple(node_id for node_id, _ in founders)
-    if founded and founded != seeds.ids:
-        raise ConfiguredMembersError(
-            f"members: the configuration names {', '.join(seeds.ids)}, the cluster was founded by "
-            f"{', '.join(founded)}; put the old list back, and change members with "
-            "`coord member add` and `coord member remove`"
-        )
-
-
-def membership_of(snapshot: SnapshotMeta | None, seeds: Membership) -> Membership:
-    """The membership as of a snapshot; `seeds`, those of the configuration, if it was never
-    changed until then. Raises SnapshotUnusableError."""
-    if snapshot is None or not snapshot.members:
+def first_membership(seeds: Membership, founders: Founders) -> Membership:
+    """The members before the first change of them. Once a cluster is founded a configuration tells
+    addresses only: nodes whose lists differ would count different majorities. `seeds`: what the
+    configuration says; `founders`: () if this node was not among them, or they are not chosen."""
+    if not founders:
         return seeds
+    nowhere = Member("", "", "")
+    known = {member.node_id: member for member in seeds.members}
+    found = [replace(known.get(i, nowhere), node_id=i, learner=False) for i, _ in founders]
+    return membership(0, found)
+
+
+def membership_of(snapshot: SnapshotMeta | None, first: Membership) -> Membership:
+    """As of a snapshot; `first` if it was never changed until then. Raises
+    SnapshotUnusableError."""
+    if snapshot is None or not snapshot.members:
+        return first
     try:
         return Membership(snapshot.index, decode_members(snapshot.members))
     except ValueError as error:

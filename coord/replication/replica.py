@@ -43,7 +43,7 @@ from coord.replication.port import (
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.read_index import ReadDone, ReadIndex
 from coord.replication.reconfiguration import Reconfiguration
-from coord.replication.recovery import check_configured, membership_of
+from coord.replication.recovery import first_membership, membership_of
 from coord.replication.replica_ports import Boot, ReplicaPorts
 from coord.replication.settings import ReplicaSettings
 from coord.replication.snapshot_exchange import SnapshotExchange
@@ -53,8 +53,8 @@ from coord.replication.voting import Voting
 
 
 class Replica:
-    """See the module. `members`: who the configuration says the cluster began with, this node
-    included; what the log and snapshots say later counts instead."""
+    """See the module. `members`: the configuration's list, this node included. It says who founds
+    a new cluster; later, where its founders are. What log and snapshots say counts instead."""
 
     def __init__(
         self,
@@ -77,16 +77,14 @@ class Replica:
         self._pending_total = 0
         self.write_block_reason: str | None = None
         seeds = membership(0, members)
-        start = membership_of(boot.snapshot, seeds)
+        first = first_membership(seeds, boot.admission.founders)
+        start = membership_of(boot.snapshot, first)
         self.journal = EngineJournal(
             boot.entries, boot.term, boot.voted_for, boot.commit_index, ports.write, start
         )
         if boot.reset:
             self.journal.reset_to(boot.entries[0], start)
-        latest = self.journal.memberships.latest
-        if latest is seeds:
-            check_configured(seeds, boot.admission.founders)
-        self.electorate = Electorate(self_id, latest)
+        self.electorate = Electorate(self_id, self.journal.memberships.latest)
         self.reads = ReadIndex(self.electorate.is_majority)
         self._outbox = Outbox(ports.send, boot.boot_id, self.journal)
         times = settings.election
@@ -94,10 +92,7 @@ class Replica:
         self._lead = self._new_leadership(-1)
         engine_settings = EngineSettings(settings.heartbeat_s, times.max_s, settings.batch_bytes)
         electorate = self.electorate
-        learners = [peer for peer in electorate.peers if peer not in electorate.voting_peers]
-        self.engine = HardenedEngine(
-            self_id, electorate.voting_peers, learners, self.journal, self, engine_settings
-        )
+        self.engine = HardenedEngine(electorate, self.journal, self, engine_settings)
         self._voting = Voting(
             electorate, self.engine, self.journal, self._outbox, self._election, ports.now
         )
@@ -126,7 +121,7 @@ class Replica:
             ports,
         )
         self._snapshots = SnapshotExchange(
-            self, settings, machine, ports, worker, self._outbox, seeds, boot.snapshot
+            self, settings, machine, ports, worker, self._outbox, first, boot.snapshot
         )
         self.freshness = Freshness(boot.boot_id, ports.real_now)
         self._following = Following(

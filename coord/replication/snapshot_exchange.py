@@ -56,7 +56,7 @@ class SnapshotExchange:
         ports: ReplicaPorts,
         worker: SnapshotWorker,
         outbox: Outbox,
-        seeds: Membership,
+        first: Membership,
         latest: SnapshotMeta | None,
     ) -> None:
         self._owner = owner
@@ -65,7 +65,7 @@ class SnapshotExchange:
         self._ports = ports
         self._worker = worker
         self._outbox = outbox
-        self._seeds = seeds
+        self._first = first
         self._engine = owner.engine
         self._journal = owner.journal
         self.latest = latest  # the newest durable one
@@ -105,7 +105,7 @@ class SnapshotExchange:
         self._taker.begin(meta, self._machine.begin_snapshot())
 
     def _members_at(self, index: int) -> bytes:
-        """Empty while the members are those of the configuration."""
+        """Empty while they were never changed."""
         membership = self._journal.memberships.at(index)
         return encode_members(membership.members) if membership.index else b""
 
@@ -230,7 +230,7 @@ class SnapshotExchange:
             loaded()
             if self._journal.term_at(meta.index) != meta.term:
                 base = (BASE_COMMAND, meta.index, meta.term)
-                self._journal.reset_to(base, membership_of(meta, self._seeds))
+                self._journal.reset_to(base, membership_of(meta, self._first))
             self._engine.snapshot_installed(meta.index)
             self.latest = meta
             self._compacted = (meta.index, self._journal.size_bytes)

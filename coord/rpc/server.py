@@ -59,11 +59,14 @@ class RpcServer:
     """Serves the whole API of one node. `make_replicator` is given the state machine to drive."""
 
     def __init__(
-        self, settings: ServerSettings, make_replicator: Callable[[StateMachine], Replicator]
+        self,
+        settings: ServerSettings,
+        make_replicator: Callable[[StateMachine], Replicator],
+        clock: ClusterClock | None = None,
     ) -> None:
         self._settings = settings
         cache = BatchCache()
-        self.clock = ClusterClock()
+        self.clock = clock or ClusterClock()
         self.host = MachineHost(self.clock, cache)
         self.replicator = make_replicator(self.host)
         self.leadership = Leadership(self.replicator)

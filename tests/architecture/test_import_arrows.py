@@ -56,6 +56,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "coord.cli": ("coord.client", "coord.config", "coord.dev", "coord.serve"),
     "agentnode": ("coord.client",),
     "chaos": ("coord.client", "coord.localcluster"),
+    # Runs in the node's process: `coord serve`'s node, on a disk and clocks that can be hurt.
+    "chaos.nodes": ("coord.config", "coord.journal", "coord.node", "coord.serve"),
     "chaos.sim": (
         "coord.core",
         "coord.codec",
@@ -158,10 +160,20 @@ def test_nothing_pickles(path: Path) -> None:
     assert not banned & {name.split(".")[0] for name in imports(path)}
 
 
+@pytest.mark.parametrize(
+    "path", [p for p in modules() if room_of(module_name(p)) == "chaos"], ids=module_name
+)
+def test_the_harness_knows_its_nodes_by_their_control_files_only(path: Path) -> None:
+    inside = {name for name in imports(path) if room_of(name) == "chaos.nodes"}
+    assert inside <= {"chaos.nodes.control"}
+
+
 def test_the_check_can_fail() -> None:
     assert forbidden("coord.core", "coord.codec.envelope")
     assert forbidden("coord.client", "coord.core.replies")
     assert forbidden("agentnode", "coord.node")
+    assert forbidden("chaos", "coord.node")
+    assert forbidden("chaos.nodes", "coord.replication.port")
     assert not forbidden("agentnode", "coord.client.types")
     assert not forbidden("coord.codec", "coord.rpc.gen.task_pb2")
 

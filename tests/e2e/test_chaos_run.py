@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -17,26 +16,18 @@ from typing import Any
 import psutil
 import pytest
 
+from chaos.agents import QUEUE
 from chaos.cluster import ClusterUnderTest
+from chaos.commands.matrix import cells_of
+from chaos.matrix import Cell
 from chaos.nemeses import NEMESES
-from chaos.nemeses.base import Nemesis
+from chaos.netns import NamespaceNetwork
 from chaos.proxy import CLEAR
-from chaos.workloads import WORKLOADS
-from coord.client import Client, CoordError
 from coord.localcluster.processes import ProcessState
+from tests.support.chaos_clusters import make, node_processes, running, writes
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def node_processes(marker: str) -> list[int]:
-    """Processes of nodes whose configuration lies under a path with this text."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if "serve" in words and any(marker in word for word in words):
-            found.append(process.pid)
-    return found
 
 
 class ChaosRun:
@@ -145,20 +136,80 @@ def test_an_interrupt_heals_stops_and_still_reports(tmp_path: Path) -> None:
     assert run.nothing_is_left()
 
 
+def namespaces_of(pids: list[int]) -> list[Path]:
+    """The named network namespaces that these processes live in."""
+    folder = Path("/run/netns")
+    theirs = {Path(f"/proc/{pid}/ns/net").stat().st_ino for pid in pids}
+    return [path for path in folder.glob("*") if path.stat().st_ino in theirs]
+
+
+def agents_of(temporary: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if QUEUE in (process.info["cmdline"] or ())
+        and process.environ().get("TMPDIR") == str(temporary)
+    ]
+
+
+NEEDS_NETNS = pytest.mark.skipif(
+    bool(NamespaceNetwork.why_not()), reason=NamespaceNetwork.why_not()
+)
+
+
 @pytest.mark.timeout(120)
-def test_nodes_do_not_outlive_a_harness_that_was_killed(tmp_path: Path) -> None:
-    run = ChaosRun(tmp_path, *("--workload", "set", "--nemesis", "none", "--duration", "600"))
+@pytest.mark.parametrize("network", ["proxy", pytest.param("netns", marks=NEEDS_NETNS)])
+def test_nothing_outlives_a_harness_that_was_killed(tmp_path: Path, network: str) -> None:
+    run = ChaosRun(
+        tmp_path,
+        *("--workload", "agents", "--nemesis", "none", "--duration", "600", "--network", network),
+    )
     deadline = time.monotonic() + 60
     while not (run.history.exists() and run.history.stat().st_size > 1_000):
         assert time.monotonic() < deadline, "no history"
         assert run.process.poll() is None, run.wait()
         time.sleep(0.05)
-    assert len(node_processes(str(run.temporary))) == 3
+    nodes, agents = node_processes(str(run.temporary)), agents_of(run.temporary)
+    spaces = namespaces_of(nodes)
+    assert (len(nodes), len(spaces)) == (3, 3 if network == "netns" else 0)
+    assert agents
     run.process.kill()
     run.wait()
-    while not run.nothing_is_left():
+    while (
+        not run.nothing_is_left()
+        or any(space.exists() for space in spaces)
+        or any(agent.is_running() for agent in agents)
+    ):
         assert time.monotonic() < deadline, "something is left"
         time.sleep(0.05)
+
+
+@pytest.mark.timeout(120)
+def test_a_matrix_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def matrix(budget_s: float) -> tuple[int, str]:
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "chaos", "matrix", "--out", str(out), "--nodes", "1"),
+                *("--workload", "set+register", "--nemesis", "none,kill", "--duration", "1"),
+                *("--budget", str(budget_s)),
+            ],
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        return ended.returncode, ended.stdout
+
+    code, printed = matrix(11.5)  # enough to begin one
+    assert (code, "1/2" in printed, "2/2" in printed) == (0, True, False), printed
+    code, printed = matrix(60)
+    assert (code, "1 of them done before" in printed, "2/2" in printed) == (0, True, True), printed
+    reports = list(out.glob("cells/*/report.html"))
+    assert len(reports) == 2
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert all(f"cells/{report.parent.name}/report.html" in page for report in reports)
 
 
 # ---- each nemesis does what it says
@@ -166,29 +217,8 @@ def test_nodes_do_not_outlive_a_harness_that_was_killed(tmp_path: Path) -> None:
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[ClusterUnderTest]:
-    cluster = ClusterUnderTest(tmp_path / "cluster", 3)
-    await cluster.up()
-    yield cluster
-    await cluster.heal()
-    await cluster.down()
-    assert not node_processes(str(tmp_path))
-
-
-def make(name: str, variant: str, cluster: ClusterUnderTest) -> Nemesis:
-    return NEMESES[name](cluster, variant, random.Random(1))
-
-
-async def writes(cluster: ClusterUnderTest, timeout_ms: int = 15_000) -> bool:
-    async with Client(cluster.endpoints, name="test", use_session=False) as client:
-        deadline = time.monotonic() + timeout_ms / 1_000
-        while time.monotonic() < deadline:
-            left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
-            try:
-                await client.kv.put("k", b"v", timeout_ms=left_ms)
-            except CoordError:
-                continue
-            return True
-    return False
+    async with running(tmp_path / "cluster") as cluster:
+        yield cluster
 
 
 @pytest.mark.timeout(120)
@@ -209,6 +239,20 @@ async def test_processes_are_killed_paused_and_restarted(cluster: ClusterUnderTe
     await kill.begin()
     assert cluster.running() == []
     await kill.end()
+    assert await writes(cluster)
+    assert all(cluster.pid(node_id) != pid for node_id, pid in pids.items())
+
+    lost = make("lost-minority", "minority", cluster)
+    await lost.begin()
+    assert len(cluster.running()) == 2
+    assert await writes(cluster), "the majority goes on"
+    await lost.end()
+    assert await writes(cluster)
+
+    pids = {node_id: cluster.pid(node_id) for node_id in cluster.node_ids}
+    rolling = make("rolling-restart", "", cluster)
+    await rolling.begin()
+    await rolling.last(0)
     assert await writes(cluster)
     assert all(cluster.pid(node_id) != pid for node_id, pid in pids.items())
 
@@ -237,9 +281,8 @@ async def test_the_network_is_cut_where_it_says(cluster: ClusterUnderTest) -> No
     await isolate.end()
 
     assert await writes(cluster)
-    everything = [make("partition", "isolate-one", cluster) for _ in cluster.node_ids]
-    for node_id, nemesis in zip(cluster.node_ids, everything, strict=True):
-        nemesis.rng = _Choosing(node_id)
+    everything = [make("partition", "isolate-one", cluster, n) for n in cluster.node_ids]
+    for nemesis in everything:
         await nemesis.begin()
     assert not await writes(cluster, 1_500), "nobody has a majority"
     for nemesis in everything:
@@ -277,29 +320,17 @@ async def test_a_node_that_ends_by_itself_is_noticed(cluster: ClusterUnderTest) 
     assert [(end.node_id, end.at_ns) for end in cluster.unexpected_ends] == [("n2", 7)]
 
 
-class _Choosing(random.Random):
-    """Chooses what it is told to."""
-
-    def __init__(self, chosen: str) -> None:
-        super().__init__(0)
-        self._chosen = chosen
-
-    def choice(self, seq: Any) -> Any:
-        return self._chosen if self._chosen in seq else super().choice(seq)
+CELLS = cells_of("3,5", "all", "all,kill+partition,partition+pause", "proxy", 30.0)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("nodes", [3, 5])
-@pytest.mark.parametrize("nemesis", [*NEMESES, "kill+partition", "partition+pause"])
-@pytest.mark.parametrize("workload", list(WORKLOADS))
-def test_every_nemesis_against_every_workload(
-    tmp_path: Path, workload: str, nemesis: str, nodes: int
-) -> None:
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_every_nemesis_against_every_workload(tmp_path: Path, cell: Cell) -> None:
     run = ChaosRun(
         tmp_path,
-        *("--nodes", str(nodes), "--workload", workload, "--nemesis", nemesis),
-        *("--duration", "30", "--seed", "1"),
+        *("--nodes", str(cell.nodes), "--workload", cell.workloads, "--nemesis", cell.nemesis),
+        *("--duration", f"{cell.duration_s:g}", "--seed", "1"),
     )
     code, printed = run.wait(250)
     assert code == 0, printed

@@ -26,6 +26,7 @@ from tests.support.faults import (
 )
 from tests.support.waiting import eventually
 
+REFUSALS = 20
 pytestmark = pytest.mark.integration
 MORE_THAN_A_PAGE = 20_000  # the last page of a file has room even on a full disk
 Disks = dict[str, SmallDisk]
@@ -162,6 +163,15 @@ async def test_when_all_disks_are_full_writes_are_refused_until_there_is_room(
     await equal_digests(cluster)
 
 
+async def told_no(load: AcknowledgedLoad) -> None:
+    """Return when many calls have been refused since."""
+    memory = load.memory
+    count = memory.refused_calls + memory.unknown_calls + REFUSALS
+    await eventually(
+        lambda: memory.refused_calls + memory.unknown_calls >= count, 20, "callers are told"
+    )
+
+
 async def test_load_goes_on_after_all_disks_were_full(cluster: LocalCluster, disks: Disks) -> None:
     load = AcknowledgedLoad(endpoints(cluster))
     load.start()
@@ -169,12 +179,9 @@ async def test_load_goes_on_after_all_disks_were_full(cluster: LocalCluster, dis
     for disk in disks.values():
         disk.fill()
     await blocked(cluster, *cluster.node_ids)
+    await told_no(load)  # what was committed before may be answered until then
     before = len(load.memory.submitted)
-    memory = load.memory
-    told = memory.refused_calls + memory.unknown_calls
-    await eventually(
-        lambda: memory.refused_calls + memory.unknown_calls > told, 10, "callers are told"
-    )
+    await told_no(load)
     assert len(load.memory.submitted) == before, "acknowledged although no disk could keep it"
     for disk in disks.values():
         disk.make_room()

@@ -145,3 +145,14 @@ async def test_a_node_that_was_away_gets_a_snapshot(tmp_path: Path) -> None:
         await cluster.start(away)
         await cluster.propose(b"again")
         await cluster.converged()
+
+
+async def test_linearizable_reads_cost_no_log_entry(tmp_path: Path) -> None:
+    async with RealCluster(tmp_path) as cluster:
+        await cluster.propose(b"a")
+        leader = await cluster.leader()
+        before = leader.status()
+        for _ in range(20):
+            await asyncio.gather(*(leader.read_barrier() for _ in range(10)))
+        after = leader.status()
+        assert (after.term, after.last_log_index) == (before.term, before.last_log_index)

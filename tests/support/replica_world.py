@@ -7,10 +7,11 @@ from random import Random
 from typing import Any
 
 from chaos.sim.machine import LogMachine
+from coord.journal import Admission
 from coord.replication.messages import Message
 from coord.replication.port import Member, Role
 from coord.replication.replica import Replica
-from coord.replication.replica_ports import Boot
+from coord.replication.replica_ports import VOTES_ALREADY, Boot
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import WriteOp
 from tests.support.replication import members_of
@@ -25,6 +26,7 @@ class ReplicaWorld:
         term: int = 0,
         voted_for: str | None = None,
         members: tuple[Member, ...] = (),
+        admission: Admission = VOTES_ALREADY,
         settings: ReplicaSettings | None = None,
     ) -> None:
         self.time = 100.0
@@ -36,7 +38,7 @@ class ReplicaWorld:
         self.known: Mapping[str, str] = {}
         self.results: list[tuple[int, object]] = []
         self._number = 0
-        boot = Boot(1, [], False, 1, term, voted_for, None)
+        boot = Boot(1, [], False, 1, term, voted_for, None, admission)
         self.replica = Replica(
             "n1",
             members,

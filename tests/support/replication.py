@@ -46,7 +46,7 @@ class RealCluster:
     ) -> None:
         ports = free_ports(count)
         ids = [f"n{i + 1}" for i in range(count)]
-        self._members = tuple(
+        self.founders = tuple(
             Member(node_id, f"127.0.0.1:{port}", "")
             for node_id, port in zip(ids, ports, strict=True)
         )
@@ -71,7 +71,7 @@ class RealCluster:
         (port,) = free_ports(1)
         self.ids.append(node_id)
         member = Member(node_id, f"127.0.0.1:{port}", f"{node_id} for clients")
-        self.members[node_id] = (*self._members, member)
+        self.members[node_id] = (*self.founders, member)
         return member
 
     async def start(self, node_id: str) -> PySyncObjReplicator:
@@ -79,7 +79,7 @@ class RealCluster:
         config = ReplicationConfig(
             self_id=node_id,
             cluster_id="test",
-            members=self.members.get(node_id, self._members),
+            members=self.members.get(node_id, self.founders),
             data_dir=str(self._path / node_id),
             replica=replace(self._settings),
         )

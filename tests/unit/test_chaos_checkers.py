@@ -209,3 +209,61 @@ def test_an_invalid_register_shows_the_calls_involved() -> None:
     result = judge("register", events)
     assert result.valid is False
     assert [shown.text for shown in result.excerpt] == ["write k 1", "write k 2", "read k → 1"]
+
+
+def agent_task(task: str, payload: str, state: str, attempt: int, made_by: int | None) -> Any:
+    result = None if made_by is None else {"task_id": task, "attempt": made_by}
+    names = {"task": task, "payload": payload, "state": state, "attempt": attempt}
+    return {**names, "result": result}
+
+
+def looked_up(*tasks: Any) -> Any:
+    return (90, 91, "list-tasks", None, None, "ok", list(tasks))
+
+
+@pytest.mark.parametrize(
+    ("made", "complaint"),
+    [
+        ([submit(0, "p", "t1"), looked_up(agent_task("t1", "p", "COMPLETED", 2, 2))], ""),
+        ([submit(0, "p", "t1", "info"), looked_up(agent_task("t1", "p", "COMPLETED", 1, 1))], ""),
+        ([submit(0, "p", "t1"), looked_up()], "t1 was acknowledged and is not there"),
+        (
+            [submit(0, "p", "t1", "fail"), looked_up(agent_task("t1", "p", "COMPLETED", 1, 1))],
+            "t1 was never submitted",
+        ),
+        (
+            [
+                submit(0, "p", "t1"),
+                looked_up(
+                    agent_task("t1", "p", "COMPLETED", 1, 1),
+                    agent_task("t2", "p", "COMPLETED", 1, 1),
+                ),
+            ],
+            "t1 and t2 are both p",
+        ),
+        (
+            [submit(0, "p", "t1"), looked_up(agent_task("t1", "p", "COMPLETED", 2, 1))],
+            "the result of attempt 1, but 2 had been handed out",
+        ),
+        (
+            [submit(0, "p", "t1"), looked_up(agent_task("t1", "p", "CLAIMED", 2, None))],
+            "was not done in time after the heal, but is CLAIMED",
+        ),
+        (
+            [
+                submit(0, "p", "t1"),
+                looked_up({**agent_task("t2", "p", "COMPLETED", 1, 1), "task": "t1"}),
+            ],
+            "t1 has the result of t2",
+        ),
+    ],
+)
+def test_agents(made: list[Any], complaint: str) -> None:
+    result = judge("agents", history(*made))
+    assert result.valid is (not complaint), result.anomalies
+    assert complaint in "".join(result.anomalies)
+
+
+def test_agents_without_a_list_or_a_commit_are_unknown() -> None:
+    assert judge("agents", history(submit(0, "p", "t1"))).valid == "unknown"
+    assert judge("agents", history(looked_up())).valid == "unknown"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from chaos.proxy import CLEAR, CUT, Condition, Door, Link, Links, Mode
+from chaos.proxy import CLEAR, CUT, RETRANSMISSION_MS, Condition, Door, Link, Links, Mode
 from chaos.socket_owner import CLIENTS, owner_of
 
 SOON_S, NEVER_S = 5.0, 0.15
@@ -138,6 +138,21 @@ async def test_delay_holds_every_byte_that_long(path: Path) -> None:
     writer.write(b"a")
     assert await arrives(reader, b"a") >= 0.145
     path.links.clear()
+    writer.close()
+
+
+async def test_what_is_lost_comes_a_retransmission_later(path: Path) -> None:
+    reader, writer = await path.connect()
+    path.forth.set(Condition(loss_permille=500))
+    took = []
+    for _ in range(12):
+        writer.write(b"a")
+        took.append(await arrives(reader, b"a"))
+    late = [seconds for seconds in took if seconds >= RETRANSMISSION_MS / 1_000 * 0.97]
+    assert 0 < len(late) < len(took)
+    path.links.clear()
+    writer.write(b"b")
+    assert await arrives(reader, b"b") < RETRANSMISSION_MS / 1_000
     writer.close()
 
 

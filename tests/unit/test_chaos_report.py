@@ -15,7 +15,9 @@ from chaos.history import EventType, HistoryEvent
 from chaos.judge import as_json, judge
 from chaos.probe import Probe
 from chaos.recorder import HungCall
+from chaos.report import png
 from chaos.report.html import write_report
+from chaos.report.png import write_pngs
 from chaos.report.svg import log_share, nice_step
 from chaos.runner import RunOptions, RunRecord
 
@@ -127,3 +129,37 @@ def test_last_words_keep_the_errors_before_them() -> None:
 def test_scales() -> None:
     assert [nice_step(x) for x in (0.3, 1, 1.1, 4, 6, 30)] == [0.5, 1, 2, 5, 10, 50]
     assert (log_share(1, 1, 100), log_share(10, 1, 100), log_share(999, 1, 100)) == (0, 0.5, 1)
+
+
+def test_the_main_plots_are_also_pictures(record: RunRecord, tmp_path: Path) -> None:
+    pytest.importorskip("resvg_py")
+    paths = write_pngs(tmp_path, record)
+    assert [path.name for path in paths] == ["timeline.png", "latency.png", "throughput.png"]
+    for path in paths:
+        assert path.read_bytes().startswith(b"\x89PNG")
+    calm = replace(record, faults=[])
+    (tmp_path / "calm").mkdir()
+    assert write_pngs(tmp_path / "calm", calm)[0].read_bytes() != paths[0].read_bytes()
+
+
+def test_without_the_extra_there_are_no_pictures(
+    record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png, "can_draw", lambda: False)
+    assert write_pngs(tmp_path, record) == []
+
+
+def test_a_majority_that_a_fault_spared_has_to_go_on(record: RunRecord) -> None:
+    record.probe.success_ns = [n * SECOND // 10 for n in range(100) if not 20 <= n < 85]
+    fault = Fault("lost-minority", 1 * SECOND, 9 * SECOND, "SIGKILL to n3", majority_spared=True)
+    found = judge(replace(record, faults=[fault])).promises["a spared majority goes on"]
+    assert found.valid is False
+    assert "no write succeeded for 6600 ms during lost-minority" in found.anomalies[0]
+    hit = replace(fault, majority_spared=False)
+    assert judge(replace(record, faults=[hit])).promises["a spared majority goes on"].valid is True
+
+
+def test_a_node_that_does_not_notice_its_faulty_disk_breaks_a_promise(record: RunRecord) -> None:
+    after = replace(AFTER, disk_complaints=("n1 went on after a sync had failed",))
+    found = judge(replace(record, after=after)).promises["faulty disks are noticed"]
+    assert (found.valid, found.anomalies) == (False, after.disk_complaints)

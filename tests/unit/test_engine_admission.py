@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from random import Random
 from typing import Any
 
 from chaos.sim.disk import SimDisk
-from chaos.sim.machine import LogMachine
 from coord.journal import Admission, Standing
 from coord.replication.boot import open_storage
 from coord.replication.membership import encode_members
-from coord.replication.messages import Message
 from coord.replication.port import Role
-from coord.replication.replica import Replica
 from coord.replication.replica_ports import Boot
-from coord.replication.settings import ReplicaSettings
-from coord.replication.write_ops import StoreAdmission, StoreVote, WriteOp
+from coord.replication.write_ops import StoreAdmission, StoreVote
+from tests.support.replica_world import ReplicaWorld
 from tests.support.replication import members_of
 
 FOUNDERS = (("n1", 1), ("n2", 2), ("n3", 3))
@@ -25,62 +20,13 @@ ENTRY = b"\x00a"
 MEMBERS = members_of("n1", "n2", "n3")
 
 
-class World:
-    """Replica n1 of three; the test plays the others and the disk."""
+class World(ReplicaWorld):
+    """Replica n1 of three, new; the test plays the others and the disk."""
 
     def __init__(self, admission: Admission = NEW, term: int = 0) -> None:
-        self.time = 100.0
-        self.outbox: list[tuple[str, Message]] = []
-        self.operations: list[WriteOp] = []
-        self._number = 0
-        boot = Boot(1, [], False, 1, term, None, None, admission)
-        self.replica = Replica(
-            "n1", MEMBERS, ReplicaSettings(), boot, LogMachine(), self, self, Random(1)
-        )
-        for peer in ("n2", "n3"):
-            self.replica.connected(peer)
+        super().__init__(term=term, members=MEMBERS, admission=admission)
         asked = [m["nonce"] for _, m in self.outbox if m["type"] == "introduce"]
         self.nonce = asked[0] if asked else 0
-        self.sync()
-
-    def now(self) -> float:
-        return self.time
-
-    def real_now(self) -> float:
-        return self.time
-
-    def wall_ms(self) -> int:
-        return 0
-
-    def send(self, peer_id: str, message: Message) -> bool:
-        self.outbox.append((peer_id, message))
-        return True
-
-    def write(self, sequence: int, operation: WriteOp) -> None:
-        self.operations.append(operation)
-
-    def applied(self, index: int, term: int, result: object) -> None: ...
-    def applied_by_snapshot(self, index: int) -> None: ...
-    def peers_changed(self, addresses: Mapping[str, str]) -> None: ...
-    def changed(self) -> None: ...
-
-    def failed(self, error: BaseException) -> None:
-        raise error
-
-    def run(self, job: Callable[[Any], Any], done: Callable[[Any], None]) -> None:
-        raise AssertionError("no snapshot is taken here")
-
-    def sync(self) -> None:
-        self.replica.synced(len(self.operations))
-
-    def tick(self, seconds: float) -> None:
-        self.time += seconds
-        self.replica.tick()
-
-    def deliver(self, peer: str, kind: str, term: int, *, boot: int = 1, **fields: Any) -> None:
-        self._number += 1
-        stamp = {"boot": boot, "number": self._number}
-        self.replica.receive(peer, {"type": kind, "term": term, **stamp, **fields})
 
     def answer(self, peer: str, term: int = 0, **fields: Any) -> None:
         values: dict[str, Any] = {
@@ -94,29 +40,16 @@ class World:
         }
         self.deliver(peer, "introduction", term, **{**values, **fields})
 
-    def append(self, peer: str, term: int, *terms: int, prev: tuple[int, int], commit: int) -> None:
-        self.deliver(
-            peer,
-            "append",
-            term,
-            prev_index=prev[0],
-            prev_term=prev[1],
-            entries=[[entry_term, ENTRY] for entry_term in terms],
-            commit=commit,
-            append=1,
-            read=0,
-        )
+    def copy(self, peer: str, term: int, *terms: int, prev: tuple[int, int], commit: int) -> None:
+        """An append of entries of these terms."""
+        entries = [[entry_term, ENTRY] for entry_term in terms]
+        self.append(peer, term, *entries, prev=prev[0], prev_term=prev[1], commit=commit)
 
     def asked_for_vote(self, peer: str, term: int) -> bool:
         """Whether it votes for a candidate with a very long log, leader or not."""
         self.deliver(peer, "vote_request", term, last_index=99, last_term=term - 1, forced=True)
         self.sync()
         return bool(self.take("vote"))
-
-    def take(self, kind: str) -> list[tuple[str, Message]]:
-        found = [(peer, m) for peer, m in self.outbox if m["type"] == kind]
-        self.outbox.clear()
-        return found
 
 
 def rejoining(term: int = 5) -> World:
@@ -132,7 +65,7 @@ def rejoining(term: int = 5) -> World:
 def test_a_new_node_says_nothing_and_never_stands() -> None:
     world = World()
     world.outbox.clear()
-    world.append("n2", 3, 3, prev=(1, 0), commit=1)
+    world.copy("n2", 3, 3, prev=(1, 0), commit=1)
     world.deliver("n3", "pre_vote", 3, wanted=4, last_index=9, last_term=3)
     world.deliver("n2", "timeout_now", 3)
     assert not world.asked_for_vote("n3", 4)
@@ -186,7 +119,7 @@ def test_a_vote_that_was_forgotten_is_not_given_again() -> None:
     assert world.replica.engine.term == 5
     for term in (5, 6, 7):
         assert not world.asked_for_vote("n3", term)
-    world.append("n2", 5, 5, prev=(1, 0), commit=2)
+    world.copy("n2", 5, 5, prev=(1, 0), commit=2)
     world.sync()
     assert world.replica.role is Role.FOLLOWER
     assert StoreVote(5, "n2") in world.operations
@@ -198,10 +131,10 @@ def test_an_acknowledgement_that_was_forgotten_elects_nobody_without_the_entry()
     """Leader n2 and this node held entry 3, n3 does not; this node lost its disk."""
     world = rejoining(5)
     assert not world.asked_for_vote("n3", 6)
-    world.append("n2", 5, 4, prev=(1, 0), commit=3)
+    world.copy("n2", 5, 4, prev=(1, 0), commit=3)
     world.sync()
     assert not world.asked_for_vote("n3", 6)
-    world.append("n2", 5, 5, prev=(2, 4), commit=3)
+    world.copy("n2", 5, 5, prev=(2, 4), commit=3)
     assert world.replica.role is Role.LEARNER  # not on disk
     world.sync()
     assert world.replica.role is Role.FOLLOWER
@@ -212,18 +145,18 @@ def test_an_acknowledgement_that_was_forgotten_elects_nobody_without_the_entry()
 
 def test_a_leader_that_has_committed_nothing_of_its_own_does_not_know_what_is_committed() -> None:
     world = rejoining(5)
-    world.append("n2", 5, 4, 4, prev=(1, 0), commit=3)
-    world.append("n2", 5, 5, prev=(3, 4), commit=3)
+    world.copy("n2", 5, 4, 4, prev=(1, 0), commit=3)
+    world.copy("n2", 5, 5, prev=(3, 4), commit=3)
     world.sync()
     assert world.replica.role is Role.LEARNER
-    world.append("n2", 5, prev=(4, 5), commit=4)
+    world.copy("n2", 5, prev=(4, 5), commit=4)
     assert world.replica.role is Role.FOLLOWER
 
 
 def test_leaders_before_the_answered_terms_are_refused() -> None:
     """What it confirmed to them would count against those it may have voted for since."""
     world = rejoining(5)
-    world.append("n2", 4, 4, prev=(1, 0), commit=2)
+    world.copy("n2", 4, 4, prev=(1, 0), commit=2)
     assert {m["type"] for _, m in world.outbox} == {"stale"}
     assert world.replica.journal.last_index == 1
 
@@ -231,7 +164,7 @@ def test_leaders_before_the_answered_terms_are_refused() -> None:
 def test_restarted_while_it_follows_it_needs_no_more_answers() -> None:
     world = World(Admission(1, Standing.FOLLOWS), term=5)
     assert not world.asked_for_vote("n3", 6)
-    world.append("n2", 6, 6, prev=(1, 0), commit=2)
+    world.copy("n2", 6, 6, prev=(1, 0), commit=2)
     world.sync()
     assert world.replica.role is Role.FOLLOWER
     assert world.operations[-1] == StoreAdmission(Admission(1, Standing.VOTES))
@@ -240,7 +173,7 @@ def test_restarted_while_it_follows_it_needs_no_more_answers() -> None:
 def test_restarted_before_it_follows_it_asks_again() -> None:
     world = World(term=5)
     world.answer("n2", 6)
-    world.append("n2", 6, 6, prev=(1, 0), commit=2)
+    world.copy("n2", 6, 6, prev=(1, 0), commit=2)
     assert not world.replica.joining.follows
     world.answer("n3", 5)
     assert world.replica.joining.follows

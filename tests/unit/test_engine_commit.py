@@ -8,7 +8,7 @@ import pytest
 
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError
-from coord.replication.membership import membership
+from coord.replication.membership import Electorate, membership
 from coord.replication.port import Role
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.write_ops import WriteOp
@@ -58,7 +58,9 @@ def make(*peers: str) -> tuple[HardenedEngine, EngineJournal, Owner]:
     owner = Owner()
     first = membership(0, members_of("n1", *peers))
     journal = EngineJournal([], 0, None, 1, lambda _, op: owner.written.append(op), first)
-    engine = HardenedEngine("n1", peers, (), journal, owner, EngineSettings(batch_bytes=250))
+    engine = HardenedEngine(
+        Electorate("n1", first), journal, owner, EngineSettings(batch_bytes=250)
+    )
     for peer in peers:
         engine.connected(peer)
     return engine, journal, owner

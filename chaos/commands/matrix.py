@@ -1,0 +1,116 @@
+"""`chaos matrix`: every nemesis against every workload, for as long as there is time."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chaos.cluster import NETWORKS
+from chaos.commands.failing import fail
+from chaos.commands.run import lacks, workload_names
+from chaos.matrix import Cell, CellResult, load, order, run_cells
+from chaos.report.index import write_index
+from chaos.schedule import ScheduleError, parse_specs
+from chaos.verdicts import EXIT_CODE, VERDICT_STYLE, word, worst
+from chaos.workloads import WORKLOADS
+
+
+def register(app: typer.Typer) -> None:
+    app.command("matrix")(matrix)
+
+
+def matrix(
+    budget: Annotated[float, typer.Option(min=1, help="Seconds for all runs together")] = 600.0,
+    nodes: Annotated[str, typer.Option(help="Numbers of nodes, ',' between")] = "3",
+    workload: Annotated[
+        str, typer.Option(help="As of `chaos run`; '+' between those of one run; all = each alone")
+    ] = "all",
+    nemesis: Annotated[
+        str, typer.Option(help="As of `chaos run`; each alternative is a row; all = each")
+    ] = "all",
+    network: Annotated[str, typer.Option(help=f"{', '.join(NETWORKS)}; ',' between")] = "proxy",
+    duration: Annotated[float, typer.Option(min=1, help="Seconds under load of each run")] = 15.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order and of each run's seed")] = 0,
+    out: Annotated[Path, typer.Option(help="Results go there, and those there count")] = Path(
+        "out", "matrix"
+    ),
+) -> None:
+    """Run every nemesis against every workload until the budget is used up.
+
+    Asked again with the same --out it goes on where it stopped. Exit code 0: every run so far was
+    valid; 1: one was not; 2: of one nothing can be said, or there is none."""
+    cells = order(cells_of(nodes, workload, nemesis, network, duration), seed)
+    console = Console(emoji=False)
+    wanted = set(cells)
+    done = sum(result.cell in wanted for result in load(out))
+    console.print(f"{len(cells)} runs, {done} of them done before; {budget:g} s", highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to stop is enough
+    try:
+        for number, result in enumerate(run_cells(cells, out, seed, budget), done + 1):
+            write_index(out)
+            _show(console, f"{number}/{len(cells)}", result)
+    except KeyboardInterrupt:
+        console.print("interrupted; asked again, it goes on here")
+    results = load(out)
+    write_index(out)
+    console.print(f"index: {out / 'index.html'}", highlight=False)
+    valid = worst(result.valid for result in results) if results else "unknown"
+    console.print(f"verdict: {word(valid)}", style=VERDICT_STYLE[valid])
+    raise typer.Exit(EXIT_CODE[valid])
+
+
+def cells_of(
+    nodes: str, workload: str, nemesis: str, network: str, duration_s: float
+) -> list[Cell]:
+    """Every combination of what the options name."""
+    return [
+        Cell(count, name, row, ",".join(column), duration_s)
+        for name in (one.strip() for one in network.split(","))
+        for column in _columns(workload)
+        for row in _rows(nemesis, lacks(name, column))
+        for count in _counts(nodes)
+    ]
+
+
+def _columns(text: str) -> list[tuple[str, ...]]:
+    if text == "all":
+        return [(name,) for name in WORKLOADS]
+    return [workload_names(one.replace("+", ",")) for one in text.split(",")]
+
+
+def _rows(text: str, missing: frozenset[str]) -> list[str]:
+    """Nemeses as `chaos run` takes them; of all, those that such a run can have."""
+    rows: list[str] = []
+    try:
+        for one in (one.strip() for one in text.split(",")):
+            specs = parse_specs(one, missing)
+            rows += [spec.parts[0][0] for spec in specs] if one == "all" else [one]
+    except ScheduleError as error:
+        fail(str(error))
+    return rows
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        counts = [int(one) for one in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or not all(1 <= count <= 7 for count in counts):
+        fail(f"--nodes takes numbers from 1 to 7 with ',' between, not {text!r}")
+    return counts
+
+
+def _show(console: Console, count: str, result: CellResult) -> None:
+    cell = result.cell
+    line = (
+        f"{count:>9}  {word(result.valid):7}  {cell.nemesis} x {cell.workloads}, {cell.nodes} "
+        f"nodes, {cell.network}, seed {result.seed}, {result.took_s:.0f} s"
+    )
+    style = VERDICT_STYLE[result.valid]
+    console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+    for anomaly in (*result.anomalies[:3], *filter(None, [result.trouble])):
+        console.print(f"           {anomaly}", style=style, highlight=False, markup=False)

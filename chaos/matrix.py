@@ -1,0 +1,150 @@
+"""Many runs: every nemesis against every workload, for as long as there is time.
+
+Each cell of the matrix is one `chaos run` in a process and a directory of its own. What came of it
+is one line in `matrix.jsonl`; cells that have a line are not run again, so a matrix that was
+stopped goes on where it was. The order is drawn from the seed, so that a short budget sees a bit of
+everything; each cell's seed is drawn from the seed and its name, so that it does not depend on the
+order."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaos.verdicts import Verdict
+
+LINES = "matrix.jsonl"
+CELLS = "cells"
+AROUND_S = 10.0  # start, aftermath and checkers of a cell; a guess for the budget
+PATIENCE_S = 150.0  # beyond its duration; a cell that takes longer is the harness's failure
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run. `workloads` and `nemesis` as `chaos run` takes them."""
+
+    nodes: int
+    network: str
+    nemesis: str
+    workloads: str
+    duration_s: float
+
+    @property
+    def name(self) -> str:
+        words = [self.network, str(self.nodes), self.nemesis, self.workloads]
+        return re.sub(r"[^a-z0-9.-]+", "_", "_".join([*words, f"{self.duration_s:g}s"]))
+
+    def seed(self, seed: int) -> int:
+        return random.Random(f"{seed}/{self.name}").getrandbits(31)
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """`valid` "unknown" also when the run broke down; then `trouble` says how."""
+
+    cell: Cell
+    seed: int
+    valid: Verdict
+    took_s: float
+    replay: str = ""
+    calls: int = 0
+    faults: int = 0
+    longest_write_gap_ms: int = 0
+    anomalies: tuple[str, ...] = field(default=())
+    trouble: str = ""
+
+
+def order(cells: Sequence[Cell], seed: int) -> list[Cell]:
+    """The order in which they are run."""
+    drawn = sorted(cells, key=lambda cell: cell.name)
+    random.Random(f"{seed}/order").shuffle(drawn)
+    return drawn
+
+
+def load(out: Path) -> list[CellResult]:
+    """The results so far. A last line that was cut off does not count."""
+    path = out / LINES
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [_from_json(json.loads(line)) for line in lines if line]
+
+
+def run_cells(cells: Sequence[Cell], out: Path, seed: int, budget_s: float) -> Iterator[CellResult]:
+    """Run what has no result yet, as long as the budget lasts; each result is kept at once.
+
+    KeyboardInterrupt ends it, after the run under way has stopped in an orderly way."""
+    out.mkdir(parents=True, exist_ok=True)
+    done = {result.cell for result in load(out)}
+    ends_at = time.monotonic() + budget_s
+    for cell in cells:
+        if cell in done:
+            continue
+        if time.monotonic() + cell.duration_s + AROUND_S > ends_at:
+            return
+        result = _run(cell, out, cell.seed(seed))
+        with (out / LINES).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(asdict(result)) + "\n")
+        yield result
+
+
+def _run(cell: Cell, out: Path, seed: int) -> CellResult:
+    directory = out / CELLS / cell.name
+    directory.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "chaos", "run", "--out", str(directory)),
+        *("--nodes", str(cell.nodes), "--network", cell.network, "--nemesis", cell.nemesis),
+        *("--workload", cell.workloads, "--duration", f"{cell.duration_s:g}"),
+        *("--seed", str(seed), "--quiet", "0.5:2"),
+    ]
+    started = time.monotonic()
+    (directory / "results.json").unlink(missing_ok=True)
+    with (directory / "run.log").open("w", encoding="utf-8") as log:
+        # In a session of its own, so that an interrupt reaches it from here, and once.
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            process.wait(cell.duration_s + PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)  # it heals and stops
+            process.wait()
+            raise
+    took_s = round(time.monotonic() - started, 1)
+    return read_result(cell, seed, directory, took_s, process.returncode)
+
+
+def read_result(cell: Cell, seed: int, directory: Path, took_s: float, code: int) -> CellResult:
+    """What a run left in its directory."""
+    try:
+        found: dict[str, Any] = json.loads((directory / "results.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        trouble = f"no results, exit code {code}; see {directory / 'run.log'}"
+        return CellResult(cell, seed, "unknown", took_s, trouble=trouble)
+    judged = {**found["workloads"], **found["promises"]}
+    return CellResult(
+        cell=cell,
+        seed=seed,
+        valid=found["valid"],
+        took_s=took_s,
+        replay=found["replay"],
+        calls=sum(one["ops"] for one in found["workloads"].values()),
+        faults=len(found["faults"]),
+        longest_write_gap_ms=found["longest_write_gap_ms"],
+        anomalies=tuple(f"{n}: {line}" for n, one in judged.items() for line in one["anomalies"]),
+    )
+
+
+def _from_json(raw: dict[str, Any]) -> CellResult:
+    cell = Cell(**raw.pop("cell"))
+    return CellResult(cell, anomalies=tuple(raw.pop("anomalies")), **raw)

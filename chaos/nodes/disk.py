@@ -1,0 +1,147 @@
+"""A disk that can be slow, full, failing, or lose power, in front of the machine's own file system.
+
+What is written while a power cut or failing syncs are set stays in this process until it is synced,
+so it is lost when the process ends, as on a machine without power. A cut comes during a sync: a
+share of the unsynced bytes reaches the disk, the record it ends in is torn. A failing sync loses
+what it should have made durable for good: the pages count as clean afterwards. Names (created,
+renamed, removed) count as durable at once; the simulator loses those as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from chaos.nodes.control import MachineFaults
+from coord.journal import AppendFile, FileLock, OsFileSystem
+
+
+class FaultyDisk:
+    """Implements `coord.journal.FileSystem`. `faults` is asked at every call; `note` is told what
+    was done to the node."""
+
+    def __init__(self, faults: Callable[[], MachineFaults], note: Callable[[str], None]) -> None:
+        self.faults, self.note = faults, note
+        self.mutex = threading.RLock()
+        self._unsynced: dict[str, bytearray] = {}  # by path; the files open there share it
+        self._real = OsFileSystem()
+
+    def open_append(self, path: str, *, create: bool = False) -> AppendFile:
+        if create:
+            self.refuse_if_full()
+        with self.mutex:
+            file = self._real.open_append(path, create=create)
+            if create:
+                self._unsynced.pop(path, None)
+            return _FaultyFile(self, path, file, self._unsynced.setdefault(path, bytearray()))
+
+    def read_all(self, path: str) -> bytes:
+        with self.mutex:
+            return self._real.read_all(path) + self._unsynced.get(path, b"")
+
+    def read_at(self, path: str, offset: int, length: int) -> bytes:
+        with self.mutex:
+            if not self._unsynced.get(path):
+                return self._real.read_at(path, offset, length)
+            return self.read_all(path)[offset : offset + length]
+
+    def size(self, path: str) -> int:
+        with self.mutex:
+            return self._real.size(path) + len(self._unsynced.get(path, b""))
+
+    def exists(self, path: str) -> bool:
+        return self._real.exists(path)
+
+    def listdir(self, path: str) -> list[str]:
+        return self._real.listdir(path)
+
+    def mkdir(self, path: str) -> None:
+        if not self._real.exists(path):
+            self.refuse_if_full()
+        self._real.mkdir(path)
+
+    def rename(self, source: str, target: str) -> None:
+        with self.mutex:
+            self._real.rename(source, target)
+            self._unsynced[target] = self._unsynced.pop(source, bytearray())
+
+    def remove(self, path: str) -> None:
+        with self.mutex:
+            self._real.remove(path)
+            self._unsynced.pop(path, None)
+
+    def fsync_dir(self, path: str) -> None:
+        self.before_sync(path)
+        self._real.fsync_dir(path)
+
+    def lock(self, path: str) -> FileLock:
+        return self._real.lock(path)
+
+    def refuse_if_full(self) -> None:
+        if self.faults().disk_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def before_sync(self, path: str) -> None:
+        """Wait as long as the disk takes; raise if it fails."""
+        faults = self.faults()
+        if faults.sync_delay_ms:
+            time.sleep(faults.sync_delay_ms / 1_000)
+        if faults.sync_fails:
+            self.note(f"a sync of {os.path.basename(path)} failed")
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+class _FaultyFile:
+    """A file open for appending. `path`: its name when it was opened."""
+
+    def __init__(self, disk: FaultyDisk, path: str, real: AppendFile, unsynced: bytearray) -> None:
+        self._disk, self._path, self._real, self._unsynced = disk, path, real, unsynced
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._disk.refuse_if_full()
+        faults = self._disk.faults()
+        with self._disk.mutex:
+            if faults.power_cut_permille is not None or faults.sync_fails:
+                self._unsynced += data
+                return len(data)
+            self._write_unsynced()
+            return self._real.write(data)
+
+    def truncate(self, size: int) -> None:
+        with self._disk.mutex:
+            self._write_unsynced()
+            self._real.truncate(size)
+
+    def fdatasync(self) -> None:
+        try:
+            self._disk.before_sync(self._path)
+        except OSError:
+            with self._disk.mutex:
+                self._unsynced.clear()
+            raise
+        share = self._disk.faults().power_cut_permille
+        with self._disk.mutex:
+            if share is not None and self._unsynced:
+                self._lose_power(share)
+            self._write_unsynced()
+        self._real.fdatasync()
+
+    def close(self) -> None:
+        self._real.close()
+
+    def _write_unsynced(self) -> None:
+        while self._unsynced:
+            del self._unsynced[: self._real.write(bytes(self._unsynced))]
+
+    def _lose_power(self, share_permille: int) -> None:
+        size = len(self._unsynced)
+        kept = size * share_permille // 1_000
+        if kept:
+            self._real.write(bytes(self._unsynced[:kept]))
+        name = os.path.basename(self._path)
+        self._disk.note(f"power lost: {kept} of {size} unsynced bytes of {name} remain")
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,64 @@
+"""The small pieces that pages are made of: HTML texts. What is given as text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from chaos.report.style import CSS
+from chaos.verdicts import Verdict, word
+
+
+def page(title: str, *parts: str) -> str:
+    """A whole page that fetches nothing."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>"
+        f"{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def figure_row(figures: Mapping[str, str]) -> str:
+    """Large figures side by side, by what they are."""
+    shown = "".join(
+        f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>"
+        for name, value in figures.items()
+    )
+    return f'<div class="figures">{shown}</div>'
+
+
+def section(title: str, *parts: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def words(text: str) -> str:
+    return f'<p class="soft">{escape(text)}</p>'
+
+
+def badge(valid: Verdict, *, small: bool = False) -> str:
+    kind = f"badge {word(valid)}{' small' if small else ''}"
+    return f'<span class="{kind}">{escape(word(valid))}</span>'
+
+
+def milliseconds(ms: float) -> str:
+    return f"{ms / 1_000:.2f} s" if ms >= 1_000 else f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
+    """Cells are HTML already."""
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        return (
+            "<tr>"
+            + "".join(
+                f"<{tag}{' class=num' if n in numeric else ''}>{cell}</{tag}>"
+                for n, cell in enumerate(cells)
+            )
+            + "</tr>"
+        )
+
+    body = "".join(row(cells, "td") for cells in rows)
+    return (
+        f'<div class="scroll"><table>{row([escape(one) for one in head], "th")}{body}</table></div>'
+    )

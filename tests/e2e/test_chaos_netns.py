@@ -1,0 +1,133 @@
+"""Nodes in network namespaces: what is cut is cut, one direction at a time; what is slow is slow;
+everything heals, and no namespace is left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from chaos.cluster import ClusterUnderTest
+from chaos.netns import NamespaceNetwork
+from chaos.proxy import CLEAR, Mode
+from chaos.socket_owner import CLIENTS
+from coord.client import Client
+from tests.support.chaos_clusters import make, running, writes
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(bool(NamespaceNetwork.why_not()), reason=NamespaceNetwork.why_not()),
+]
+
+
+def namespaces() -> set[str]:
+    return {path.name for path in Path("/run/netns").iterdir()}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClusterUnderTest]:
+    directory = tmp_path_factory.mktemp("netns") / "cluster"
+    async with running(directory, network="netns") as cluster:
+        yield cluster
+    assert not namespaces() & {command[-1] for command in cluster.network.remover()}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def cluster(shared: ClusterUnderTest) -> AsyncIterator[ClusterUnderTest]:
+    """Works before and after; every link is whole."""
+    assert await writes(shared)
+    yield shared
+    assert all(link.condition == CLEAR for link in shared.links.all())
+    assert await writes(shared)
+
+
+async def reaches(cluster: ClusterUnderTest, source: str, target: str) -> bool:
+    """Whether packets get from one node to another and back: a new connection is made."""
+    address = cluster.address(target).partition(":")[0]
+    command = [
+        *("timeout", "0.5", "bash", "-c"),
+        f"exec 3<>/dev/tcp/{address}/{cluster.address(target).partition(':')[2]}",
+    ]
+    process = await asyncio.create_subprocess_exec(*cluster.network.command(source, command))
+    return await process.wait() == 0
+
+
+async def test_a_cut_holds_in_one_direction(cluster: ClusterUnderTest) -> None:
+    assert await reaches(cluster, "n1", "n2")
+    before = cluster.links.between("n1", "n2")
+    cluster.links.update("n1", "n2", mode=Mode.DROP)
+    assert not await reaches(cluster, "n1", "n2"), "n1's packets do not arrive"
+    assert not await reaches(cluster, "n2", "n1"), "n1's answers do not arrive"
+    assert await reaches(cluster, "n1", "n3")
+    cluster.links.clear()
+    assert before.condition == CLEAR
+    assert await reaches(cluster, "n1", "n2")
+    assert await reaches(cluster, "n2", "n1")
+
+
+async def test_an_isolated_leader_is_replaced_and_still_seen_by_the_harness(
+    cluster: ClusterUnderTest,
+) -> None:
+    before = await cluster.leader()
+    isolate = make("partition", "isolate-leader", cluster)
+    await isolate.begin()
+    deadline = time.monotonic() + 20
+    while await cluster.leader() in {before, None}:
+        assert time.monotonic() < deadline
+    assert await writes(cluster)
+    assert set(await cluster.roles()) == set(cluster.node_ids)
+    await isolate.end()
+
+
+async def test_clients_can_be_cut_off(cluster: ClusterUnderTest) -> None:
+    for node_id in cluster.node_ids:
+        cluster.links.update(CLIENTS, node_id, mode=Mode.DROP)
+    assert not await writes(cluster, 1_000)
+    assert await cluster.leader() is not None
+    cluster.links.clear()
+
+
+async def test_bandwidth_is_little(cluster: ClusterUnderTest) -> None:
+    async def put_s() -> float:
+        async with Client(cluster.endpoints, use_session=False) as client:
+            await client.kv.get("found the leader")
+            started = time.monotonic()
+            await client.kv.put("large", b"x" * 30_000)
+            return time.monotonic() - started
+
+    assert await put_s() < 0.25
+    slow = make("bandwidth", "all", cluster, 100_000)
+    await slow.begin()
+    assert await put_s() > 0.25
+    await slow.end()
+    assert await put_s() < 0.25
+
+
+async def test_connections_are_reset(cluster: ClusterUnderTest) -> None:
+    _, writer = await asyncio.open_connection(*cluster.address("n1").split(":"))
+    with pytest.raises(ConnectionResetError):  # noqa: PT012 - it may take a moment to arrive
+        cluster.links.between(CLIENTS, "n1").reset()
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+    writer.close()
+
+
+@pytest.mark.skipif(
+    not NamespaceNetwork.why_not() and "delay" in NamespaceNetwork.lacks(),
+    reason="this kernel has no netem",
+)
+async def test_packets_are_delayed(cluster: ClusterUnderTest) -> None:
+    slow = make("delay", "all", cluster, (200, 300))
+    await slow.begin()
+    started = time.monotonic()
+    assert await writes(cluster)
+    assert time.monotonic() - started > 0.2
+    await slow.end()

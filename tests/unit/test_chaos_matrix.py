@@ -1,0 +1,101 @@
+"""The matrix: which runs, in which order, what is kept of them, and the page about them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from chaos.cli import app
+from chaos.commands.matrix import cells_of
+from chaos.matrix import LINES, Cell, CellResult, load, order, read_result, run_cells
+from chaos.nemeses import NEMESES
+from chaos.nemeses.agents import AGENTS
+from chaos.report.index import write_index
+from chaos.workloads import WORKLOADS
+
+CELL = Cell(3, "proxy", "kill:leader+delay", "set,bank", 5.0)
+GOOD = CellResult(CELL, 7, True, 9.5, "chaos run --seed 7", 120, 3, 900)
+
+
+def test_everything_is_every_nemesis_against_every_workload() -> None:
+    cells = cells_of("3,5", "all", "all", "proxy", 15.0)
+    assert len(set(cells)) == len({cell.name for cell in cells}) == len(cells)
+    needy = [name for name, one in NEMESES.items() if AGENTS in one.needs]
+    alone = [name for name, one in WORKLOADS.items() if not one.agents]
+    assert len(cells) == 2 * (len(NEMESES) * len(WORKLOADS) - len(needy) * len(alone))
+
+
+def test_rows_and_columns_may_be_combinations() -> None:
+    cells = cells_of("3", "set+bank,tasks", "kill:leader+delay,none", "proxy", 5.0)
+    assert sorted((cell.nemesis, cell.workloads) for cell in cells) == [
+        ("kill:leader+delay", "set,bank"),
+        ("kill:leader+delay", "tasks"),
+        ("none", "set,bank"),
+        ("none", "tasks"),
+    ]
+
+
+def test_a_seed_names_the_order_and_the_seeds_of_the_runs() -> None:
+    cells = cells_of("3", "all", "all", "proxy", 15.0)
+    assert order(cells, 1) == order(cells[::-1], 1) != order(cells, 2)
+    assert sorted(order(cells, 1), key=str) == sorted(cells, key=str)
+    assert CELL.seed(1) == CELL.seed(1) != CELL.seed(2)
+    assert len({cell.seed(1) for cell in cells}) == len(cells)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--nodes", "3,x"], "--nodes takes numbers"),
+        (["--nodes", "8"], "--nodes takes numbers"),
+        (["--network", "x"], "no network 'x'"),
+        (["--workload", "set+x"], "no workload 'x'"),
+        (["--nemesis", "kill,x"], "no nemesis 'x'"),
+    ],
+)
+def test_unknown_names_are_refused(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    result = CliRunner().invoke(app, ["matrix", "--out", str(tmp_path / "out"), *arguments])
+    assert (result.exit_code, complaint in result.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def keep(out: Path, *results: CellResult) -> None:
+    out.mkdir(exist_ok=True)
+    lines = "".join(json.dumps(asdict(result)) + "\n" for result in results)
+    (out / LINES).write_text(lines, encoding="utf-8")
+
+
+def test_results_are_kept_and_a_line_cut_off_does_not_count(tmp_path: Path) -> None:
+    bad = replace(GOOD, cell=replace(CELL, nodes=5), valid=False, anomalies=("set: lost",))
+    keep(tmp_path, GOOD, bad)
+    assert load(tmp_path) == [GOOD, bad]
+    with (tmp_path / LINES).open("a") as lines:
+        lines.write(json.dumps(asdict(GOOD))[:40])
+    assert load(tmp_path) == [GOOD, bad]
+
+
+def test_what_is_done_is_not_run_again_and_no_run_begins_without_time(tmp_path: Path) -> None:
+    keep(tmp_path, GOOD)
+    assert list(run_cells([CELL], tmp_path, 0, 1e6)) == []
+    assert list(run_cells([replace(CELL, nodes=5)], tmp_path, 0, 5.0)) == []
+
+
+def test_a_run_without_results_is_unknown_and_says_where_to_look(tmp_path: Path) -> None:
+    result = read_result(CELL, 7, tmp_path, 3.0, 2)
+    assert (result.valid, "exit code 2" in result.trouble) == ("unknown", True)
+
+
+def test_the_index_shows_each_run_and_what_was_wrong(tmp_path: Path) -> None:
+    bad = replace(GOOD, cell=replace(CELL, nemesis="none"), valid=False, anomalies=("<lost>",))
+    keep(tmp_path, GOOD, bad)
+    write_index(tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert f"cells/{CELL.name}/report.html" in page
+    assert page.count("badge INVALID") == 2  # the run, and all together
+    assert "&lt;lost&gt;" in page
+    table = (tmp_path / "index.md").read_text(encoding="utf-8")
+    assert "| 3 | proxy | kill:leader+delay | set,bank | 7 | valid | 120 | 3 |" in table
