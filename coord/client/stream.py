@@ -99,8 +99,11 @@ class CallStream:
 
     async def _write(self) -> None:
         try:
+            await self._stream.wait_for_connection()
             while self.usable or self._queue or self._cancelled:
                 while self._queue or self._cancelled:
+                    if self._stream.done():
+                        return  # before anything is taken off the queue: it was never sent
                     await self._stream.write(self._next_batch().SerializeToString())
                 if self.usable:
                     await self._something_to_send.wait()
@@ -161,9 +164,11 @@ class CallStream:
 
 
 def _as_end(error: grpc.aio.AioRpcError) -> CoordError:
+    """What the end of the stream means for the calls that were written to it."""
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return NoStreamsError("the node has no streams of calls", "UNIMPLEMENTED")
-    return from_rpc_error(error)
+    meaning = from_rpc_error(error)
+    return meaning if isinstance(meaning, UnavailableError) else _broken()
 
 
 def _broken() -> CoordError:
