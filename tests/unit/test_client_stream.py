@@ -58,7 +58,7 @@ async def test_calls_of_one_turn_travel_in_one_message() -> None:
         assert [len(batch.calls) for batch in echo.batches] == [100]
         assert 0 < echo.batches[0].calls[0].timeout_ms <= 5_000
         stream.drain()
-        await eventually(lambda: all(task.done() for task in stream._tasks))
+        await eventually(stream._reader.done)
     await server.stop(None)
 
 
