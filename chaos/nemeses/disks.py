@@ -14,9 +14,10 @@ from typing import ClassVar
 from chaos.nemeses.base import TARGETS, Nemesis, names, pick
 from chaos.nodes.control import MachineFaults
 from coord.localcluster.launch import Setting
+from coord.localcluster.processes import ProcessState
 
 ENDS_WITHIN_S = 10.0
-STARTS_OR_REFUSES_WITHIN_S = 30.0
+REFUSES_WITHIN_S = 30.0
 REFUSAL = "cannot start: storage is damaged"
 
 
@@ -83,10 +84,12 @@ class FailingSyncs(_FaultyDisk):
 
     async def _after(self, node_id: str) -> None:
         hardware = self.cluster.hardware
-        failed = len(hardware.notes(node_id)) > self._notes[node_id]
-        if failed and not await self.cluster.until_down(node_id, ENDS_WITHIN_S):
+        if len(hardware.notes(node_id)) == self._notes[node_id]:
+            return
+        paused = self.cluster.state(node_id) is ProcessState.PAUSED  # by another fault: it cannot
+        if not paused and not await self.cluster.until_down(node_id, ENDS_WITHIN_S):
             hardware.complaints.append(f"{node_id} went on after a sync had failed")
-            await self.cluster.kill(node_id)
+        await self.cluster.kill(node_id)
 
 
 class PowerCut(_FaultyDisk):
@@ -137,12 +140,18 @@ class Damage(Nemesis):
         )
 
     async def last(self, seconds: float) -> None:
-        """It has to refuse in any case; after that, the rest of the time."""
+        """It has to refuse in any case, unless another fault keeps it from doing anything; after
+        that, the rest of the time."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        if not await self.cluster.until_down(self._victim, STARTS_OR_REFUSES_WITHIN_S):
+        give_up = loop.time() + REFUSES_WITHIN_S
+        state = self.cluster.state(self._victim)
+        while state is ProcessState.RUNNING and loop.time() < give_up:
+            await asyncio.sleep(0.01)
+            state = self.cluster.state(self._victim)
+        if state is ProcessState.RUNNING:
             self._complain("started from a damaged journal")
-        elif REFUSAL not in self._new_log():
+        elif state is ProcessState.DOWN and REFUSAL not in self._new_log():
             self._complain("did not say that its storage is damaged")
         await asyncio.sleep(max(0.0, until - loop.time()))
 

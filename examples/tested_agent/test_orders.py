@@ -17,7 +17,7 @@ from coord.client import TaskState
 from coord.client.sync import Client
 
 HERE = Path(__file__).parent
-LEASE_MS = 2_000
+LEASE_MS = 1_000
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def submit(client: Client, names: list[str]) -> list[str]:
 def test_every_order_is_booked_once_while_leaders_die(
     chaos_cluster: TestCluster, tmp_path: Path
 ) -> None:
-    names = [f"order-{n}" for n in range(20)]
+    names = [f"order-{n}" for n in range(12)]
     booked = tmp_path / "orders"
     with Client(chaos_cluster.endpoints) as client, agent(chaos_cluster.endpoints, booked):
         task_ids = submit(client, names)

@@ -12,7 +12,7 @@ from chaos.cluster import ClusterUnderTest
 from chaos.faults import FaultDriver
 from chaos.hardware import HardwareError
 from chaos.history import CLOCK_AHEAD, NEMESIS
-from chaos.nemeses import NEMESES
+from chaos.nemeses import NEMESES, disks
 from chaos.nemeses.base import Nemesis
 from chaos.nodes.control import MachineFaults, add_note, read_faults
 from chaos.proxy import CUT
@@ -27,6 +27,8 @@ from coord.localcluster.processes import ProcessState
 class Stubborn(ClusterUnderTest):
     """Nodes that are never started, run all the same, and never end."""
 
+    all_are = ProcessState.RUNNING
+
     def __init__(self, directory: Path, nodes: int = 3, *, is_steered: bool = True) -> None:
         super().__init__(directory, nodes, steered=is_steered)
         self.hardware._running = lambda node_id: False  # nobody looks at the faults
@@ -38,11 +40,14 @@ class Stubborn(ClusterUnderTest):
     async def leader(self) -> str | None:
         return "n1"
 
+    async def start(self, node_id: str) -> None:
+        return
+
     async def until_down(self, node_id: str, within_s: float) -> bool:
         return False
 
     def state(self, node_id: str) -> ProcessState:
-        return ProcessState.RUNNING
+        return self.all_are
 
 
 def make(cluster: ClusterUnderTest, name: str, variant: str) -> Nemesis:
@@ -60,6 +65,16 @@ async def test_a_node_that_goes_on_after_a_failed_sync_is_complained_about(tmp_p
     assert read_faults(tmp_path / "n1")[1] == MachineFaults()
 
 
+async def test_a_paused_node_cannot_stop_itself(tmp_path: Path) -> None:
+    cluster = Stubborn(tmp_path)
+    nemesis = make(cluster, "disk-failing", "leader")
+    await nemesis.begin()
+    add_note(tmp_path / "n1", "a sync of 1.wal failed")
+    cluster.all_are = ProcessState.PAUSED
+    await nemesis.end()
+    assert cluster.hardware.complaints == []
+
+
 async def test_a_node_that_never_synced_meanwhile_is_not(tmp_path: Path) -> None:
     cluster = Stubborn(tmp_path)
     nemesis = make(cluster, "disk-failing", "all")
@@ -69,21 +84,24 @@ async def test_a_node_that_never_synced_meanwhile_is_not(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("ends", "log", "complaint"),
+    ("state", "log", "complaint"),
     [
-        (False, "", "started from a damaged journal"),
-        (True, "it broke\n", "did not say that its storage is damaged"),
-        (True, "coord: node n1 cannot start: storage is damaged: x\n", ""),
+        (ProcessState.RUNNING, "", "started from a damaged journal"),
+        (ProcessState.DOWN, "it broke\n", "did not say that its storage is damaged"),
+        (ProcessState.DOWN, "coord: node n1 cannot start: storage is damaged: x\n", ""),
+        (ProcessState.PAUSED, "", ""),
     ],
 )
 async def test_a_node_must_refuse_damage_and_say_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool, log: str, complaint: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: ProcessState,
+    log: str,
+    complaint: str,
 ) -> None:
-    async def until_down(node_id: str, within_s: float) -> bool:
-        return ends
-
+    monkeypatch.setattr(disks, "REFUSES_WITHIN_S", 0.02)
     cluster = Stubborn(tmp_path)
-    monkeypatch.setattr(cluster, "until_down", until_down)
+    cluster.all_are = state
     nemesis = make(cluster, "damage", "put-back")
     await nemesis.begin()
     (victim,) = nemesis.victims or ()
