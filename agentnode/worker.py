@@ -1,9 +1,11 @@
 """The claim loop: claims as many tasks as there are free slots, runs them, settles the outcomes.
 
-Life of a task here: claimed -> its lease kept by the heartbeats while the handler runs -> outcome
-settled (committed, failed or given back) -> slot free. A lost lease or a time-out cancels the
-handler on the way. A slot stays taken until its handler has really ended, so a handler that
-ignores its cancellation costs a slot, never an overload.
+Life of a task here: claimed -> its lease kept by the heartbeats while the handler runs -> slot free
+-> outcome settled (committed, failed or given back). A lost lease or a time-out cancels the handler
+on the way. A slot stays taken until its handler has really ended, so a handler that ignores its
+cancellation costs a slot, never an overload. The next task is claimed while the last is settled:
+both calls travel together, so a slot that is always busy costs one round trip a task. When settling
+takes long, at most as many tasks as there are slots are held beside those that run.
 
 Stopping: no more claims, handlers get the drain time-out to finish, what still runs then is
 cancelled, its checkpoint stored and the task given back, which does not count as an attempt.
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, Protocol
 
 import structlog
@@ -63,6 +65,7 @@ class Worker:
         self._unsettled: set[HeldTask] = set()
         self._all_settled = asyncio.Event()
         self._all_settled.set()
+        self._settling = 0  # tasks whose handler has ended
         self._contacted = False
         self._log = structlog.get_logger("agentnode.worker").bind(worker=config.name)
 
@@ -80,7 +83,7 @@ class Worker:
     @property
     def running(self) -> int:
         """Slots in use."""
-        return len(self._attempts)
+        return len(self._attempts) - min(self._settling, self._config.slots)
 
     async def run(self) -> None:
         """Serve until stopped; returns when everything held is settled or given back.
@@ -189,7 +192,8 @@ class Worker:
             handler = self._start(held, services)
             outcome = await self._outcome(held, handler)
             held.settling = True
-            ending = await self._settlement.settle(held, outcome)
+            with self._slot_free_after(handler):
+                ending = await self._settlement.settle(held, outcome)
             elapsed_ms = round((loop.time() - started_at) * 1000)
             log.log(ending.level, ending.event, elapsed_ms=elapsed_ms, **ending.facts)
         finally:
@@ -200,6 +204,17 @@ class Worker:
         if not handler.done():
             log.warning("handler ignores its cancellation and keeps its slot")
             await asyncio.wait({handler})
+
+    @contextlib.contextmanager
+    def _slot_free_after(self, handler: asyncio.Task[Outcome]) -> Iterator[None]:
+        """While its outcome is settled, a handler that has ended needs its slot no more."""
+        ended = int(handler.done())
+        self._settling += ended
+        self._slot_freed.set()
+        try:
+            yield
+        finally:
+            self._settling -= ended
 
     async def _is_ours(self, held: HeldTask, sent_at: float) -> bool:
         """A claim whose answer took most of its lease (a failover, say) is asked about first."""

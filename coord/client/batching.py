@@ -54,6 +54,7 @@ class Batcher(Generic[Item, Result]):
         self._queued_bytes = 0
         self._room = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     async def ask(
@@ -62,21 +63,22 @@ class Batcher(Generic[Item, Result]):
         """One result per item. `items` stay together in one call. When the caller is cancelled
         before they were sent, they are not sent."""
         await self._wait_for_room(size_bytes, deadline)
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         rider = _Rider[Item, Result](items, size_bytes, deadline, loop.create_future())
         self._queue.append(rider)
         self._queued_bytes += size_bytes
         if self._driver is None or self._driver.done():
             self._driver = loop.create_task(self._drive())
+        # A moment longer than the call itself, whose error says more.
+        timer = loop.call_later(deadline.remaining_s + 0.1, _time_is_over, rider)
         try:
-            # A moment longer than the call itself, whose error says more.
-            await asyncio.wait({rider.answer}, timeout=deadline.remaining_s + 0.1)
+            return await rider.answer
         finally:
+            timer.cancel()
             if not rider.sent:
                 self._forget(rider)
-        if rider.answer.done():
-            return rider.answer.result()
-        raise _too_late(rider.sent, deadline)
 
     async def close(self) -> None:
         """End with what is under way; calls still waiting fail as never sent."""
@@ -180,6 +182,10 @@ def _fail(rider: _Rider[Item, Result], error: BaseException) -> None:
     if not rider.answer.done():
         rider.answer.set_exception(error)
         rider.answer.exception()  # the caller may be gone
+
+
+def _time_is_over(rider: _Rider[Item, Result]) -> None:
+    _fail(rider, _too_late(rider.sent, rider.deadline))
 
 
 def _too_late(sent: bool, deadline: Deadline) -> CoordError:

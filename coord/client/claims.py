@@ -45,6 +45,7 @@ class _Waiting:
     deadline: Deadline
     answer: asyncio.Future[list[ClaimedTask]]
     asked: bool = False  # a call for it is or was under way
+    timer: asyncio.TimerHandle | None = None
 
 
 Release = Callable[[Sequence[ClaimedTask]], Awaitable[None]]
@@ -83,21 +84,23 @@ class ClaimLine:
         self._unwanted.clear()
         if self._driver_is_done():
             self._driver = loop.create_task(self._drive())
+        if wait_ms:
+            waiting.timer = loop.call_later(wait_ms / 1_000, _wait_is_over, loop, waiting)
+        else:
+            _wait_is_over(loop, waiting)
+        answer = waiting.answer
         try:
-            await asyncio.wait({waiting.answer}, timeout=wait_ms / 1_000)
-            if not waiting.answer.done() and (waiting.asked or not wait_ms):
-                await asyncio.wait({waiting.answer}, timeout=deadline.remaining_s + 0.1)
+            return await answer
         except asyncio.CancelledError:
-            if waiting.answer.done() and not waiting.answer.exception():
-                self._give_back(waiting.answer.result())
+            if answer.done() and not answer.cancelled() and not answer.exception():
+                self._give_back(answer.result())
             raise
         finally:
-            if waiting in self._line:
-                self._line.remove(waiting)
+            if waiting.timer is not None:
+                waiting.timer.cancel()
+            self._leave(waiting)
             if not self._line:
                 self._unwanted.set()
-        # No answer: it stood behind others who got no task either.
-        return waiting.answer.result() if waiting.answer.done() else []
 
     async def close(self) -> None:
         closed = ClientClosedError("the client is closed", "CLIENT_CLOSED")
@@ -198,6 +201,21 @@ class ClaimLine:
             giving = asyncio.ensure_future(self._release(tasks))
             self._giving_back.add(giving)
             giving.add_done_callback(self._giving_back.discard)
+
+
+def _wait_is_over(loop: asyncio.AbstractEventLoop, waiting: _Waiting) -> None:
+    """The answer of a call under way is waited for; without one it got no task, as those before it
+    in the line."""
+    if waiting.asked or waiting.wait is None:
+        left_s = waiting.deadline.remaining_s + 0.1
+        waiting.timer = loop.call_later(left_s, _answer_nothing, waiting)
+    else:
+        _answer_nothing(waiting)
+
+
+def _answer_nothing(waiting: _Waiting) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_result([])
 
 
 def claimed_task(task: pb.ClaimedTask, session_id: int) -> ClaimedTask:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from coord.client.cluster import Cluster
-from coord.client.core import Core
+from coord.client.core import Core, forks
 from coord.client.discovery import Discovery
 from coord.client.kv import Kv
 from coord.client.locks import Locks
@@ -65,7 +65,7 @@ class Client:
         caller = Caller(self._discovery)
         keeper = SessionKeeper(caller, options, timeout_ms)
         writer = Writer(caller, keeper, use_session=use_session)
-        self._core = Core(caller, keeper, writer, timeout_ms, made_in_pid=os.getpid())
+        self._core = Core(caller, keeper, writer, timeout_ms, made_after_forks=forks())
         self.tasks = Tasks(self._core)
         self.queues = Queues(self._core)
         self.locks = Locks(self._core)

@@ -13,6 +13,15 @@ from coord.client.session import SessionKeeper, Writer
 from coord.client.stale import Stale
 from coord.rpc.gen import common_pb2
 
+# That this process descends from: asking for its id at every call costs more.
+_forks: list[None] = []
+os.register_at_fork(after_in_child=lambda: _forks.append(None))
+
+
+def forks() -> int:
+    """Another number in a process forked after this was asked than in its parent."""
+    return len(_forks)
+
 
 @dataclass(slots=True)
 class Core:
@@ -23,7 +32,7 @@ class Core:
     writer: Writer
     timeout_ms: int
     closed: bool = False
-    made_in_pid: int = 0
+    made_after_forks: int = 0
 
     def deadline(self, timeout_ms: int | None, *, wait_ms: int = 0) -> Deadline:
         """The deadline of a call that starts now. Raises ClientClosedError when it must not."""
@@ -33,7 +42,7 @@ class Core:
     def check_usable(self) -> None:
         if self.closed:
             raise ClientClosedError("the client is closed", "CLIENT_CLOSED")
-        if self.made_in_pid != os.getpid():
+        if self.made_after_forks != forks():
             # gRPC's threads and sockets do not survive a fork; a call would hang or corrupt.
             raise ClientClosedError(
                 "the client was made before a fork; make a new one here", "CLIENT_CLOSED"

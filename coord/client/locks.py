@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ class Locks:
                 header=header, name=grant.name, fencing_token=grant.fencing_token
             )
 
-        sent_at_s = asyncio.get_running_loop().time()
+        sent_at_s = time.monotonic()
         try:
             reply = await self._core.writer.write_in(session, REFRESH, build, deadline)
         except _GONE:
@@ -244,7 +245,7 @@ class Locks:
                 header=header, name=name, holder=holder, ttl_ms=ttl_ms, wait_ms=wait_ms
             )
 
-        sent_at_s = asyncio.get_running_loop().time()
+        sent_at_s = time.monotonic()
         reply = await self._core.writer.write_in(session, ACQUIRE, build, deadline, wait_ms=wait_ms)
         return reply, sent_at_s
 
@@ -319,7 +320,7 @@ class Locks:
 
 
 def _left_ms(ttl_ms: int, since_s: float) -> int:
-    gone_ms = int((asyncio.get_running_loop().time() - since_s) * 1_000)
+    gone_ms = int((time.monotonic() - since_s) * 1_000)
     return max(1, ttl_ms - gone_ms)
 
 

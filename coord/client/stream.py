@@ -45,8 +45,9 @@ class CallStream:
         self._queue: dict[int, pb.StreamCall] = {}  # what is not written yet, in order
         self._cancelled: list[int] = []
         self._last_number = 0
-        self._something_to_send = asyncio.Event()
-        self._tasks = [self._loop.create_task(self._write()), self._loop.create_task(self._read())]
+        self._connected = False
+        self._writer: asyncio.Task[None] | None = None  # while there is something to write
+        self._reader = self._loop.create_task(self._read())
 
     async def call(
         self, path: str, raw: bytes, timeout_s: float, metadata: tuple[tuple[str, str], ...]
@@ -59,7 +60,7 @@ class CallStream:
         if metadata:
             call.metadata.update(metadata)
         self._queue[number] = call
-        self._something_to_send.set()
+        self._write_soon()
         timer = self._loop.call_later(timeout_s, self._time_is_over, number)
         try:
             return await answer
@@ -71,21 +72,22 @@ class CallStream:
     def drain(self) -> None:
         """Take no further calls; the stream ends with the last answer."""
         self.usable = False
-        self._something_to_send.set()
+        self._write_soon()
 
     async def close(self, error: CoordError) -> None:
         """End at once; calls under way end with `error`."""
         self._end(error)
-        for task in self._tasks:
+        tasks = [task for task in (self._writer, self._reader) if task is not None]
+        for task in tasks:
             task.cancel()
         self._stream.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _withdraw(self, number: int) -> None:
         """Nobody waits for this answer any more."""
         if self._queue.pop(number, None) is None:
             self._cancelled.append(number)
-            self._something_to_send.set()
+            self._write_soon()
 
     def _time_is_over(self, number: int) -> None:
         answer = self._answers.get(number)
@@ -97,15 +99,24 @@ class CallStream:
             message = "no answer in time"
             answer.set_exception(DeadlineError(message, "DEADLINE_EXCEEDED", retryable=True))
 
+    def _write_soon(self) -> None:
+        if self._writer is None:
+            self._writer = self._loop.create_task(self._write())
+
     async def _write(self) -> None:
+        """Until nothing waits to be written; after `drain`, the last that is done."""
         try:
-            while self.usable or self._queue or self._cancelled:
-                while self._queue or self._cancelled:
-                    await self._stream.write(self._next_batch().SerializeToString())
-                if self.usable:
-                    await self._something_to_send.wait()
-                    self._something_to_send.clear()
-            await self._stream.done_writing()
+            if not self._connected:
+                await self._stream.wait_for_connection()
+                self._connected = True
+            while self._queue or self._cancelled:
+                if self._stream.done():
+                    return  # before anything is taken off the queue: it was never sent
+                await self._stream.write(self._next_batch().SerializeToString())
+            if self.usable:
+                self._writer = None
+            else:
+                await self._stream.done_writing()
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             return  # the reader learns what became of the stream
 
@@ -149,7 +160,7 @@ class CallStream:
             self.drain()
 
     def _end(self, error: CoordError) -> None:
-        self.drain()
+        self.usable = False
         never_sent = error if isinstance(error, NoStreamsError) else _never_sent()
         for number, answer in self._answers.items():
             if not answer.done():
@@ -161,9 +172,11 @@ class CallStream:
 
 
 def _as_end(error: grpc.aio.AioRpcError) -> CoordError:
+    """What the end of the stream means for the calls that were written to it."""
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return NoStreamsError("the node has no streams of calls", "UNIMPLEMENTED")
-    return from_rpc_error(error)
+    meaning = from_rpc_error(error)
+    return meaning if isinstance(meaning, UnavailableError) else _broken()
 
 
 def _broken() -> CoordError:

@@ -29,11 +29,14 @@ class Vigil:
         self._on_mute = on_mute
         self._open: Counter[str] = Counter()  # watched calls under way, by address
         self._checks: dict[str, asyncio.Task[None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self, connection: Connection) -> asyncio.TimerHandle:
         """A call has gone out. `end` must follow."""
         self._open[connection.address] += 1
-        return asyncio.get_running_loop().call_later(DOUBT_AFTER_S, self._doubt, connection)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.call_later(DOUBT_AFTER_S, self._doubt, connection)
 
     def end(self, connection: Connection, watch: asyncio.TimerHandle) -> None:
         """The call is over, however it ended."""

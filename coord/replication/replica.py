@@ -512,9 +512,7 @@ class Replica:
         flow.answered(message["append"])
         if answer is not None:
             self.engine.receive_ack(peer_id, answer.next_index, answer.success, answer.reset)
-            if min(self.engine.match_index(peer_id), self.journal.synced_index) > (
-                self.engine.commit_index
-            ):
+            if self.engine.match_index(peer_id) > self.engine.commit_index:
                 self.engine.tick()
         self._begin_reads()
         self._send_backlog()

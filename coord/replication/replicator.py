@@ -64,6 +64,7 @@ class PySyncObjReplicator:
         self._machine = machine
         self._fs = fs or OsFileSystem()
         self._rng = rng or Random()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._real_clock = clock
         self._clock = ResponsiveClock(clock, config.tick_s * 3)
         self._wall = wall
@@ -409,12 +410,12 @@ class PySyncObjReplicator:
         elif behind and not self._work_scheduled:
             # The journal's thread, which others wait for, needs the interpreter first.
             self._work_scheduled = True
-            asyncio.get_running_loop().call_later(APPLY_PAUSE_S, self._work)
+            self._running_loop().call_later(APPLY_PAUSE_S, self._work)
 
     def _schedule_work(self) -> None:
         if not self._work_scheduled:
             self._work_scheduled = True
-            asyncio.get_running_loop().call_soon(self._work)
+            self._running_loop().call_soon(self._work)
 
     def _work(self) -> None:
         """A slice of what takes longer: applying a backlog, a snapshot, a digest of the state."""
@@ -430,7 +431,7 @@ class PySyncObjReplicator:
             nonlocal more
             more = replica.step_background()
 
-        loop, began = asyncio.get_running_loop(), time.perf_counter()
+        loop, began = self._running_loop(), time.perf_counter()
         if began < self._background_due:
             return
         self._call(step)
@@ -440,10 +441,16 @@ class PySyncObjReplicator:
             self._background_due = time.perf_counter() + pause_s
             loop.call_later(pause_s, self._schedule_work)
 
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """Asking asyncio for it each time costs a system call."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
     def _schedule_flush(self) -> None:
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
@@ -459,7 +466,7 @@ class PySyncObjReplicator:
 
     def _expect(self, index: int, term: int) -> asyncio.Future[Any]:
         """The result of an entry that was just appended."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = self._running_loop().create_future()
         self._pending[index] = (term, future)
         self._schedule_flush()
         return future

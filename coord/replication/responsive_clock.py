@@ -30,7 +30,10 @@ class ResponsiveClock:
 
     def now(self) -> float:
         """The time, at most `max_step_s` after the last step."""
-        return self._base + min(self._max_step_s, max(0.0, self._real() - self._stepped_at))
+        passed = self._real() - self._stepped_at
+        if passed <= 0.0:
+            return self._base
+        return self._base + (passed if passed < self._max_step_s else self._max_step_s)
 
     def step(self) -> float:
         """A tick; the real seconds that were not counted."""

@@ -40,18 +40,23 @@ Answer = Callable[[str, bytes, Any], Awaitable[bytes | CallError]]
 class CallContext:
     """What a call on a stream knows about itself: the part of gRPC's context that services use."""
 
-    __slots__ = ("_expires_at", "_metadata")
+    __slots__ = ("_expires_at", "_loop", "_metadata")
 
-    def __init__(self, metadata: tuple[tuple[str, str | bytes], ...], timeout_ms: int) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        metadata: tuple[tuple[str, str | bytes], ...],
+        timeout_ms: int,
+    ) -> None:
+        self._loop = loop
         self._metadata = metadata
-        now = asyncio.get_running_loop().time()
-        self._expires_at = now + timeout_ms / 1000 if timeout_ms else None
+        self._expires_at = loop.time() + timeout_ms / 1000 if timeout_ms else None
 
     def time_remaining(self) -> float | None:
         """Seconds to the deadline; None without one."""
         if self._expires_at is None:
             return None
-        return max(0.0, self._expires_at - asyncio.get_running_loop().time())
+        return max(0.0, self._expires_at - self._loop.time())
 
     def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """The stream's, and the call's own."""
@@ -96,23 +101,21 @@ class _Stream:
         self._open: dict[int, asyncio.Task[None]] = {}
         self._unsent: deque[pb.Answer] = deque()
         self._unsent_bytes = 0
-        self._something_to_send = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None  # while there is something to write
         self._sent = asyncio.Event()
         self._closing = False
-        self._all_read = False
+        self._told = False  # the client, that the node is going
 
     async def run(self) -> None:
         """Until the client has ended its side and has all its answers."""
-        writing = self._loop.create_task(self._write())
         try:
             await self._read()
             if self._open:
                 await asyncio.wait(list(self._open.values()))
-            self._all_read = True
-            self._something_to_send.set()
-            await writing
+            if self._writer is not None:
+                await asyncio.wait([self._writer])
         finally:
-            work = [writing, *self._open.values()]
+            work = [*self._open.values(), *([self._writer] if self._writer else [])]
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
@@ -120,7 +123,7 @@ class _Stream:
     def say_closing(self) -> None:
         """Tell the client to go elsewhere."""
         self._closing = True
-        self._something_to_send.set()
+        self._write_soon()
 
     async def _read(self) -> None:
         while (data := await self._context.read()) is not grpc.aio.EOF:
@@ -146,7 +149,7 @@ class _Stream:
         metadata = self._metadata
         if call.metadata:
             metadata = (*metadata, *call.metadata.items())
-        context = CallContext(metadata, call.timeout_ms)
+        context = CallContext(self._loop, metadata, call.timeout_ms)
         serving = self._serve(call.id, call.method, call.request, context)
         self._open[call.id] = self._loop.create_task(serving)
 
@@ -174,20 +177,21 @@ class _Stream:
     def _put(self, answer: pb.Answer) -> None:
         self._unsent.append(answer)
         self._unsent_bytes += len(answer.response)
-        self._something_to_send.set()
+        self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._writer is None:
+            self._writer = self._loop.create_task(self._write())
 
     async def _write(self) -> None:
-        told = False
-        while True:
-            await self._something_to_send.wait()
-            self._something_to_send.clear()
-            while self._unsent or self._closing is not told:
-                told = self._closing
-                message = pb.AnswerBatch(answers=self._take(), closing=told)
-                await self._context.write(message.SerializeToString())
-                self._sent.set()
-            if self._all_read:
-                return
+        """Until nothing waits to be written. If it fails, the stream has ended, and gRPC says so
+        to the reader; nothing is written any more."""
+        while self._unsent or self._closing is not self._told:
+            self._told = self._closing
+            message = pb.AnswerBatch(answers=self._take(), closing=self._told)
+            await self._context.write(message.SerializeToString())
+            self._sent.set()
+        self._writer = None
 
     def _take(self) -> list[pb.Answer]:
         answers: list[pb.Answer] = []

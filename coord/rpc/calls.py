@@ -190,6 +190,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         self._handlers = {call_stream.PATH: self._streams.rpc_handler()}
         self._log = structlog.get_logger("coord.rpc")
         self._debug = debug
+        self._loop = asyncio.get_running_loop()
         self._closing = False
 
     def add(self, services: Sequence[Service]) -> None:
@@ -247,7 +248,7 @@ class Dispatcher(grpc.GenericRpcHandler):
             raise errors.shutting_down()
         if len(raw) > self._max_message_bytes:
             raise errors.message_too_large(len(raw), self._max_message_bytes)
-        call = Call(raw, context, asyncio.get_running_loop().time())
+        call = Call(raw, context, self._loop.time())
         if self._debug:
             self._log.debug("call", method=method.path, bytes=len(raw), forwarded=call.forwarded)
         if method.route is Route.HERE or (method.local_if is not None and method.local_if(call)):
@@ -256,7 +257,7 @@ class Dispatcher(grpc.GenericRpcHandler):
 
     async def _serve_at_leader(self, method: Method, call: Call) -> bytes:
         """Follow the leadership until somebody serves the call, or nobody did for too long."""
-        loop, leadership = asyncio.get_running_loop(), self._leadership
+        loop, leadership = self._loop, self._leadership
         give_up_at: float | None = None
         while True:
             attempted_at, contact = loop.time(), True

@@ -18,6 +18,7 @@ from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
 from coord.core.replies import Event, EventKind
 from coord.replication.port import NotLeaderError, Replicator, StateMachine
+from coord.rpc import call_stream
 from coord.rpc.backend import Backend, numeric_id
 from coord.rpc.calls import Dispatcher, Service
 from coord.rpc.claim_desk import ClaimDesk
@@ -115,7 +116,7 @@ class RpcServer:
         services = self._services()
         self._dispatcher.add(services)
         server.add_generic_rpc_handlers((self._dispatcher,))
-        names = [service.name for service in services]
+        names = [*(service.name for service in services), call_stream.SERVICE]
         self._health = Health(server, names)
         reflection.enable_server_reflection(
             [*names, self._health.service_name, reflection.SERVICE_NAME], server

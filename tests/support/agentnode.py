@@ -40,6 +40,7 @@ class FakeTasks:
         self.calls: list[tuple[str, Any]] = []
         self.session_id = 1
         self.heartbeats_hang = False
+        self.completes_wait: asyncio.Event | None = None
         # The reason to refuse every checkpoint with.
         self.refuse_checkpoints: DefiniteError | None = None
         self.checkpoint_bytes: list[int] = []
@@ -143,6 +144,8 @@ class FakeTasks:
 
     async def complete(self, task: ClaimedTask, result: bytes) -> None:
         self.calls.append(("complete", task.task_id))
+        if self.completes_wait is not None:
+            await self.completes_wait.wait()
         known = self._checked("complete", task)
         known.results.append(result)
         known.state = "completed"

@@ -1,4 +1,5 @@
 """A cluster of fake nodes that misbehave on demand: enough of the services for the client's tests.
+Calls come to them on streams, as to real ones, or each by itself (`FakeNode.streams`).
 
 The nodes share one store that deduplicates by session and sequence as the real one does, and keeps
 what was carried out. A behaviour queued for a method replaces the answer to its next call.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from coord.client import methods
 from coord.client.channel import Method
+from coord.rpc import call_stream
+from coord.rpc.errors import CallError
 from coord.rpc.gen import cluster_pb2, etcd_kv_pb2, lock_pb2, task_pb2
 
 METHODS: dict[str, Method[Any, Any]] = {
@@ -36,6 +39,20 @@ class RefusedError(Exception):
         self.code = code
         self.reason = reason
         self.metadata = metadata
+
+
+class TornError(Exception):
+    """Ends a call on a stream without a word of the node's own."""
+
+
+class StreamContext:
+    """What behaviours use of gRPC's context, for a call on a stream."""
+
+    def __init__(self, context: call_stream.CallContext) -> None:
+        self.invocation_metadata = context.invocation_metadata
+
+    async def abort(self, code: grpc.StatusCode, message: str) -> None:
+        raise TornError(code, message)
 
 
 class FakeStore:
@@ -205,7 +222,8 @@ _APPLY: dict[str, Callable[[FakeStore, Any, int], Any]] = {
 
 
 class FakeNode(grpc.GenericRpcHandler):
-    """One node. `calls`: every request it got, by path; `leads`: what its NodeStatus says."""
+    """One node. `calls`: every request it got, by path; `alone`: how many of them not on a stream;
+    `leads`: what its NodeStatus says; `streams`: whether it knows streams of calls."""
 
     def __init__(self, node_id: str, store: FakeStore, cluster: list[FakeNode]) -> None:
         self.node_id = node_id
@@ -214,6 +232,9 @@ class FakeNode(grpc.GenericRpcHandler):
         self.leads = False
         self.mute = False  # takes calls and never answers, as a paused process does
         self.address = ""
+        self.streams = True
+        self.alone: Counter[str] = Counter()
+        self.call_streams = call_stream.CallStreams(self._answer_on_stream)
         self.calls: dict[str, list[Any]] = defaultdict(list)
         self._behaviours: dict[str, deque[Behaviour]] = defaultdict(deque)
         self._server: grpc.aio.Server | None = None
@@ -239,12 +260,15 @@ class FakeNode(grpc.GenericRpcHandler):
             await server.stop(None)
 
     def service(self, details: Any) -> Any:
+        if details.method == call_stream.PATH:
+            return self.call_streams.rpc_handler() if self.streams else None
         method = METHODS.get(details.method)
         if method is None:
             return None
 
         async def handle(request: Any, context: Any) -> Any:
             self.calls[details.method].append(request)
+            self.alone[details.method] += 1
             try:
                 return await self._answer(details.method, request, context)
             except RefusedError as refused:
@@ -265,6 +289,22 @@ class FakeNode(grpc.GenericRpcHandler):
             session_id, sequence = header.session_id, header.sequence
             self.store.acked_below = header.acked_below
         return self.store.apply(path, request, session_id, sequence)
+
+    async def _answer_on_stream(self, path: str, raw: bytes, context: Any) -> bytes | CallError:
+        method = METHODS[path]
+        request = method.request.FromString(raw)
+        self.calls[path].append(request)
+        try:
+            reply = await self._answer(path, request, StreamContext(context))
+        except RefusedError as refused:
+            return CallError(
+                refused.code, refused.reason, refused.reason, metadata=refused.metadata
+            )
+        except TornError as torn:
+            code, message = torn.args
+            status = status_pb2.Status(code=code.value[0], message=message)
+            return CallError(code, "", message, details=status.SerializeToString())
+        return method.response.SerializeToString(reply)  # type: ignore[no-any-return]
 
     async def _answer(self, path: str, request: Any, context: Any) -> Any:
         if self.mute and not self._behaviours[path]:

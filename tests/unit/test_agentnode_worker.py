@@ -106,6 +106,27 @@ async def test_claims_only_as_many_as_there_are_free_slots(registry: Registry) -
         await eventually(lambda: client.tasks.known["t4"].state == "completed")
 
 
+async def test_the_next_task_is_claimed_while_the_last_is_settled(registry: Registry) -> None:
+    client = FakeClient()
+    client.tasks.completes_wait = asyncio.Event()
+    tasks = [client.tasks.add() for _ in range(5)]
+
+    @registry.task()
+    async def quick(_: object) -> None:
+        return
+
+    def completes() -> int:
+        return sum(name == "complete" for name, _ in client.tasks.calls)
+
+    async with running_worker(client, registry, slots=1, lease_ttl_ms=60_000) as worker:
+        await eventually(lambda: completes() == 2)
+        # One is settled beside the slot; the second keeps it, so no third one is taken.
+        assert worker.running == 1
+        assert [task.state for task in tasks] == ["claimed"] * 2 + ["ready"] * 3
+        client.tasks.completes_wait.set()
+        await eventually(lambda: all(task.state == "completed" for task in tasks))
+
+
 async def test_exception_is_a_retryable_failure_with_its_place(registry: Registry) -> None:
     client = FakeClient()
     task = client.tasks.add()

@@ -132,6 +132,8 @@ async def test_a_node_that_came_back_is_found_again() -> None:
     async with fake_cluster() as (node,), client_of([node]) as client:
         await client.kv.put("k", "v")
         await node.stop()
+        connection = client._core.caller.discovery.pick()
+        await eventually(lambda: not connection._stream.usable, what="the loss is noticed")
         with pytest.raises(UnavailableError) as caught:
             await client.kv.get("k", timeout_ms=300)
         assert caught.value.definite
@@ -246,7 +248,7 @@ async def test_a_closed_client_says_so() -> None:
 
 async def test_use_after_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async with fake_cluster() as (node,), client_of([node]) as client:
-        monkeypatch.setattr("os.getpid", lambda: -1)
+        monkeypatch.setattr("coord.client.core._forks", [None])
         with pytest.raises(ClientClosedError, match="fork"):
             await client.kv.get("k")
         monkeypatch.undo()

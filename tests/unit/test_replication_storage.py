@@ -1,0 +1,125 @@
+"""The journal's thread: order, groups, a full disk, a broken one, the end."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+import pytest
+
+from coord.journal import DiskFullError
+from coord.replication import storage as storage_module
+from coord.replication.storage import LogStorage
+from coord.replication.write_ops import DropBefore
+from tests.support.waiting import eventually
+
+
+class FakeWriter:
+    """Carries out operations up to `room`; `may_sync` holds each sync up."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.syncs: list[int] = []  # what had been carried out by then
+        self.room = 1_000_000
+        self.broken: Exception | None = None
+        self.may_sync = threading.Event()
+        self.may_sync.set()
+
+    def carry_out(self, queue: deque[Any]) -> None:
+        while queue:
+            if len(self.done) >= self.room:
+                raise DiskFullError("journal")
+            self.done.append(queue.popleft()[0])
+
+    def sync(self) -> None:
+        assert self.may_sync.wait(10)
+        if self.broken is not None:
+            raise self.broken
+        self.syncs.append(len(self.done))
+
+
+class Owner:
+    """Hears what the storage reports."""
+
+    def __init__(self, writer: FakeWriter) -> None:
+        self.synced: list[int] = []
+        self.blocked: list[bool] = []
+        self.failures: list[BaseException] = []
+        self.storage = LogStorage(
+            writer,  # type: ignore[arg-type]
+            self.synced.append,
+            self.blocked.append,
+            self.failures.append,
+        )
+        self._sequence = 0
+
+    def write(self, count: int) -> None:
+        for _ in range(count):
+            self._sequence += 1
+            self.storage.write(self._sequence, DropBefore(1))
+
+
+async def test_what_queues_up_during_a_sync_is_synced_together() -> None:
+    writer = FakeWriter()
+    owner = Owner(writer)
+    writer.may_sync.clear()
+    owner.write(3)
+    await eventually(lambda: len(writer.done) == 3)
+    for _ in range(10):
+        owner.write(2)
+        await eventually(lambda: not owner.storage._turn)
+    assert owner.synced == []
+    writer.may_sync.set()
+    await eventually(lambda: owner.synced == [3, 23])
+    assert writer.syncs == [3, 23]
+    await owner.storage.stop()
+    assert writer.done == list(range(1, 24))
+
+
+async def test_a_full_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "DISK_RETRY_S", 0.01)
+    writer = FakeWriter()
+    owner = Owner(writer)
+    writer.room = 2
+    owner.write(5)
+    await eventually(lambda: owner.blocked == [True])
+    assert owner.synced[-1] == 2
+    owner.write(1)
+    writer.room = 6
+    await eventually(lambda: owner.blocked == [True, False])
+    await eventually(lambda: owner.synced[-1] == 6)
+    assert writer.done == [1, 2, 3, 4, 5, 6]
+    await owner.storage.stop()
+    assert owner.failures == []
+
+
+async def test_nothing_counts_as_durable_after_a_failure() -> None:
+    writer = FakeWriter()
+    owner = Owner(writer)
+    writer.broken = OSError("gone")
+    owner.write(1)
+    await eventually(lambda: owner.failures == [writer.broken])
+    writer.broken = None
+    owner.write(1)
+    await owner.storage.stop()
+    assert owner.synced == []
+
+
+async def test_stopping_finishes_what_was_written() -> None:
+    writer = FakeWriter()
+    owner = Owner(writer)
+    owner.write(4)
+    await owner.storage.stop()
+    assert (writer.syncs[-1], owner.synced[-1]) == (4, 4)
+    await owner.storage.stop()
+
+
+async def test_stopping_does_not_wait_for_room_on_the_disk() -> None:
+    writer = FakeWriter()
+    owner = Owner(writer)
+    writer.room = 0
+    owner.write(1)
+    await eventually(lambda: owner.blocked == [True])
+    await owner.storage.stop()
+    assert writer.done == []
