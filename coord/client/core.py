@@ -73,7 +73,7 @@ class Core:
     ) -> Rep:
         """One call of a read that may take several."""
         if stale is None:
-            return await self.caller.call(method, request, deadline, wait_ms=wait_ms)
+            return await self.caller.call(method, request, deadline, reads=True, wait_ms=wait_ms)
         return await self.caller.call_nearest(method, request, deadline, stale)
 
     async def write(

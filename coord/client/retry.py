@@ -4,7 +4,8 @@ The bytes of a request, and with them its session and sequence, stay the same ov
 the cluster answers a repeat with the first reply instead of doing it twice (Raft dissertation,
 section 6.3). That is why an attempt of unknown outcome is repeated too - if, and only if, the
 request is such (`repeatable`: deduplicated, or a read). A refusal that follows an attempt of
-unknown outcome says nothing about that attempt unless it comes from the replicated state.
+unknown outcome says nothing about that attempt unless it comes from the replicated state. A read
+has no outcome beside its reply, so of its attempts only the last counts.
 """
 
 from __future__ import annotations
@@ -72,15 +73,16 @@ class Caller:
         deadline: Deadline,
         *,
         repeatable: bool = True,
+        reads: bool = False,
         wait_ms: int = 0,
         metadata: Metadata = (),
     ) -> Rep:
         """The reply; or, when the deadline passes first, the error that says most: DeadlineError if
         some attempt's outcome is unknown, else the last refusal.
 
-        `wait_ms`: how long the server may hold the call on purpose."""
+        `reads`: it changes nothing. `wait_ms`: how long the server may hold the call on purpose."""
         await self.discovery.ready(deadline.remaining_s)
-        attempts = _Attempts(deadline, repeatable)
+        attempts = _Attempts(deadline, repeatable, reads=reads)
         while True:
             attempts.check_time()
             connection = self.discovery.pick()
@@ -104,7 +106,7 @@ class Caller:
     ) -> Rep:
         """The reply of the first endpoint whose state is not too old. Raises TooStaleError when
         all that answer have refused."""
-        attempts = _Attempts(deadline, repeatable=True)
+        attempts = _Attempts(deadline, repeatable=True, reads=True)
         passed_over: set[str] = set()
         refusal: TooStaleError | None = None
         while True:
@@ -143,9 +145,10 @@ class Caller:
 class _Attempts:
     """What the attempts of one call have shown so far."""
 
-    def __init__(self, deadline: Deadline, repeatable: bool) -> None:
+    def __init__(self, deadline: Deadline, repeatable: bool, *, reads: bool) -> None:
         self._deadline = deadline
         self._repeatable = repeatable
+        self._reads = reads
         self._unknown: CoordError | None = None
         self._last: CoordError | None = None
         self._count = 0
@@ -158,6 +161,8 @@ class _Attempts:
         """Returns if the call should be tried again; raises how it ends otherwise."""
         self._count += 1
         self._last = error
+        if self._reads:
+            self._unknown = None
         if not isinstance(error, DefiniteError):
             self._unknown = error
             if not (self._repeatable and error.retryable):

@@ -211,7 +211,7 @@ BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     # name: what is broken, what the check says, under which faults
     "filter": (no_filter, "", "links"),
     "sync": (acknowledge_before_sync, "", "power"),
-    "own copy": (leader_counts_unsynced, "durable on", None),
+    "own copy": (leader_counts_unsynced, "durable on", "power"),
     "vote file": (votes_not_persisted, "has told of its vote", None),
     "second vote": (votes_twice, "vote", None),
     "leases": (clock_jumps, "leases were shortened", "kills"),

@@ -21,7 +21,7 @@ from coord.client import (
     UnavailableError,
 )
 from coord.client import retry as retry_module
-from coord.client.methods import PUT, SUBMIT
+from coord.client.methods import PUT, RANGE, SUBMIT
 from tests.support.client import FakeNode, fake_cluster, hang, lose_reply, never_applied, refuse
 from tests.support.waiting import eventually
 
@@ -181,6 +181,24 @@ async def test_a_refusal_after_an_unknown_outcome_does_not_make_it_definite() ->
         node.next_calls(PUT, lose_reply, *[refuse(UNAVAILABLE, "NO_LEADER")] * 100)
         with pytest.raises(DeadlineError):
             await client.kv.put("k", "w", timeout_ms=300)
+
+
+async def test_a_refusal_after_a_lost_reply_makes_the_end_of_a_read_definite() -> None:
+    """There is no outcome to be unsure of; what the caller has to know is why nobody answers."""
+    async with fake_cluster() as (node,), client_of([node]) as client:
+        await client.kv.put("k", "v")
+        node.next_calls(RANGE, lose_reply, *[refuse(UNAVAILABLE, "NO_LEADER")] * 100)
+        with pytest.raises(NoLeaderError) as caught:
+            await client.kv.get("k", timeout_ms=300)
+        assert caught.value.definite
+
+
+async def test_a_read_that_nobody_answers_says_so() -> None:
+    async with fake_cluster() as (node,), client_of([node]) as client:
+        await client.kv.put("k", "v")
+        node.next_calls(RANGE, hang)
+        with pytest.raises(DeadlineError):
+            await client.kv.get("k", timeout_ms=300)
 
 
 async def test_busy_waits_as_long_as_it_is_told() -> None:
