@@ -24,6 +24,7 @@ from coord.replication.write_ops import (
     Entry,
     ResetLog,
     StoreAdmission,
+    StoreBoot,
     StoreVote,
     TruncateFrom,
     WriteOp,
@@ -165,6 +166,10 @@ class EngineJournal:
     def store_admission(self, admission: Admission) -> None:
         """Durable behind everything written before."""
         self._emit(StoreAdmission(admission))
+
+    def store_boot(self, boot_id: int) -> None:
+        """Durable before whatever is written later."""
+        self._emit(StoreBoot(boot_id))
 
     # What PySyncObj calls
 

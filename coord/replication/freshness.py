@@ -33,9 +33,10 @@ Voucher = tuple[int, int, int]
 
 
 class Freshness:
-    """What a node knows of the age of its state. `clock`: its own seconds, pauses included."""
+    """What a node knows of the age of its state. `boot_id`: of this run; `clock`: its own seconds,
+    pauses included."""
 
-    def __init__(self, boot_id: int, clock: Callable[[], float]) -> None:
+    def __init__(self, boot_id: Callable[[], int], clock: Callable[[], float]) -> None:
         self._boot_id = boot_id
         self._clock = clock
         self._fresh_at_ms: int | None = None
@@ -47,7 +48,7 @@ class Freshness:
 
     def vouched(self, voucher: Sequence[int]) -> None:
         """A leader has given a mark back (or has none yet: an empty voucher)."""
-        if len(voucher) == 3 and voucher[0] == self._boot_id:
+        if len(voucher) == 3 and voucher[0] == self._boot_id():
             self.covered(voucher[1], voucher[2])
 
     def covered(self, mark: int, index: int) -> None:

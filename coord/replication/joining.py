@@ -65,6 +65,7 @@ class Joining:
         self.handlers: dict[str, Callable[[str, Message], None]] = {
             "introduce": self._on_introduce,
             "introduction": self._on_introduction,
+            "behind": self._on_behind,
         }
 
     @property
@@ -175,6 +176,12 @@ class Joining:
     def _on_introduce(self, peer_id: str, message: Message) -> None:
         self._applicants[peer_id] = (message["nonce"], self._now())
         self._answer(peer_id, message["nonce"])
+
+    def _on_behind(self, peer_id: str, message: Message) -> None:
+        """What an earlier life of this node said is not to pass for later than what it says now."""
+        if not self.follows and message["known"] >= self._outbox.boot_id:
+            self._outbox.boot_id = message["known"] + 1
+            self._journal.store_boot(self._outbox.boot_id)
 
     def _on_introduction(self, peer_id: str, message: Message) -> None:
         if message["votes"]:

@@ -20,6 +20,7 @@ check           digest your state when it is that after `index`
 digest          my state after `index` has this digest, made by this scheme
 snapshot        a piece of a snapshot file: its metadata, size, offset, data
 members         the sender's membership, as of log entry index: members, committed
+behind          to a node without data, whose runs count from too low: known, the last run
 introduce       who are you, and what do you know: nonce
 introduction    nonce, incarnation, virgin, votes, founders, members_index, members
 snapshot_ack    index, snapshot_term, offset (what is here), done
@@ -138,6 +139,7 @@ FIELDS: Mapping[str, Mapping[str, _Check]] = {
         "done": _is_flag,
     },
     "members": {"index": _is_number, "members": _is_members, "committed": _is_flag},
+    "behind": {"known": _is_number},
     "introduce": {"nonce": _is_number},
     "introduction": {
         "nonce": _is_number,
@@ -206,3 +208,7 @@ class StampGuard:
             return False
         self._last[peer_id] = stamp
         return True
+
+    def boot_of(self, peer_id: str) -> int:
+        """The latest run of the peer; -1 if it was never heard."""
+        return self._last.get(peer_id, (-1, -1))[0]

@@ -22,7 +22,7 @@ class Outbox:
 
     def __init__(self, send: Send, boot_id: int, journal: EngineJournal) -> None:
         self._send = send
-        self._boot_id = boot_id
+        self.boot_id = boot_id
         self._journal = journal
         self._number = 0
         self._held: deque[tuple[int, str, Message]] = deque()
@@ -34,7 +34,7 @@ class Outbox:
     def transmit(self, peer_id: str, message: Message) -> bool:
         """Send now; False if it was not taken."""
         self._number += 1
-        message["boot"] = self._boot_id
+        message["boot"] = self.boot_id
         message["number"] = self._number
         return self._send(peer_id, message)
 

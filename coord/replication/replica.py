@@ -123,7 +123,7 @@ class Replica:
         self._snapshots = SnapshotExchange(
             self, settings, machine, ports, worker, self._outbox, first, boot.snapshot
         )
-        self.freshness = Freshness(boot.boot_id, ports.real_now)
+        self.freshness = Freshness(lambda: self._outbox.boot_id, ports.real_now)
         self._following = Following(
             self_id,
             self.engine,
@@ -180,8 +180,10 @@ class Replica:
         """A message from a peer. Raises InvalidMessageError for one that is not well formed (its
         connection should be closed); it has had no effect then."""
         message = check_message(raw)
-        known = peer_id in self.reconfiguration.known
-        if not known or not self._stamps.is_fresh(peer_id, message):
+        if peer_id not in self.reconfiguration.known:
+            return
+        if not self._stamps.is_fresh(peer_id, message):
+            self._answer_late(peer_id, message)
             return
         if self._takes(message["type"]):
             self._handlers[message["type"]](peer_id, message)
@@ -366,6 +368,13 @@ class Replica:
         now = self._ports.now()
         if not self._election.leader_is_fresh(now):
             self._election.lost_leader(now)
+
+    def _answer_late(self, peer_id: str, message: Message) -> None:
+        """A node that lost its data counts its runs from its wall clock, which may be wrong: it
+        has to learn from where, or it would not be heard."""
+        known = self._stamps.boot_of(peer_id)
+        if message["type"] == "introduce" and message["boot"] < known:
+            self._outbox.transmit(peer_id, self._outbox.make("behind", known=known))
 
     def _hear(self, told: Membership) -> None:
         self.reconfiguration.hear(told)

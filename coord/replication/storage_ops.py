@@ -12,6 +12,7 @@ from coord.replication.write_ops import (
     Entry,
     ResetLog,
     StoreAdmission,
+    StoreBoot,
     StoreVote,
     TruncateFrom,
     WriteOp,
@@ -65,6 +66,8 @@ class LogWriter:
                     self._store(replace(self._vote, term=last.term, voted_for=last.voted_for))
             case StoreAdmission(admission):
                 self._store(replace(self._vote, admission=admission))
+            case StoreBoot(boot_id):
+                self._store(replace(self._vote, boot_count=boot_id))
             case TruncateFrom(index):
                 self._journal.truncate_from(index)
             case ResetLog(base):

@@ -47,13 +47,22 @@ class StoreAdmission:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreBoot:
+    """Runs of this node count from here."""
+
+    boot_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class DropBefore:
     """Entries below `index` are not needed any more. Promises nothing."""
 
     index: int
 
 
-WriteOp = AppendEntry | TruncateFrom | ResetLog | StoreVote | StoreAdmission | DropBefore
+WriteOp = (
+    AppendEntry | TruncateFrom | ResetLog | StoreVote | StoreAdmission | StoreBoot | DropBefore
+)
 
 WriteSink = Callable[[int, WriteOp], None]
 """Takes operation number `sequence` (1, 2, 3, ...); reports back when it is durable."""

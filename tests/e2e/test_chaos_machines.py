@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
 
@@ -226,3 +227,19 @@ async def test_snapshots_are_taken_and_the_log_before_them_goes(
                 await client.kv.range("chaos-snapshots", revision=1)
         await nemesis.end()
         assert await writes(cluster)
+
+
+async def test_a_node_without_data_whose_wall_clock_was_put_back_rejoins(
+    cluster: ClusterUnderTest,
+) -> None:
+    leader = await cluster.leader()
+    victim = next(n for n in cluster.node_ids if n != leader)
+    await cluster.kill(victim)
+    await cluster.hardware.set(victim, wall_ahead_ms=-24 * 3_600_000)
+    shutil.rmtree(cluster.data_directory(victim))
+    await cluster.start(victim)
+    deadline = time.monotonic() + 20
+    while (await cluster.roles()).get(victim, ("", 0))[0] not in ("follower", "leader"):
+        assert time.monotonic() < deadline, await cluster.roles()
+        await asyncio.sleep(0.05)
+    await cluster.hardware.heal()

@@ -10,7 +10,7 @@ from coord.replication.boot import open_storage
 from coord.replication.membership import encode_members
 from coord.replication.port import Role
 from coord.replication.replica_ports import Boot
-from coord.replication.write_ops import StoreAdmission, StoreVote
+from coord.replication.write_ops import StoreAdmission, StoreBoot, StoreVote
 from tests.support.replica_world import ReplicaWorld
 from tests.support.replication import members_of
 
@@ -219,3 +219,32 @@ def test_directories_from_before_admission_vote_and_new_ones_do_not() -> None:
     assert world.replica.joining.votes
     world.tick(5.0)
     assert world.take("pre_vote") != []
+
+
+def test_a_node_whose_runs_count_from_too_low_is_told_and_counts_on() -> None:
+    """Its wall clock was put back when it lost its data."""
+    world = World()
+    world.deliver("n2", "behind", 0, known=50)
+    assert StoreBoot(51) in world.operations
+    world.outbox.clear()
+    world.tick(0.2)
+    asked = world.take("introduce")
+    assert [m["boot"] for _, m in asked] == [51, 51]
+    world.deliver("n3", "behind", 0, known=50)
+    assert world.operations.count(StoreBoot(51)) == 1
+
+
+def test_who_asks_with_an_earlier_run_than_known_is_told() -> None:
+    world = World(Admission())
+    world.deliver("n2", "introduce", 0, boot=9, nonce=1)
+    world.outbox.clear()
+    world.deliver("n2", "introduce", 0, boot=4, nonce=2)
+    assert [(peer, m["known"]) for peer, m in world.take("behind")] == [("n2", 9)]
+    world.deliver("n2", "pre_vote", 0, boot=4, wanted=1, last_index=1, last_term=0)
+    assert world.outbox == []
+
+
+def test_a_node_that_takes_part_does_not_change_how_its_runs_count() -> None:
+    world = World(Admission())
+    world.deliver("n2", "behind", 0, known=50)
+    assert StoreBoot(51) not in world.operations

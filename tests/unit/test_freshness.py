@@ -16,7 +16,7 @@ class Follower:
 
     def __init__(self) -> None:
         self.time = 1_000.0
-        self.fresh = Freshness(RUN, lambda: self.time)
+        self.fresh = Freshness(lambda: RUN, lambda: self.time)
 
 
 def test_nothing_is_known_at_first_and_an_empty_voucher_says_nothing() -> None:
