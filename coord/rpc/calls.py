@@ -37,6 +37,7 @@ APPLIED_KEY: Final = "coord-applied-index"
 ANONYMOUS: Final = "anonymous"
 _MAX_MESSAGE_CHARS: Final = 1_000
 _LOOK_AGAIN_S: Final = 0.05
+_LAST_WORD_S: Final = 0.05
 _MAX_DIGITS: Final = 18
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
@@ -112,6 +113,11 @@ class Call:
     def with_raw(self, raw: bytes) -> Call:
         """The same caller's call with another request, made by the server on its behalf."""
         return Call(raw, self._context, asyncio.get_running_loop().time())
+
+    def last_word_at(self, now: float) -> float:
+        """A moment before the deadline: a refusal sent then still tells the caller that nothing was
+        done, which it could not know from its time-out."""
+        return self.expires_at - min(_LAST_WORD_S, (self.expires_at - now) / 4)
 
     def remaining_s(self, now: float) -> float:
         """Seconds to the deadline; infinity without one."""
@@ -283,7 +289,7 @@ class Dispatcher(grpc.GenericRpcHandler):
             now = loop.time()
             # After a long poll that was well for a while, patience begins anew.
             if give_up_at is None or (contact and now - attempted_at > self._leader_wait_s):
-                give_up_at = min(call.expires_at, now + self._leader_wait_s)
+                give_up_at = min(call.last_word_at(now), now + self._leader_wait_s)
             if now >= give_up_at or self._closing:
                 raise problem
             await leadership.wait_for_change(min(_LOOK_AGAIN_S, give_up_at - now))
