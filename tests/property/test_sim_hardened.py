@@ -12,6 +12,8 @@ SEEDS_IN_ONE = 10
 FOUND: list[tuple[int, int, str | None]] = [
     (529, 3, "everything"),  # an empty claim, which is not logged, keeps no session alive
     (735, 3, "everything"),  # killed between a failed sync and the cut of what it left
+    (4, 3, "changes"),  # a removed node, added again, is told late of its removal and stops
+    (50, 3, "changes"),
     (2200, 3, "everything"),  # a stalled candidate wins its old term when a later one has committed
 ]
 
