@@ -25,6 +25,8 @@ from coord.replication.snapshots import (
     meta_of,
 )
 
+FEWEST_ENTRIES = 10_000  # between two snapshots, however small
+
 
 class ExchangeOwner(Protocol):
     """The replica, as far as snapshots need it."""
@@ -87,9 +89,20 @@ class SnapshotExchange:
         done, size = self._compacted
         if index <= done:
             return
-        enough = index - done >= self._settings.snapshot_entries
-        if enough or self._journal.size_bytes - size >= self._settings.snapshot_bytes:
+        entries, grown_bytes = index - done, self._journal.size_bytes - size
+        due = entries >= self._settings.snapshot_entries
+        if (
+            due
+            or grown_bytes >= self._settings.snapshot_bytes
+            or self._is_cheap(entries, grown_bytes)
+        ):
             self.take()
+
+    def _is_cheap(self, entries: int, grown_bytes: int) -> bool:
+        """Writing a small state costs less than applying a long log again after a restart: a node
+        that does so is of little use, and slow to lead. As much is written as the log has grown."""
+        fewest = max(FEWEST_ENTRIES, self._settings.snapshot_entries // 10)
+        return entries >= fewest and grown_bytes >= self._taker.bytes_taken
 
     def take(self) -> None:
         """Begin to take a snapshot of what is applied now. Not while one is under way."""

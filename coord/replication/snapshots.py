@@ -54,6 +54,7 @@ class SnapshotTaker:
         self._meta: SnapshotMeta | None = None
         self._writer: SnapshotWriter | None = None
         self._waiting = 0
+        self.bytes_taken = 0  # of the state, by the snapshot that is or was taken last
 
     @property
     def busy(self) -> bool:
@@ -62,6 +63,7 @@ class SnapshotTaker:
     def begin(self, meta: SnapshotMeta, source: SnapshotSource) -> None:
         """Take the snapshot that `source` yields. Not while busy."""
         self._meta, self._source, self._writer, self._waiting = meta, source, None, 0
+        self.bytes_taken = 0
         self._submit(meta, lambda store: self._open(store, meta))
 
     def step(self) -> bool:
@@ -75,6 +77,7 @@ class SnapshotTaker:
             self._source = None
             self._submit(meta, self._commit)
             return False
+        self.bytes_taken += len(chunk)
         self._submit(meta, lambda _: self._write(chunk))
         return True
 
