@@ -33,7 +33,9 @@ from coord.replication.port import Role
 from coord.replication.write_ops import Entry
 
 PROVED_VERSION = "0.3.17"
-APPLY_SLICE = 256  # entries applied before the owner gets control again
+# Applied before the owner gets control again: an entry can hold thousands of requests.
+APPLY_SLICE_ENTRIES = 256
+APPLY_SLICE_BYTES = 32 * 1024
 
 _METHODS = (
     "__applyLogEntries",
@@ -456,11 +458,19 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
             durable = min(self._SyncObj__raftCommitIndex, self._journal.synced_index)
             self._SyncObj__raftCommitIndex = max(self._commit_floor, durable)
         self._commit_floor = commit_index = self._SyncObj__raftCommitIndex
-        self._SyncObj__raftCommitIndex = min(commit_index, self.applied_index + APPLY_SLICE)
+        self._SyncObj__raftCommitIndex = self._end_of_slice(commit_index)
         try:
             return bool(super()._SyncObj__applyLogEntries())
         finally:
             self._SyncObj__raftCommitIndex = commit_index
+
+    def _end_of_slice(self, commit_index: int) -> int:
+        """Up to where entries are applied now: one at least, then as many as take a few ms."""
+        applied = self.applied_index
+        if commit_index <= applied:
+            return commit_index
+        fitting = len(self._journal.batch_from(applied + 1, APPLY_SLICE_BYTES))
+        return min(commit_index, applied + min(max(fitting, 1), APPLY_SLICE_ENTRIES))
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> None:  # noqa: N802
         index = self.applied_index + 1

@@ -183,3 +183,17 @@ def test_several_engines_keep_their_own_time() -> None:
     owner.time = 1.5
     first.tick()
     assert first.role is Role.FOLLOWER
+
+
+def test_a_long_backlog_is_applied_in_slices() -> None:
+    """Also where few entries hold much: between slices the owner answers others."""
+    engine, journal, owner = lead()
+    for _ in range(10):
+        engine.propose(b"x" * 10_000)
+    journal.mark_synced(journal.write_sequence)
+    applied = []
+    while engine.applied_index < journal.last_index:
+        engine.tick()
+        applied.append(engine.applied_index)
+    assert applied == [5, 8, 11, 12]
+    assert len(owner.applied) == 10
