@@ -54,7 +54,8 @@ class Timers:
 
     def disarm(self, kind: TimerKind, ident: Ident) -> None:
         """Forgets the deadline of a key, if it has one."""
-        self._deadlines.pop((kind, ident), None)
+        if self._deadlines.pop((kind, ident), None) is not None:
+            self._drop_dead()
 
     def deadline_of(self, kind: TimerKind, ident: Ident) -> int | None:
         return self._deadlines.get((kind, ident))
@@ -96,5 +97,17 @@ class Timers:
         self._queued[key] = deadline_ms
         heappush(self._heap, (deadline_ms, key))
         if len(self._heap) > 2 * len(self._queued) + _SLACK:
-            self._heap = [(queued, key) for key, queued in self._queued.items()]
-            heapify(self._heap)
+            self._rebuild()
+
+    def _drop_dead(self) -> None:
+        """Without it, entries of keys that were disarmed would wait for their time, and all of them
+        be thrown away at once when somebody looks: seconds, after a busy half minute."""
+        alive = len(self._deadlines)
+        if len(self._queued) > 2 * alive + _SLACK:
+            armed = self._deadlines
+            self._queued = {key: ms for key, ms in self._queued.items() if key in armed}
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._heap = [(queued, key) for key, queued in self._queued.items()]
+        heapify(self._heap)

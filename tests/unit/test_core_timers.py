@@ -87,3 +87,17 @@ def test_same_as_a_plain_dictionary(steps: list[tuple[str, TimerKind, int, int]]
             for _, key in due:
                 del model[key]
         assert len(timers) == len(model)
+
+
+def test_what_was_disarmed_is_not_kept_until_its_time() -> None:
+    """A busy half minute leaves nothing behind that would be thrown away all at once."""
+    timers = Timers()
+    for ident in range(20_000):
+        timers.arm(TimerKind.TASK, ident, 30_000 + ident)
+        if ident >= 100:
+            timers.disarm(TimerKind.TASK, ident - 100)
+        assert len(timers._heap) <= 2 * 101 + 1_024 + 1
+    assert timers.next_deadline_ms() == 30_000 + 19_900
+    due = [timers.pop_due(100_000) for _ in range(100)]
+    assert due == [(TimerKind.TASK, ident) for ident in range(19_900, 20_000)]
+    assert timers.pop_due(100_000) is None
