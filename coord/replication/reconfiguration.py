@@ -69,9 +69,8 @@ class Reconfiguration:
         self._told: Membership | None = None  # the latest that another node named
         self._departed: dict[str, tuple[str, float]] = {}  # address, and until when it is known
         self._removed_by: Membership | None = None
-        self._addresses: dict[str, str] = {}
         self.handlers: dict[str, Callable[[str, Message], None]] = {"members": self._on_members}
-        self._addresses = self._all_addresses()
+        self._addresses: dict[str, str] = self._all_addresses()
 
     @property
     def known(self) -> Collection[str]:

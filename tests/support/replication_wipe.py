@@ -5,7 +5,6 @@ from __future__ import annotations
 from random import Random
 
 from chaos.sim.base_node import SimNode
-from chaos.sim.disk import SimDisk
 from chaos.sim.hardened import HardenedNode
 from chaos.sim.plan import SimPlan
 from chaos.sim.world import SimResult, World
@@ -63,17 +62,8 @@ class WipingWorld(World):
         self.clock.after(0.3, strike)
 
     def _wipe(self, node: HardenedNode) -> None:
-        """What it promised before must still hold, except that it may stand again in a term in
-        which it stood in vain: nobody voted for it, and it can not lead there any more."""
         self.wiped += 1
         self.note(f"{node.node_id} loses its disk")
         self.kill(node, power_loss=True)
-        node.disk = SimDisk()
-        known = self.invariants
-        known.stored.pop(node.node_id, None)
-        known.promised.pop(node.node_id, None)
-        latest = max(other.stored_vote()[0] for other in self.nodes.values() if other is not node)
-        for (voter, term), candidate in list(known.votes.items()):
-            if voter == candidate == node.node_id and term > latest:
-                del known.votes[(voter, term)]
+        self.faults.renew(node)
         self.clock.after(self._wipe_rng.choice((0.01, 0.1, 0.5)), lambda: self.start(node))
