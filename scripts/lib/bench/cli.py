@@ -112,7 +112,8 @@ def _timing(found: argparse.Namespace) -> Timing:
 def main() -> int:
     arguments = sys.argv[1:]
     options = parse(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # Also SIGINT: who is started by a script in the background begins with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     command = shlex.join(["scripts/bench", *arguments])
     try:
