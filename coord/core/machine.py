@@ -68,9 +68,10 @@ class Machine:
         replies = [_handle(state, request) for request in batch.requests]
         return r.Applied(replies, state.events, state.revision)
 
-    def next_deadline_ms(self) -> int | None:
-        """Cluster time at which an empty batch would change something; None if never."""
-        return self.state.next_deadline_ms()
+    def next_deadline_ms(self, until_ms: int) -> int | None:
+        """Cluster time at which an empty batch would change something, if that is not after
+        `until_ms`. Otherwise a time after `until_ms` at which to ask again; None if never."""
+        return self.state.next_deadline_ms(until_ms)
 
     def freeze(self) -> StateView:
         """The state as of now, to be read in slices while batches go on being applied."""

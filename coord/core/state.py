@@ -131,18 +131,17 @@ class State:
     @property
     def behind(self) -> bool:
         """Whether more was due at the last batch than one batch carries out."""
-        due = self.timers.next_deadline_ms()
-        if due is not None and due <= self.now_ms:
-            return True
-        wall_due = self.wall_timers.next_deadline_ms()
-        return wall_due is not None and wall_due <= self.wall_ms
+        due = self.next_deadline_ms(self.now_ms)
+        return due is not None and due <= self.now_ms
 
-    def next_deadline_ms(self) -> int | None:
-        """Cluster time at which something is due by itself; None if nothing ever is.
+    def next_deadline_ms(self, until_ms: int) -> int | None:
+        """Cluster time of the next thing that is due by itself, if that is not after `until_ms`.
+        Otherwise a time after `until_ms` at which to ask again; None if nothing is ever due.
 
         For a calendar time it is an estimate, good while both clocks run alike."""
-        deadlines = [self.timers.next_deadline_ms()]
-        wall = self.wall_timers.next_deadline_ms()
-        if wall is not None:
-            deadlines.append(self.now_ms + max(1, wall - self.wall_ms))
-        return min((at for at in deadlines if at is not None), default=None)
+        deadline_ms = self.timers.next_deadline_ms(until_ms)
+        ahead_ms = self.wall_ms - self.now_ms
+        wall_ms = self.wall_timers.next_deadline_ms(until_ms + ahead_ms)
+        if wall_ms is None:
+            return deadline_ms
+        return min(wall_ms - ahead_ms, wall_ms - ahead_ms if deadline_ms is None else deadline_ms)

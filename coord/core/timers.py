@@ -10,7 +10,7 @@ node, also on one that was restored from a snapshot.
 from __future__ import annotations
 
 from enum import IntEnum
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
 
@@ -60,38 +60,42 @@ class Timers:
     def deadline_of(self, kind: TimerKind, ident: Ident) -> int | None:
         return self._deadlines.get((kind, ident))
 
-    def next_deadline_ms(self) -> int | None:
-        """The earliest deadline, or None."""
-        return self._heap[0][0] if self._settle() else None
+    def next_deadline_ms(self, until_ms: int) -> int | None:
+        """The earliest deadline, if it is not after `until_ms`. Otherwise a time after `until_ms`,
+        and not after that deadline, at which to ask again. None if no key has a deadline."""
+        if not self._deadlines:
+            return None
+        self._settle(until_ms)
+        return self._heap[0][0]
 
     def pop_due(self, now_ms: int) -> TimerKey | None:
         """Takes out the first key whose deadline is not after `now_ms`."""
-        # The entry in the heap is never later than the deadline: nothing is due before it.
+        self._settle(now_ms)
         if not self._heap or self._heap[0][0] > now_ms:
-            return None
-        if not self._settle() or self._heap[0][0] > now_ms:
             return None
         _, key = heappop(self._heap)
         del self._queued[key], self._deadlines[key]
         return key
 
-    def _settle(self) -> bool:
-        """Brings an entry that says the truth to the top; False if there is none at all."""
-        heap, queued = self._heap, self._queued
-        while heap:
+    def _settle(self, until_ms: int) -> None:
+        """Brings an entry that says the truth, or one of after `until_ms`, to the top.
+
+        Entries of later are left alone: after a busy time nothing on top may be true for seconds to
+        come, and to move all that at once would take long."""
+        heap, queued, deadlines = self._heap, self._queued, self._deadlines
+        while heap and heap[0][0] <= until_ms:
             entry_ms, key = heap[0]
-            if queued.get(key) == entry_ms:
-                deadline = self._deadlines.get(key)
-                if deadline == entry_ms:
-                    return True
+            deadline = deadlines.get(key)
+            if queued.get(key) != entry_ms:
                 heappop(heap)
-                if deadline is None:
-                    del queued[key]
-                else:
-                    self._push(deadline, key)
+            elif deadline is None:
+                heappop(heap)
+                del queued[key]
+            elif deadline == entry_ms:
+                return
             else:
-                heappop(heap)
-        return False
+                queued[key] = deadline
+                heapreplace(heap, (deadline, key))
 
     def _push(self, deadline_ms: int, key: TimerKey) -> None:
         self._queued[key] = deadline_ms

@@ -54,9 +54,10 @@ class MachineHost:
         """The applied state. Read it; a restore replaces it."""
         return self.machine.state
 
-    def next_deadline_ms(self) -> int | None:
-        """Cluster time at which an empty entry would change something; None if never."""
-        return self.machine.next_deadline_ms()
+    def next_deadline_ms(self, until_ms: int) -> int | None:
+        """Cluster time at which an empty entry would change something, if that is not after
+        `until_ms`. Otherwise a time after `until_ms` at which to ask again; None if never."""
+        return self.machine.next_deadline_ms(until_ms)
 
     def on_applied(self, callback: AppliedCallback) -> None:
         """Call back with the events of every applied entry. Must not raise."""

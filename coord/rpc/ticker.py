@@ -16,14 +16,15 @@ _MAX_SLEEP_S = 3_600.0
 
 
 class Ticker:
-    """`next_deadline_ms`: cluster time at which something is due; `propose_empty`: write an entry.
+    """`next_deadline_ms`: cluster time at which something is due, if that is not after the one
+    given, else at which to ask again; `propose_empty`: write an entry.
 
     `look` is to be called after every applied entry and every change of role: it is cheap."""
 
     def __init__(
         self,
         clock: ClusterClock,
-        next_deadline_ms: Callable[[], int | None],
+        next_deadline_ms: Callable[[int], int | None],
         propose_empty: Callable[[], None],
     ) -> None:
         self._clock = clock
@@ -31,7 +32,7 @@ class Ticker:
         self._propose_empty = propose_empty
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
-        self._last_tick = -1.0
+        self._last_fire = -1.0
         self._leading = False
 
     def lead(self) -> None:
@@ -48,13 +49,13 @@ class Ticker:
         """Something may be due at another time than before."""
         if not self._leading:
             return
-        deadline_ms = self._next_deadline_ms()
+        deadline_ms = self._next_deadline_ms(self._clock.now_ms())
         if deadline_ms is None:
             self._cancel()
             return
         loop = asyncio.get_running_loop()
         sleep_s = min((deadline_ms - self._clock.now_ms()) / 1000, _MAX_SLEEP_S)
-        due = max(loop.time() + sleep_s, self._last_tick + _MIN_GAP_S)
+        due = max(loop.time() + sleep_s, self._last_fire + _MIN_GAP_S)
         if self._timer is not None:
             # A timer that fires early only looks again: that is cheaper than moving it every time.
             if self._timer_due <= due:
@@ -66,11 +67,11 @@ class Ticker:
 
     def _fire(self) -> None:
         self._timer = None
-        deadline_ms = self._next_deadline_ms()
+        self._last_fire = asyncio.get_running_loop().time()
+        deadline_ms = self._next_deadline_ms(self._clock.now_ms())
         # Time that stands still while writes are refused goes on with the first that is taken.
         due = deadline_ms is not None and deadline_ms <= self._clock.now_ms()
         if due or not self._clock.running:
-            self._last_tick = asyncio.get_running_loop().time()
             self._propose_empty()
         self.look()
 

@@ -16,6 +16,7 @@ from coord.core.checks import check_delta, check_state, mark
 from coord.core.limits import LIMITS, Limits
 from coord.core.machine import Machine
 from tests.support.core_rows import read_rows
+from tests.support.core_time import FOREVER_MS
 
 NAMES = st.sampled_from(["a", "b"])
 KEYS = st.sampled_from([b"k", b"k1", b"m"])
@@ -120,7 +121,7 @@ def test_restarts_change_nothing(
             restarted = Machine.from_rows(rows, limits)
             check_state(restarted.state)
         assert restarted.digest() == steady.digest()
-        assert restarted.next_deadline_ms() == steady.next_deadline_ms()
+        assert restarted.next_deadline_ms(FOREVER_MS) == steady.next_deadline_ms(FOREVER_MS)
 
 
 @settings(max_examples=100, deadline=None)

@@ -27,6 +27,7 @@ from coord.core.records import serial_of, task_id_of
 from coord.core.snapshot import NamedRow, StateView
 from tests.support.core_model import Model
 from tests.support.core_rows import read_rows, read_view
+from tests.support.core_time import FOREVER_MS
 
 QUEUES = st.sampled_from(["q", "r"])
 LOCKS = st.sampled_from(["L", "M"])
@@ -190,7 +191,7 @@ class AgainstTheModel(RuleBasedStateMachine):
     def restart_from_snapshot(self) -> None:
         restored = Machine.from_rows(read_rows(self.machine))
         assert restored.digest() == self.machine.digest()
-        assert restored.next_deadline_ms() == self.machine.next_deadline_ms()
+        assert restored.next_deadline_ms(FOREVER_MS) == self.machine.next_deadline_ms(FOREVER_MS)
         self.machine = restored
         if self.view is not None:
             self.view[0].close()
@@ -252,7 +253,7 @@ class AgainstTheModel(RuleBasedStateMachine):
     @invariant()
     def next_deadline_is_the_models(self) -> None:
         deadlines = [at for at, _, _ in self.model.deadlines()]
-        assert self.machine.next_deadline_ms() == min(deadlines, default=None)
+        assert self.machine.next_deadline_ms(FOREVER_MS) == min(deadlines, default=None)
 
     def teardown(self) -> None:
         assert self.twin.digest() == self.machine.digest()

@@ -19,6 +19,7 @@ from coord.core import replies as r
 from coord.core.checks import check_delta, check_state, mark
 from coord.core.limits import LIMITS
 from coord.core.machine import Machine
+from tests.support.core_time import FOREVER_MS
 
 EVENT_WORDS = {
     r.EventKind.TASK_READY: "ready",
@@ -111,7 +112,7 @@ class CoreScenario:
         restored = Machine.from_rows(rows, state.limits)
         check_state(restored.state)
         assert restored.digest() == self.machine.digest()
-        assert restored.next_deadline_ms() == self.machine.next_deadline_ms()
+        assert restored.next_deadline_ms(FOREVER_MS) == self.machine.next_deadline_ms(FOREVER_MS)
 
 
 def _arguments(words: list[str]) -> tuple[list[str], Args]:
@@ -311,5 +312,5 @@ QUERIES: dict[str, Any] = {
     "list-tasks": _list_tasks,
     "explain": lambda s, a: _show_page(explain.explain_task(s.machine.state, a["task"])),
     "claimable": lambda s, a: [str(queries.claimable(s.machine.state, _list(a, "queue")))],
-    "deadline": lambda s, a: [str(s.machine.next_deadline_ms())],
+    "deadline": lambda s, a: [str(s.machine.next_deadline_ms(FOREVER_MS))],
 }

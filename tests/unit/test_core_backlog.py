@@ -82,7 +82,7 @@ def test_leases_that_end_together_end_over_several_batches(driver: Driver) -> No
     driver.now_ms += LEASE_MS
     driver.batch()
     assert driver.states().count(TaskState.CLAIMED) == 7
-    next_ms = driver.machine.next_deadline_ms()
+    next_ms = driver.machine.next_deadline_ms(driver.now_ms)
     assert next_ms is not None
     assert next_ms <= driver.now_ms
     assert driver.catch_up() == 3

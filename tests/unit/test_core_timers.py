@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coord.core.timers import TimerKind, Timers
+from tests.support.core_time import FOREVER_MS
 
 KINDS = (TimerKind.SESSION, TimerKind.TASK)
 
@@ -24,21 +25,21 @@ def test_due_in_order_of_deadline_kind_and_id() -> None:
     timers.arm(TimerKind.SESSION, 9, 10)
     timers.arm(TimerKind.TASK, 3, 5)
     timers.arm(TimerKind.TASK, 4, 11)
-    assert timers.next_deadline_ms() == 5
+    assert timers.next_deadline_ms(FOREVER_MS) == 5
     assert drain(timers, 10) == [
         (TimerKind.TASK, 3),
         (TimerKind.SESSION, 9),
         (TimerKind.TASK, 1),
         (TimerKind.TASK, 2),
     ]
-    assert timers.next_deadline_ms() == 11
+    assert timers.next_deadline_ms(FOREVER_MS) == 11
 
 
 def test_nothing_armed_nothing_due() -> None:
     timers = Timers()
     timers.disarm(TimerKind.TASK, 1)
     assert timers.pop_due(10**12) is None
-    assert timers.next_deadline_ms() is None
+    assert timers.next_deadline_ms(FOREVER_MS) is None
 
 
 def test_renewing_a_lease_does_not_grow_the_heap() -> None:
@@ -60,7 +61,7 @@ def test_deadlines_that_come_nearer_do_not_pile_up() -> None:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["arm", "arm", "disarm", "pop", "next"]),
+        st.sampled_from(["arm", "arm", "disarm", "pop", "next", "look"]),
         st.sampled_from(KINDS),
         st.integers(0, 4),
         st.integers(0, 20),
@@ -79,8 +80,15 @@ def test_same_as_a_plain_dictionary(steps: list[tuple[str, TimerKind, int, int]]
         elif what == "disarm":
             timers.disarm(kind, ident)
             model.pop((kind, ident), None)
+        elif what == "look":
+            found, first = timers.next_deadline_ms(at_ms), min(model.values(), default=None)
+            if first is None or first <= at_ms:
+                assert found == first
+            else:
+                assert found is not None
+                assert at_ms < found <= first
         elif what == "next":
-            assert timers.next_deadline_ms() == min(model.values(), default=None)
+            assert timers.next_deadline_ms(FOREVER_MS) == min(model.values(), default=None)
         else:
             due = sorted((at, key) for key, at in model.items() if at <= at_ms)
             assert drain(timers, at_ms) == [key for _, key in due]
@@ -97,7 +105,22 @@ def test_what_was_disarmed_is_not_kept_until_its_time() -> None:
         if ident >= 100:
             timers.disarm(TimerKind.TASK, ident - 100)
         assert len(timers._heap) <= 2 * 101 + 1_024 + 1
-    assert timers.next_deadline_ms() == 30_000 + 19_900
+    assert timers.next_deadline_ms(FOREVER_MS) == 30_000 + 19_900
     due = [timers.pop_due(100_000) for _ in range(100)]
     assert due == [(TimerKind.TASK, ident) for ident in range(19_900, 20_000)]
     assert timers.pop_due(100_000) is None
+
+
+def test_what_was_renewed_is_moved_in_its_time_and_not_all_at_once() -> None:
+    """Thousands of leases that end in a second: a look before that leaves them where they are."""
+    timers = Timers()
+    for ident in range(5_000):
+        timers.arm(TimerKind.TASK, ident, 1_000 + ident)
+    for ident in range(5_000):
+        timers.arm(TimerKind.TASK, ident, 100_000 + ident)
+    assert timers.next_deadline_ms(500) == 1_000
+    assert timers._heap[0][0] == 1_000
+    assert timers.pop_due(1_009) is None
+    assert sum(at_ms >= 100_000 for at_ms, _ in timers._heap) == 10
+    assert timers.next_deadline_ms(1_009) == 1_010
+    assert timers.next_deadline_ms(FOREVER_MS) == 100_000

@@ -142,7 +142,7 @@ class Ticking:
         self.deadline_ms = deadline_ms
         self.ticks: list[float] = []
         self.clock = ClusterClock()
-        self.ticker = Ticker(self.clock, lambda: self.deadline_ms, self._tick)
+        self.ticker = Ticker(self.clock, lambda until_ms: self.deadline_ms, self._tick)
 
     def _tick(self) -> None:
         self.ticks.append(asyncio.get_running_loop().time())
@@ -161,6 +161,22 @@ async def test_ticks_when_something_is_due() -> None:
     assert ticking.ticks[0] - begun >= 0.025
     await asyncio.sleep(0.03)
     assert len(ticking.ticks) == 1
+
+
+async def test_a_time_to_ask_again_writes_nothing() -> None:
+    """Leases that were renewed: nothing is due when the first of their old deadlines comes."""
+    clock, asked, ticks = ClusterClock(), list[int](), list[int]()
+
+    def next_deadline_ms(until_ms: int) -> int:
+        asked.append(until_ms)
+        return until_ms + 30 if len(asked) < 5 else until_ms
+
+    ticker = Ticker(clock, next_deadline_ms, lambda: ticks.append(len(asked)))
+    clock.start()
+    ticker.lead()
+    await eventually(lambda: bool(ticks))
+    ticker.rest()
+    assert ticks[0] >= 5
 
 
 async def test_an_earlier_deadline_moves_the_tick() -> None:
