@@ -133,7 +133,7 @@ class Service:
         """Write an empty entry when something is due and nobody writes."""
         if not self._leading:
             return
-        deadline_ms = self.host.inner.next_deadline_ms()
+        deadline_ms = self.host.inner.next_deadline_ms(self.clock.now_ms())
         now = self._port.local_now()
         if deadline_ms is None or now - self._ticked_at < TICK_GAP_S:
             return
