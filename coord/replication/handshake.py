@@ -27,12 +27,14 @@ class Refusal(StrEnum):
 
 
 class RefusedError(Exception):
-    """A connection is refused, by this side or by the other."""
+    """A connection is refused, by this side or by the other. `members`: what a node that is not
+    known is told of who is (of any shape, when it comes from the other side)."""
 
-    def __init__(self, refusal: str, detail: str) -> None:
+    def __init__(self, refusal: str, detail: str, members: object = None) -> None:
         super().__init__(f"{refusal}: {detail}")
         self.refusal = refusal
         self.detail = detail
+        self.members = members
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def encode_refusal(error: RefusedError) -> bytes:
             "version": PROTOCOL_VERSION,
             "refused": str(error.refusal),
             "detail": error.detail,
+            "members": error.members,
         }
     )
 
@@ -100,20 +103,18 @@ def check_answer(payload: memoryview) -> None:
         raise RefusedError(Refusal.BAD_HANDSHAKE, "the other side is not a node of this kind")
     refusal = values.get("refused", "")
     if refusal is not None:
-        raise RefusedError(str(refusal)[:100], str(values.get("detail"))[:500])
+        members = values.get("members")
+        raise RefusedError(str(refusal)[:100], str(values.get("detail"))[:500], members)
 
 
-def check_hello(hello: Hello, cluster_id: str, node_id: str, known: bool) -> None:
-    """Raise RefusedError unless `hello` is for this node, from a `known` one of its cluster."""
+def check_hello(hello: Hello, cluster_id: str, node_id: str) -> None:
+    """Raise RefusedError unless `hello` is for this node, from one of its cluster."""
     if hello.cluster_id != cluster_id:
         detail = f"node {hello.node_id!r} is of cluster {hello.cluster_id!r}, not {cluster_id!r}"
         raise RefusedError(Refusal.WRONG_CLUSTER, detail)
     if hello.target_id != node_id:
         detail = f"node {hello.node_id!r} wants node {hello.target_id!r}, this is {node_id!r}"
         raise RefusedError(Refusal.WRONG_TARGET, detail)
-    if not known:
-        detail = f"node {hello.node_id!r} is not a member known to {node_id!r}"
-        raise RefusedError(Refusal.UNKNOWN_NODE, detail)
 
 
 def _unpack_map(payload: memoryview) -> dict[Any, Any]:

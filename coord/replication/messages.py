@@ -29,7 +29,7 @@ snapshot_ack    index, snapshot_term, offset (what is here), done
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from coord.replication.membership import decode_members
 
@@ -151,6 +151,13 @@ FIELDS: Mapping[str, Mapping[str, _Check]] = {
         "members": _is_members,
     },
 }
+
+
+def is_members(fields: object) -> TypeGuard[Message]:
+    """Whether these are the fields of a `members` message, which travel also without a stamp."""
+    return type(fields) is dict and all(
+        check(fields.get(name)) for name, check in FIELDS["members"].items()
+    )
 
 
 # May be missing: peers of an older version do not send them.

@@ -26,7 +26,7 @@ from coord.replication.membership import (
     encode_members,
     refuse,
 )
-from coord.replication.messages import Message
+from coord.replication.messages import Message, is_members
 from coord.replication.outbox import Outbox
 from coord.replication.port import (
     AddLearner,
@@ -39,6 +39,7 @@ from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.replica_ports import ReplicaPorts
 
 FAREWELL_S: Final = 3.0  # how long who was removed is still talked to
+MAX_FAREWELL_BYTES: Final = 3_072
 MAX_LAG_ENTRIES: Final = 256  # a learner that lacks no more than this may be promoted
 MAX_LAG_BYTES: Final = 8 * 1024 * 1024
 
@@ -121,16 +122,31 @@ class Reconfiguration:
     def tell(self, peer_id: str) -> None:
         """Let a peer know the membership, if it is another than the one in the configuration.
         That it is committed is for a leader to say, who knows of none that is later."""
+        if self._electorate.membership.index > 0:
+            self._outbox.transmit(peer_id, self._outbox.make("members", **self._fields()))
+
+    def _fields(self) -> Message:
+        """Of a `members` message."""
         present, engine = self._electorate.membership, self._engine
         leads = engine.leader_id == self._self_id and engine.commit_index >= engine.own_term_index
-        if present.index > 0:
-            message = self._outbox.make(
-                "members",
-                index=present.index,
-                members=encode_members(present.members),
-                committed=leads and present.index <= engine.commit_index,
-            )
-            self._outbox.transmit(peer_id, message)
+        return {
+            "index": present.index,
+            "members": encode_members(present.members),
+            "committed": leads and present.index <= engine.commit_index,
+        }
+
+    def farewell(self) -> Message | None:
+        """What a node gets that wants to connect and is not known; see `refused`. None if that
+        would be more than fits into a refusal."""
+        fields = self._fields()
+        return fields if len(fields["members"]) <= MAX_FAREWELL_BYTES else None
+
+    def refused(self, peer_id: str, fields: object) -> None:
+        """A peer does not know this node, and says who the members are: it was removed while it was
+        down, or will hear of one who leads and knows that for sure. What is malformed is ignored.
+        """
+        if is_members(fields):
+            self._on_members(peer_id, fields)
 
     def hear(self, told: Membership) -> None:
         """A peer named its membership."""

@@ -312,6 +312,10 @@ class PySyncObjReplicator:
             on_message=self._on_message,
             on_connected=lambda peer: self._call(lambda replica: replica.connected(peer)),
             on_disconnected=lambda peer: self._call(lambda replica: replica.disconnected(peer)),
+            on_refused=lambda peer, members: self._call(
+                lambda replica: replica.reconfiguration.refused(peer, members)
+            ),
+            members=lambda: self._replica and self._replica.reconfiguration.farewell(),
         )
         self._clock.step()
         self._replica = Replica(

@@ -74,7 +74,9 @@ class PeerTransport:
 
     `boot_id` grows with each run of the node. The callbacks run on the event loop and must be set
     before `start`. `on_connected` and `on_disconnected` are about the outgoing direction, the one
-    `send` uses. With `ssl_server` and `ssl_client` all connections are TLS."""
+    `send` uses. A node that is not known is refused and gets what `members` returns, of at most
+    some 3 KiB; on its side `on_refused` is called with that. With `ssl_server` and `ssl_client` all
+    connections are TLS."""
 
     def __init__(
         self,
@@ -86,6 +88,8 @@ class PeerTransport:
         on_message: Callable[[str, Any], None],
         on_connected: Callable[[str], None] = lambda peer_id: None,
         on_disconnected: Callable[[str], None] = lambda peer_id: None,
+        on_refused: Callable[[str, object], None] = lambda peer_id, members: None,
+        members: Callable[[], object] = lambda: None,
         limits: TransportLimits | None = None,
         rng: random.Random | None = None,
         ssl_server: ssl.SSLContext | None = None,
@@ -94,6 +98,8 @@ class PeerTransport:
         self.on_message = on_message
         self.on_connected = on_connected
         self.on_disconnected = on_disconnected
+        self.on_refused = on_refused
+        self.members = members
         self._self_id = self_id
         self._cluster_id = cluster_id
         self._boot_id = boot_id
@@ -215,6 +221,8 @@ class PeerTransport:
                 await self._dial_once(peer)
             except (OSError, TimeoutError, RefusedError) as error:
                 self._note_failure(peer, error)
+                if isinstance(error, RefusedError) and error.members is not None:
+                    self._call("on_refused", self.on_refused, peer.peer_id, error.members)
             if loop.time() - started > 1.0:
                 delay_ms = limits.backoff_min_ms
             jittered_s = delay_ms * self._rng.uniform(0.5, 1.0) / 1000
@@ -289,14 +297,21 @@ class PeerTransport:
         """Take a connection as its peer's only one; RefusedError if it is not to be taken."""
         peer = self._peers.get(hello.node_id) if self._running else None
         try:
-            check_hello(hello, self._cluster_id, self._self_id, peer is not None)
-            if peer is not None:
-                self._supersede(peer, incoming, hello)
+            check_hello(hello, self._cluster_id, self._self_id)
+            if peer is None:
+                raise self._unknown(hello)
+            self._supersede(peer, incoming, hello)
         except RefusedError as error:
             self._note_refusal(incoming, hello, error)
             raise
         node_id = hello.node_id
         self._logged_refusals = {key for key in self._logged_refusals if key[0] != node_id}
+
+    def _unknown(self, hello: Hello) -> RefusedError:
+        """Nobody sends its messages to a node that is no member; so it is told here that it is
+        none."""
+        detail = f"node {hello.node_id!r} is not a member known to {self._self_id!r}"
+        return RefusedError(Refusal.UNKNOWN_NODE, detail, self.members() if self._running else None)
 
     def _supersede(self, peer: _Peer, incoming: Incoming, hello: Hello) -> None:
         older = peer.incoming

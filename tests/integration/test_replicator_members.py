@@ -130,3 +130,23 @@ async def test_a_configuration_does_not_change_members(tmp_path: Path) -> None:
         assert [member.peer_address != "" for member in members] == [True, False, True]
         await let_lead(cluster, "n1")
         await eventually(lambda: again.status().leader_id == "n1", 10, "follows")
+
+
+async def test_a_node_that_was_removed_while_it_was_down_stops_when_it_comes_back(
+    tmp_path: Path,
+) -> None:
+    """Nobody whom it knows leads any more: it hears of who does, and from that one that it is
+    removed."""
+    async with RealCluster(tmp_path) as cluster:
+        await cluster.propose(b"a")
+        await let_lead(cluster, "n1")
+        await cluster.stop("n3")
+        await change(cluster, AddLearner(cluster.new_member("n4")))
+        await cluster.start("n4")
+        await change(cluster, Promote("n4"))
+        await change(cluster, Remove("n3"))
+        await let_lead(cluster, "n4")
+        await cluster.start("n3")
+        await eventually(lambda: "n3" in cluster.failures, 10, "n3 stops")
+        assert isinstance(cluster.failures["n3"], RemovedFromClusterError)
+        await cluster.propose(b"b")

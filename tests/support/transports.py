@@ -30,6 +30,7 @@ class Node:
         self.node_id = node_id
         self.messages: list[tuple[str, Any]] = []
         self.events: list[tuple[str, str]] = []
+        self.refusals: list[tuple[str, object]] = []
         server, client = ssl_contexts or (None, None)
         self.transport = PeerTransport(
             node_id,
@@ -39,6 +40,8 @@ class Node:
             on_message=lambda peer, message: self.messages.append((peer, message)),
             on_connected=lambda peer: self.events.append(("connected", peer)),
             on_disconnected=lambda peer: self.events.append(("disconnected", peer)),
+            on_refused=lambda peer, members: self.refusals.append((peer, members)),
+            members=lambda: {"of": node_id},
             limits=limits,
             rng=random.Random(1),
             ssl_server=server,

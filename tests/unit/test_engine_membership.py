@@ -204,6 +204,42 @@ def test_a_node_that_is_told_of_its_removal_stops() -> None:
         world.deliver("n2", "members", 0, index=9, members=without, committed=True)
 
 
+def test_a_node_that_was_removed_while_it_was_down_learns_it_when_it_is_refused() -> None:
+    leader = leading()
+    acknowledge(leader, "n2", 3)
+    acknowledge(leader, "n3", 3)
+    leader.replica.change_members(Remove("n3"))
+    before = leader.replica.reconfiguration.farewell()
+    assert before is not None
+    assert not before["committed"]
+    commit(leader, "n2")
+    farewell = leader.replica.reconfiguration.farewell()
+    away = ReplicaWorld()
+    assert farewell is not None
+    for committed in (False, True):
+        words = farewell | {
+            "members": encode_members(members_of("n2", "n3")),
+            "committed": committed,
+        }
+        away.replica.reconfiguration.refused("n2", words)
+        if not committed:
+            away.tick(0.1)
+    with pytest.raises(RemovedFromClusterError, match="n2, n3"):
+        away.tick(0.1)
+
+
+@pytest.mark.parametrize("fields", [7, [], {}, {"index": 9, "members": b"?", "committed": True}])
+def test_a_malformed_word_of_its_removal_is_ignored(fields: object) -> None:
+    world = ReplicaWorld()
+    world.replica.reconfiguration.refused("n2", fields)
+    world.tick(0.1)
+
+
+def test_a_membership_too_large_for_a_refusal_is_left_out() -> None:
+    many = members_of("n1", *(f"{number:02}{'x' * 200}" for number in range(16)))
+    assert ReplicaWorld(members=many).replica.reconfiguration.farewell() is None
+
+
 def test_an_older_word_of_its_removal_is_ignored() -> None:
     """It was removed, and added again: its log says so."""
     world = ReplicaWorld()

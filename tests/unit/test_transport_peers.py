@@ -97,6 +97,15 @@ async def test_both_sides_say_once_why_and_the_dialler_keeps_trying() -> None:
             assert "yours" in line["reason"]
 
 
+async def test_only_a_node_that_is_not_known_is_told_the_members() -> None:
+    async with Node("a") as a, Node("b") as b, Node("c", cluster_id="another") as c:
+        a.transport.set_peers({"b": b.address})
+        c.transport.set_peers({"b": b.address})
+        await eventually(lambda: b.transport._accept_count >= 4 and a.refusals != [])
+        assert a.refusals[0] == ("b", {"of": "b"})
+        assert c.refusals == []
+
+
 async def test_a_known_node_is_taken_after_it_was_refused() -> None:
     async with Node("a") as a, Node("b") as b:
         a.transport.set_peers({"b": b.address})
