@@ -101,6 +101,16 @@ def test_a_cluster_that_goes_on_is_measured(tmp_path: Path) -> None:
     assert min(sent["seconds"], loaded["seconds"]) > 0
 
 
+def test_steady_work_while_the_leader_is_killed_is_measured(tmp_path: Path) -> None:
+    """What it says of a system that loses or doubles work: tests/unit/test_bench_sustained.py."""
+    [found] = medians(tmp_path, "--scenario", "sustained")["sustained"]
+    assert (found["lost"], found["kills"]) == (0, 1)
+    assert found["tasks"] > 1_000
+    assert 0 <= found["drained_worst_s"] < 30
+    assert found["gap_worst_ms"] >= 5
+    assert min(found["memory_start_mb"], found["memory_end_mb"]) > 10
+
+
 def test_nodes_that_hold_much_are_measured(tmp_path: Path) -> None:
     found = medians(tmp_path, "--nodes", "1", "--scenario", "snapshot,expiry,restart")
     (snapshot,) = found["snapshot"]

@@ -35,6 +35,10 @@ class Timing:
     log_entries: int = 10_000  # behind the last snapshot, for a restart
     kills: int = 12
     saturation_s: float = 15.0
+    sustained_s: float = 60.0
+    kill_every_s: float = 15.0  # of sustained_s
+    task_rate: float = 1_157.0  # 100 million a day
+    retention_s: float = 60.0  # how long finished tasks are kept; longer than a look at them takes
 
 
 @dataclass(slots=True)

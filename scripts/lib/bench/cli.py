@@ -35,6 +35,9 @@ QUICK_TIMING = Timing(
     log_entries=500,
     kills=2,
     saturation_s=3.0,
+    sustained_s=6.0,
+    kill_every_s=6.0,
+    task_rate=300.0,
 )
 FULL_TIMING = Timing(
     pending=(1, 10_000, 100_000, 1_000_000),
@@ -43,6 +46,9 @@ FULL_TIMING = Timing(
     log_entries=100_000,
     kills=100,
     saturation_s=300.0,
+    sustained_s=1_800.0,
+    kill_every_s=60.0,
+    retention_s=120.0,
 )
 FILE_WIDTH = 150
 EPILOG = (

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from scripts.lib.bench.errors import BenchError
 from scripts.lib.bench.job import GAP_MS, Outcome, latency_figures
@@ -102,6 +103,28 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
     return moments
 
 
+async def paced(
+    moments: Sequence[float],
+    begin: Callable[[int, float], Coroutine[Any, Any, None]],
+    longest_wait_s: float,
+) -> None:
+    """Begins something at each of the moments (seconds from now on), whether or not what came
+    before has ended: `begin` gets its number and moment. What has not ended `longest_wait_s` after
+    the last one is cancelled; the first error ends everything."""
+    zero = now()
+    running: set[asyncio.Future[None]] = set()
+    for number, due in enumerate(moments):
+        if (ahead := zero + due - now()) > 0:
+            await asyncio.sleep(ahead)
+        if len(running) >= MAX_IN_FLIGHT:
+            raise BenchError(f"more than {MAX_IN_FLIGHT} operations under way")
+        task = asyncio.ensure_future(begin(number, due))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    if running:
+        await _all(list(running), longest_wait_s, cut=True)
+
+
 async def open_loop(
     operation: Operation, rate: float, warmup_s: float, duration_s: float, seed: int, begun: Begun
 ) -> Outcome:
@@ -110,7 +133,6 @@ async def open_loop(
     zero = now()
     latencies: list[float] = []
     finished_in_window = 0
-    running: set[asyncio.Future[None]] = set()
 
     async def one(number: int, due: float) -> None:
         nonlocal finished_in_window
@@ -121,23 +143,14 @@ async def open_loop(
         if warmup_s <= end < warmup_s + duration_s:
             finished_in_window += done
 
+    moments = arrivals(rate, warmup_s + duration_s, seed)
+    zero = now()  # making the moments took its time
     at_begin = loop.call_later(warmup_s, begun)
-    due_in_window = 0
     try:
-        for number, due in enumerate(arrivals(rate, warmup_s + duration_s, seed)):
-            if (ahead := zero + due - now()) > 0:
-                await asyncio.sleep(ahead)
-            if len(running) >= MAX_IN_FLIGHT:
-                raise BenchError(f"more than {MAX_IN_FLIGHT} operations under way")
-            due_in_window += due >= warmup_s
-            task = asyncio.ensure_future(one(number, due))
-            running.add(task)
-            task.add_done_callback(running.discard)
-        if running:
-            await _all(list(running), LONGEST_WAIT_S, cut=True)
+        await paced(moments, one, LONGEST_WAIT_S)
     finally:
         at_begin.cancel()
-    unfinished = due_in_window - len(latencies)
+    unfinished = sum(due >= warmup_s for due in moments) - len(latencies)
     figures = latency_figures(latencies)
     return Outcome(finished_in_window, duration_s, len(latencies), figures, unfinished=unfinished)
 

@@ -20,6 +20,11 @@ TITLES = {
     "client_cores": "client cores",
     "offered_per_second": "offered/s",
     "all_nodes_percent": "all nodes %",
+    "drained_p50_s": "median s",
+    "gap_worst_ms": "worst gap ms",
+    "memory_start_mb": "MB first",
+    "memory_middle_mb": "MB half-way",
+    "memory_end_mb": "MB last",
 }
 
 

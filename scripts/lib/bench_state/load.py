@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import quantiles
 from typing import Any
 
@@ -82,7 +83,7 @@ async def fill(calls: Caller, queue: str, count: int, payload_bytes: int) -> Non
         size = min(SUBMIT_BATCH, count - position)
         await calls.submit(task.SubmitRequest(tasks=specs(queue, size, payload_bytes)))
 
-    await in_parallel(4, [lambda at=at: submit(at) for at in range(0, count, SUBMIT_BATCH)])
+    await in_parallel(4, [partial(submit, at) for at in range(0, count, SUBMIT_BATCH)])
 
 
 async def in_parallel(width: int, jobs: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:

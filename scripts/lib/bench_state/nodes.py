@@ -107,8 +107,8 @@ class ProbedCluster:
         for number in range(1, self.size + 1):
             folder = self.folder / f"n{number}"
             folder.mkdir(parents=True)
-            addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-            self.nodes.append(ProbedNode(f"n{number}", folder, *addresses))
+            client, peer = (f"127.0.0.1:{free_port()}" for _ in range(2))
+            self.nodes.append(ProbedNode(f"n{number}", folder, client, peer))
 
     @property
     def endpoints(self) -> str:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from scripts.lib.bench.scenarios import agents, availability, big_state, end_to_end, load, state
+from scripts.lib.bench.scenarios import (
+    agents,
+    availability,
+    big_state,
+    end_to_end,
+    load,
+    state,
+    sustained,
+)
 from scripts.lib.bench.scenarios.base import Scenario
 
 SCENARIOS: dict[str, Scenario] = {
@@ -12,6 +20,7 @@ SCENARIOS: dict[str, Scenario] = {
         end_to_end.SCENARIO,
         *state.SCENARIOS,
         *availability.SCENARIOS,
+        sustained.SCENARIO,
         *big_state.SCENARIOS,
         agents.SCENARIO,
     )

@@ -3,15 +3,12 @@ it can take. Each starts a cluster of its own."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from threading import Event, Thread
 
 from scripts.lib.bench.bench import Bench, Metrics
-from scripts.lib.bench.errors import BenchError
-from scripts.lib.bench.job import Job, percentile
+from scripts.lib.bench.job import Job
+from scripts.lib.bench.killer import Killer, distribution, gap_of_each_kill
 from scripts.lib.bench.scenarios.base import Point, Scenario
 from scripts.lib.bench.systems.base import System
 from scripts.lib.bench.systems.coord import CoordSystem
@@ -20,73 +17,8 @@ from scripts.lib.bench.systems.probed import ProbedSystem
 
 WRITERS = 6
 KILL_EVERY_S = 2.5
-SETTLE_S = 0.5  # from the return of a node to the next kill, at least
 SLACK_S = 0.5  # a kill, for machines on which nodes take longer to start
 LAST_S = 3.0  # long enough after the last kill for its gap to be seen whole
-
-Killable = CoordSystem | EtcdSystem
-
-
-class _Killer(Thread):
-    """Kills the leader, starts it again, and so on, until `kills` are done or the time is up.
-    `at_s`: when each kill was begun, in seconds since `start`."""
-
-    def __init__(self, system: Killable, kills: int, until_s: float) -> None:
-        super().__init__(name="killer", daemon=True)
-        self.at_s: list[float] = []
-        self.error: Exception | None = None
-        self._system = system
-        self._kills = kills
-        self._until_s = until_s
-        self._ended = Event()
-
-    def run(self) -> None:
-        zero = time.monotonic()
-        due_s = SETTLE_S
-        try:
-            for _ in range(self._kills):
-                if self._ended.wait(max(due_s - (time.monotonic() - zero), 0.0)):
-                    return
-                at_s = time.monotonic() - zero
-                if at_s > self._until_s:
-                    return
-                node = self._system.kill_leader()
-                self.at_s.append(at_s)
-                self._system.start_again(node)
-                due_s = max(at_s + KILL_EVERY_S, time.monotonic() - zero + SETTLE_S)
-        except Exception as error:  # told to the one who waits for the figures
-            self.error = error
-
-    def end(self) -> None:
-        if self.ident is not None:
-            self._ended.set()
-            self.join()
-
-
-def gap_of_each_kill(
-    kills_at_s: Sequence[float], gaps: Sequence[Sequence[float]], until_s: float
-) -> list[float]:
-    """The longest gap, in ms, that began between a kill and the next one. BenchError if there is
-    none: the leader can not have been killed."""
-    longest = []
-    for since, until in pairwise([*kills_at_s, until_s]):
-        inside = [length_ms for begin_s, length_ms in gaps if since <= begin_s < until]
-        if not inside:
-            raise BenchError(f"writes went on after the kill at {since:.1f} s")
-        longest.append(max(inside))
-    return longest
-
-
-def distribution(gaps_ms: Sequence[float]) -> Metrics:
-    ordered = sorted(gaps_ms)
-    return {
-        "gap_min_ms": ordered[0],
-        "gap_p50_ms": percentile(ordered, 500),
-        "gap_p90_ms": percentile(ordered, 900),
-        "gap_p99_ms": percentile(ordered, 990),
-        "gap_worst_ms": ordered[-1],
-        "kills": len(ordered),
-    }
 
 
 def _failover(bench: Bench, system: System) -> Mapping[str, Metrics]:
@@ -97,15 +29,12 @@ def _failover(bench: Bench, system: System) -> Mapping[str, Metrics]:
     own_system = CoordSystem(system.nodes) if isinstance(system, CoordSystem) else EtcdSystem()
     with bench.fresh(own_system) as own:
         job = bench.job(own, "steady_put", callers=WRITERS, duration_s=duration_s)
-        killer = _Killer(own_system, kills, duration_s - LAST_S)
+        killer = Killer(own_system, kills=kills, every_s=KILL_EVERY_S, until_s=duration_s - LAST_S)
         try:
             outcome, _ = bench.watch(own, job, on_begin=killer.start)
         finally:
             killer.end()
-    if killer.error is not None:
-        raise BenchError(f"{own.label}: {killer.error}")
-    if not killer.at_s:
-        raise BenchError("the leader was not killed in time")
+    killer.check()
     gaps_ms = gap_of_each_kill(killer.at_s, outcome.gaps, duration_s)
     found = distribution(gaps_ms) | {"per_second": outcome.per_second}
     return {f"SIGKILL to the leader, {WRITERS} writers": found}
