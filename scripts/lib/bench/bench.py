@@ -31,6 +31,7 @@ class Timing:
     duration_s: float = 5.0
     pending: tuple[int, ...] = (1, 10_000, 100_000)
     agents: tuple[int, ...] = (10, 100)
+    sizes: tuple[int, ...] = (3, 5)
     state_tasks: int = 100_000
     log_entries: int = 10_000  # behind the last snapshot, for a restart
     kills: int = 12
