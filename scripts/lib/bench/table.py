@@ -76,8 +76,9 @@ def scenario_table(scenario: Scenario, rows: Sequence[Row]) -> Table:
     for at, heading in enumerate(headings(scenario)):
         table.add_column(heading, justify="right" if at > 1 else "left")
     previous = rows[0].label
+    grouped = len({row.system for row in rows}) > 1
     for row in rows:
-        if row.label != previous:
+        if grouped and row.label != previous:
             table.add_section()
             previous = row.label
         table.add_row(*cells(scenario, row))

@@ -55,21 +55,27 @@ def _depth(bench: Bench, system: System) -> Mapping[str, Metrics]:
     found: dict[str, Metrics] = {}
     with bench.fresh(_anew(system)) as own:
         empty: dict[str, Metrics] = {}
-        there, before = 0, 0
+        there, grown = 0, 0
         for pending in bench.timing.pending:
+            before = _largest(own)
             _fill(bench, own, pending - there)
+            grown += _largest(own) - before
             there = pending
             everything = pending in {bench.timing.pending[0], bench.timing.pending[-1]}
-            memory = max(memory_bytes(pid) for pid in own.pids())
             now = _figures(bench, own, empty, everything=everything)
             if empty:
-                each = (memory - before) / pending - PAYLOAD_BYTES
-                now[CYCLE] |= {"bytes_each": each} if isinstance(own, CoordSystem) else {}
                 now = {name: one | _slower(name, empty[name], one) for name, one in now.items()}
+                if isinstance(own, CoordSystem):
+                    now[CYCLE] |= {"bytes_each": grown / pending - PAYLOAD_BYTES}
             else:
-                empty, before = now, memory
+                empty = now
             found |= {f"{pending:,} pending: {name}": one for name, one in now.items()}
     return found
+
+
+def _largest(system: System) -> int:
+    """Memory of the node that has most."""
+    return max(memory_bytes(pid) for pid in system.pids())
 
 
 def _figures(
