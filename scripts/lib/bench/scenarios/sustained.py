@@ -126,6 +126,11 @@ class _Run:
             **latency_figures(taken),
             **distribution(gap_of_each_kill(kills, write_gaps, duration_s)),
             **memory.summary(self._memory.looks),
+            **{
+                f"{node}_{name}": value
+                for node, looks in sorted(self._memory.of_node.items())
+                for name, value in memory.summary(looks).items()
+            },
             "seconds": duration_s,
             "rate": self._plan.rate,
             "retention_s": self._plan.retention_ms / 1000,

@@ -24,15 +24,16 @@ async def serve(wanted: dict[str, Any]) -> None:
     plan = Plan(**wanted["plan"])
     client = Client(wanted["endpoints"], name=wanted["role"], timeout_ms=TIMEOUT_MS)
     with Book(Path(wanted["book"])) as book:
+        submitter = Submitter(client.tasks, book, plan)
+        worker = Worker(client.tasks, book, plan.queue)
         async with client:
             await client.open_session()
             say(ready=wanted["role"])
             if wanted["role"] == "submitter":
-                await Submitter(client.tasks, book, plan).run()
+                await submitter.run()
                 say(done=wanted["role"])
                 await asyncio.to_thread(sys.stdin.read)
             else:
-                worker = Worker(client.tasks, book, plan.queue)
                 running = asyncio.create_task(worker.run())
                 await asyncio.to_thread(sys.stdin.read)
                 worker.stop()
