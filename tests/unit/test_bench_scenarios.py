@@ -56,6 +56,9 @@ class Pretence(Bench):
             "p999_ms": 1_000 / rate,
         }
 
+    def settle(self, system: System) -> None:
+        """There is nothing to wait for."""
+
     @contextmanager
     def fresh(self, system: System) -> Iterator[System]:
         yield Nowhere(system.nodes if isinstance(system, CoordSystem) else 0)

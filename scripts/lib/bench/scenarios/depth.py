@@ -59,6 +59,7 @@ def _depth(bench: Bench, system: System) -> Mapping[str, Metrics]:
         for pending in bench.timing.pending:
             before = _largest(own)
             _fill(bench, own, pending - there)
+            bench.settle(own)
             grown += _largest(own) - before
             there = pending
             everything = pending in {bench.timing.pending[0], bench.timing.pending[-1]}
