@@ -12,6 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scripts.lib.bench.results import Results, Sample
+from scripts.lib.bench.scenarios import SCENARIOS
+
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--quick", "--duration", "0.5", "--warmup", "0.2"]
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -43,6 +46,7 @@ def test_a_short_run_measures_and_cleans_up(tmp_path: Path) -> None:
         [
             *(str(ROOT / "scripts/bench"), *SHORT, "--scenario", "cycle,commit", "--peers", "etcd"),
             *("--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.svg")),
+            *("--markdown", str(tmp_path / "out.md")),
         ],
         env=env,
         capture_output=True,
@@ -62,8 +66,11 @@ def test_a_short_run_measures_and_cleans_up(tmp_path: Path) -> None:
         assert rows["64 callers, 1 task a call", "etcd"]["ratio"] > 0
     else:
         assert found["not_run"] == {"etcd": "the program etcd is not installed"}
-    assert found["command"].startswith("scripts/bench --quick")
+    assert found["commands"][0].startswith("scripts/bench --quick")
+    p99 = next(one for one in found["targets"] if one["text"].endswith("p99"))
+    assert p99["measured"] == ours["medians"]["p99_ms"]
     ET.parse(tmp_path / "out.svg")
+    assert "## Targets" in (tmp_path / "out.md").read_text()
     assert "tasks/s" in done.stdout
     assert left_behind(tmp_path) == []
 
@@ -121,6 +128,27 @@ def test_nodes_that_hold_much_are_measured(tmp_path: Path) -> None:
     assert min(leases["pause_ms"], session["pause_ms"]) > 0
     (restart,) = found["restart"]
     assert 0 < restart["serving_s"] <= restart["all_applied_s"]
+
+
+def test_the_page_of_results_is_made_of_parts_measured_before(tmp_path: Path) -> None:
+    """No part is missing, so nothing is measured."""
+    row = Sample("cycle", "1 caller", "coord", 1, {"per_second": 123.0})
+    for part in ("compare", "payload", "state", "recovery", "failover", "sustained"):
+        results = Results([f"scripts/bench {part}"], {"cores": 2}, samples=[row])
+        text = json.dumps(results.to_dict(tuple(SCENARIOS.values())))
+        (tmp_path / f"{part}.json").write_text(text)
+    done = subprocess.run(
+        [str(ROOT / "scripts/bench-results"), str(tmp_path), str(tmp_path / "docs")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "docs/benchmarks-results.md").read_text()
+    assert "| 1 caller | coord | 123 |" in page
+    assert "`scripts/bench sustained`" in page
+    ET.parse(tmp_path / "docs/img/bench-latency.svg")
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:

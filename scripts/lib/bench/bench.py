@@ -20,6 +20,9 @@ from scripts.lib.bench.place import ROOT, cpu_seconds
 from scripts.lib.bench.systems.base import System
 
 Metrics = dict[str, float]
+SETTLE_S = 60.0
+SETTLE_LOOK_S = 1.0
+CALM_CORES = 0.25
 CLIENT = [sys.executable, "-m", "scripts.lib.bench.client_process"]
 
 
@@ -31,6 +34,7 @@ class Timing:
     duration_s: float = 5.0
     pending: tuple[int, ...] = (1, 10_000, 100_000)
     agents: tuple[int, ...] = (10, 100)
+    sizes: tuple[int, ...] = (3, 5)
     state_tasks: int = 100_000
     log_entries: int = 10_000  # behind the last snapshot, for a restart
     kills: int = 12
@@ -87,6 +91,17 @@ class Bench:
             "server_cores": max(after[0] - before[0], 0.0) / seconds,
             "client_cores": max(after[1] - before[1], 0.0) / seconds,
         }
+
+    def settle(self, system: System) -> None:
+        """Returns when the servers have little to do any more, or after `SETTLE_S`: filling them
+        leaves snapshots, checkpoints and the like behind."""
+        until = time.monotonic() + SETTLE_S
+        calm = False
+        while not calm and time.monotonic() < until:
+            before, start = cpu_seconds(system.pids()), time.monotonic()
+            time.sleep(SETTLE_LOOK_S)
+            used = cpu_seconds(system.pids()) - before
+            calm = used < CALM_CORES * (time.monotonic() - start)
 
     def new_directory(self, name: str) -> Path:
         path = self.directory / f"{name}-{next(self._numbers)}"

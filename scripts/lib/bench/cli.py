@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import signal
 import sys
@@ -17,20 +16,20 @@ from scripts.lib.bench.bench import Bench, Timing
 from scripts.lib.bench.environment import describe
 from scripts.lib.bench.errors import BenchError
 from scripts.lib.bench.place import Place
-from scripts.lib.bench.plot import svg
+from scripts.lib.bench.report import Report, read
 from scripts.lib.bench.results import Results
 from scripts.lib.bench.runner import Runner
 from scripts.lib.bench.scenarios import QUICK, SCENARIOS
 from scripts.lib.bench.systems import PEERS
 from scripts.lib.bench.systems.base import System
 from scripts.lib.bench.systems.coord import CoordSystem
-from scripts.lib.bench.table import show
 
 QUICK_TIMING = Timing(
     warmup_s=0.5,
     duration_s=1.0,
     pending=(1, 1_000),
     agents=(10,),
+    sizes=(1, 3),
     state_tasks=5_000,
     log_entries=500,
     kills=2,
@@ -42,6 +41,7 @@ QUICK_TIMING = Timing(
 FULL_TIMING = Timing(
     pending=(1, 10_000, 100_000, 1_000_000),
     agents=(10, 100, 1_000),
+    sizes=(3, 5, 7),
     state_tasks=1_000_000,
     log_entries=100_000,
     kills=100,
@@ -51,6 +51,7 @@ FULL_TIMING = Timing(
     retention_s=120.0,
 )
 FILE_WIDTH = 150
+EARLIER = "measure nothing; report on these results of --json, put together"
 EPILOG = (
     "scenarios: "
     + ", ".join(SCENARIOS)
@@ -70,8 +71,8 @@ class Options:
     peers: tuple[str, ...]
     rounds: int
     timing: Timing
-    json: Path | None
-    plot: Path | None
+    report: Report
+    earlier: tuple[Path, ...]
     directory: Path | None
 
 
@@ -87,21 +88,25 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--quick", action="store_true", help="few scenarios, one short round: under a minute")
     add("--full", action="store_true", help="up to 1,000,000 tasks, 1,000 agents, 100 kills")
     add("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
-    add("--plot", type=Path, metavar="FILE.svg", help="write bars of the headline figures")
+    add("--markdown", type=Path, metavar="FILE.md", help="write targets and tables as a page")
+    add("--plot", type=Path, metavar="FILE.svg", help="plot ratios; latencies in FILE-latency.svg")
+    add("--from", dest="earlier", type=_paths, default=(), metavar="A.json,B.json", help=EARLIER)
     add("--dir", type=Path, help="where data lies; a real disk (default the temporary directory)")
     found = parser.parse_args(arguments)
     if found.quick and found.full:
         parser.error("--quick and --full exclude each other")
     if found.plot is not None and found.plot.suffix != ".svg":
         parser.error("--plot writes SVG: name the file *.svg")
+    if found.earlier and (found.scenario or found.peers or found.quick or found.full):
+        parser.error("--from measures nothing: it goes with --json, --markdown and --plot")
     return Options(
         scenarios=found.scenario or (QUICK if found.quick else tuple(SCENARIOS)),
         nodes=found.nodes,
         peers=found.peers,
         rounds=found.rounds or (1 if found.quick else 3),
         timing=_timing(found),
-        json=found.json,
-        plot=found.plot,
+        report=Report(found.json, found.markdown, found.plot),
+        earlier=found.earlier,
         directory=found.dir,
     )
 
@@ -139,12 +144,15 @@ def _console() -> Console:
 
 
 def run(options: Options, command: str, progress: Console, output: Console) -> int:
-    """Measures and shows; the exit code."""
+    """Measures and reports; the exit code."""
+    if options.earlier:
+        options.report.make(read(options.earlier), output)
+        return 0
     scenarios = [SCENARIOS[name] for name in options.scenarios]
     systems: list[System] = [CoordSystem(nodes) for nodes in options.nodes]
     systems += [PEERS[name]() for name in options.peers]
     with Place(options.directory) as place:
-        results = Results(command, describe(place.path, place.filesystem))
+        results = Results([command], describe(place.path, place.filesystem))
         bench = Bench(place.path, options.timing)
         runner = Runner(bench, scenarios, systems, options.rounds, results, progress.print)
         try:
@@ -152,20 +160,10 @@ def run(options: Options, command: str, progress: Console, output: Console) -> i
         finally:
             # What was measured before an interruption is not thrown away.
             if results.samples:
-                _write(options, results)
-                show(results, scenarios, output)
+                options.report.make(results, output)
     failed = [sample for sample in results.samples if sample.error]
     ours = {system.label for system in systems[: len(options.nodes)]}
     return 1 if failed or ours & results.not_run.keys() else 0
-
-
-def _write(options: Options, results: Results) -> None:
-    scenarios = [SCENARIOS[name] for name in options.scenarios]
-    if options.json is not None:
-        text = json.dumps(results.to_dict(scenarios), indent=2) + "\n"
-        options.json.write_text(text, encoding="utf-8")
-    if options.plot is not None:
-        options.plot.write_text(svg(results, scenarios), encoding="utf-8")
 
 
 def _list(known: object) -> str:
@@ -188,6 +186,10 @@ def _names(known: object) -> Callable[[str], tuple[str, ...]]:
         return wanted
 
     return names
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part) for part in text.split(","))
 
 
 def _sizes(text: str) -> tuple[int, ...]:

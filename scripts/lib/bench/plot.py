@@ -1,69 +1,92 @@
-"""The headline figures as bars, in one SVG file that needs nothing to be shown."""
+"""Pieces of the plots: SVG that needs nothing to be shown and follows the reader's choice of light
+or dark."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
 from html import escape
 
-from scripts.lib.bench.results import Results, Row
-from scripts.lib.bench.scenarios.base import Scenario
-from scripts.lib.bench.table import number
-
-WIDTH, NAME_WIDTH, VALUE_WIDTH = 860, 180, 150
-BAR_HEIGHT, GAP = 16, 5
-COLOURS = ("#1f6feb", "#d9822b", "#2e8540", "#a83279", "#6f42c1", "#8c6d31", "#5a6872", "#c0392b")
-
-
-def svg(results: Results, scenarios: Sequence[Scenario]) -> str:
-    """Bars are to scale within one group of bars, which share a point of a scenario."""
-    systems = list(dict.fromkeys(sample.system for sample in results.samples))
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(systems)}
-    parts: list[str] = []
-    y = 10
-    for scenario, rows in results.all_rows(scenarios):
-        y += 26
-        better = "more" if scenario.higher_is_better else "less"
-        parts.append(_text(10, y, f"{scenario.title} ({scenario.unit}, {better} is better)", "t"))
-        for label in dict.fromkeys(row.label for row in rows):
-            group = [r for r in rows if r.label == label and scenario.headline in r.medians]
-            if group:
-                y += 22
-                parts.append(_text(10, y, label, "l"))
-                y += 6
-                y = _bars(parts, y, scenario, group, colours)
-    style = (
-        "text{font:12px sans-serif;fill:#24292f}.t{font-weight:bold;font-size:14px}.l{fill:#57606a}"
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + 20}"'
-        f' viewBox="0 0 {WIDTH} {y + 20}"><style>{style}</style>'
-        f'<rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n'
-    )
+WIDTH = 860
+MARGIN = 16
+# One colour per system, of equal weight on white and on black.
+COLOURS = ("#3b82f6", "#e08a2e", "#2fa36b", "#b565c4", "#d9534f", "#8a7a3f", "#6b8a99", "#c06c84")
+_STYLE = """
+text{font-family:Helvetica,Arial,"DejaVu Sans",sans-serif;font-size:12px;fill:#1f2328}
+.title{font-size:15px;font-weight:600}.strong{font-weight:600}.soft{fill:#656d76}
+.ground{fill:#ffffff}.grid{stroke:#d8dee4}.axis{stroke:#656d76}.goal{stroke:#1f2328;stroke-width:2}
+@media (prefers-color-scheme:dark){
+text{fill:#e6edf3}.soft{fill:#8d96a0}.ground{fill:#0d1117}.grid{stroke:#30363d}
+.axis{stroke:#8d96a0}.goal{stroke:#e6edf3}}
+"""
 
 
-def _bars(
-    parts: list[str], y: int, scenario: Scenario, rows: Sequence[Row], colours: dict[str, str]
-) -> int:
-    """Draws downwards from `y`; returns where it ends."""
-    largest = max(row.highest for row in rows) or 1.0
-    room = WIDTH - NAME_WIDTH - VALUE_WIDTH
-    for row in rows:
-        value = row.medians[scenario.headline]
-        width, low, high = (room * part / largest for part in (value, row.lowest, row.highest))
-        middle = y + BAR_HEIGHT / 2
-        parts.append(_text(20, y + 12, row.system, "n"))
-        parts.append(
-            f'<rect x="{NAME_WIDTH}" y="{y}" width="{max(width, 1):.1f}" height="{BAR_HEIGHT}"'
-            f' fill="{colours[row.system]}"/>'
-            f'<line x1="{NAME_WIDTH + low:.1f}" x2="{NAME_WIDTH + high:.1f}" y1="{middle}"'
-            f' y2="{middle}" stroke="#24292f"/>'
+class Drawing:
+    """Things are drawn from the top down; `y` is where the next one goes."""
+
+    def __init__(self, title: str, note: str) -> None:
+        self.y = 28.0
+        self._parts: list[str] = []
+        self._title = title
+        self.text(MARGIN, title, "title")
+        self.y += 20
+        self.text(MARGIN, note, "soft")
+        self.y += 14
+
+    def text(self, x: float, words: str, kind: str = "", anchor: str = "start") -> None:
+        """Its foot is at `y`."""
+        self._parts.append(
+            f'<text x="{x:.1f}" y="{self.y:.1f}" class="{kind}" text-anchor="{anchor}">'
+            f"{escape(words)}</text>"
         )
-        ratio = "" if row.ratio is None else f" ({row.ratio:.2f} x)"
-        at = NAME_WIDTH + round(max(width, high)) + 6
-        parts.append(_text(at, y + 12, number(value) + ratio, "v"))
-        y += BAR_HEIGHT + GAP
-    return y
+
+    def beside(self, x: float, words: str, kind: str = "") -> None:
+        """Its middle is at `y`, as that of a bar."""
+        self.y += 4
+        self.text(x, words, kind)
+        self.y -= 4
+
+    def bar(self, x: float, width: float, height: float, colour: str) -> None:
+        """Its middle is at `y`."""
+        self._parts.append(
+            f'<rect x="{x:.1f}" y="{self.y - height / 2:.1f}" width="{max(width, 1):.1f}"'
+            f' height="{height}" rx="2" fill="{colour}"/>'
+        )
+
+    def dot(self, x: float, radius: float, colour: str) -> None:
+        self._parts.append(f'<circle cx="{x:.1f}" cy="{self.y:.1f}" r="{radius}" fill="{colour}"/>')
+
+    def upright(self, x: float, top: float, bottom: float, kind: str) -> None:
+        self._parts.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}" class="{kind}"/>'
+        )
+
+    def legend(self, colours: Iterable[tuple[str, str]]) -> None:
+        """Names beside their colours, in one line."""
+        x = float(MARGIN)
+        for name, colour in colours:
+            self.dot(x + 5, 5, colour)
+            self.beside(x + 15, name)
+            x += 30 + 7.0 * len(name)
+
+    def svg(self) -> str:
+        height = self.y + MARGIN
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}"'
+            f' viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(self._title)}">'
+            f"<style>{_STYLE}</style>"
+            f'<rect class="ground" width="100%" height="100%" rx="6"/>'
+            f"{''.join(self._parts)}</svg>\n"
+        )
 
 
-def _text(x: int, y: int, text: str, kind: str) -> str:
-    return f'<text x="{x}" y="{y}" class="{kind}">{escape(text)}</text>'
+class LogScale:
+    """From a value to a place between `left` and `right`."""
+
+    def __init__(self, lowest: float, highest: float, left: float, right: float) -> None:
+        self._low = math.log(lowest)
+        self._per_unit = (right - left) / (math.log(highest) - self._low)
+        self._left = left
+
+    def __call__(self, value: float) -> float:
+        return self._left + (math.log(value) - self._low) * self._per_unit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,9 +44,9 @@ class Row:
 
 @dataclass(slots=True)
 class Results:
-    """One run. `not_run`: systems that could not take part, and why."""
+    """One run, or several put together. `not_run`: systems that could not take part, and why."""
 
-    command: str
+    commands: list[str]
     environment: dict[str, Any]
     configurations: dict[str, str] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
@@ -68,9 +68,21 @@ class Results:
             if rows := self.rows(scenario):
                 yield scenario, rows
 
+    @classmethod
+    def from_dicts(cls, runs: Sequence[Mapping[str, Any]]) -> Results:
+        """What `to_dict` has made of one or several runs."""
+        found = cls([], dict(runs[0]["environment"]))
+        for run in runs:
+            found.commands += run["commands"]
+            found.configurations |= run["configurations"]
+            found.not_run |= run["not_run"]
+            found.samples += [Sample(**sample) for sample in run["samples"]]
+        found.not_run = {k: v for k, v in found.not_run.items() if k not in found.configurations}
+        return found
+
     def to_dict(self, scenarios: Sequence[Scenario]) -> dict[str, Any]:
         return {
-            "command": self.command,
+            "commands": self.commands,
             "environment": self.environment,
             "configurations": self.configurations,
             "not_run": self.not_run,

@@ -33,6 +33,8 @@ class Runner:
             there = [system for system in self.systems if self._start(system, stack)]
             for number in range(1, self.rounds + 1):
                 for point in self._points():
+                    if point.once and number > 1:
+                        continue
                     for system in there:
                         if point.suits(system):
                             self._measure(point, system, number)

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from scripts.lib.bench.results import REFERENCE, Results, Row
 from scripts.lib.bench.scenarios.base import Scenario
+from scripts.lib.bench.targets import Finding
+from scripts.lib.bench.text import number
 
 TITLES = {
     "per_second": "per second",
@@ -20,6 +22,9 @@ TITLES = {
     "client_cores": "client cores",
     "offered_per_second": "offered/s",
     "all_nodes_percent": "all nodes %",
+    "times_slower": "times slower",
+    "of_smallest": "of smallest",
+    "bytes_each": "bytes each",
     "drained_p50_s": "median s",
     "gap_worst_ms": "worst gap ms",
     "memory_start_mb": "MB first",
@@ -28,11 +33,19 @@ TITLES = {
 }
 
 
-def show(results: Results, scenarios: Sequence[Scenario], console: Console) -> None:
-    """One table per scenario, then how everything was set up."""
+def show(
+    results: Results,
+    scenarios: Sequence[Scenario],
+    findings: Sequence[Finding],
+    console: Console,
+) -> None:
+    """One table per scenario, the targets, then how everything was set up."""
     for scenario, rows in results.all_rows(scenarios):
         console.print()
         console.print(scenario_table(scenario, rows))
+    if any(finding.met is not None for finding in findings):
+        console.print()
+        console.print(targets_table(findings))
     console.print(
         f"\nratio: how many times better {REFERENCE} is; spread: lowest and highest round"
     )
@@ -40,26 +53,43 @@ def show(results: Results, scenarios: Sequence[Scenario], console: Console) -> N
         console.print(f"  {label}: {text}", soft_wrap=True)
     for label, reason in results.not_run.items():
         console.print(f"  {label}: not run: {reason}", style="yellow", soft_wrap=True)
-    console.print(f"  machine: {_machine(results)}", soft_wrap=True)
-    console.print(f"  reproduce: {results.command}", soft_wrap=True)
+    console.print(f"  machine: {machine(results)}", soft_wrap=True)
+    for command in results.commands:
+        console.print(f"  reproduce: {command}", soft_wrap=True)
+
+
+def targets_table(findings: Sequence[Finding]) -> Table:
+    """Those that were measured."""
+    table = Table(title="Targets", title_justify="left", title_style="bold")
+    for heading in ("", "target", "goal", "measured", ""):
+        table.add_column(heading)
+    for one in findings:
+        if one.met is not None:
+            style = "green" if one.met else "red"
+            number_of = str(one.target or "")
+            table.add_row(number_of, one.text, one.goal, one.shown, f"[{style}]{one.verdict}[/]")
+    return table
 
 
 def scenario_table(scenario: Scenario, rows: Sequence[Row]) -> Table:
     table = Table(title=scenario.title, title_justify="left", title_style="bold")
-    table.add_column("")
-    table.add_column("system")
-    for heading in (scenario.unit, "spread", "ratio", *map(_title, scenario.columns)):
-        table.add_column(heading, justify="right")
+    for at, heading in enumerate(headings(scenario)):
+        table.add_column(heading, justify="right" if at > 1 else "left")
     previous = rows[0].label
+    grouped = len({row.system for row in rows}) > 1
     for row in rows:
-        if row.label != previous:
+        if grouped and row.label != previous:
             table.add_section()
             previous = row.label
-        table.add_row(*_cells(scenario, row))
+        table.add_row(*cells(scenario, row))
     return table
 
 
-def _cells(scenario: Scenario, row: Row) -> list[str]:
+def headings(scenario: Scenario) -> list[str]:
+    return ["", "system", scenario.unit, "spread", "ratio", *map(_title, scenario.columns)]
+
+
+def cells(scenario: Scenario, row: Row) -> list[str]:
     value = row.medians.get(scenario.headline)
     if value is None:
         return [row.label, row.system, "failed", row.error]
@@ -77,12 +107,5 @@ def _title(name: str) -> str:
     return TITLES.get(name, name.replace("_", " "))
 
 
-def number(value: float) -> str:
-    """Three digits that count; whole numbers from 100 on."""
-    if abs(value) >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _machine(results: Results) -> str:
+def machine(results: Results) -> str:
     return ", ".join(f"{name} {value}" for name, value in results.environment.items())

@@ -18,7 +18,8 @@ LONGEST_S = 120
 
 
 class CeleryDriver(Driver):
-    """Celery's API is blocking: one thread publishes over one kept connection, and then waits."""
+    """Celery's API is blocking: one thread publishes over one kept connection, and then waits. More
+    threads do not help: its result consumer is not made for them."""
 
     _app: Any
 

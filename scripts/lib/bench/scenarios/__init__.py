@@ -6,9 +6,11 @@ from scripts.lib.bench.scenarios import (
     agents,
     availability,
     big_state,
+    depth,
     end_to_end,
     load,
-    state,
+    memory,
+    sizes,
     sustained,
 )
 from scripts.lib.bench.scenarios.base import Scenario
@@ -18,7 +20,9 @@ SCENARIOS: dict[str, Scenario] = {
     for scenario in (
         *load.SCENARIOS,
         end_to_end.SCENARIO,
-        *state.SCENARIOS,
+        sizes.SCENARIO,
+        depth.SCENARIO,
+        memory.SCENARIO,
         *availability.SCENARIOS,
         sustained.SCENARIO,
         *big_state.SCENARIOS,

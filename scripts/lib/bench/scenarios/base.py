@@ -15,13 +15,15 @@ Measure = Callable[[Bench, System], Mapping[str, Metrics]]
 class Point:
     """One measurement, repeated per round and system. `measure` returns its figures by the label of
     the row they belong to. `needs`: the operations a system must have to take part. `own`: it
-    starts a system of its own, so nothing needs to be running. `only`: these systems alone."""
+    starts a system of its own, so nothing needs to be running. `only`: these systems alone.
+    `once`: it is long, and measured in the first round only."""
 
     scenario: str
     measure: Measure
     needs: frozenset[str]
     own: bool = False
     only: frozenset[str] = frozenset()
+    once: bool = False
 
     def suits(self, system: System) -> bool:
         return self.needs <= system.operations and (not self.only or system.name in self.only)

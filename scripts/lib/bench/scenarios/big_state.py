@@ -123,7 +123,7 @@ SCENARIOS = (
         "pause_ms",
         "ms",
         PAUSE_COLUMNS,
-        (Point("snapshot", _with_state(_snapshot), FILL, own=True, only=COORD),),
+        (Point("snapshot", _with_state(_snapshot), FILL, own=True, only=COORD, once=True),),
         higher_is_better=False,
     ),
     Scenario(
@@ -132,7 +132,7 @@ SCENARIOS = (
         "pause_ms",
         "ms",
         PAUSE_COLUMNS,
-        (Point("expiry", _with_state(_expiry), FILL, own=True, only=COORD),),
+        (Point("expiry", _with_state(_expiry), FILL, own=True, only=COORD, once=True),),
         higher_is_better=False,
     ),
     Scenario(
@@ -141,7 +141,7 @@ SCENARIOS = (
         "serving_s",
         "s",
         ("all_applied_s", "cpu_s"),
-        (Point("restart", _with_state(_restart), FILL, own=True, only=COORD),),
+        (Point("restart", _with_state(_restart), FILL, own=True, only=COORD, once=True),),
         higher_is_better=False,
     ),
     Scenario(
@@ -150,7 +150,7 @@ SCENARIOS = (
         "seconds",
         "s",
         ("elections",),
-        (Point("rejoin", _with_state(_rejoin, away=1), FILL, own=True, only=COORD),),
+        (Point("rejoin", _with_state(_rejoin, away=1), FILL, own=True, only=COORD, once=True),),
         higher_is_better=False,
     ),
 )

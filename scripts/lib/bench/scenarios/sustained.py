@@ -126,6 +126,13 @@ class _Run:
             **latency_figures(taken),
             **distribution(gap_of_each_kill(kills, write_gaps, duration_s)),
             **memory.summary(self._memory.looks),
+            **{
+                f"{node}_{name}": value
+                for node, looks in sorted(self._memory.of_node.items())
+                for name, value in memory.summary(looks).items()
+            },
+            "seconds": duration_s,
+            "rate": self._plan.rate,
             "retention_s": self._plan.retention_ms / 1000,
         }
 
@@ -139,6 +146,15 @@ SCENARIO = Scenario(
         *("drained_p50_s", "kills", "tasks", "lost", "p99_ms", "gap_worst_ms"),
         *("memory_start_mb", "memory_middle_mb", "memory_end_mb"),
     ),
-    (Point("sustained", _sustained, frozenset({"fill"}), own=True, only=frozenset({"coord"})),),
+    (
+        Point(
+            "sustained",
+            _sustained,
+            frozenset({"fill"}),
+            own=True,
+            only=frozenset({"coord"}),
+            once=True,
+        ),
+    ),
     higher_is_better=False,
 )

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from scripts.lib.bench.sustained.book import NEVER, Ledger
 
-LATE_S = 0.1
+LATE_S = 0.25
 CALM_S = 1.0
 CAUSED_S = 10.0
 # From when to when some task was late.

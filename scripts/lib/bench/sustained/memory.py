@@ -55,12 +55,14 @@ def summary(looks: Sequence[Look]) -> dict[str, float]:
     from the middle on, when finished tasks are forgotten as fast as new ones come."""
     tenth = max(len(looks) // 10, 1)
     middle = len(looks) // 2
-    second_half = looks[middle:]
+    half_way = _median_mb(looks[middle : middle + tenth])
+    last = _median_mb(looks[-tenth:])
     return {
         "memory_start_mb": _median_mb(looks[:tenth]),
-        "memory_middle_mb": _median_mb(looks[middle : middle + tenth]),
-        "memory_end_mb": _median_mb(looks[-tenth:]),
-        "memory_growth_mb_per_min": slope(second_half) * 60 / MB,
+        "memory_middle_mb": half_way,
+        "memory_end_mb": last,
+        "memory_end_of_middle": last / half_way,
+        "memory_growth_mb_per_min": slope(looks[middle:]) * 60 / MB,
     }
 
 

@@ -21,22 +21,33 @@ TIMEOUT_MS = 30_000
 
 
 async def serve(wanted: dict[str, Any]) -> None:
-    plan = Plan(**wanted["plan"])
-    client = Client(wanted["endpoints"], name=wanted["role"], timeout_ms=TIMEOUT_MS)
+    plan, role = Plan(**wanted["plan"]), wanted["role"]
+    client = Client(wanted["endpoints"], name=role, timeout_ms=TIMEOUT_MS)
     with Book(Path(wanted["book"])) as book:
         async with client:
-            await client.open_session()
-            say(ready=wanted["role"])
-            if wanted["role"] == "submitter":
-                await Submitter(client.tasks, book, plan).run()
-                say(done=wanted["role"])
-                await asyncio.to_thread(sys.stdin.read)
-            else:
-                worker = Worker(client.tasks, book, plan.queue)
-                running = asyncio.create_task(worker.run())
-                await asyncio.to_thread(sys.stdin.read)
-                worker.stop()
-                await running
+            await (_submit if role == "submitter" else _work)(client, book, plan)
+
+
+async def _submit(client: Client, book: Book, plan: Plan) -> None:
+    submitter = Submitter(client.tasks, book, plan)
+    await _ready(client)
+    await submitter.run()
+    say(done=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+async def _work(client: Client, book: Book, plan: Plan) -> None:
+    worker = Worker(client.tasks, book, plan.queue)
+    await _ready(client)
+    running = asyncio.create_task(worker.run())
+    await asyncio.to_thread(sys.stdin.read)
+    worker.stop()
+    await running
+
+
+async def _ready(client: Client) -> None:
+    await client.open_session()
+    say(ready=True)
 
 
 def main() -> int:

@@ -58,6 +58,8 @@ class Submitter:
         self._unseen: deque[Accepted] = deque()
         self._looks: set[asyncio.Task[None]] = set()
         self._all_handed_over = False
+        # Made before the clock starts: there may be millions.
+        self._moments = arrivals(plan.rate, plan.duration_s, plan.seed)
 
     async def run(self) -> None:
         """Returns when every accepted task has been seen at its end, or `drain_s` is over: what
@@ -70,7 +72,7 @@ class Submitter:
             await self._submit(number, zero + due_s)
 
         try:
-            await paced(arrivals(plan.rate, plan.duration_s, plan.seed), submit, plan.drain_s)
+            await paced(self._moments, submit, plan.drain_s)
             self._all_handed_over = True
             await asyncio.wait({looking}, timeout=plan.drain_s)
         finally:

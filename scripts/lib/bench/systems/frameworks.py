@@ -47,8 +47,9 @@ class CelerySystem(System):
 
     def configuration(self) -> str:
         return (
-            f"Celery {metadata.version('celery')}, task_acks_late, prefork pool with as many "
-            f"processes as slots but at most {_pool(10**6)}; {self._redis.server()}"
+            f"Celery {metadata.version('celery')}, task_acks_late, prefetch multiplier 64, "
+            f"prefork pool with as many processes as slots but at most {_pool(10**6)}; "
+            f"{self._redis.server()}"
         )
 
     @contextmanager
