@@ -189,4 +189,5 @@ def _flip(path: Path, place: int) -> None:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size
+    """Without the room that is reserved behind the records."""
+    return len(path.read_bytes().rstrip(b"\0"))

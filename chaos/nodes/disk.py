@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from chaos.nodes.control import MachineFaults
 from coord.journal import AppendFile, FileLock, OsFileSystem
@@ -27,7 +28,7 @@ class FaultyDisk:
     def __init__(self, faults: Callable[[], MachineFaults], note: Callable[[str], None]) -> None:
         self.faults, self.note = faults, note
         self.mutex = threading.RLock()
-        self._unsynced: dict[str, bytearray] = {}  # by path; the files open there share it
+        self._unsynced: dict[str, _Unsynced] = {}  # by path; the files open there share it
         self._real = OsFileSystem()
 
     def open_append(self, path: str, *, create: bool = False) -> AppendFile:
@@ -37,21 +38,29 @@ class FaultyDisk:
             file = self._real.open_append(path, create=create)
             if create:
                 self._unsynced.pop(path, None)
-            return _FaultyFile(self, path, file, self._unsynced.setdefault(path, bytearray()))
+            unsynced = self._unsynced.setdefault(path, _Unsynced(0))
+            if not unsynced.data:
+                unsynced.start = self._real.size(path)
+            return _FaultyFile(self, path, file, unsynced)
 
     def read_all(self, path: str) -> bytes:
         with self.mutex:
-            return self._real.read_all(path) + self._unsynced.get(path, b"")
+            data, unsynced = self._real.read_all(path), self._unsynced.get(path)
+            if unsynced is None or not unsynced.data:
+                return data
+            return data[: unsynced.start] + unsynced.data + data[unsynced.stop :]
 
     def read_at(self, path: str, offset: int, length: int) -> bytes:
         with self.mutex:
-            if not self._unsynced.get(path):
+            unsynced = self._unsynced.get(path)
+            if unsynced is None or not unsynced.data:
                 return self._real.read_at(path, offset, length)
             return self.read_all(path)[offset : offset + length]
 
     def size(self, path: str) -> int:
         with self.mutex:
-            return self._real.size(path) + len(self._unsynced.get(path, b""))
+            unsynced = self._unsynced.get(path)
+            return max(self._real.size(path), unsynced.stop if unsynced is not None else 0)
 
     def exists(self, path: str) -> bool:
         return self._real.exists(path)
@@ -67,7 +76,10 @@ class FaultyDisk:
     def rename(self, source: str, target: str) -> None:
         with self.mutex:
             self._real.rename(source, target)
-            self._unsynced[target] = self._unsynced.pop(source, bytearray())
+            unsynced = self._unsynced.pop(source, None)
+            self._unsynced.pop(target, None)
+            if unsynced is not None:
+                self._unsynced[target] = unsynced
 
     def remove(self, path: str) -> None:
         with self.mutex:
@@ -95,10 +107,22 @@ class FaultyDisk:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-class _FaultyFile:
-    """A file open for appending. `path`: its name when it was opened."""
+@dataclass(slots=True)
+class _Unsynced:
+    """What a file would have from `start` on."""
 
-    def __init__(self, disk: FaultyDisk, path: str, real: AppendFile, unsynced: bytearray) -> None:
+    start: int
+    data: bytearray = field(default_factory=bytearray)
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.data)
+
+
+class _FaultyFile:
+    """A file open for writing. `path`: its name when it was opened."""
+
+    def __init__(self, disk: FaultyDisk, path: str, real: AppendFile, unsynced: _Unsynced) -> None:
         self._disk, self._path, self._real, self._unsynced = disk, path, real, unsynced
 
     def write(self, data: bytes | memoryview) -> int:
@@ -106,26 +130,32 @@ class _FaultyFile:
         faults = self._disk.faults()
         with self._disk.mutex:
             if faults.power_cut_permille is not None or faults.sync_fails:
-                self._unsynced += data
+                self._unsynced.data += data
                 return len(data)
             self._write_unsynced()
-            return self._real.write(data)
+            return self._write(data)
+
+    def reserve(self, size: int) -> None:
+        self._disk.refuse_if_full()
+        with self._disk.mutex:
+            self._real.reserve(size)
 
     def truncate(self, size: int) -> None:
         with self._disk.mutex:
             self._write_unsynced()
             self._real.truncate(size)
+            self._unsynced.start = size
 
     def fdatasync(self) -> None:
         try:
             self._disk.before_sync(self._path)
         except OSError:
             with self._disk.mutex:
-                self._unsynced.clear()
+                self._unsynced.data.clear()
             raise
         share = self._disk.faults().power_cut_permille
         with self._disk.mutex:
-            if share is not None and self._unsynced:
+            if share is not None and self._unsynced.data:
                 self._lose_power(share)
             self._write_unsynced()
         self._real.fdatasync()
@@ -133,15 +163,21 @@ class _FaultyFile:
     def close(self) -> None:
         self._real.close()
 
+    def _write(self, data: bytes | bytearray | memoryview) -> int:
+        taken = self._real.write(memoryview(data))
+        self._unsynced.start += taken
+        return taken
+
     def _write_unsynced(self) -> None:
-        while self._unsynced:
-            del self._unsynced[: self._real.write(bytes(self._unsynced))]
+        data = self._unsynced.data
+        while data:
+            del data[: self._write(bytes(data))]
 
     def _lose_power(self, share_permille: int) -> None:
-        size = len(self._unsynced)
+        size = len(self._unsynced.data)
         kept = size * share_permille // 1_000
         if kept:
-            self._real.write(bytes(self._unsynced[:kept]))
+            self._write(bytes(self._unsynced.data[:kept]))
         name = os.path.basename(self._path)
         self._disk.note(f"power lost: {kept} of {size} unsynced bytes of {name} remain")
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,10 +1,10 @@
 """A simulated disk behind the FileSystem port: it remembers what is durable, and can lose the rest.
 
-Model. A file has the content a reader sees and the content that survives a power cut; writes and
-truncations since its last successful fdatasync lie between the two. The same holds for the names in
+Model. A file has the content a reader sees and the content that survives a power cut; writes,
+truncations and reservations since its last successful fdatasync lie between the two. The same holds for the names in
 a directory and fsync_dir. `crash` keeps, as the random numbers have it, some of what was unsynced:
 a prefix of a file's operations, with the last writes possibly torn at a byte or missing single
-sectors (which read as zeros), and a prefix or a subset of a directory's operations. Each rename is
+sectors (which read as before, or as zeros), and a prefix or a subset of a directory's operations. Each rename is
 atomic. Directories themselves and locks are simple: made durably, gone with the crash.
 
 Faults. A full disk takes short writes and then raises ENOSPC. A failed sync loses what it should
@@ -42,10 +42,18 @@ class _Truncate:
 
 
 @dataclass(slots=True, eq=False)
+class _Reserve:
+    size: int
+
+
+_Change = _Write | _Truncate | _Reserve
+
+
+@dataclass(slots=True, eq=False)
 class _Inode:
     content: bytearray = field(default_factory=bytearray)
     durable: bytes = b""
-    unsynced: list[_Write | _Truncate] = field(default_factory=list)
+    unsynced: list[_Change] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,18 +80,30 @@ class _SimFile:
         self._path = path
         self._inode = inode
         self._boot = disk.boots
+        self._end = len(inode.content)
 
     def write(self, data: bytes | memoryview) -> int:
         self._step("write")
-        taken = bytes(data[: self._disk.space_for(len(data))])
+        reserved = min(len(data), len(self._inode.content) - self._end)
+        taken = bytes(data[: reserved + self._disk.space_for(len(data) - reserved)])
         if data and not taken:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._change(_Write(len(self._inode.content), taken))
+        self._change(_Write(self._end, taken))
+        self._end += len(taken)
         return len(taken)
+
+    def reserve(self, size: int) -> None:
+        self._step("reserve")
+        wanted, free = size - len(self._inode.content), self._disk.free_bytes
+        if free is not None and wanted > free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._disk.space_for(max(0, wanted))
+        self._change(_Reserve(size))
 
     def truncate(self, size: int) -> None:
         self._step("truncate")
         self._change(_Truncate(size))
+        self._end = size
 
     def fdatasync(self) -> None:
         inode = self._inode
@@ -106,7 +126,7 @@ class _SimFile:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         self._disk.step(operation, self._path)
 
-    def _change(self, change: _Write | _Truncate) -> None:
+    def _change(self, change: _Change) -> None:
         _apply(self._inode.content, change)
         self._inode.unsynced.append(change)
 
@@ -356,8 +376,10 @@ def _flipped(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def _apply(content: bytearray, change: _Write | _Truncate) -> None:
+def _apply(content: bytearray, change: _Change) -> None:
     match change:
+        case _Reserve(size):
+            content.extend(bytes(max(0, size - len(content))))
         case _Truncate(size):
             content.extend(bytes(max(0, size - len(content))))
             del content[size:]
@@ -388,24 +410,30 @@ def _crashed_content(inode: _Inode, rng: random.Random) -> bytes:
     ordered = cuts[-1] + 1 if cuts else 0
     for change in kept[:ordered]:
         _apply(content, change)
+    for change in kept[ordered:]:
+        if isinstance(change, _Reserve):
+            _apply(content, change)
     _apply_torn(content, [c for c in kept[ordered:] if isinstance(c, _Write)], rng)
     return bytes(content)
 
 
 def _apply_torn(content: bytearray, writes: list[_Write], rng: random.Random) -> None:
-    """Apply writes in full, up to some byte, or with single sectors lost."""
-    base = len(content)
+    """Apply writes in full, up to some byte, or with single sectors lost. What is not written there
+    reads as before; a file that would have grown is shorter, or has zeros there."""
+    before = bytes(content)
     for change in writes:
         _apply(content, change)
+    start = min((change.offset for change in writes), default=len(content))
+    stop = max((change.offset + len(change.data) for change in writes), default=start)
     match rng.choice(("whole", "cut", "sectors")):
         case "cut":
-            del content[rng.randint(min(base, len(content)), len(content)) :]
+            cut = rng.randint(start, stop)
+            content[cut:] = before[cut:]
         case "sectors":
-            start = base
-            while start < len(content):
-                end = min(len(content), start - start % SECTOR_BYTES + SECTOR_BYTES)
+            while start < stop:
+                end = min(stop, start - start % SECTOR_BYTES + SECTOR_BYTES)
                 if rng.random() < 0.3:
-                    content[start:end] = bytes(end - start)
+                    content[start:end] = before[start:end].ljust(end - start, b"\0")
                 start = end
         case _:
             pass

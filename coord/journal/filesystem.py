@@ -8,20 +8,27 @@ unusable) is decided by the callers. Durability follows POSIX: file content is d
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from typing import Protocol
 
 
 class AppendFile(Protocol):
-    """A file open for appending and reading."""
+    """A file open for writing, from where it ended when it was opened. One at a time of a file."""
 
     def write(self, data: bytes | memoryview) -> int:
-        """Append; returns how many bytes were taken, which may be fewer than given."""
+        """Write behind the last write; returns how many bytes were taken, which may be fewer than
+        given."""
+        ...
+
+    def reserve(self, size: int) -> None:
+        """Have the disk keep room for the first `size` bytes. What is not written reads as zeros,
+        and belongs to the file; the next write still goes behind the last."""
         ...
 
     def truncate(self, size: int) -> None:
-        """Cut to `size` bytes; the next write appends there."""
+        """Cut to `size` bytes, reserved or written; the next write goes there."""
         ...
 
     def fdatasync(self) -> None:
@@ -82,12 +89,22 @@ class FileSystem(Protocol):
 class _OsAppendFile:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._end = os.fstat(descriptor).st_size
 
     def write(self, data: bytes | memoryview) -> int:
-        return os.write(self._descriptor, data)
+        taken = os.pwrite(self._descriptor, data, self._end)
+        self._end += taken
+        return taken
+
+    def reserve(self, size: int) -> None:
+        if not hasattr(os, "posix_fallocate"):
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        if size > self._end:
+            os.posix_fallocate(self._descriptor, self._end, size - self._end)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)
+        self._end = size
 
     def fdatasync(self) -> None:
         os.fdatasync(self._descriptor)
@@ -112,7 +129,7 @@ class OsFileSystem:
     """The machine's own file system (POSIX)."""
 
     def open_append(self, path: str, *, create: bool = False) -> AppendFile:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CLOEXEC
         if create:
             flags |= os.O_CREAT | os.O_TRUNC
         return _OsAppendFile(os.open(path, flags, 0o600))

@@ -1,8 +1,9 @@
 """Reads a journal directory back into entries and decides what a bad byte means.
 
 A crash can leave, and recovery repairs: temporary files, segments below one that starts anew, an
-empty segment after an unsealed one, and a torn tail. Everything else is damage. A bad record is a
-torn tail if nothing valid follows it. If valid records follow, it is one only if none of them was
+empty segment after an unsealed one, and a torn tail. Zeros to the end of a segment are room that
+was reserved and not used. Everything else is damage. A bad record is a torn tail if nothing valid
+follows it. If valid records follow, it is one only if none of them was
 written after the bad one had been synced, and a lost sector (all zeros) shows that the system had
 not written all of it yet; otherwise bytes that were durable have changed.
 """
@@ -183,11 +184,10 @@ def _replay_segment(
     data = read_file(fs, path)
     try:
         end = _replay_records(state, segment, data)
-        if end < len(data):
+        torn_bytes = len(data[end:].rstrip(b"\0"))
+        if torn_bytes:
             _judge_bad_record(path, data, end, header.crc, state.sequence + 1, segment.sealed)
-            state.report = RecoveryReport(
-                torn_path=path, torn_offset=end, torn_bytes=len(data) - end
-            )
+            state.report = RecoveryReport(torn_path=path, torn_offset=end, torn_bytes=torn_bytes)
     except UnknownFormatError as error:
         raise StorageDamagedError(path, -1, str(error), UPGRADE_ADVICE) from error
     segment.size = end
@@ -292,7 +292,7 @@ def _finish(fs: FileSystem, state: Recovered) -> None:
         try:
             _write_anew(fs, segment)
         except DiskFullError:
-            _cut_and_sync(fs, segment, state.report.torn_path)
+            _cut_and_sync(fs, segment)
 
 
 def _write_anew(fs: FileSystem, segment: Segment) -> None:
@@ -300,11 +300,11 @@ def _write_anew(fs: FileSystem, segment: Segment) -> None:
     replace_file(fs, segment.path, read_file(fs, segment.path)[: segment.size])
 
 
-def _cut_and_sync(fs: FileSystem, segment: Segment, torn_path: str) -> None:
+def _cut_and_sync(fs: FileSystem, segment: Segment) -> None:
     """What can be done without room for a copy."""
     file = open_file(fs, segment.path)
     try:
-        if segment.path == torn_path:
+        if fs.size(segment.path) > segment.size:
             file.truncate(segment.size)
         sync_file(file, segment.path)
     except OSError as error:

@@ -23,6 +23,8 @@ from coord.replication.storage_ops import LogWriter
 
 logger = structlog.get_logger(__name__)
 
+MAX_RESERVE_BYTES = 1024 * 1024  # of a log, ahead of what is written
+
 
 @dataclass(frozen=True, slots=True)
 class OpenStorage:
@@ -61,6 +63,11 @@ def open_storage(
         raise
 
 
+def _reserve_bytes(segment_bytes: int) -> int:
+    """A small part of a segment, or one that is not full costs much more room than it uses."""
+    return min(MAX_RESERVE_BYTES, segment_bytes // 8)
+
+
 def _first_vote(wall_ms: int, incarnation: int) -> Vote:
     """Of a new directory. Peers ignore runs before the last they knew, so the first run must count
     from above all that a directory lost before may have had. If the clock is wrong, peers say so
@@ -73,7 +80,13 @@ def _open(directory: DataDirectory, fs: FileSystem, segment_bytes: int, first: V
     votes = VoteFile(fs, directory.vote_path, must_exist=known)
     last = votes.load() or first
     vote = replace(last, boot_count=last.boot_count + 1)
-    journal = Journal.open(fs, directory.journal_directory, segment_bytes, must_exist=known)
+    journal = Journal.open(
+        fs,
+        directory.journal_directory,
+        segment_bytes,
+        reserve_bytes=_reserve_bytes(segment_bytes),
+        must_exist=known,
+    )
     found = journal.recovery
     if found.torn_bytes:
         logger.warning(

@@ -11,6 +11,7 @@ import pytest
 from coord.client import Client
 from coord.client.errors import CoordError, ResourceExhaustedError
 from coord.localcluster import LocalCluster
+from coord.localcluster.launch import Setting
 from coord.localcluster.ports import free_base_port
 from coord.localcluster.probe import ask_nodes
 from tests.support.acknowledged_load import AcknowledgedLoad, losses
@@ -21,6 +22,7 @@ from tests.support.faults import (
     config_of,
     endpoints,
     equal_digests,
+    give_back_room,
     leader_and_followers,
     serve_refused,
 )
@@ -28,7 +30,9 @@ from tests.support.waiting import eventually
 
 REFUSALS = 20
 pytestmark = pytest.mark.integration
-MORE_THAN_A_PAGE = 20_000  # the last page of a file has room even on a full disk
+# A full disk still takes what the journal has reserved room for: an eighth of a segment.
+SETTINGS: dict[str, Setting] = {"segment_bytes": 65_536}
+MORE_THAN_IS_RESERVED = 20_000
 Disks = dict[str, SmallDisk]
 
 
@@ -36,7 +40,7 @@ Disks = dict[str, SmallDisk]
 def hardware(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalCluster, Disks]]:
     """A cluster in which every node has a small disk of its own for its data."""
     directory = tmp_path_factory.mktemp("full") / "cluster"
-    cluster = LocalCluster(directory, nodes=3, base_port=free_base_port(3))
+    cluster = LocalCluster(directory, nodes=3, base_port=free_base_port(3), settings=SETTINGS)
     mounted: Disks = {}
     try:
         for node_id in ("n1", "n2", "n3"):
@@ -137,7 +141,7 @@ async def test_when_all_disks_are_full_writes_are_refused_until_there_is_room(
         for disk in disks.values():
             disk.fill()
         with pytest.raises(CoordError):  # this one finds out; its outcome may be unknown
-            await client.kv.put("finds out", b"x" * MORE_THAN_A_PAGE, timeout_ms=1_000)
+            await client.kv.put("finds out", b"x" * MORE_THAN_IS_RESERVED, timeout_ms=1_000)
         await blocked(cluster, leader, *followers)
 
         for number in range(5):
@@ -194,6 +198,7 @@ async def test_load_goes_on_after_all_disks_were_full(cluster: LocalCluster, dis
 def test_a_node_that_starts_on_a_full_disk_says_so(cluster: LocalCluster, disks: Disks) -> None:
     _, (victim, _) = leader_and_followers(cluster)
     cluster.kill(victim)
+    give_back_room(cluster.data_directory(victim))
     disks[victim].fill()
     line = serve_refused(config_of(cluster, victim))
     assert f"node {victim} cannot start: no space left to write {disks[victim].path}" in line

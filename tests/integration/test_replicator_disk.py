@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from pathlib import Path
 
@@ -39,6 +40,11 @@ class _FaultyFile:
         if self._fs.full:
             raise OSError(errno.ENOSPC, "no space")
         return self._inner.write(data)
+
+    def reserve(self, size: int) -> None:
+        if self._fs.full:
+            raise OSError(errno.ENOSPC, "no space")
+        self._inner.reserve(size)
 
     def truncate(self, size: int) -> None:
         self._inner.truncate(size)
@@ -132,9 +138,10 @@ async def test_what_waits_for_a_full_disk_is_bounded_and_made_up_for(tmp_path: P
             if cluster.leader_id() == "n3":
                 await full.transfer_leadership(None)
             disk.fill()
-            # Until something does not fit into the last page of the journal.
-            await cluster.propose(b"x" * 8_000)
-            await eventually(lambda: full.status().write_block_reason == "DISK_FULL")
+            deadline = asyncio.get_running_loop().time() + 20
+            while full.status().write_block_reason != "DISK_FULL":  # there is room reserved
+                await cluster.propose(b"x" * 8_000)
+                assert asyncio.get_running_loop().time() < deadline
             replica = full._replica
             assert replica is not None
             for _ in range(300):

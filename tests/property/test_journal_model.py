@@ -16,11 +16,15 @@ from tests.support.journals import CheckedJournal
 
 
 class JournalHistory(RuleBasedStateMachine):
-    @initialize(segment_bytes=st.sampled_from([150, 400, 2000]), seed=st.integers(0, 2**32))
-    def open(self, segment_bytes: int, seed: int) -> None:
+    @initialize(
+        segment_bytes=st.sampled_from([150, 400, 2000]),
+        reserve_bytes=st.sampled_from([0, 90, 1500]),
+        seed=st.integers(0, 2**32),
+    )
+    def open(self, segment_bytes: int, reserve_bytes: int, seed: int) -> None:
         self.rng = random.Random(seed)
         self.disk = SimDisk()
-        self.checked = CheckedJournal(self.disk, segment_bytes)
+        self.checked = CheckedJournal(self.disk, segment_bytes, reserve_bytes)
 
     def guarded(self, action: str, *args: int) -> None:
         try:

@@ -154,6 +154,17 @@ def own_process(cluster: LocalCluster, node_id: str) -> Iterator[Path]:
             process.wait(30)
 
 
+def used(segment: Path) -> bytes:
+    """What is written of a journal's segment, without the room that is reserved behind it."""
+    return segment.read_bytes().rstrip(b"\0")
+
+
+def give_back_room(data_directory: Path) -> None:
+    """Leave a node that is down nothing to write to on a disk that is about to be full."""
+    for segment in data_directory.glob("journal/*.wal"):
+        segment.write_bytes(used(segment))
+
+
 class SmallDisk:
     """A file system of its own that can be filled to the last byte. `mount` needs root."""
 

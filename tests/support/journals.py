@@ -18,8 +18,8 @@ def entries(first: int, count: int, term: int = 1, size: int = 20) -> list[Entry
     ]
 
 
-def open_journal(disk: SimDisk, segment_bytes: int = 1 << 20) -> Journal:
-    return Journal.open(disk, DIRECTORY, segment_bytes)
+def open_journal(disk: SimDisk, segment_bytes: int = 1 << 20, reserve_bytes: int = 0) -> Journal:
+    return Journal.open(disk, DIRECTORY, segment_bytes, reserve_bytes=reserve_bytes)
 
 
 def recovered(disk: SimDisk, segment_bytes: int = 1 << 20) -> list[Entry]:
@@ -47,10 +47,10 @@ class CheckedJournal:
     `states` are the logs (complete, as if nothing were ever dropped from the front) that a crash
     now may leave; the last is what the journal holds. `floor`: entries below may be gone."""
 
-    def __init__(self, disk: SimDisk, segment_bytes: int) -> None:
+    def __init__(self, disk: SimDisk, segment_bytes: int, reserve_bytes: int = 0) -> None:
         self.disk = disk
-        self.segment_bytes = segment_bytes
-        self.journal = open_journal(disk, segment_bytes)
+        self.sizes = segment_bytes, reserve_bytes
+        self.journal = open_journal(disk, *self.sizes)
         self.states: list[list[Entry]] = [[]]
         self.floor = 0
         self.term = 1
@@ -98,7 +98,7 @@ class CheckedJournal:
     def restart(self) -> None:
         """Open again what is on the disk and compare with the model."""
         self.journal.close()
-        self.journal = open_journal(self.disk, self.segment_bytes)
+        self.journal = open_journal(self.disk, *self.sizes)
         found = self.journal.recovered
         matching = [state for state in self.states if self._matches(found, state)]
         assert matching, f"{_short(found)} is none of {list(map(_short, self.states))}"

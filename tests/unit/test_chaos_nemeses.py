@@ -24,6 +24,9 @@ from chaos.workloads.locks import TTL_MS
 from coord.localcluster.processes import ProcessState
 
 
+RECORDS = b"records" + bytes(93)  # and room for more
+
+
 class Stubborn(ClusterUnderTest):
     """Nodes that are never started, run all the same, and never end."""
 
@@ -34,7 +37,7 @@ class Stubborn(ClusterUnderTest):
         self.hardware._running = lambda node_id: False  # nobody looks at the faults
         for node_id in self.node_ids:
             (self.data_directory(node_id) / "journal").mkdir(parents=True)
-            (self.data_directory(node_id) / "journal" / "1.wal").write_bytes(bytes(100))
+            (self.data_directory(node_id) / "journal" / "1.wal").write_bytes(RECORDS)
             self.log_path(node_id).write_text("started\n", encoding="utf-8")
 
     async def leader(self) -> str | None:
@@ -106,12 +109,13 @@ async def test_a_node_must_refuse_damage_and_say_so(
     await nemesis.begin()
     (victim,) = nemesis.victims or ()
     segment = cluster.data_directory(victim) / "journal" / "1.wal"
-    assert sum(byte.bit_count() for byte in segment.read_bytes()) == 1
+    flipped = zip(RECORDS, segment.read_bytes(), strict=True)
+    assert sum((before ^ after).bit_count() for before, after in flipped) == 1
     with cluster.log_path(victim).open("a") as file:
         file.write(log)
     await nemesis.last(0)
     await nemesis.end()
-    assert segment.read_bytes() == bytes(100)
+    assert segment.read_bytes() == RECORDS
     assert cluster.hardware.complaints == ([f"{victim} {complaint}"] if complaint else [])
 
 

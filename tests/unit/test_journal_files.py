@@ -81,6 +81,18 @@ def test_both_file_systems_behave_the_same(fs: tuple[FileSystem, str]) -> None:
     system.rename(f"{root}/a", f"{root}/b")
     assert not system.exists(f"{root}/a")
     assert system.read_all(f"{root}/b") == b"hello wo!?"
+    room = system.open_append(f"{root}/b")
+    room.reserve(14)
+    room.write(b"x")
+    assert system.read_all(f"{root}/b") == b"hello wo!?x\0\0\0"
+    room.reserve(5)
+    room.write(b"yyyyy")
+    assert system.read_all(f"{root}/b") == b"hello wo!?xyyyyy"
+    room.reserve(18)
+    room.truncate(17)
+    room.write(b"z")
+    assert system.read_all(f"{root}/b") == b"hello wo!?xyyyyy\0z"
+    room.close()
     system.mkdir(f"{root}/x/y")
     system.mkdir(f"{root}/x/y")
     assert system.exists(f"{root}/x/y")
@@ -128,6 +140,11 @@ def crashed_contents(prepare: str, seeds: int = 300) -> set[bytes | None]:
             disk.fsync_dir("/d")
         if prepare == "more":
             file.write(b"cd")
+        if prepare == "room":
+            file.reserve(4)
+            file.fdatasync()
+            disk.fsync_dir("/d")
+            file.write(b"cd")
         disk.crash(random.Random(seed))
         found.add(disk.get("/d/f") if disk.exists("/d/f") else None)
         with pytest.raises(OSError, match="Bad file"):
@@ -140,6 +157,7 @@ def test_a_simulated_crash_loses_what_it_may_and_keeps_what_it_must() -> None:
     assert crashed_contents("unnamed") == {b"ab", None}
     assert crashed_contents("unsynced") == {b"ab", b"a", b"", b"\0\0", None}
     assert crashed_contents("more") == {b"ab", b"abc", b"abcd", b"ab\0\0"}
+    assert crashed_contents("room") == {b"ab\0\0", b"abc\0", b"abcd"}
 
 
 def test_a_failed_simulated_sync_is_not_mended_by_a_later_one() -> None:
@@ -177,3 +195,15 @@ def test_a_full_simulated_disk_takes_a_short_write_first() -> None:
     with pytest.raises(OSError, match="No space"):
         file.write(b"lo")
     assert disk.get("/f") == b"hel"
+
+
+def test_a_full_simulated_disk_takes_what_there_is_room_reserved_for() -> None:
+    disk = SimDisk()
+    disk.free_bytes = 6
+    file = disk.open_append("/f", create=True)
+    file.reserve(4)
+    with pytest.raises(OSError, match="No space"):
+        file.reserve(7)
+    assert file.write(b"hello") == 5
+    assert file.write(b"lo") == 1
+    assert disk.get("/f") == b"hellol"

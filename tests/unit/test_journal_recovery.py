@@ -90,8 +90,10 @@ def test_indexes_begin_at_one() -> None:
         journal.truncate_from(0)
 
 
+@pytest.mark.parametrize("room", [0, 700])
 @pytest.mark.parametrize("last", ["entry", "truncate", "large"])
-def test_every_truncation_recovers_a_prefix(last: str) -> None:
+def test_every_truncation_recovers_a_prefix(last: str, room: int) -> None:
+    """`room`: zeros that stand behind, where the rest was never written."""
     disk = written(4)
     ends = [SEGMENT_HEADER_BYTES + n * (RECORD_HEADER_BYTES + 20) for n in range(5)]
     states = [entries(1, n) for n in range(5)]
@@ -109,11 +111,12 @@ def test_every_truncation_recovers_a_prefix(last: str) -> None:
     ends.append(len(data))
     for cut in range(SEGMENT_HEADER_BYTES, len(data) + 1):
         copy = disk.clone()
-        copy.put(path, data[:cut])
+        copy.put(path, data[:cut] + bytes(room))
         survivors = max(n for n, end in enumerate(ends) if end <= cut)
+        torn = data[ends[survivors] : cut].rstrip(b"\0")
         journal = open_journal(copy)
         assert journal.recovered == states[survivors], cut
-        assert journal.recovery.torn_bytes == cut - ends[survivors]
+        assert journal.recovery.torn_bytes == len(torn)
         assert copy.size(path) == ends[survivors]
         assert recovered(copy) == states[survivors]
 
@@ -127,8 +130,9 @@ def test_every_truncated_segment_header_is_damage() -> None:
         assert outcome(disk) == "damaged"
 
 
+@pytest.mark.parametrize("room", [0, 700])
 @pytest.mark.parametrize("kind", ["entry", "truncate", "zeros"])
-def test_every_bit_flip_of_the_last_record_recovers_to_before_it(kind: str) -> None:
+def test_every_bit_flip_of_the_last_record_recovers_to_before_it(kind: str, room: int) -> None:
     disk = written(3)
     before = disk.size(segments(disk)[0])
     journal = open_journal(disk)
@@ -141,6 +145,7 @@ def test_every_bit_flip_of_the_last_record_recovers_to_before_it(kind: str) -> N
     data = disk.get(path)
     for bit in range(before * 8, len(data) * 8):
         copy = disk.clone()
+        copy.put(path, data + bytes(room))
         copy.flip_bit(path, bit)
         journal = open_journal(copy)
         assert journal.recovered == entries(1, 3), bit
@@ -150,14 +155,15 @@ def test_every_bit_flip_of_the_last_record_recovers_to_before_it(kind: str) -> N
         assert recovered(copy) == [*entries(1, 3), *entries(4, 1, term=9)]
 
 
+@pytest.mark.parametrize("room", [0, 700])
 @pytest.mark.parametrize("each_synced", [True, False])
-def test_every_bit_flip_before_the_last_record_is_damage(each_synced: bool) -> None:
+def test_every_bit_flip_before_the_last_record_is_damage(each_synced: bool, room: int) -> None:
     disk = written(3, each_synced=each_synced)
     (path,) = segments(disk)
     data = disk.get(path)
     last = len(data) - RECORD_HEADER_BYTES - 20
     for bit in range(last * 8):
-        disk.put(path, data)
+        disk.put(path, data + bytes(room))
         disk.flip_bit(path, bit)
         with pytest.raises(StorageDamagedError) as caught:
             recovered(disk)
@@ -187,11 +193,54 @@ def test_a_lost_sector_in_the_unsynced_tail_is_cut() -> None:
     assert outcome(disk) == "damaged"
 
 
-def test_a_tail_of_zeros_is_cut() -> None:
+def test_room_behind_the_records_is_no_torn_tail() -> None:
     disk = written(2)
     (path,) = segments(disk)
-    disk.put(path, disk.get(path) + bytes(5000))
-    assert recovered(disk) == entries(1, 2)
+    whole = disk.get(path)
+    disk.put(path, whole + bytes(5000))
+    journal = open_journal(disk)
+    assert journal.recovered == entries(1, 2)
+    assert journal.recovery.torn_bytes == 0
+    assert disk.get(path) == whole
+    disk.put(path, whole + bytes(5000))
+    disk.free_bytes = 10  # so that there is no room for a copy
+    open_journal(disk).close()
+    assert disk.get(path) == whole
+
+
+def test_room_is_reserved_ahead_and_given_back_by_a_seal() -> None:
+    disk = SimDisk()
+    journal = open_journal(disk, 600, reserve_bytes=300)
+    calls: list[str] = []
+    disk.fault = lambda operation, path: calls.append(operation)
+    for entry in entries(1, 4):
+        journal.append([entry])
+        journal.sync()
+    assert calls.count("reserve") == 1
+    (path,) = segments(disk)
+    assert disk.size(path) == SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES + 20 + 300
+    assert recovered(disk.clone()) == entries(1, 4)
+    journal.append(entries(5, 6))
+    first, second = segments(disk)
+    assert disk.durable(first) == disk.get(first).rstrip(b"\0")
+    journal.sync()
+    for room in (0, 100):
+        copy = disk.clone()  # the system may have lost the cut behind a seal, but not the seal
+        copy.put(first, disk.get(first) + bytes(room))
+        assert recovered(copy, 600) == entries(1, 10)
+    disk.put(first, disk.get(first) + bytes(100) + b"x")
+    assert outcome(disk, 600) == "damaged"
+
+
+def test_zeros_in_front_of_what_is_durable_are_damage() -> None:
+    disk = written(6)
+    (path,) = segments(disk)
+    data = disk.get(path)
+    step = RECORD_HEADER_BYTES + 20
+    for first in range(5):
+        start = SEGMENT_HEADER_BYTES + first * step
+        disk.put(path, data[:start] + bytes(step) + data[start + step :] + bytes(700))
+        assert outcome(disk) == "damaged", first
 
 
 def test_a_forged_record_inside_a_command_is_no_evidence_of_damage() -> None:
