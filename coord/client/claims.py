@@ -219,21 +219,22 @@ def _answer_nothing(waiting: _Waiting) -> None:
 
 
 def claimed_task(task: pb.ClaimedTask, session_id: int) -> ClaimedTask:
+    labels = task.labels
     return ClaimedTask(
-        task_id=task.task_id,
-        queue=task.queue,
-        type=task.type,
-        payload=task.payload,
-        fencing_token=task.fencing_token,
-        attempt=task.attempt,
-        max_attempts=task.max_attempts,
-        lease_ttl_ms=task.lease_ttl_ms,
-        checkpoint=task.checkpoint,
-        priority=task.priority,
-        labels=dict(task.labels),
-        attempt_timeout_ms=task.attempt_timeout_ms,
-        progress_timeout_ms=task.progress_timeout_ms,
-        session_id=session_id,
+        task.task_id,
+        task.queue,
+        task.type,
+        task.payload,
+        task.fencing_token,
+        task.attempt,
+        task.max_attempts,
+        task.lease_ttl_ms,
+        task.checkpoint,
+        task.priority,
+        dict(labels) if labels else {},
+        task.attempt_timeout_ms,
+        task.progress_timeout_ms,
+        session_id,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from coord.client.batching import Batcher
 from coord.client.claims import ClaimLine, ClaimTerms
-from coord.client.convert import checked, groups, item_results, size_of, spec_message, task_from
+from coord.client.convert import checked, groups, item_results, spec_message, task_from
 from coord.client.core import Core
 from coord.client.errors import (
     CoordError,
@@ -115,8 +115,8 @@ class Tasks:
         deadline = self._core.deadline(timeout_ms)
         specs = [spec_message(task) for task in tasks]
         done: builtins.list[SubmittedTask] = []
-        for group in groups(specs):
-            done += await self._submits.ask(group, size_of(group), deadline)
+        for group, size_bytes in groups(specs):
+            done += await self._submits.ask(group, size_bytes, deadline)
         return done
 
     async def claim(
@@ -376,8 +376,8 @@ class Tasks:
     ) -> builtins.list[ItemResult]:
         deadline = self._core.deadline(timeout_ms)
         done: builtins.list[ItemResult] = []
-        for group in groups(messages):
-            done += await batcher.ask(group, size_of(group), deadline)
+        for group, size_bytes in groups(messages):
+            done += await batcher.ask(group, size_bytes, deadline)
         return done
 
     async def _give_back(self, tasks: Sequence[ClaimedTask]) -> None:

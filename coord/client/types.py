@@ -1,11 +1,15 @@
 """What users of the client see. Times are integer milliseconds, payloads are bytes, revisions and
-fencing tokens are positive integers that only grow."""
+fencing tokens are positive integers that only grow.
+
+What comes back for every task is a named tuple: a frozen data class takes ten times as long."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from coord.client.errors import CoordError
 
@@ -53,8 +57,7 @@ class TaskSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class SubmittedTask:
+class SubmittedTask(NamedTuple):
     """`existed`: the idempotency key named a task that was already known."""
 
     task_id: str
@@ -70,8 +73,7 @@ class TaskHandle:
     fencing_token: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedTask:
+class ClaimedTask(NamedTuple):
     """A task held under a lease. `session_id`: the session the lease also ends with."""
 
     task_id: str
@@ -84,7 +86,7 @@ class ClaimedTask:
     lease_ttl_ms: int
     checkpoint: bytes = b""
     priority: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
     attempt_timeout_ms: int = 0
     progress_timeout_ms: int = 0
     session_id: int = 0
@@ -101,8 +103,7 @@ class HeartbeatItem:
     progress_permille: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ItemResult:
+class ItemResult(NamedTuple):
     """The outcome of one item of a batch. No error = done."""
 
     error: CoordError | None = None

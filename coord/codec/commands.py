@@ -82,6 +82,7 @@ def _close_session(m: session_pb2.CloseSessionRequest) -> c.CloseSession:
 
 
 def _spec(m: task_pb2.TaskSpec) -> c.TaskSpec:
+    labels = m.labels
     return c.TaskSpec(
         m.queue,
         m.payload,
@@ -98,7 +99,7 @@ def _spec(m: task_pb2.TaskSpec) -> c.TaskSpec:
         m.progress_timeout_ms,
         m.total_timeout_ms,
         m.retention_ms,
-        dict(m.labels),
+        dict(labels) if labels else {},
     )
 
 

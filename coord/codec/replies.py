@@ -2,12 +2,13 @@
 
 The header is the first field of every response and the same for all replies of a node at one
 revision, so its bytes are made once and put in front of the encoded rest: in protobuf, joining the
-bytes of two messages merges them.
+bytes of two messages merges them. Items are made in place (`add`): a message that is made first and
+then put in a list is copied into it by way of its bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import Message
@@ -129,47 +130,59 @@ def _session_kept(command: Any, reply: r.SessionKept, lookup: Lookup) -> Message
 
 
 def _submitted(command: Any, reply: r.Submitted, lookup: Lookup) -> Message:
-    one = task_pb2.SubmittedTask
-    return task_pb2.SubmitResponse(
-        tasks=[
-            one(task_id=task_id, revision=revision, existed=existed)
-            for task_id, revision, existed in reply.tasks
-        ]
-    )
+    message = task_pb2.SubmitResponse()
+    add = message.tasks.add
+    for task_id, revision, existed in reply.tasks:
+        if existed:
+            add(task_id=task_id, revision=revision, existed=True)
+        else:
+            add(task_id=task_id, revision=revision)
+    return message
 
 
 def _claimed(command: Any, reply: r.Claimed, lookup: Lookup) -> Message:
     # A repeated claim is answered with the first reply; what was lost meanwhile is left out.
     find = lookup.claimed_task
-    tasks = []
+    message = task_pb2.ClaimResponse()
+    add = message.tasks.add
     for task_id, token, attempt, lease_ttl_ms in reply.tasks:
         task = find(task_id, token)
         if task is not None:
-            tasks.append(_claimed_task(task, task_id, token, attempt, lease_ttl_ms))
-    return task_pb2.ClaimResponse(tasks=tasks)
-
-
-def _claimed_task(
-    task: Task, task_id: str, token: int, attempt: int, lease_ttl_ms: int
-) -> task_pb2.ClaimedTask:
-    options = task.options
-    message = task_pb2.ClaimedTask(
-        task_id=task_id,
-        queue=task.queue,
-        type=task.type,
-        payload=task.payload,
-        fencing_token=token,
-        attempt=attempt,
-        max_attempts=options.max_attempts,
-        lease_ttl_ms=lease_ttl_ms,
-        checkpoint=task.checkpoint,
-        priority=task.priority,
-        attempt_timeout_ms=options.attempt_timeout_ms,
-        progress_timeout_ms=options.progress_timeout_ms,
-    )
-    if task.labels:
-        message.labels.update(dict(task.labels))
+            options = task.options
+            claimed = add(
+                task_id=task_id,
+                queue=task.queue,
+                type=task.type,
+                payload=task.payload,
+                fencing_token=token,
+                attempt=attempt,
+                max_attempts=options.max_attempts,
+                lease_ttl_ms=lease_ttl_ms,
+            )
+            if _has_more(task):
+                _show_more(task, claimed)
     return message
+
+
+def _has_more(task: Task) -> bool:
+    """Few tasks use these fields, and every field that is set takes its time."""
+    options = task.options
+    return bool(
+        task.priority
+        or task.checkpoint
+        or task.labels
+        or options.attempt_timeout_ms
+        or options.progress_timeout_ms
+    )
+
+
+def _show_more(task: Task, claimed: task_pb2.ClaimedTask) -> None:
+    claimed.priority = task.priority
+    claimed.checkpoint = task.checkpoint
+    claimed.attempt_timeout_ms = task.options.attempt_timeout_ms
+    claimed.progress_timeout_ms = task.options.progress_timeout_ms
+    if task.labels:
+        claimed.labels.update(dict(task.labels))
 
 
 def item_error(rejected: r.Rejected) -> common_pb2.ItemError:
@@ -181,21 +194,17 @@ def item_error(rejected: r.Rejected) -> common_pb2.ItemError:
     )
 
 
-def item_results(items: Sequence[r.ItemOutcome]) -> list[task_pb2.ItemResult]:
-    """One ItemResult per outcome, in order."""
-    result_of: Any = task_pb2.ItemResult
-    return [
-        result_of(state=state, revision=revision)
-        if rejected is None
-        else result_of(state=state, revision=revision, error=item_error(rejected))
-        for state, revision, rejected in items
-    ]
-
-
 def _outcomes(response: Any) -> _Builder:
     def build(command: Any, reply: r.ItemOutcomes, lookup: Lookup) -> Message:
-        message: Message = response(results=item_results(reply.items))
-        return message
+        message = response()
+        add = message.results.add
+        for state, revision, rejected in reply.items:
+            if rejected is None:
+                add(state=state, revision=revision)
+            else:
+                add(state=state, revision=revision, error=item_error(rejected))
+        answer: Message = message
+        return answer
 
     return build
 

@@ -6,6 +6,7 @@ separately and trust neither."""
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -177,7 +178,7 @@ def _is_indexed(queue: Queue, task: Task) -> bool:
 
 def _check_queue(state: State, queue: Queue) -> None:
     own = [task for task in state.tasks.values() if task.queue == queue.name]
-    indexes = [queue.ready, queue.scheduled, queue.claimed]
+    indexes: list[Sized] = [queue.ready, queue.scheduled, queue.claimed]
     indexes += [queue.completed, queue.dead, queue.cancelled]
     invariant(sum(map(len, indexes)) == len(own), "every index entry has its task", queue.name)
     uneven = sum(1 for task in own if task.state is TaskState.READY and task.priority)

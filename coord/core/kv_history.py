@@ -14,11 +14,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sortedcontainers import SortedList
-
 from coord.core.invariants import invariant
 from coord.core.limits import LIMITS
 from coord.core.replies import KeyValue
+from coord.core.sorted_keys import SortedKeys
 from coord.core.table import Row, Table
 
 _COMPACTED: Final = "compacted"
@@ -62,7 +61,7 @@ class KvHistory:
             "kv_meta", lambda key, value: (key, value), lambda row: (row[0], row[1])
         )
         # ---- derived
-        self._by_key = SortedList()  # (key, revision) of every row
+        self._by_key: SortedKeys[tuple[Any, ...]] = SortedKeys()  # (key, revision) of every row
         self._revisions: deque[int] = deque()  # distinct revisions of the rows, ascending
         self._bytes = 0
 
@@ -109,7 +108,7 @@ class KvHistory:
 
     def before(self, key: bytes, revision: int) -> tuple[KeyValue | None] | None:
         """What `key` was at `revision`, wrapped in a tuple; None if it has not changed since."""
-        for _, changed in self._by_key.irange((key, revision + 1), (key + b"\0",), (True, False)):
+        for _, changed in self._by_key.between((key, revision + 1), (key + b"\0",)):
             return (self._rows[changed, key],)
         return None
 
@@ -119,14 +118,14 @@ class KvHistory:
         """Keys of low <= key < high that changed after `revision`, in order, as they were then."""
         last: bytes | None = None
         top = None if high is None else (high,)
-        for key, changed in self._by_key.irange((low,), top, (True, False)):
+        for key, changed in self._by_key.between((low,), top):
             if changed > revision and key != last:
                 last = key
                 yield key, self._rows[changed, key]
 
     def rebuild(self) -> None:
         """Make the indexes again from rows that were loaded."""
-        self._by_key.clear()
+        self._by_key = SortedKeys()
         self._revisions.clear()
         self._bytes = 0
         for (revision, key), before in self._rows.items():

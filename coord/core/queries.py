@@ -175,8 +175,7 @@ def _serials_in(queue: Queue, of: TaskState, after: int, enough: int) -> Iterabl
         index = queue.completed
     else:
         index = queue.dead if of is TaskState.DEAD else queue.cancelled
-    ascending: Iterable[int] = index.irange(after, None, (False, False))
-    return ascending
+    return index.between(after, None, (False, False))
 
 
 def _task_info(state: State, task: Task, now_ms: int) -> TaskInfo:

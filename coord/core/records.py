@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
-
-from sortedcontainers import SortedList
+from typing import Final, NamedTuple
 
 from coord.core.replies import TaskState
+from coord.core.sorted_keys import SortedKeys
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -170,13 +169,13 @@ class Queue:
     lost_leases_total: int = 0
     retried_total: int = 0
     # ---- derived
-    ready: Any = field(default_factory=SortedList)  # rank keys
+    ready: SortedKeys[int] = field(default_factory=SortedKeys)  # rank keys
     ready_uneven: int = 0  # how many in `ready` have a priority other than 0
     claimed: set[int] = field(default_factory=set)  # serials; sort before walking
-    scheduled: Any = field(default_factory=SortedList)  # serials
-    completed: Any = field(default_factory=SortedList)
-    dead: Any = field(default_factory=SortedList)
-    cancelled: Any = field(default_factory=SortedList)
+    scheduled: SortedKeys[int] = field(default_factory=SortedKeys)  # serials
+    completed: SortedKeys[int] = field(default_factory=SortedKeys)
+    dead: SortedKeys[int] = field(default_factory=SortedKeys)
+    cancelled: SortedKeys[int] = field(default_factory=SortedKeys)
     known_keys: dict[str, int] = field(default_factory=dict)  # idempotency key -> serial
     # (since_ms, serial) of ready tasks, flattened, oldest first; may hold tasks gone meanwhile.
     arrivals: deque[int] = field(default_factory=deque)

@@ -18,9 +18,10 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from sortedcontainers import SortedDict, SortedList
+from sortedcontainers import SortedDict
 
 from coord.core.invariants import invariant
+from coord.core.sorted_keys import SortedKeys
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -46,7 +47,7 @@ class Table(Generic[K, V]):
         self._encode = encode
         self._decode = decode
         self._rows: dict[K, V] = {}
-        self._keys = SortedList()
+        self._keys: SortedKeys[K] = SortedKeys()
         self._views: tuple[View[K, V], ...] = ()
 
     def __len__(self) -> int:
@@ -87,13 +88,11 @@ class Table(Generic[K, V]):
         """Keys in an interval, in order; None leaves that side open. Default: low <= key < high.
 
         The table must not gain or lose rows meanwhile."""
-        keys: Iterator[K] = self._keys.irange(low, high, inclusive, reverse)
-        return keys
+        return self._keys.between(low, high, inclusive, reverse)
 
     def rank(self, key: K) -> int:
         """How many keys are smaller than `key`, which need not be in the table."""
-        rank: int = self._keys.bisect_left(key)
-        return rank
+        return self._keys.rank(key)
 
     def insert(self, key: K, record: V) -> None:
         """Adds a record under a key that is not taken."""
@@ -162,7 +161,7 @@ class View(Generic[K, V]):
         self._cursor: K | None = None
         self._at_start = True
         self._done = not table._rows
-        self._last: K | None = table._keys[-1] if table._rows else None
+        self._last: K | None = table._keys.last() if table._rows else None
         # Pre-images ahead of the cursor; None: the key had no record at the freeze.
         self._saved = SortedDict()
 
@@ -198,7 +197,7 @@ class View(Generic[K, V]):
         """Moves the cursor over up to `max_keys` keys of the table or of the saved rows."""
         table, saved = self._table, self._saved
         low = None if self._at_start else self._cursor
-        keys = list(islice(table._keys.irange(low, self._last, (False, True)), max_keys))
+        keys = list(islice(table._keys.between(low, self._last, (False, True)), max_keys))
         if saved:
             kept = islice(saved.irange(low, self._last, (False, True)), max_keys)
             keys = list(islice(_without_repeats(merge(keys, kept)), max_keys))

@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sortedcontainers import SortedList
-
 from coord.core.invariants import InvariantViolation, invariant
 from coord.core.records import Lease, Queue, Task, rank_key
 from coord.core.replies import EventKind, TaskState
+from coord.core.sorted_keys import SortedKeys
 from coord.core.state import State
 from coord.core.timers import TimerKind
 
@@ -219,7 +218,7 @@ def _deadline_of(task: Task) -> int:
     return deadline
 
 
-def _sorted_index(queue: Queue, of: TaskState) -> SortedList:
+def _sorted_index(queue: Queue, of: TaskState) -> SortedKeys[int]:
     if of is SCHEDULED:
         return queue.scheduled
     if of is COMPLETED:

@@ -137,7 +137,7 @@ def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejec
         if known is None or known.paused:
             continue
         while known.ready and len(claimed) < command.max_tasks:
-            task = state.tasks[serial_of_rank(known.ready[0])]
+            task = state.tasks[serial_of_rank(known.ready.first())]
             if 0 < task.dies_at_ms <= state.now_ms:
                 if not state.expiries_left:
                     break  # what is overdue is never handed out: the next batch goes on
@@ -152,7 +152,7 @@ def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejec
 
 
 def _take_first(state: State, queue: Queue) -> Task:
-    task = state.tasks.edit(serial_of_rank(queue.ready.pop(0)))
+    task = state.tasks.edit(serial_of_rank(queue.ready.pop_first()))
     queue.ready_uneven -= task.priority != 0
     return task
 
@@ -234,8 +234,7 @@ def pause_queue(state: State, command: c.PauseQueue) -> r.Done:
 
 def ahead_of(queue: Queue, task: Task) -> int:
     """How many ready tasks the queue hands out before this ready one."""
-    ahead: int = queue.ready.bisect_left(rank_key(task.serial, task.priority))
-    return ahead
+    return queue.ready.rank(rank_key(task.serial, task.priority))
 
 
 def _changed(task: Task) -> r.TaskChanged:

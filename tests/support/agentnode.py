@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from agentnode.config import WorkerConfig
@@ -79,7 +79,7 @@ class FakeTasks:
     def take_away(self, task: FakeTask) -> None:
         """Somebody else holds it now."""
         self._token += 1
-        task.claim = replace(task.claim, fencing_token=self._token)
+        task.claim = task.claim._replace(fencing_token=self._token)
 
     async def claim(
         self,
@@ -101,8 +101,7 @@ class FakeTasks:
         while self._ready and len(claims) < max_tasks:
             task = self.known[self._ready.popleft()]
             self._token += 1
-            task.claim = replace(
-                task.claim,
+            task.claim = task.claim._replace(
                 fencing_token=self._token,
                 attempt=task.claim.attempt + 1,
                 lease_ttl_ms=lease_ttl_ms,
