@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chaos.aftermath import WRITE_WITHIN_S
@@ -53,11 +53,11 @@ def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
         workloads[name] = checker(events, CheckBounds(max_seconds))
         counts[name] = count(events)
     promises = {
-        "write after heal": _write_after_heal(record),
+        "write after heal": _in_time(record, _write_after_heal(record)),
         "equal states": _equal_states(record),
-        "no call hung": _no_call_hung(record),
+        "no call hung": _in_time(record, _no_call_hung(record)),
         "no node ended": _no_node_ended(record),
-        "a spared majority goes on": _majority_goes_on(record),
+        "a spared majority goes on": _in_time(record, _majority_goes_on(record)),
         "faulty disks are noticed": _faulty_disks_noticed(record),
     }
     begun, ended = record.load_ns
@@ -93,6 +93,14 @@ def _effects(record: RunRecord) -> tuple[FaultEffect, ...]:
     return tuple(effects)
 
 
+def _in_time(record: RunRecord, result: CheckResult) -> CheckResult:
+    """A promise about time, which cannot be judged where the machine itself was late."""
+    complaint = record.lateness.complaint
+    if result.valid is not False or not complaint:
+        return result
+    return replace(result, valid="unknown", anomalies=(*result.anomalies, complaint))
+
+
 def _write_after_heal(record: RunRecord) -> CheckResult:
     """After the heal a write succeeds within a bound. Says nothing about the time before."""
     took_ms = record.after.write_after_heal_ms
@@ -105,7 +113,8 @@ def _equal_states(record: RunRecord) -> CheckResult:
     """All nodes have the same state at one index after the heal. Says nothing about earlier ones,
     nor about whether that state is right."""
     complaint = record.after.digest_complaint
-    return CheckResult(not complaint, (complaint,) if complaint else ())
+    result = CheckResult(not complaint, (complaint,) if complaint else ())
+    return result if record.after.digests else _in_time(record, result)  # none: not in time
 
 
 def _no_call_hung(record: RunRecord) -> CheckResult:
@@ -184,4 +193,8 @@ def as_json(judgement: Judgement, record: RunRecord, replay: str) -> dict[str, A
         ],
         "longest_write_gap_ms": judgement.longest_write_gap_ms,
         "available_share": round(judgement.available_share, 4),
+        "lateness": {
+            "longest_ms": record.lateness.longest_ms,
+            "share": record.lateness.share,
+        },
     }

@@ -12,11 +12,15 @@ Connections know nothing of it: their packets are lost and sent again as on a re
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from chaos.network import Network, NetworkError, Pids
@@ -119,9 +123,10 @@ class NamespaceNetwork(Network):
             _run("tc", *where, "-batch", "-", told=_queue(device, shaped))
 
     def _open(self) -> None:
-        self._subnet = _free_subnet()
         _run("ip", "link", "add", self._bridge, "type", "bridge")
-        _run("ip", "address", "add", f"{self._subnet}.1/25", "dev", self._bridge)
+        with _one_at_a_time():
+            self._subnet = _free_subnet()
+            _run("ip", "address", "add", f"{self._subnet}.1/25", "dev", self._bridge)
         _run("ip", "address", "add", f"{self._subnet}.129/25", "dev", self._bridge)
         _run("ip", "link", "set", self._bridge, "up")
         for node_id in self.node_ids:
@@ -217,6 +222,14 @@ def _netem(condition: Condition) -> str:
     if condition.loss_permille:
         found += f" loss {condition.loss_permille / 10:g}%"
     return found
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Runs side by side on this machine must not find the same subnet free."""
+    with (Path(tempfile.gettempdir()) / "chaos-subnets.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _free_subnet() -> str:

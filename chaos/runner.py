@@ -15,6 +15,7 @@ from chaos.aftermath import CheckedAfter, settle
 from chaos.cluster import ClusterUnderTest
 from chaos.faults import Fault, FaultDriver
 from chaos.history import HistoryEvent
+from chaos.lateness import Lateness, Sleeper
 from chaos.probe import Probe
 from chaos.recorder import HungCall, Recorder
 from chaos.schedule import Spec, plan, settings_for, steered
@@ -57,6 +58,7 @@ class RunRecord:
     load_ns: tuple[int, int]  # when clients and faults began and ended
     after: CheckedAfter
     interrupted: bool
+    lateness: Lateness = field(default_factory=Lateness)
 
 
 class Run:
@@ -113,10 +115,11 @@ class Run:
         for workload in self._workloads:
             await workload.prepare(around)
         driver = self.driver = FaultDriver(cluster, recorder)
-        await self._load(around, driver)
-        self.phase = "healing"
-        await cluster.heal()
-        after = await settle(cluster, self._workloads, around, recorder)
+        with Sleeper() as sleeper:
+            await self._load(around, driver)
+            self.phase = "healing"
+            await cluster.heal()
+            after = await settle(cluster, self._workloads, around, recorder)
         return RunRecord(
             options=self.options,
             events=recorder.events,
@@ -127,6 +130,7 @@ class Run:
             load_ns=self.load_ns,
             after=after,
             interrupted=self.interrupted.is_set(),
+            lateness=sleeper.so_far,
         )
 
     async def _load(self, around: Surroundings, driver: FaultDriver) -> None:

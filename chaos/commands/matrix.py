@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,7 @@ def matrix(
     ] = "all",
     network: Annotated[str, typer.Option(help=f"{', '.join(NETWORKS)}; ',' between")] = "proxy",
     duration: Annotated[float, typer.Option(min=1, help="Seconds under load of each run")] = 15.0,
+    jobs: Annotated[int, typer.Option(min=1, max=16, help="Runs at the same time")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the order and of each run's seed")] = 0,
     out: Annotated[Path, typer.Option(help="Results go there, and those there count")] = Path(
         "out", "matrix"
@@ -50,9 +52,10 @@ def matrix(
     console.print(f"{len(cells)} runs, {done} of them done before; {budget:g} s", highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to stop is enough
     try:
-        for number, result in enumerate(run_cells(cells, out, seed, budget), done + 1):
-            write_index(out)
-            _show(console, f"{number}/{len(cells)}", result)
+        with closing(run_cells(cells, out, seed, budget, jobs)) as results_so_far:
+            for number, result in enumerate(results_so_far, done + 1):
+                write_index(out)
+                _show(console, f"{number}/{len(cells)}", result)
     except KeyboardInterrupt:
         console.print("interrupted; asked again, it goes on here")
     results = load(out)

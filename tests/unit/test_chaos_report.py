@@ -13,6 +13,7 @@ from chaos.cluster import UnexpectedEnd, last_words
 from chaos.faults import Fault
 from chaos.history import EventType, HistoryEvent
 from chaos.judge import as_json, judge
+from chaos.lateness import Lateness
 from chaos.probe import Probe
 from chaos.recorder import HungCall
 from chaos.report import png
@@ -20,6 +21,7 @@ from chaos.report.html import write_report
 from chaos.report.png import write_pngs
 from chaos.report.svg import log_share, nice_step
 from chaos.runner import RunOptions, RunRecord
+from chaos.verdicts import Verdict
 
 SECOND = 1_000_000_000
 AFTER = CheckedAfter(10 * SECOND, 12.0, {"n1": "x"}, "", (), True)
@@ -163,3 +165,26 @@ def test_a_node_that_does_not_notice_its_faulty_disk_breaks_a_promise(record: Ru
     after = replace(AFTER, disk_complaints=("n1 went on after a sync had failed",))
     found = judge(replace(record, after=after)).promises["faulty disks are noticed"]
     assert (found.valid, found.anomalies) == (False, after.disk_complaints)
+
+
+LATE = Lateness(longest_ms=3_000)
+
+
+@pytest.mark.parametrize(
+    ("after", "hung", "verdict"),
+    [
+        ({"write_after_heal_ms": None}, 0, "unknown"),
+        ({"digests": {}, "digest_complaint": "not level in time"}, 0, "unknown"),
+        ({}, 1, "unknown"),
+        ({"digest_complaint": "states differ"}, 0, False),
+        ({"unexpected_ends": (UnexpectedEnd("n1", 5, ("boom",)),)}, 0, False),
+    ],
+)
+def test_a_machine_that_is_late_excuses_what_came_late_and_nothing_else(
+    record: RunRecord, after: dict[str, object], hung: int, verdict: Verdict
+) -> None:
+    record.after = replace(AFTER, **after)  # type: ignore[arg-type]
+    record.hung = [HungCall(0, "register", "write", "k", 1)] * hung
+    assert judge(replace(record, lateness=LATE)).valid == verdict
+    assert judge(record).valid is False
+    assert judge(replace(record, after=AFTER, hung=[], lateness=LATE)).valid is True
