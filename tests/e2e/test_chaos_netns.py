@@ -4,6 +4,9 @@ everything heals, and no namespace is left."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -120,14 +123,88 @@ async def test_connections_are_reset(cluster: ClusterUnderTest) -> None:
     writer.close()
 
 
-@pytest.mark.skipif(
+HOLDS_PACKETS = pytest.mark.skipif(
     not NamespaceNetwork.why_not() and "delay" in NamespaceNetwork.lacks(),
-    reason="this kernel has no netem",
+    reason="this machine has neither netem nor TAP devices",
 )
-async def test_packets_are_delayed(cluster: ClusterUnderTest) -> None:
+ECHO = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo:
+    echo.bind((sys.argv[1], 0))
+    print(echo.getsockname()[1], flush=True)
+    while True:
+        data, back = echo.recvfrom(100)
+        echo.sendto(data, back)
+"""
+
+
+async def pings_ms(cluster: ClusterUnderTest, target: str, count: int) -> list[float]:
+    """How long datagrams took from clients to a node and back, by TCP neither mended nor merged;
+    those that did not come back within a while are left out."""
+    address = cluster.address(target).partition(":")[0]
+    echo = await asyncio.create_subprocess_exec(
+        *cluster.network.command(target, [sys.executable, "-c", ECHO, address]),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert echo.stdout is not None
+    port = int(await echo.stdout.readline())
+    loop, took_ms = asyncio.get_running_loop(), []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ping:
+        ping.setblocking(False)
+        for n in range(count):
+            await loop.sock_sendto(ping, f"{n} {time.monotonic()}".encode(), (address, port))
+        with contextlib.suppress(TimeoutError):
+            while len(took_ms) < count:
+                async with asyncio.timeout(1.0):
+                    _, sent_s = (await loop.sock_recv(ping, 100)).split()
+                took_ms.append((time.monotonic() - float(sent_s)) * 1_000)
+    echo.kill()
+    await echo.wait()
+    return took_ms
+
+
+@HOLDS_PACKETS
+async def test_packets_are_delayed_in_the_direction_that_is_slow(
+    cluster: ClusterUnderTest,
+) -> None:
+    for source, target in ((CLIENTS, "n1"), ("n1", CLIENTS)):
+        cluster.links.update(source, target, delay_ms=150, jitter_ms=50)
+        took_ms = await pings_ms(cluster, "n1", 20)
+        assert (len(took_ms), min(took_ms) >= 150) == (20, True), (source, target)
+        assert min(await pings_ms(cluster, "n2", 20)) < 100, "the others are as fast as before"
+        cluster.links.clear()
+    assert min(await pings_ms(cluster, "n1", 20)) < 100
+
     slow = make("delay", "all", cluster, (200, 300))
     await slow.begin()
     started = time.monotonic()
     assert await writes(cluster)
     assert time.monotonic() - started > 0.2
     await slow.end()
+
+
+@HOLDS_PACKETS
+async def test_packets_are_lost_and_the_cluster_goes_on(cluster: ClusterUnderTest) -> None:
+    for source, target in ((CLIENTS, "n1"), ("n1", CLIENTS)):
+        cluster.links.update(source, target, loss_permille=500)
+        assert 60 < len(await pings_ms(cluster, "n1", 200)) < 140
+        assert len(await pings_ms(cluster, "n2", 200)) == 200
+        cluster.links.clear()
+    assert len(await pings_ms(cluster, "n1", 200)) == 200
+
+    lossy = make("loss", "all", cluster, 200)
+    await lossy.begin()
+    assert await writes(cluster)
+    await lossy.end()
+
+
+@HOLDS_PACKETS
+async def test_a_slow_link_between_nodes_can_also_be_cut(cluster: ClusterUnderTest) -> None:
+    cluster.links.update("n1", "n2", delay_ms=150)
+    started = time.monotonic()
+    assert await reaches(cluster, "n1", "n2")
+    assert time.monotonic() - started > 0.15
+    cluster.links.update("n1", "n2", mode=Mode.DROP)
+    assert not await reaches(cluster, "n1", "n2")
+    cluster.links.clear()
+    assert await reaches(cluster, "n1", "n2")

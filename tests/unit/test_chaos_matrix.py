@@ -136,9 +136,10 @@ def test_as_many_runs_as_asked_for_go_on_side_by_side(
 def test_runs_under_way_stop_in_an_orderly_way_when_it_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = "trap 'echo stopped >> stopped; exit' INT; echo begun >> begun; while :; do sleep 0.01; done"
+    told = "trap 'echo stopped >> stopped; exit' INT; echo begun >> begun"
+    forever = "while :; do sleep 0.01; done"
     first = "mkdir first 2>/dev/null && until [ $(wc -l < begun) -gt 1 ]; do sleep 0.01; done"
-    stand_in(tmp_path, monkeypatch, f"touch begun; {first} && exit; {told}")
+    stand_in(tmp_path, monkeypatch, f"touch begun; {first} && exit; {told}; {forever}")
     under_way = run_cells(THREE, tmp_path / "out", 0, 100.0, jobs=3)
     next(under_way)
     under_way.close()
