@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chaos.aftermath import WRITE_WITHIN_S
+from chaos.availability import Availability, availability
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
 from chaos.faults import Fault
@@ -39,8 +40,7 @@ class Judgement:
     promises: Mapping[str, CheckResult]
     counts: Mapping[str, Mapping[str, int]]
     effects: tuple[FaultEffect, ...]
-    longest_write_gap_ms: int
-    available_share: float
+    availability: Availability
 
 
 def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
@@ -60,15 +60,16 @@ def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
         "a spared majority goes on": _in_time(record, _majority_goes_on(record)),
         "faulty disks are noticed": _faulty_disks_noticed(record),
     }
-    begun, ended = record.load_ns
+    available = availability(record.probe.success_ns, *record.load_ns)
+    if record.options.min_available:
+        promises["available"] = _in_time(record, _available(record, available))
     return Judgement(
         valid=worst(result.valid for result in (*workloads.values(), *promises.values())),
         workloads=workloads,
         promises=promises,
         counts=counts,
         effects=_effects(record),
-        longest_write_gap_ms=round(record.probe.longest_gap_ms(begun, ended)),
-        available_share=record.probe.available_share(begun, ended),
+        availability=available,
     )
 
 
@@ -141,6 +142,17 @@ def _majority_goes_on(record: RunRecord) -> CheckResult:
     return CheckResult(not lines, lines, {"faults": len(long), "longest_gap_ms": longest_ms})
 
 
+def _available(record: RunRecord, found: Availability) -> CheckResult:
+    """Writes succeed in at least the share of 100 ms windows that was asked for. Says nothing about
+    how long one write takes."""
+    floor = record.options.min_available
+    lines = (f"writes succeeded in {found.share:.1%} of 100 ms windows, not in {floor:.1%}",)
+    facts = {"share": round(found.share, 4), "windows": found.windows}
+    return (
+        CheckResult(True, facts=facts) if found.share >= floor else CheckResult(False, lines, facts)
+    )
+
+
 def _faulty_disks_noticed(record: RunRecord) -> CheckResult:
     """A node whose sync had failed stopped itself; one whose storage was damaged did not start, and
     said why. Says nothing about runs without such faults."""
@@ -191,8 +203,9 @@ def as_json(judgement: Judgement, record: RunRecord, replay: str) -> dict[str, A
             }
             for effect in judgement.effects
         ],
-        "longest_write_gap_ms": judgement.longest_write_gap_ms,
-        "available_share": round(judgement.available_share, 4),
+        "longest_write_gap_ms": judgement.availability.longest_ms,
+        "available_share": round(judgement.availability.share, 4),
+        "availability": judgement.availability.as_json(),
         "lateness": {
             "longest_ms": record.lateness.longest_ms,
             "share": record.lateness.share,

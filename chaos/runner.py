@@ -30,7 +30,8 @@ DRAIN_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run is. `quiet_s`: between faults, at least and at most."""
+    """What a run is. `quiet_s`: between faults, at least and at most; unless one is to begin
+    `every_s` seconds. `min_available`: the share of windows with writes that is promised."""
 
     nodes: int
     workloads: tuple[str, ...]
@@ -43,6 +44,8 @@ class RunOptions:
     quiet_s: tuple[float, float] = (1.5, 4.0)
     settings: Mapping[str, Setting] = field(default_factory=dict)
     network: str = "proxy"
+    every_s: float = 0.0
+    min_available: float = 0.0
 
 
 @dataclass(slots=True)
@@ -136,7 +139,9 @@ class Run:
     async def _load(self, around: Surroundings, driver: FaultDriver) -> None:
         """Clients and faults, for the duration or until interrupted."""
         options = self.options
-        planned = plan(options.specs, options.duration_s, options.seed, options.quiet_s)
+        planned = plan(
+            options.specs, options.duration_s, options.seed, options.quiet_s, options.every_s
+        )
         self.phase = "load and faults" if planned else "load"
         begun = around.recorder.now_ns()
         self.load_ns = (begun, begun)

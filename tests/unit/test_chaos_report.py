@@ -65,8 +65,8 @@ def test_a_good_run_is_valid_and_its_gaps_are_measured(record: RunRecord) -> Non
     judgement = judge(record)
     assert judgement.valid is True
     assert [effect.unavailable_ms for effect in judgement.effects] == [2_200, 0]
-    assert judgement.longest_write_gap_ms == 2_300
-    assert judgement.available_share == pytest.approx(0.78)
+    assert judgement.availability.longest_ms == 2_300
+    assert judgement.availability.share == pytest.approx(0.78)
     assert judgement.counts["register"] == {"ops": 2, "ok": 2, "fail": 0, "info": 0}
 
 
@@ -103,11 +103,12 @@ def test_the_report_is_one_file_with_everything_in_it(record: RunRecord, tmp_pat
     path = tmp_path / "report.html"
     write_report(path, record, judgement, "chaos run --seed 77")
     text = path.read_text(encoding="utf-8")
+    assert 'class="gap long"' in text
     for part in ("INVALID", "--seed 77", "kill:one", "2.20 s", "read k&lt;1&gt; → 9", "p0"):
         assert part in text, part
     assert "&lt;b&gt;loud" in text
     assert "<b>loud" not in text
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 6
     assert not any(foreign in text for foreign in ("src=", "href=", "@import", "url("))
 
 
@@ -118,7 +119,7 @@ def test_a_run_without_faults_or_calls_still_has_a_report(
     record.probe.success_ns = []
     judgement = judge(record)
     write_report(tmp_path / "r.html", record, judgement, "chaos run")
-    assert judgement.longest_write_gap_ms == 10_000
+    assert judgement.availability.longest_ms == 10_000
 
 
 def test_last_words_keep_the_errors_before_them() -> None:
@@ -188,3 +189,18 @@ def test_a_machine_that_is_late_excuses_what_came_late_and_nothing_else(
     assert judge(replace(record, lateness=LATE)).valid == verdict
     assert judge(record).valid is False
     assert judge(replace(record, after=AFTER, hung=[], lateness=LATE)).valid is True
+
+
+@pytest.mark.parametrize(("floor", "verdict"), [(0.78, True), (0.79, False)])
+def test_a_run_may_have_to_be_available(record: RunRecord, floor: float, verdict: bool) -> None:
+    record.options = replace(record.options, min_available=floor)
+    judgement = judge(record)
+    assert (judgement.valid, judgement.promises["available"].valid) == (verdict, verdict)
+    complaint = f"writes succeeded in 78.0% of 100 ms windows, not in {floor:.1%}"
+    assert judgement.promises["available"].anomalies == (() if verdict else (complaint,))
+    assert judge(replace(record, lateness=LATE)).valid == (verdict or "unknown")
+
+
+def test_nobody_asks_for_availability_unasked(record: RunRecord) -> None:
+    record.probe.success_ns = []
+    assert "available" not in judge(record).promises
