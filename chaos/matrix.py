@@ -94,16 +94,27 @@ def load(out: Path) -> list[CellResult]:
     return [_from_json(json.loads(line)) for line in lines if line]
 
 
+def latest(results: Sequence[CellResult]) -> list[CellResult]:
+    """Of every cell the last result: the one that counts, if it was played again."""
+    return list({result.cell: result for result in results}.values())
+
+
 def run_cells(
-    cells: Sequence[Cell], out: Path, seed: int, budget_s: float, jobs: int = 1
+    cells: Sequence[Cell],
+    out: Path,
+    seed: int,
+    budget_s: float,
+    *,
+    jobs: int = 1,
+    again: bool = False,
 ) -> Generator[CellResult]:
     """Run what has no result yet, `jobs` at a time, as long as the budget lasts; each result is
-    kept at once.
+    kept at once. With `again`, what was not valid is run once more, with the same seed.
 
     Closed, or ended by KeyboardInterrupt, it returns once the runs under way have stopped in an
     orderly way."""
     out.mkdir(parents=True, exist_ok=True)
-    done = {result.cell for result in load(out)}
+    done = {one.cell for one in latest(load(out)) if one.valid is True or not again}
     left = deque(cell for cell in cells if cell not in done)
     ends_at = time.monotonic() + budget_s
     under_way: list[_Process] = []

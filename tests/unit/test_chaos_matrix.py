@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from typer.testing import CliRunner
 from chaos import matrix
 from chaos.cli import app
 from chaos.commands.matrix import cells_of
-from chaos.matrix import LINES, Cell, CellResult, load, order, read_result, run_cells
+from chaos.matrix import LINES, Cell, CellResult, latest, load, order, read_result, run_cells
 from chaos.nemeses import NEMESES
 from chaos.nemeses.agents import AGENTS
-from chaos.report.index import write_index
+from chaos.report.index import PICTURE, write_index
+from chaos.report.matrix_plot import matrix_plot
 from chaos.workloads import WORKLOADS
 
 CELL = Cell(3, "proxy", "kill:leader+delay", "set,bank", 5.0)
@@ -108,7 +110,41 @@ def test_the_index_shows_each_run_and_what_was_wrong(tmp_path: Path) -> None:
     assert page.count("badge INVALID") == 2  # the run, and all together
     assert "&lt;lost&gt;" in page
     table = (tmp_path / "index.md").read_text(encoding="utf-8")
-    assert "| 3 | proxy | kill:leader+delay | set,bank | 7 | valid | 120 | 3 |" in table
+    assert "2 runs, 0 minutes of running in all, 240 calls, 6 faults. Verdict: INVALID." in table
+    assert "## 3 nodes, proxy\n\n| nemesis | set,bank |" in table
+    assert "| kill:leader+delay | valid 7 |\n| none | INVALID 7 |" in table
+    assert "    INVALID: chaos run --seed 7\n    <lost>" in table
+
+
+def test_what_was_not_valid_can_be_played_again_and_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = replace(GOOD, valid=False, anomalies=("set: lost",))
+    keep(tmp_path, bad)
+    assert list(run_cells([CELL], tmp_path, 0, 100.0)) == []
+    stand_in(tmp_path, monkeypatch, "exit 0")
+    (again,) = run_cells([CELL], tmp_path, 0, 100.0, again=True)
+    assert load(tmp_path) == [bad, again]
+    assert latest(load(tmp_path)) == [again]
+    keep(tmp_path, bad, GOOD)
+    assert list(run_cells([CELL], tmp_path, 0, 100.0, again=True)) == []
+    write_index(tmp_path)
+    told = (tmp_path / "index.md").read_text(encoding="utf-8")
+    assert "Verdict: valid." in told
+    assert "INVALID (played again: valid): chaos run --seed 7" in told
+
+
+def test_the_picture_counts_a_run_for_each_of_its_workloads(tmp_path: Path) -> None:
+    bad = replace(GOOD, cell=replace(CELL, nodes=5, workloads="bank"), valid=False)
+    svg = matrix_plot([GOOD, bad, replace(GOOD, cell=replace(CELL, nemesis="kill"))])
+    names = re.findall(r'class="label[^>]*>([^<]*)<', svg)
+    assert names == ["set", "bank", "kill", "kill:leader+delay"]
+    cells = re.findall(r'class="verdict (\w+)"[^>]*><title>.*?>(\d+)</text>', svg)
+    assert cells == [("valid", "1"), ("valid", "1"), ("valid", "1"), ("INVALID", "2")]
+    pytest.importorskip("resvg_py")
+    keep(tmp_path, GOOD, bad)
+    write_index(tmp_path)
+    assert (tmp_path / PICTURE).read_bytes().startswith(b"\x89PNG")
 
 
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
