@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +24,30 @@ from chaos.workloads.base import WorkloadOptions
 from chaos.workloads.leases import SESSION_MS
 from chaos.workloads.locks import TTL_MS
 from coord.localcluster.processes import ProcessState
+from tests.support.chaos_clusters import Choosing
+
+BYTES = 2_000  # of a journal
 
 
 class Stubborn(ClusterUnderTest):
     """Nodes that are never started, run all the same, and never end."""
 
     all_are = ProcessState.RUNNING
+    role = "follower"
 
     def __init__(self, directory: Path, nodes: int = 3, *, is_steered: bool = True) -> None:
         super().__init__(directory, nodes, steered=is_steered)
         self.hardware._running = lambda node_id: False  # nobody looks at the faults
         for node_id in self.node_ids:
             (self.data_directory(node_id) / "journal").mkdir(parents=True)
-            (self.data_directory(node_id) / "journal" / "1.wal").write_bytes(bytes(100))
+            (self.data_directory(node_id) / "journal" / "1.wal").write_bytes(bytes(BYTES))
             self.log_path(node_id).write_text("started\n", encoding="utf-8")
 
     async def leader(self) -> str | None:
         return "n1"
+
+    async def roles(self) -> dict[str, tuple[str, int]]:
+        return dict.fromkeys(self.node_ids, (self.role, 1))
 
     async def start(self, node_id: str) -> None:
         return
@@ -111,8 +120,65 @@ async def test_a_node_must_refuse_damage_and_say_so(
         file.write(log)
     await nemesis.last(0)
     await nemesis.end()
-    assert segment.read_bytes() == bytes(100)
+    assert segment.read_bytes() == bytes(BYTES)
     assert cluster.hardware.complaints == ([f"{victim} {complaint}"] if complaint else [])
+
+
+async def damaged(cluster: ClusterUnderTest, *chosen: str) -> str:
+    """Who was damaged and emptied, or damaged and put right."""
+    nemesis = NEMESES["damage"](cluster, "emptied", Choosing(*chosen))
+    await nemesis.begin()
+    await nemesis.end()
+    return nemesis.victims[0] if nemesis.victims else ""
+
+
+async def test_a_node_that_was_just_emptied_has_nothing_to_damage(tmp_path: Path) -> None:
+    cluster = Stubborn(tmp_path)
+    assert await damaged(cluster, "one", "n2") == "n2"
+    assert not cluster.data_directory("n2").exists()
+    (cluster.data_directory("n2") / "journal").mkdir(parents=True)
+    (cluster.data_directory("n2") / "journal" / "1.wal").write_bytes(bytes(40))
+    cluster.role = "follower"
+    assert await damaged(cluster, "one", "n2") == "n1"
+    for node_id in cluster.node_ids:
+        shutil.rmtree(cluster.data_directory(node_id), ignore_errors=True)
+    assert await damaged(cluster, "one", "n3") == ""
+
+
+@pytest.mark.parametrize(("role", "is_emptied"), [("learner", False), ("follower", True)])
+async def test_no_node_is_emptied_while_another_fetches_what_it_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, is_emptied: bool
+) -> None:
+    monkeypatch.setattr(disks, "REJOINS_WITHIN_S", 0.02)
+    cluster = Stubborn(tmp_path)
+    cluster.role = role
+    assert await damaged(cluster, "one", "n2") == "n2"
+    assert await damaged(cluster, "one", "n3") == "n3"
+    assert cluster.data_directory("n3").exists() is not is_emptied
+    if not is_emptied:
+        kept = (cluster.data_directory("n3") / "journal" / "1.wal").read_bytes()
+        assert kept == bytes(BYTES), "the bit was put right"
+
+
+async def test_a_fault_is_undone_before_its_driver_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it is cancelled while it undoes: what heals after that must not meet it."""
+    undoing, may_end = asyncio.Event(), asyncio.Event()
+
+    async def end(self: Nemesis) -> None:
+        undoing.set()
+        await may_end.wait()
+
+    monkeypatch.setattr(NEMESES["kill-all"], "end", end)
+    running = asyncio.ensure_future(run_fault(Stubborn(tmp_path), ("kill-all", "all")))
+    await undoing.wait()
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=0.02)
+    assert not done
+    may_end.set()
+    await asyncio.wait({running})
+    assert running.cancelled()
 
 
 async def test_machines_that_cannot_be_hurt_are_left_alone(tmp_path: Path) -> None:
