@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from bisect import bisect_left
 
 from chaos.availability import gaps_ms
 from chaos.workloads.base import Surroundings
@@ -42,3 +43,8 @@ class Probe:
     def longest_gap_ms(self, since_ns: int, until_ns: int) -> float:
         """The longest time without a success in the window, its edges included."""
         return max(gaps_ms(self.success_ns, since_ns, until_ns))
+
+    def succeeded(self, since_ns: int, until_ns: int) -> bool:
+        """Whether any write did within this time."""
+        place = bisect_left(self.success_ns, since_ns)
+        return place < len(self.success_ns) and self.success_ns[place] <= until_ns

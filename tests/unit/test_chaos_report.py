@@ -162,6 +162,24 @@ def test_a_majority_that_a_fault_spared_has_to_go_on(record: RunRecord) -> None:
     assert judge(replace(record, faults=[hit])).promises["a spared majority goes on"].valid is True
 
 
+def test_a_majority_may_take_longer_while_it_still_comes_back(record: RunRecord) -> None:
+    """The nodes that an earlier fault ended have only just been started."""
+    faults = [
+        Fault("kill-all", 1 * SECOND, 2 * SECOND, "SIGKILL to all"),
+        Fault("kill:one", 3 * SECOND, 25 * SECOND, "SIGKILL to n1", majority_spared=True),
+    ]
+
+    def verdict(*success_s: float) -> bool:
+        record.probe.success_ns = [int(t * SECOND) for t in success_s]
+        long = replace(record, faults=faults, load_ns=(0, 30 * SECOND))
+        return bool(judge(long).promises["a spared majority goes on"].valid)
+
+    assert verdict(0.5, 2.5, 8.5, 14.0, 19.0, 24.5)
+    assert not verdict(0.5, 2.5, 9.5, 14.0, 19.0, 24.5), "it had come back"
+    assert verdict(0.5, 9.5, 14.0, 19.0, 24.5), "it had not"
+    assert not verdict(0.5, 24.5), "it never comes back"
+
+
 def test_a_node_that_does_not_notice_its_faulty_disk_breaks_a_promise(record: RunRecord) -> None:
     after = replace(AFTER, disk_complaints=("n1 went on after a sync had failed",))
     found = judge(replace(record, after=after)).promises["faulty disks are noticed"]
