@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from chaos.history import CLOCK_AHEAD, NEMESIS
 from chaos.nemeses import NEMESES, disks
 from chaos.nemeses.base import Nemesis
 from chaos.nodes.control import MachineFaults, add_note, read_faults
-from chaos.proxy import CUT
+from chaos.proxy import CLEAR, CUT, Condition, Link, Links, Mode
 from chaos.recorder import Recorder
 from chaos.schedule import Part, Planned, ScheduleError, parse_specs, settings_for, steered
+from chaos.socket_owner import CLIENTS
 from chaos.workloads.base import WorkloadOptions
 from chaos.workloads.leases import SESSION_MS
 from chaos.workloads.locks import TTL_MS
@@ -247,6 +249,53 @@ async def test_flapping_joins_and_cuts_again(tmp_path: Path) -> None:
     nemesis._set = cut
     await nemesis.end()
     assert not [link for link in cluster.links.all() if link.condition == CUT]
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "condition"),
+    [
+        ("delay", (50, 100), Condition(delay_ms=50, jitter_ms=100)),
+        ("loss", 200, Condition(loss_permille=200)),
+        ("bandwidth", 2_000, Condition(bandwidth=2_000)),
+    ],
+)
+async def test_slow_links_are_those_to_and_from_the_victims(
+    tmp_path: Path, name: str, chosen: object, condition: Condition
+) -> None:
+    cluster = Stubborn(tmp_path)
+    cluster.links.update("n2", "n3", mode=Mode.DROP)
+    nemesis = NEMESES[name](cluster, "leader", Choosing(chosen))
+    await nemesis.begin()
+    slow = {(k.source, k.target): k.condition for k in cluster.links.all() if k.condition != CUT}
+    others = ("n2", "n3", CLIENTS)
+    assert slow == dict.fromkeys(
+        [*(("n1", other) for other in others), *((other, "n1") for other in others)], condition
+    )
+    await nemesis.end()
+    left = {(k.source, k.target) for k in cluster.links.all() if k.condition != CLEAR}
+    assert left == {("n2", "n3")}, "what another fault did stays"
+
+
+async def test_connections_of_the_victims_are_reset_again_and_again(tmp_path: Path) -> None:
+    cluster = Stubborn(tmp_path)
+    resets: Counter[tuple[str, str]] = Counter()
+
+    class Counting(Link):
+        def reset(self) -> None:
+            resets[self.source, self.target] += 1
+
+    cluster.network.links = Links(0, Counting)
+    for source, target in (("n1", "n2"), ("n3", "n1"), (CLIENTS, "n1"), ("n2", "n3")):
+        cluster.links.between(source, target)
+    nemesis: Any = make(cluster, "resets", "leader")
+    nemesis.PAUSE_S = (0.0, 0.001)
+    await nemesis.begin()
+    await nemesis.last(0.05)
+    assert set(resets) == {("n1", "n2"), ("n3", "n1"), (CLIENTS, "n1")}
+    assert min(resets.values()) > 1
+    before = resets.copy()
+    await nemesis.end()
+    assert resets == before
 
 
 def test_long_pauses_and_zombies_outlast_leases_and_sessions() -> None:
