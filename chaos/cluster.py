@@ -12,9 +12,10 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chaos.agents import Agents
 from chaos.hardware import Hardware
@@ -146,6 +147,12 @@ class ClusterUnderTest:
         ]
         return max(leaders)[1] if leaders else None
 
+    async def serves(self) -> bool:
+        """Every node answers, and one leads."""
+        return len(await self.roles()) == len(self.node_ids) and await asyncio.to_thread(
+            probe.serves_reads, self.address(self.node_ids[0])
+        )
+
     # ---- the whole cluster
 
     async def up(self) -> None:
@@ -156,7 +163,7 @@ class ClusterUnderTest:
         for node_id in self.node_ids:
             await self.start(node_id)
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while not await self._serves():
+        while not await self.serves():
             self.note_unexpected_ends(0)
             if self.unexpected_ends:
                 end = self.unexpected_ends[0]
@@ -206,14 +213,16 @@ class ClusterUnderTest:
             },
         )
         environment = launch.node_environment(os.environ)
-        command = launch.node_command(config)
-        if self.hardware.steered:
-            command = [sys.executable, "-m", "chaos.nodes", str(folder)]
-        self._processes[node_id] = spawn_detached(
-            self.network.command(node_id, command), self.log_path(node_id), environment
-        )
+        command = self.network.command(node_id, self.node_command(config))
+        self._processes[node_id] = spawn_detached(command, self.log_path(node_id), environment)
         self._hold(self._processes[node_id])
         self._expected.add(node_id)
+
+    def node_command(self, config: Path) -> list[str]:
+        """Runs a node with this configuration file."""
+        if self.hardware.steered:
+            return [sys.executable, "-m", "chaos.nodes", str(config.parent)]
+        return launch.node_command(config)
 
     async def kill(self, *node_ids: str) -> None:
         """SIGKILL to all of them at once; returns when they are gone."""
@@ -275,11 +284,6 @@ class ClusterUnderTest:
         if self._leash is not None:
             self._leash.hold(record)
 
-    async def _serves(self) -> bool:
-        return len(await self.roles()) == len(self.node_ids) and await asyncio.to_thread(
-            probe.serves_reads, self.address(self.node_ids[0])
-        )
-
     def _give_up(self, node_ids: tuple[str, ...]) -> list[ProcessRecord]:
         self._expected.difference_update(node_ids)
         return [self._processes[n] for n in node_ids if n in self._processes]
@@ -298,11 +302,16 @@ def last_words(log: str) -> tuple[str, ...]:
     return tuple(errors[-4:] + lines[-6:])
 
 
-async def _surely(function: Callable[..., None], *arguments: object) -> None:
-    """Run it in a thread, to its end even when the caller is cancelled."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Also when the caller is cancelled: it is told so once the work is done."""
+    working = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(running)
+        await asyncio.shield(working)
     except asyncio.CancelledError:
-        await asyncio.wait({running})
+        await asyncio.wait({working})
         raise
+
+
+async def _surely(function: Callable[..., None], *arguments: object) -> None:
+    """Run it in a thread, to its end."""
+    await to_the_end(asyncio.to_thread(function, *arguments))

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chaos.cluster import ClusterUnderTest
+from chaos.cluster import ClusterUnderTest, to_the_end
 from chaos.history import CLOCK_AHEAD
 from chaos.nemeses import NEMESES
 from chaos.nemeses.base import Nemesis
@@ -61,7 +61,7 @@ class FaultDriver:
             self._recorder.fault("invoke", fault.name, fault.words)
             await asyncio.gather(*(nemesis.last(planned.hold_s) for nemesis in nemeses))
         finally:
-            await asyncio.shield(self._undo(begun))
+            await to_the_end(self._undo(begun))
             fault.end_ns = self._recorder.now_ns()
             self._recorder.fault("ok", fault.name, "over")
             self._note_clocks()

@@ -30,7 +30,8 @@ class HardwareError(Exception):
 
 class Hardware:
     """`steered`: the nodes look at their files. `complaints`: what nodes did wrong when their disk
-    was faulty. `ahead_ms`: how far monotonic clocks of nodes ran ahead, all together."""
+    was faulty. `emptied`: those that lost everything and may not have fetched it yet. `ahead_ms`:
+    how far monotonic clocks of nodes ran ahead, all together."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Hardware:
         self.steered = steered
         self.excused: set[str] = set()
         self.complaints: list[str] = []
+        self.emptied: set[str] = set()
         self.ahead_ms = 0
         self._directory, self._running = directory, running
         self._faults = {node_id: MachineFaults() for node_id in node_ids}

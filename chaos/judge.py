@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chaos.aftermath import WRITE_WITHIN_S
+from chaos.availability import Availability, availability
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
 from chaos.faults import Fault
@@ -39,8 +40,7 @@ class Judgement:
     promises: Mapping[str, CheckResult]
     counts: Mapping[str, Mapping[str, int]]
     effects: tuple[FaultEffect, ...]
-    longest_write_gap_ms: int
-    available_share: float
+    availability: Availability
 
 
 def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
@@ -53,22 +53,23 @@ def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
         workloads[name] = checker(events, CheckBounds(max_seconds))
         counts[name] = count(events)
     promises = {
-        "write after heal": _write_after_heal(record),
+        "write after heal": _in_time(record, _write_after_heal(record)),
         "equal states": _equal_states(record),
-        "no call hung": _no_call_hung(record),
+        "no call hung": _in_time(record, _no_call_hung(record)),
         "no node ended": _no_node_ended(record),
-        "a spared majority goes on": _majority_goes_on(record),
+        "a spared majority goes on": _in_time(record, _majority_goes_on(record)),
         "faulty disks are noticed": _faulty_disks_noticed(record),
     }
-    begun, ended = record.load_ns
+    available = availability(record.probe.success_ns, *record.load_ns)
+    if record.options.min_available:
+        promises["available"] = _in_time(record, _available(record, available))
     return Judgement(
         valid=worst(result.valid for result in (*workloads.values(), *promises.values())),
         workloads=workloads,
         promises=promises,
         counts=counts,
         effects=_effects(record),
-        longest_write_gap_ms=round(record.probe.longest_gap_ms(begun, ended)),
-        available_share=record.probe.available_share(begun, ended),
+        availability=available,
     )
 
 
@@ -93,6 +94,14 @@ def _effects(record: RunRecord) -> tuple[FaultEffect, ...]:
     return tuple(effects)
 
 
+def _in_time(record: RunRecord, result: CheckResult) -> CheckResult:
+    """A promise about time, which cannot be judged where the machine itself was late."""
+    complaint = record.lateness.complaint
+    if result.valid is not False or not complaint:
+        return result
+    return replace(result, valid="unknown", anomalies=(*result.anomalies, complaint))
+
+
 def _write_after_heal(record: RunRecord) -> CheckResult:
     """After the heal a write succeeds within a bound. Says nothing about the time before."""
     took_ms = record.after.write_after_heal_ms
@@ -105,7 +114,8 @@ def _equal_states(record: RunRecord) -> CheckResult:
     """All nodes have the same state at one index after the heal. Says nothing about earlier ones,
     nor about whether that state is right."""
     complaint = record.after.digest_complaint
-    return CheckResult(not complaint, (complaint,) if complaint else ())
+    result = CheckResult(not complaint, (complaint,) if complaint else ())
+    return result if record.after.digests else _in_time(record, result)  # none: not in time
 
 
 def _no_call_hung(record: RunRecord) -> CheckResult:
@@ -119,17 +129,39 @@ def _no_call_hung(record: RunRecord) -> CheckResult:
 
 
 def _majority_goes_on(record: RunRecord) -> CheckResult:
-    """While a fault spares a majority, writes succeed, but for a bounded time. Says nothing where
-    it cannot be said whom a fault leaves alone, nor about faults shorter than the bound."""
-    long = [f for f in record.faults if f.majority_spared and f.end_ns > f.start_ns]
-    gaps = [(record.probe.longest_gap_ms(f.start_ns, f.end_ns), f) for f in long]
-    lines = tuple(
-        f"no write succeeded for {gap_ms:.0f} ms during {fault.name} ({fault.words})"
-        for gap_ms, fault in gaps
-        if gap_ms > GOES_ON_WITHIN_MS
+    """While a fault spares a majority, writes succeed, but for a bounded time; a longer one when
+    the cluster had not yet come back from the fault before. Says nothing where it cannot be said
+    whom a fault leaves alone, nor about faults shorter than the bound."""
+    lines, longest_ms, count = [], 0, 0
+    healed_ns = record.load_ns[0]
+    for fault in record.faults:
+        if fault.majority_spared and fault.end_ns > fault.start_ns:
+            gap_ms = round(record.probe.longest_gap_ms(fault.start_ns, fault.end_ns))
+            longest_ms, count = max(longest_ms, gap_ms), count + 1
+            if gap_ms > _may_take_ms(record, healed_ns, fault):
+                told = f"during {fault.name} ({fault.words})"
+                lines.append(f"no write succeeded for {gap_ms} ms {told}")
+        healed_ns = fault.end_ns
+    facts = {"faults": count, "longest_gap_ms": longest_ms}
+    return CheckResult(not lines, tuple(lines), facts)
+
+
+def _may_take_ms(record: RunRecord, healed_ns: int, fault: Fault) -> float:
+    """Before the fault began, a write had succeeded since the last one was undone; or not."""
+    if record.probe.succeeded(healed_ns, fault.start_ns):
+        return GOES_ON_WITHIN_MS
+    return GOES_ON_WITHIN_MS + WRITE_WITHIN_S * 1_000
+
+
+def _available(record: RunRecord, found: Availability) -> CheckResult:
+    """Writes succeed in at least the share of 100 ms windows that was asked for. Says nothing about
+    how long one write takes."""
+    floor = record.options.min_available
+    lines = (f"writes succeeded in {found.share:.1%} of 100 ms windows, not in {floor:.1%}",)
+    facts = {"share": round(found.share, 4), "windows": found.windows}
+    return (
+        CheckResult(True, facts=facts) if found.share >= floor else CheckResult(False, lines, facts)
     )
-    longest_ms = max((round(gap_ms) for gap_ms, _ in gaps), default=0)
-    return CheckResult(not lines, lines, {"faults": len(long), "longest_gap_ms": longest_ms})
 
 
 def _faulty_disks_noticed(record: RunRecord) -> CheckResult:
@@ -182,6 +214,12 @@ def as_json(judgement: Judgement, record: RunRecord, replay: str) -> dict[str, A
             }
             for effect in judgement.effects
         ],
-        "longest_write_gap_ms": judgement.longest_write_gap_ms,
-        "available_share": round(judgement.available_share, 4),
+        "longest_write_gap_ms": judgement.availability.longest_ms,
+        "available_share": round(judgement.availability.share, 4),
+        "availability": judgement.availability.as_json(),
+        "lateness": {
+            "longest_ms": record.lateness.longest_ms,
+            "share": record.lateness.share,
+            "crowd": record.lateness.crowd,
+        },
     }

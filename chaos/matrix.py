@@ -2,9 +2,10 @@
 
 Each cell of the matrix is one `chaos run` in a process and a directory of its own. What came of it
 is one line in `matrix.jsonl`; cells that have a line are not run again, so a matrix that was
-stopped goes on where it was. The order is drawn from the seed, so that a short budget sees a bit of
-everything; each cell's seed is drawn from the seed and its name, so that it does not depend on the
-order."""
+stopped goes on where it was. The order is drawn from the seed and spread evenly, so that a short
+budget sees a bit of everything; each cell's seed is drawn from the seed and its name, so that it
+does not depend on the order. Several runs may go on side by side: they share nothing but the
+machine."""
 
 from __future__ import annotations
 
@@ -15,10 +16,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from chaos.verdicts import Verdict
 
@@ -26,6 +28,7 @@ LINES = "matrix.jsonl"
 CELLS = "cells"
 AROUND_S = 10.0  # start, aftermath and checkers of a cell; a guess for the budget
 PATIENCE_S = 150.0  # beyond its duration; a cell that takes longer is the harness's failure
+LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,22 @@ class CellResult:
 
 
 def order(cells: Sequence[Cell], seed: int) -> list[Cell]:
-    """The order in which they are run."""
+    """The order in which they are run: every nemesis meets every workload once before one pair
+    meets again, and until then the nemeses take turns."""
     drawn = sorted(cells, key=lambda cell: cell.name)
     random.Random(f"{seed}/order").shuffle(drawn)
-    return drawn
+    turns = _in_turns(drawn, lambda cell: cell.nemesis)
+    return _in_turns(turns, lambda cell: (cell.nemesis, cell.workloads))
+
+
+def _in_turns(cells: Sequence[Cell], group: Callable[[Cell], Hashable]) -> list[Cell]:
+    """The first of each group, then the second of each, and so on."""
+    seen: Counter[Hashable] = Counter()
+    turn: dict[Cell, int] = {}
+    for cell in cells:
+        turn[cell] = seen[group(cell)]
+        seen[group(cell)] += 1
+    return sorted(cells, key=turn.__getitem__)
 
 
 def load(out: Path) -> list[CellResult]:
@@ -79,49 +94,97 @@ def load(out: Path) -> list[CellResult]:
     return [_from_json(json.loads(line)) for line in lines if line]
 
 
-def run_cells(cells: Sequence[Cell], out: Path, seed: int, budget_s: float) -> Iterator[CellResult]:
-    """Run what has no result yet, as long as the budget lasts; each result is kept at once.
+def latest(results: Sequence[CellResult]) -> list[CellResult]:
+    """Of every cell the last result: the one that counts, if it was played again."""
+    return list({result.cell: result for result in results}.values())
 
-    KeyboardInterrupt ends it, after the run under way has stopped in an orderly way."""
+
+def run_cells(
+    cells: Sequence[Cell],
+    out: Path,
+    seed: int,
+    budget_s: float,
+    *,
+    jobs: int = 1,
+    again: bool = False,
+) -> Generator[CellResult]:
+    """Run what has no result yet, `jobs` at a time, as long as the budget lasts; each result is
+    kept at once. With `again`, what was not valid is run once more, with the same seed.
+
+    Closed, or ended by KeyboardInterrupt, it returns once the runs under way have stopped in an
+    orderly way."""
     out.mkdir(parents=True, exist_ok=True)
-    done = {result.cell for result in load(out)}
+    done = {one.cell for one in latest(load(out)) if one.valid is True or not again}
+    left = deque(cell for cell in cells if cell not in done)
     ends_at = time.monotonic() + budget_s
-    for cell in cells:
-        if cell in done:
-            continue
-        if time.monotonic() + cell.duration_s + AROUND_S > ends_at:
-            return
-        result = _run(cell, out, cell.seed(seed))
-        with (out / LINES).open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(asdict(result)) + "\n")
-        yield result
+    under_way: list[_Process] = []
+    try:
+        while True:
+            while left and len(under_way) < jobs:
+                if time.monotonic() + left[0].duration_s + AROUND_S > ends_at:
+                    left.clear()
+                else:
+                    under_way.append(_Process.start(left.popleft(), out, seed))
+            if not under_way:
+                return
+            time.sleep(LOOK_EVERY_S)
+            for process in [one for one in under_way if one.ended()]:
+                under_way.remove(process)
+                result = process.result()
+                with (out / LINES).open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(asdict(result)) + "\n")
+                yield result
+    finally:
+        for process in under_way:
+            process.interrupt()
+        for process in under_way:
+            process.popen.wait()
 
 
-def _run(cell: Cell, out: Path, seed: int) -> CellResult:
-    directory = out / CELLS / cell.name
-    directory.mkdir(parents=True, exist_ok=True)
-    command = [
-        *(sys.executable, "-m", "chaos", "run", "--out", str(directory)),
-        *("--nodes", str(cell.nodes), "--network", cell.network, "--nemesis", cell.nemesis),
-        *("--workload", cell.workloads, "--duration", f"{cell.duration_s:g}"),
-        *("--seed", str(seed), "--quiet", "0.5:2"),
-    ]
-    started = time.monotonic()
-    (directory / "results.json").unlink(missing_ok=True)
-    with (directory / "run.log").open("w", encoding="utf-8") as log:
-        # In a session of its own, so that an interrupt reaches it from here, and once.
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        try:
-            process.wait(cell.duration_s + PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)  # it heals and stops
-            process.wait()
-            raise
-    took_s = round(time.monotonic() - started, 1)
-    return read_result(cell, seed, directory, took_s, process.returncode)
+@dataclass(slots=True)
+class _Process:
+    """The run of a cell."""
+
+    cell: Cell
+    seed: int
+    directory: Path
+    popen: subprocess.Popen[bytes]
+    started: float
+
+    @classmethod
+    def start(cls, cell: Cell, out: Path, matrix_seed: int) -> Self:
+        directory, seed = out / CELLS / cell.name, cell.seed(matrix_seed)
+        directory.mkdir(parents=True, exist_ok=True)
+        command = [
+            *(sys.executable, "-m", "chaos", "run", "--out", str(directory)),
+            *("--nodes", str(cell.nodes), "--network", cell.network, "--nemesis", cell.nemesis),
+            *("--workload", cell.workloads, "--duration", f"{cell.duration_s:g}"),
+            *("--seed", str(seed), "--quiet", "0.5:2"),
+        ]
+        (directory / "results.json").unlink(missing_ok=True)
+        with (directory / "run.log").open("wb") as log:
+            # In a session of its own, so that an interrupt reaches it from here, and once.
+            popen = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        return cls(cell, seed, directory, popen, time.monotonic())
+
+    @property
+    def took_s(self) -> float:
+        return time.monotonic() - self.started
+
+    def ended(self) -> bool:
+        """Also when it had to be ended, as it took too long."""
+        if self.popen.poll() is None and self.took_s > self.cell.duration_s + PATIENCE_S:
+            self.popen.kill()
+            self.popen.wait()
+        return self.popen.returncode is not None
+
+    def interrupt(self) -> None:
+        """It heals and stops."""
+        self.popen.send_signal(signal.SIGINT)
+
+    def result(self) -> CellResult:
+        code = self.popen.returncode
+        return read_result(self.cell, self.seed, self.directory, round(self.took_s, 1), code)
 
 
 def read_result(cell: Cell, seed: int, directory: Path, took_s: float, code: int) -> CellResult:

@@ -5,22 +5,30 @@ Theory of operation. Each node has an address for peers and clients, and one tha
 uses, so that it can look at nodes nobody else reaches. What a link carries the kernel decides: a
 cut is a routing rule where the packets arrive, which drops them without a word (packets from the
 node to clients are dropped where they leave); little bandwidth is a class of an htb queue at the
-sending end, delay and loss a netem queue in it, where the kernel has one; a reset is `ss -K`.
+sending end; delay and loss are a netem queue in it, or a slow lane (`chaos.slow_lane`) where the
+kernel has no netem; a reset is `ss -K`.
 Connections know nothing of it: their packets are lost and sent again as on a real network.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import functools
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
-from typing import ClassVar
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
 
+from chaos import slow_lane
 from chaos.network import Network, NetworkError, Pids
 from chaos.proxy import Condition, Link, Links, Mode
+from chaos.slow_lane import SlowLane
 from chaos.socket_owner import CLIENTS
 from coord.localcluster.state import NodeLayout
 
@@ -40,20 +48,13 @@ class NamespaceNetwork(Network):
     def why_not(cls) -> str:
         if os.geteuid() != 0:
             return "network namespaces need root"
-        missing = [tool for tool in ("ip", "tc", "ss") if shutil.which(tool) is None]
+        missing = [tool for tool in ("ip", "tc", "ss", "bridge") if shutil.which(tool) is None]
         return f"network namespaces need iproute2: no {', '.join(missing)}" if missing else ""
 
     @classmethod
     def lacks(cls) -> frozenset[str]:
-        """Delay and loss take netem, which not every kernel has."""
-        space = f"chaos-{secrets.token_hex(3)}"
-        _run("ip", "netns", "add", space)
-        try:
-            queue = ["qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"]
-            has_netem = _run("tc", "-n", space, *queue, fine=True)
-        finally:
-            _run("ip", "netns", "del", space)
-        return frozenset() if has_netem else frozenset({"delay", "loss"})
+        """Delay and loss take netem or a slow lane, which not every machine has."""
+        return frozenset() if _holds_packets() else frozenset({"delay", "loss"})
 
     def __init__(self, node_ids: Sequence[str], seed: int) -> None:
         super().__init__(node_ids, seed)
@@ -62,6 +63,8 @@ class NamespaceNetwork(Network):
         self._bridge = f"cb{self._tag}"
         self._subnet = ""
         self._shaped: dict[tuple[str, str], dict[str, KernelLink]] = {}
+        self._lane = SlowLane(f"ct{self._tag}", self.links.rng)
+        self._diverted: set[KernelLink] = set()
 
     async def open(self, pids: Pids) -> None:
         if reason := self.why_not():
@@ -69,6 +72,7 @@ class NamespaceNetwork(Network):
         await asyncio.to_thread(self._open)
 
     async def close(self) -> None:
+        self._lane.close()
         await asyncio.to_thread(self._close)
 
     def listening(self, node_id: str) -> NodeLayout:
@@ -101,14 +105,16 @@ class NamespaceNetwork(Network):
         return f"chaos-{self._tag}-{node_id}"
 
     def shape(self, link: KernelLink) -> None:
-        """The queue at the link's sending end does what the link's condition says."""
+        """What the link's condition says is done, by a queue at its sending end or a slow lane."""
+        if _holds_packets() == "lane":
+            self._divert(link, diverted=_is_held(link.condition))
         if link.source == CLIENTS:
             place, match = ("", self._veth(link.target)), f"src {self.address(CLIENTS)}"
         else:
             place = (self.namespace(link.source), "eth0")
             match = f"dst {self.address(link.target)}"
         shaped = self._shaped.setdefault(place, {})
-        if _is_shaped(link.condition):
+        if _is_queued(link.condition):
             shaped[match] = link
         else:
             shaped.pop(match, None)
@@ -118,10 +124,48 @@ class NamespaceNetwork(Network):
         if shaped:
             _run("tc", *where, "-batch", "-", told=_queue(device, shaped))
 
+    def _divert(self, link: KernelLink, *, diverted: bool) -> None:
+        """Through the slow lane, or straight again."""
+        if diverted is (link in self._diverted):
+            return
+        self._open_lane()
+        ends_at = "" if link.target == CLIENTS else self._veth(link.target)
+        source, target = self.address(link.source), self.address(link.target)
+        if link.source == CLIENTS:
+            place, other, match = [ends_at, "egress"], link.target, f"src {source}/32"
+        else:
+            place, other, match = (
+                [self._veth(link.source), "ingress"],
+                link.target,
+                f"dst {target}/32",
+            )
+        order = str(1 + [*self.node_ids, CLIENTS].index(other))
+        where = ["dev", *place, "pref", order]
+        if diverted:
+            self._lane.know(source, target, link, ends_at)
+            _run("tc", "filter", "add", *where, *slow_lane.diversion(match, self._lane.device))
+            self._diverted.add(link)
+        else:
+            _run("tc", "filter", "del", *where)
+            self._diverted.discard(link)
+
+    def _open_lane(self) -> None:
+        if self._lane.is_open:
+            return
+        self._lane.open()
+        device = ["dev", self._lane.device]
+        _run("ip", "link", "set", *device, "master", self._bridge, "up")
+        # Nothing gets there but what is diverted, and nobody is thought to live there.
+        quiet = ("learning", "flood", "mcast_flood", "bcast_flood")
+        _run("bridge", "link", "set", *device, *(w for one in quiet for w in (one, "off")))
+        for node_id in self.node_ids:
+            _run("tc", "qdisc", "add", "dev", self._veth(node_id), "clsact")
+
     def _open(self) -> None:
-        self._subnet = _free_subnet()
         _run("ip", "link", "add", self._bridge, "type", "bridge")
-        _run("ip", "address", "add", f"{self._subnet}.1/25", "dev", self._bridge)
+        with _one_at_a_time():
+            self._subnet = _free_subnet()
+            _run("ip", "address", "add", f"{self._subnet}.1/25", "dev", self._bridge)
         _run("ip", "address", "add", f"{self._subnet}.129/25", "dev", self._bridge)
         _run("ip", "link", "set", self._bridge, "up")
         for node_id in self.node_ids:
@@ -146,6 +190,7 @@ class NamespaceNetwork(Network):
         for command in self.remover():
             subprocess.run(command, check=False, capture_output=True)
         self._shaped.clear()
+        self._diverted.clear()
 
     def _veth(self, node_id: str) -> str:
         return f"cv{self._tag}{node_id}"
@@ -188,8 +233,34 @@ def _shape(condition: Condition) -> tuple[float, float, int, int]:
     return (c.delay_ms, c.jitter_ms, c.bandwidth, c.loss_permille)
 
 
-def _is_shaped(condition: Condition) -> bool:
-    return any(_shape(condition))
+def _is_held(condition: Condition) -> bool:
+    """Whether packets are delayed or lost."""
+    return any((condition.delay_ms, condition.jitter_ms, condition.loss_permille))
+
+
+def _is_queued(condition: Condition) -> bool:
+    return bool(condition.bandwidth) or (_holds_packets() == "netem" and _is_held(condition))
+
+
+@functools.cache
+def _holds_packets() -> Literal["netem", "lane", ""]:
+    """What this machine has to delay and lose packets, tried in a namespace of its own."""
+    space = f"chaos-{secrets.token_hex(3)}"
+    _run("ip", "netns", "add", space)
+    queue = ["tc", "-n", space, "qdisc", "add", "dev", "lo"]
+    try:
+        if _run(*queue, "root", "netem", "delay", "1ms", fine=True):
+            return "netem"
+        filters = ["tc", "-n", space, "filter", "add", "dev", "lo", "ingress"]
+        if (
+            slow_lane.may_open()
+            and _run(*queue, "clsact", fine=True)
+            and _run(*filters, *slow_lane.diversion("dst 127.0.0.1/32", "lo"), fine=True)
+        ):
+            return "lane"
+    finally:
+        _run("ip", "netns", "del", space)
+    return ""
 
 
 def _queue(device: str, shaped: dict[str, KernelLink]) -> str:
@@ -203,7 +274,7 @@ def _queue(device: str, shaped: dict[str, KernelLink]) -> str:
             f"filter add dev {device} parent 1: protocol ip prio {number} "
             f"u32 match ip {match}/32 flowid 1:{number}"
         )
-        netem = _netem(condition)
+        netem = _netem(condition) if _holds_packets() == "netem" else ""
         if netem:
             lines.append(f"qdisc add dev {device} parent 1:{number} netem{netem}")
     return "\n".join(lines) + "\n"
@@ -217,6 +288,14 @@ def _netem(condition: Condition) -> str:
     if condition.loss_permille:
         found += f" loss {condition.loss_permille / 10:g}%"
     return found
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Runs side by side on this machine must not find the same subnet free."""
+    with (Path(tempfile.gettempdir()) / "chaos-subnets.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _free_subnet() -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 
+from chaos.availability import gaps_ms
 from chaos.workloads.base import Surroundings
 from coord.client import CoordError
 
@@ -42,14 +42,9 @@ class Probe:
 
     def longest_gap_ms(self, since_ns: int, until_ns: int) -> float:
         """The longest time without a success in the window, its edges included."""
-        low = bisect_left(self.success_ns, since_ns)
-        high = bisect_right(self.success_ns, until_ns)
-        points = [since_ns, *self.success_ns[low:high], max(since_ns, until_ns)]
-        return max(b - a for a, b in itertools.pairwise(points)) / 1e6
+        return max(gaps_ms(self.success_ns, since_ns, until_ns))
 
-    def available_share(self, since_ns: int, until_ns: int, window_ms: int = 100) -> float:
-        """The share of windows with at least one success."""
-        width = window_ms * 1_000_000
-        windows = max(1, (until_ns - since_ns) // width)
-        hit = {(t - since_ns) // width for t in self.success_ns if since_ns <= t < until_ns}
-        return len([n for n in hit if n < windows]) / windows
+    def succeeded(self, since_ns: int, until_ns: int) -> bool:
+        """Whether any write did within this time."""
+        place = bisect_left(self.success_ns, since_ns)
+        return place < len(self.success_ns) and self.success_ns[place] <= until_ns

@@ -15,6 +15,7 @@ from chaos.aftermath import CheckedAfter, settle
 from chaos.cluster import ClusterUnderTest
 from chaos.faults import Fault, FaultDriver
 from chaos.history import HistoryEvent
+from chaos.lateness import Lateness, Sleeper
 from chaos.probe import Probe
 from chaos.recorder import HungCall, Recorder
 from chaos.schedule import Spec, plan, settings_for, steered
@@ -29,7 +30,8 @@ DRAIN_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run is. `quiet_s`: between faults, at least and at most."""
+    """What a run is. `quiet_s`: between faults, at least and at most; unless one is to begin
+    `every_s` seconds. `min_available`: the share of windows with writes that is promised."""
 
     nodes: int
     workloads: tuple[str, ...]
@@ -42,6 +44,8 @@ class RunOptions:
     quiet_s: tuple[float, float] = (1.5, 4.0)
     settings: Mapping[str, Setting] = field(default_factory=dict)
     network: str = "proxy"
+    every_s: float = 0.0
+    min_available: float = 0.0
 
 
 @dataclass(slots=True)
@@ -57,6 +61,7 @@ class RunRecord:
     load_ns: tuple[int, int]  # when clients and faults began and ended
     after: CheckedAfter
     interrupted: bool
+    lateness: Lateness = field(default_factory=Lateness)
 
 
 class Run:
@@ -113,10 +118,11 @@ class Run:
         for workload in self._workloads:
             await workload.prepare(around)
         driver = self.driver = FaultDriver(cluster, recorder)
-        await self._load(around, driver)
-        self.phase = "healing"
-        await cluster.heal()
-        after = await settle(cluster, self._workloads, around, recorder)
+        with Sleeper() as sleeper:
+            await self._load(around, driver)
+            self.phase = "healing"
+            await cluster.heal()
+            after = await settle(cluster, self._workloads, around, recorder)
         return RunRecord(
             options=self.options,
             events=recorder.events,
@@ -127,12 +133,15 @@ class Run:
             load_ns=self.load_ns,
             after=after,
             interrupted=self.interrupted.is_set(),
+            lateness=sleeper.so_far,
         )
 
     async def _load(self, around: Surroundings, driver: FaultDriver) -> None:
         """Clients and faults, for the duration or until interrupted."""
         options = self.options
-        planned = plan(options.specs, options.duration_s, options.seed, options.quiet_s)
+        planned = plan(
+            options.specs, options.duration_s, options.seed, options.quiet_s, options.every_s
+        )
         self.phase = "load and faults" if planned else "load"
         begun = around.recorder.now_ns()
         self.load_ns = (begun, begun)

@@ -97,9 +97,14 @@ def _parse_one(text: str) -> tuple[str, str]:
 
 
 def plan(
-    specs: Sequence[Spec], duration_s: float, seed: int, quiet_s: tuple[float, float]
+    specs: Sequence[Spec],
+    duration_s: float,
+    seed: int,
+    quiet_s: tuple[float, float],
+    every_s: float = 0.0,
 ) -> list[Planned]:
-    """Faults one after another with quiet times between, all over before `duration_s`."""
+    """Faults one after another, all over before `duration_s`: with quiet times between, or one
+    `every_s` seconds."""
     rng = random.Random(f"{seed}/schedule")
     planned: list[Planned] = []
     bag: list[Spec] = []
@@ -110,9 +115,10 @@ def plan(
             rng.shuffle(bag)
         parts = tuple(_draw(name, variant, rng) for name, variant in bag.pop().parts)
         hold_s = max(rng.uniform(*NEMESES[part.nemesis].hold_s) for part in parts)
-        hold_s = min(hold_s, max(0.3, duration_s - now - 0.3))
+        next_s = now + every_s if every_s else now + hold_s + rng.uniform(*quiet_s)
+        hold_s = min(hold_s, max(0.3, min(next_s, duration_s) - now - 0.3))
         planned.append(Planned(now, hold_s, parts))
-        now += hold_s + rng.uniform(*quiet_s)
+        now = next_s
     return planned
 
 

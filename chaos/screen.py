@@ -91,11 +91,14 @@ def show_summary(console: Console, record: RunRecord, judgement: Judgement, repl
     for name, result in (*judgement.workloads.items(), *judgement.promises.items()):
         for anomaly in result.anomalies[:5]:
             console.print(f"  {name}: {anomaly}", style="red", highlight=False, markup=False)
-    hit = [effect.unavailable_ms for effect in judgement.effects]
+    found = judgement.availability
+    hit = sum(effect.unavailable_ms > 0 for effect in judgement.effects)
     console.print(
-        f"faults: {len(hit)}, longest write gap {judgement.longest_write_gap_ms} ms, writes in "
-        f"{judgement.available_share:.1%} of 100 ms windows",
+        f"faults: {len(judgement.effects)}, {hit} of them kept writes out; writes in "
+        f"{found.share:.1%} of {found.windows:,} windows of 100 ms; without one at most "
+        f"{found.longest_ms} ms, 99.9 % of the times at most {found.quantile_ms(0.999):.0f} ms",
         highlight=False,
+        soft_wrap=True,
     )
     console.print(f"report: {record.options.out / 'report.html'}", highlight=False, soft_wrap=True)
     console.print(f"replay: {replay}", highlight=False, soft_wrap=True)

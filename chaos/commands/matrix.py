@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from chaos.cluster import NETWORKS
 from chaos.commands.failing import fail
 from chaos.commands.run import lacks, workload_names
-from chaos.matrix import Cell, CellResult, load, order, run_cells
+from chaos.matrix import Cell, CellResult, latest, load, order, run_cells
 from chaos.report.index import write_index
 from chaos.schedule import ScheduleError, parse_specs
 from chaos.verdicts import EXIT_CODE, VERDICT_STYLE, word, worst
@@ -34,6 +35,10 @@ def matrix(
     ] = "all",
     network: Annotated[str, typer.Option(help=f"{', '.join(NETWORKS)}; ',' between")] = "proxy",
     duration: Annotated[float, typer.Option(min=1, help="Seconds under load of each run")] = 15.0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also run again what was not valid, with its seed")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=16, help="Runs at the same time")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the order and of each run's seed")] = 0,
     out: Annotated[Path, typer.Option(help="Results go there, and those there count")] = Path(
         "out", "matrix"
@@ -41,21 +46,23 @@ def matrix(
 ) -> None:
     """Run every nemesis against every workload until the budget is used up.
 
-    Asked again with the same --out it goes on where it stopped. Exit code 0: every run so far was
-    valid; 1: one was not; 2: of one nothing can be said, or there is none."""
+    Asked again with the same --out it goes on where it stopped. Exit code 0: every cell so far is
+    valid (by its last run); 1: one is not; 2: of one nothing can be said, or there is none."""
     cells = order(cells_of(nodes, workload, nemesis, network, duration), seed)
     console = Console(emoji=False)
     wanted = set(cells)
-    done = sum(result.cell in wanted for result in load(out))
+    before = latest(load(out))
+    done = sum(one.cell in wanted and (one.valid is True or not again) for one in before)
     console.print(f"{len(cells)} runs, {done} of them done before; {budget:g} s", highlight=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to stop is enough
     try:
-        for number, result in enumerate(run_cells(cells, out, seed, budget), done + 1):
-            write_index(out)
-            _show(console, f"{number}/{len(cells)}", result)
+        with closing(run_cells(cells, out, seed, budget, jobs=jobs, again=again)) as results_so_far:
+            for number, result in enumerate(results_so_far, done + 1):
+                write_index(out)
+                _show(console, f"{number}/{len(cells)}", result)
     except KeyboardInterrupt:
         console.print("interrupted; asked again, it goes on here")
-    results = load(out)
+    results = latest(load(out))
     write_index(out)
     console.print(f"index: {out / 'index.html'}", highlight=False)
     valid = worst(result.valid for result in results) if results else "unknown"

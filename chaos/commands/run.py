@@ -69,6 +69,14 @@ def run(
     rate: Annotated[float, typer.Option(min=1, help="Calls a second of each workload")] = 60.0,
     timeout_ms: Annotated[int, typer.Option(min=100, help="Of one call")] = 4_000,
     quiet: Annotated[str, typer.Option(help="Seconds between faults, MIN:MAX")] = "1.5:4",
+    interval: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds from the beginning of a fault to the next one's"),
+    ] = None,
+    min_available: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Writes must succeed in this share of 100 ms windows"),
+    ] = 0.0,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,6 +107,8 @@ def run(
             workload=WorkloadOptions(clients=clients, rate=rate, timeout_ms=timeout_ms),
             quiet_s=_range(quiet),
             settings=_settings(setting or []),
+            every_s=interval or 0.0,
+            min_available=min_available,
         )
     except ScheduleError as error:
         fail(str(error))
@@ -159,6 +169,10 @@ def replay_line(options: RunOptions) -> str:
         words += ["--network", options.network]
     if options.quiet_s != (1.5, 4.0):
         words += ["--quiet", "{:g}:{:g}".format(*options.quiet_s)]
+    if options.every_s:
+        words += ["--interval", f"{options.every_s:g}"]
+    if options.min_available:
+        words += ["--min-available", f"{options.min_available:g}"]
     for name, value in options.settings.items():
         words += ["--setting", f"{name}={_as_typed(value)}"]
     return shlex.join(words)

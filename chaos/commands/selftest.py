@@ -15,6 +15,7 @@ from chaos.broken import BROKEN
 from chaos.checkers.result import CheckResult
 from chaos.memory import MemoryStore
 from chaos.selftest import try_store
+from chaos.stock.trial import try_stock
 from chaos.verdicts import VERDICT_STYLE, Verdict, word
 from chaos.workloads import WORKLOADS
 
@@ -27,9 +28,10 @@ def selftest(
     seconds: Annotated[float, typer.Option(min=0.2, help="For each store and workload")] = 2.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Run every workload on a right store in memory and on broken ones; needs no cluster.
+    """Run every workload on a right store in memory and on broken ones, and registers on real
+    processes of stock PySyncObj, whose leader is cut off.
 
-    Exit code 0: every broken store was caught, and the right one was not; 1 otherwise."""
+    Exit code 0: what is broken was caught, and the right store was not; 1 otherwise."""
     table = Table("store", "workload", "verdict", "as it should be", "first anomaly")
     good = True
     for store, workload, expected, result in asyncio.run(_all(seconds, seed)):
@@ -44,7 +46,7 @@ def selftest(
         )
     console = Console()
     console.print(table)
-    console.print("every broken store was caught" if good else "the checkers cannot be trusted")
+    console.print("what is broken was caught" if good else "the checkers cannot be trusted")
     raise typer.Exit(0 if good else 1)
 
 
@@ -54,7 +56,11 @@ async def _all(seconds: float, seed: int) -> list[tuple[str, str, Verdict, Check
     ) -> tuple[str, str, Verdict, CheckResult]:
         return name, workload, expected, await try_store(store, workload, seconds, seed)
 
-    return [await one(*arguments) for arguments in _cases()]
+    stock = await try_stock(seed)
+    return [
+        *[await one(*arguments) for arguments in _cases()],
+        ("stock PySyncObj (3 processes)", "register", False, stock),
+    ]
 
 
 def _cases() -> Iterator[tuple[str, MemoryStore, str, Verdict]]:

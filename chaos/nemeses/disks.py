@@ -18,6 +18,8 @@ from coord.localcluster.processes import ProcessState
 
 ENDS_WITHIN_S = 10.0
 REFUSES_WITHIN_S = 30.0
+REJOINS_WITHIN_S = 10.0
+WORTH_BYTES = 1_000  # a segment smaller than this may be nothing but an end that was never synced
 REFUSAL = "cannot start: storage is damaged"
 
 
@@ -117,7 +119,8 @@ class TornWrite(_FaultyDisk):
 class Damage(Nemesis):
     """A bit of a segment that was synced long ago flips while its node is down. The node has to
     refuse to start. put-back: then the bit is put right. emptied: the node gets an empty
-    directory and has to fetch everything."""
+    directory and has to fetch everything; unless another one is still doing so, since what a
+    majority has lost at the same time is lost."""
 
     name: ClassVar[str] = "damage"
     variants: ClassVar[tuple[str, ...]] = ("put-back", "emptied")
@@ -125,10 +128,15 @@ class Damage(Nemesis):
     hold_s: ClassVar[tuple[float, float]] = (2.0, 5.0)
     steers: ClassVar[bool] = True
     settings: ClassVar[Mapping[str, Setting]] = {"segment_bytes": 64 * 1024}
+    _victim = ""
 
     async def begin(self) -> str:
         target = self.rng.choice(["one", "leader"])
-        (self._victim,) = self.victims = await pick(self.cluster, target, self.rng)
+        (drawn,) = await pick(self.cluster, target, self.rng)
+        worth = [node for node in (drawn, *self.cluster.node_ids) if self._is_worth(node)]
+        if not worth:
+            return "no node has anything to damage"
+        (self._victim,) = self.victims = worth[:1]
         self.cluster.hardware.excused.add(self._victim)
         await self.cluster.kill(self._victim)
         self._segment, self._place = self._draw_bit()
@@ -142,6 +150,8 @@ class Damage(Nemesis):
     async def last(self, seconds: float) -> None:
         """It has to refuse in any case, unless another fault keeps it from doing anything; after
         that, the rest of the time."""
+        if not self._victim:
+            return
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         give_up = loop.time() + REFUSES_WITHIN_S
@@ -156,20 +166,41 @@ class Damage(Nemesis):
         await asyncio.sleep(max(0.0, until - loop.time()))
 
     async def end(self) -> None:
-        if self.victims is None:
+        if not self._victim:
             return
         await self.cluster.kill(self._victim)
-        if self.variant == "emptied":
+        if self.variant == "emptied" and await self._others_have_data():
             shutil.rmtree(self.cluster.data_directory(self._victim))
+            self.cluster.hardware.emptied.add(self._victim)
         else:
             _flip(self._segment, self._place)
         await self.cluster.start(self._victim)
         self.cluster.hardware.excused.discard(self._victim)
 
+    async def _others_have_data(self) -> bool:
+        """Whether the nodes that were emptied before vote again: then they have everything."""
+        emptied = self.cluster.hardware.emptied
+        deadline = asyncio.get_running_loop().time() + REJOINS_WITHIN_S
+        while emptied - {self._victim}:
+            roles = await self.cluster.roles()
+            emptied -= {node for node, (role, _) in roles.items() if role != "learner"}
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    def _segments(self, node_id: str) -> list[Path]:
+        return sorted(self.cluster.data_directory(node_id).glob("**/*.wal"))
+
+    def _is_worth(self, node_id: str) -> bool:
+        """Not so for a node that has only just been given an empty directory."""
+        segments = self._segments(node_id)
+        return len(segments) > 1 or any(_size(one) >= WORTH_BYTES for one in segments)
+
     def _draw_bit(self) -> tuple[Path, int]:
         """In the oldest segment; where only one is left, in its older half, which is followed by
         records that were written after it had been synced."""
-        segments = sorted(self.cluster.data_directory(self._victim).glob("**/*.wal"))
+        segments = self._segments(self._victim)
         size = _size(segments[0])
         return segments[0], self.rng.randrange(8 * (size if len(segments) > 1 else size // 2))
 

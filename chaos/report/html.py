@@ -35,6 +35,8 @@ def write_report(path: Path, record: RunRecord, judgement: Judgement, replay: st
                 "40 ms."
             ),
             plots.gaps(record),
+            words("The same by length: how many there were, on a logarithmic scale."),
+            plots.gap_histogram(judgement.availability),
         ),
         _faults(judgement),
         _logs(record),
@@ -51,8 +53,8 @@ def _head(record: RunRecord, judgement: Judgement, replay: str) -> str:
         "calls": f"{sum(one['ops'] for one in done):,}",
         "unknown outcomes": f"{sum(one['info'] for one in done):,}",
         "faults": str(len(record.faults)),
-        "longest write gap": milliseconds(judgement.longest_write_gap_ms),
-        "100 ms windows with writes": f"{judgement.available_share:.1%}",
+        "longest write gap": milliseconds(judgement.availability.longest_ms),
+        "100 ms windows with writes": f"{judgement.availability.share:.1%}",
     }
     interrupted = " · interrupted" if record.interrupted else ""
     what = (

@@ -1,46 +1,58 @@
-"""The index page of a matrix: nemeses down, workloads across, a link to each run's report; and the
-same as a table for documents."""
+"""The pages about a matrix: one with nemeses down, workloads across, and links to the reports of
+the runs; the same as a document with every seed; and a picture."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from chaos.matrix import CELLS, CellResult, load
-from chaos.report.pieces import badge, figure_row, milliseconds, page, section, table
+from chaos.matrix import CELLS, CellResult, latest, load
+from chaos.nemeses import NEMESES
+from chaos.report.matrix_plot import in_order, matrix_plot
+from chaos.report.pieces import badge, figure_row, milliseconds, page, section, table, words
+from chaos.report.png import can_draw, draw
 from chaos.verdicts import word, worst
 
 Grid = Mapping[tuple[str, str], CellResult]
+PICTURE = "matrix.png"
 
 
 def write_index(out: Path) -> None:
-    """`index.html` and `index.md` beside the results."""
+    """`index.html`, `index.md` and, with the extra for pictures, `matrix.png` beside the
+    results."""
     results = load(out)
     (out / "index.html").write_text(_page(results), encoding="utf-8")
-    (out / "index.md").write_text(_markdown(results), encoding="utf-8")
+    (out / "index.md").write_text(_document(results), encoding="utf-8")
+    if can_draw():
+        (out / PICTURE).write_bytes(draw(matrix_plot(latest(results))))
 
 
-def _page(results: Sequence[CellResult]) -> str:
-    valid = worst(result.valid for result in results) if results else "unknown"
-    spent_s = sum(result.took_s for result in results)
-    figures = {
+def _figures(results: Sequence[CellResult]) -> dict[str, str]:
+    return {
         "runs": f"{len(results):,}",
         "calls": f"{sum(result.calls for result in results):,}",
         "faults": f"{sum(result.faults for result in results):,}",
-        "minutes": f"{spent_s / 60:.0f}",
+        "minutes": f"{sum(result.took_s for result in results) / 60:.0f}",
     }
+
+
+def _page(results: Sequence[CellResult]) -> str:
+    last = latest(results)
+    valid = worst(result.valid for result in last) if last else "unknown"
     return page(
         f"chaos matrix: {word(valid)}",
-        f"<header><div><h1>Chaos matrix</h1></div>{badge(valid)}</header>{figure_row(figures)}",
-        *(_grid(title, grid) for title, grid in _grids(results).items()),
+        f"<header><div><h1>Chaos matrix</h1></div>{badge(valid)}</header>"
+        + figure_row(_figures(results)),
+        section("All together", words("The number of runs in each cell."), matrix_plot(last)),
+        *(_grid(title, grid) for title, grid in _grids(last).items()),
         _trouble(results),
     )
 
 
 def _grids(results: Sequence[CellResult]) -> dict[str, Grid]:
-    """By number of nodes and network; the last result of a cell counts."""
+    """By number of nodes and network."""
     grids: dict[str, dict[tuple[str, str], CellResult]] = defaultdict(dict)
     for result in sorted(results, key=lambda one: (one.cell.nodes, one.cell.network)):
         cell = result.cell
@@ -49,7 +61,7 @@ def _grids(results: Sequence[CellResult]) -> dict[str, Grid]:
 
 
 def _axes(grid: Grid) -> tuple[list[str], list[str]]:
-    return sorted({row for row, _ in grid}), sorted({column for _, column in grid})
+    return in_order((row for row, _ in grid), NEMESES), sorted({column for _, column in grid})
 
 
 def _grid(title: str, grid: Grid) -> str:
@@ -69,24 +81,58 @@ def _cell(result: CellResult | None) -> str:
 
 
 def _trouble(results: Sequence[CellResult]) -> str:
-    lines = [
-        f'<p class="mono wrong">{escape(line)}</p>'
-        for result in results
-        if result.valid is not True
-        for line in (result.replay or result.cell.name, *result.anomalies, result.trouble)
-        if line
-    ]
+    lines = [f'<p class="mono wrong">{escape(line)}</p>' for line in _not_valid(results)]
     return section("What was not valid", *lines) if lines else ""
 
 
-def _markdown(results: Sequence[CellResult]) -> str:
-    """One line a run, with the seed."""
-    lines = ["| nodes | network | nemesis | workload | seed | verdict | calls | faults |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for grid in _grids(results).values():
-        for _, one in sorted(grid.items()):
-            cell = one.cell
-            words = [str(cell.nodes), cell.network, cell.nemesis, cell.workloads, str(one.seed)]
-            words += [word(one.valid), str(one.calls), str(one.faults)]
-            lines.append(f"| {' | '.join(words)} |")
+def _not_valid(results: Sequence[CellResult]) -> Iterator[str]:
+    """What was wrong with each run that was not valid, and whether it was when played again."""
+    last = {result.cell: result for result in results}
+    for result in results:
+        if result.valid is True:
+            continue
+        final = last[result.cell]
+        again = "" if final is result else f" (played again: {word(final.valid)})"
+        yield f"{word(result.valid)}{again}: {result.replay or result.cell.name}"
+        yield from filter(None, (*result.anomalies, result.trouble))
+
+
+def _document(results: Sequence[CellResult]) -> str:
+    """Everything, with the seed of each run."""
+    last = latest(results)
+    figures = _figures(results)
+    verdict = word(worst(result.valid for result in last)) if last else "unknown"
+    lines = [
+        "# A matrix that was played",
+        "",
+        f"{figures['runs']} runs, {figures['minutes']} minutes of running in all, "
+        f"{figures['calls']} calls, {figures['faults']} faults. Verdict: {verdict}.",
+        "",
+        f"![Runs by nemesis and workload, coloured by verdict]({PICTURE})",
+        "",
+        *_how_to_repeat(last),
+    ]
+    for title, grid in _grids(last).items():
+        lines += ["", f"## {title}", "", *_markdown(grid)]
+    if wrong := list(_not_valid(results)):
+        lines += ["", "## What was not valid", "", *(f"    {line}" for line in wrong)]
     return "\n".join(lines) + "\n"
+
+
+def _how_to_repeat(results: Sequence[CellResult]) -> list[str]:
+    durations = sorted({result.cell.duration_s for result in results})
+    seconds = " or ".join(f"`--duration {one:g}`" for one in durations)
+    return [
+        "Each cell holds the verdict and the seed of a run. `chaos run --quiet 0.5:2` with "
+        f"{seconds} and its nodes, network, nemesis, workloads and seed plays it again.",
+    ]
+
+
+def _markdown(grid: Grid) -> list[str]:
+    rows, columns = _axes(grid)
+    lines = [f"| nemesis | {' | '.join(columns)} |", f"| --- |{' --- |' * len(columns)}"]
+    for row in rows:
+        cells = [grid.get((row, column)) for column in columns]
+        shown = [f"{word(one.valid)} {one.seed}" if one else "" for one in cells]
+        lines.append(f"| {row} | {' | '.join(shown)} |")
+    return lines

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 
+from chaos.availability import Availability
 from chaos.checkers.result import Shown
 from chaos.history import Call
 from chaos.report.svg import LEFT, RIGHT, TOP, WIDTH, Plot, log_share, nice_step
@@ -158,6 +160,35 @@ def gaps(record: RunRecord) -> str:
         kind = "gap long" if ms > 1_000 else "gap"
         plot.rect(left, y(ms), max(right - left, 1.5), 3, kind, f"{ms:.0f} ms")
     return plot.render("times without a successful write")
+
+
+def gap_histogram(found: Availability) -> str:
+    """How many times without a successful write there were, by their length."""
+    bins = found.histogram()
+    plot = Plot(float(len(bins)), 220)
+    height, top = plot.bottom - TOP - 16, max(2, *(one.count for one in bins))
+    for power in range(int(math.log10(top)) + 1):
+        plot.level(plot.bottom - _count_share(10**power, top) * height, f"{10**power:,}")
+    for place, one in enumerate(bins):
+        left, right = plot.x(place + 0.12), plot.x(place + 0.88)
+        label = f"under {_short(one.to_ms)}" if one.to_ms else "longer"
+        plot.text((left + right) / 2, plot.bottom + 16, label, "tick middle")
+        if not one.count:
+            continue
+        y = plot.bottom - _count_share(one.count, top) * height
+        kind = "gap long" if one.from_ms >= 1_000 else "gap"
+        plot.rect(left, y, right - left, plot.bottom - y, kind, f"{one.total_ms:,} ms in all")
+        plot.text((left + right) / 2, y - 5, f"{one.count:,}", "tick middle")
+    return plot.render("times without a successful write, by length")
+
+
+def _count_share(count: int, top: int) -> float:
+    """The height of a bar on a logarithmic scale on which a single one can still be seen."""
+    return log_share(count, 0.5, top)
+
+
+def _short(ms: int) -> str:
+    return f"{ms // 1_000} s" if ms >= 1_000 else f"{ms} ms"
 
 
 def anomaly(excerpt: Sequence[Shown]) -> str:

@@ -1,6 +1,6 @@
-"""The main plots as PNG files beside the report, for mails and documents.
+"""Plots as PNG files beside the report, for mails and documents.
 
-They are the report's own SVG plots, drawn by resvg; that is an optional extra (`plots`), without
+They are the reports' own SVG plots, drawn by resvg; that is an optional extra (`plots`), without
 which there are no such files. Text needs fonts on the machine."""
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from chaos.report.svg import WIDTH
 from chaos.runner import RunRecord
 
 ZOOM = 1.5
-FONTS = 'text{font-family:"DejaVu Sans","Liberation Sans","Noto Sans",Arial,Helvetica,sans-serif}'
+FAMILY = '"DejaVu Sans","Liberation Sans","Noto Sans",Arial,Helvetica,sans-serif'
+FONTS = f"text,.label{{font-family:{FAMILY}}}"
 _VARIABLE = re.compile(r"var\((--[a-z]+)\)")
 _VALUE = re.compile(r"(--[a-z]+):([^;}]+)")
 _SIZE = re.compile(r'<svg viewBox="0 0 [\d.]+ ([\d.]+)"')
@@ -39,11 +40,12 @@ def write_pngs(directory: Path, record: RunRecord) -> list[Path]:
     paths = []
     for name, svg in drawn.items():
         paths.append(directory / f"{name}.png")
-        paths[-1].write_bytes(_draw(svg))
+        paths[-1].write_bytes(draw(svg))
     return paths
 
 
-def _draw(svg: str) -> bytes:
+def draw(svg: str) -> bytes:
+    """The picture, in the light. Only if one `can_draw`."""
     import resvg_py
 
     height = _SIZE.search(svg)

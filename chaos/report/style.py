@@ -43,7 +43,8 @@ stroke-opacity:.55}.dot.ok{stroke:var(--ok)}.dot.fail{stroke:var(--fail);stroke-
 .curve{fill:none;stroke-width:1.8;stroke-linejoin:round}.curve.ok{stroke:var(--ok)}
 .curve.fail{stroke:var(--fail)}.curve.info{stroke:var(--info)}.gap{fill:var(--accent)}
 .gap.long{fill:var(--info)}.call.ok{fill:var(--ok)}.call.fail{fill:var(--fail)}
-.call.info{fill:var(--info);fill-opacity:.6}
+.call.info{fill:var(--info);fill-opacity:.6}.verdict.valid{fill:var(--leader)}
+.verdict.INVALID{fill:var(--fault)}.verdict.unknown{fill:var(--fail)}.verdict.none{fill:var(--down)}
 .key{display:inline-flex;align-items:center;gap:6px;margin-right:16px;font-size:13px;
 color:var(--soft)}.key i{width:11px;height:11px;border-radius:3px;display:inline-block}
 pre{background:var(--bg);border:1px solid var(--line);border-radius:6px;padding:10px 12px;

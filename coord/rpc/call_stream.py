@@ -105,6 +105,7 @@ class _Stream:
         self._sent = asyncio.Event()
         self._closing = False
         self._told = False  # the client, that the node is going
+        self._ended = False  # nobody is there to be written to
 
     async def run(self) -> None:
         """Until the client has ended its side and has all its answers."""
@@ -115,6 +116,7 @@ class _Stream:
             if self._writer is not None:
                 await asyncio.wait([self._writer])
         finally:
+            self._ended = True  # calls that are given up now have nobody to be told
             work = [*self._open.values(), *([self._writer] if self._writer else [])]
             for task in work:
                 task.cancel()
@@ -180,7 +182,7 @@ class _Stream:
         self._write_soon()
 
     def _write_soon(self) -> None:
-        if self._writer is None:
+        if self._writer is None and not self._ended:
             self._writer = self._loop.create_task(self._write())
 
     async def _write(self) -> None:

@@ -53,7 +53,9 @@ def node_processes(marker: str) -> list[int]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if {"serve", "chaos.nodes"} & set(words) and any(marker in word for word in words):
+        if {"serve", "chaos.nodes", "chaos.stock.node"} & set(words) and any(
+            marker in word for word in words
+        ):
             found.append(process.pid)
     return found
 

@@ -145,11 +145,13 @@ def test_the_replay_line_asks_for_the_same_again(tmp_path: Path) -> None:
         workload=WorkloadOptions(rate=90.0),
         quiet_s=(0.0, 1.0),
         settings={"snapshot_entries": 100, "in_memory": False},
+        every_s=10.0,
+        min_available=0.9,
     )
     assert replay_line(options) == (
         "chaos run --nodes 5 --workload set,bank --nemesis kill:leader+delay,pause "
-        "--duration 12.5 --seed 9 --rate 90 --quiet 0:1 --setting snapshot_entries=100 "
-        "--setting in_memory=false"
+        "--duration 12.5 --seed 9 --rate 90 --quiet 0:1 --interval 10 --min-available 0.9 "
+        "--setting snapshot_entries=100 --setting in_memory=false"
     )
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from chaos import matrix
 from chaos.cli import app
 from chaos.commands.matrix import cells_of
-from chaos.matrix import LINES, Cell, CellResult, load, order, read_result, run_cells
+from chaos.matrix import LINES, Cell, CellResult, latest, load, order, read_result, run_cells
 from chaos.nemeses import NEMESES
 from chaos.nemeses.agents import AGENTS
-from chaos.report.index import write_index
+from chaos.report.index import PICTURE, write_index
+from chaos.report.matrix_plot import matrix_plot
 from chaos.workloads import WORKLOADS
 
 CELL = Cell(3, "proxy", "kill:leader+delay", "set,bank", 5.0)
@@ -45,6 +48,15 @@ def test_a_seed_names_the_order_and_the_seeds_of_the_runs() -> None:
     assert sorted(order(cells, 1), key=str) == sorted(cells, key=str)
     assert CELL.seed(1) == CELL.seed(1) != CELL.seed(2)
     assert len({cell.seed(1) for cell in cells}) == len(cells)
+
+
+def test_every_nemesis_meets_every_workload_before_a_pair_meets_again() -> None:
+    cells = order(cells_of("3,5", "register,set+bank,locks", "kill,pause,none", "proxy", 5.0), 4)
+    assert len(cells) == 18
+    for half in (cells[:9], cells[9:]):
+        assert len({(cell.nemesis, cell.workloads) for cell in half}) == 9
+    for turn in (cells[:3], cells[3:6], cells[6:9]):
+        assert {cell.nemesis for cell in turn} == {"kill", "pause", "none"}
 
 
 @pytest.mark.parametrize(
@@ -98,4 +110,73 @@ def test_the_index_shows_each_run_and_what_was_wrong(tmp_path: Path) -> None:
     assert page.count("badge INVALID") == 2  # the run, and all together
     assert "&lt;lost&gt;" in page
     table = (tmp_path / "index.md").read_text(encoding="utf-8")
-    assert "| 3 | proxy | kill:leader+delay | set,bank | 7 | valid | 120 | 3 |" in table
+    assert "2 runs, 0 minutes of running in all, 240 calls, 6 faults. Verdict: INVALID." in table
+    assert "## 3 nodes, proxy\n\n| nemesis | set,bank |" in table
+    assert "| kill:leader+delay | valid 7 |\n| none | INVALID 7 |" in table
+    assert "    INVALID: chaos run --seed 7\n    <lost>" in table
+
+
+def test_what_was_not_valid_can_be_played_again_and_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = replace(GOOD, valid=False, anomalies=("set: lost",))
+    keep(tmp_path, bad)
+    assert list(run_cells([CELL], tmp_path, 0, 100.0)) == []
+    stand_in(tmp_path, monkeypatch, "exit 0")
+    (again,) = run_cells([CELL], tmp_path, 0, 100.0, again=True)
+    assert load(tmp_path) == [bad, again]
+    assert latest(load(tmp_path)) == [again]
+    keep(tmp_path, bad, GOOD)
+    assert list(run_cells([CELL], tmp_path, 0, 100.0, again=True)) == []
+    write_index(tmp_path)
+    told = (tmp_path / "index.md").read_text(encoding="utf-8")
+    assert "Verdict: valid." in told
+    assert "INVALID (played again: valid): chaos run --seed 7" in told
+
+
+def test_the_picture_counts_a_run_for_each_of_its_workloads(tmp_path: Path) -> None:
+    bad = replace(GOOD, cell=replace(CELL, nodes=5, workloads="bank"), valid=False)
+    svg = matrix_plot([GOOD, bad, replace(GOOD, cell=replace(CELL, nemesis="kill"))])
+    names = re.findall(r'class="label[^>]*>([^<]*)<', svg)
+    assert names == ["set", "bank", "kill", "kill:leader+delay"]
+    cells = re.findall(r'class="verdict (\w+)"[^>]*><title>.*?>(\d+)</text>', svg)
+    assert cells == [("valid", "1"), ("valid", "1"), ("valid", "1"), ("INVALID", "2")]
+    pytest.importorskip("resvg_py")
+    keep(tmp_path, GOOD, bad)
+    write_index(tmp_path)
+    assert (tmp_path / PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """What is started instead of the interpreter that would make a run."""
+    path = tmp_path / "stand-in"
+    path.write_text(f"#!/bin/sh\ncd {tmp_path}\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    monkeypatch.setattr(matrix.sys, "executable", str(path))
+
+
+THREE = [replace(CELL, nodes=nodes, duration_s=0.1) for nodes in (3, 5, 7)]
+
+
+def test_as_many_runs_as_asked_for_go_on_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meets = "echo begun >> begun; until [ $(wc -l < begun) -gt 1 ]; do sleep 0.01; done"
+    stand_in(tmp_path, monkeypatch, meets)
+    results = list(run_cells(THREE, tmp_path / "out", 0, 100.0, jobs=2))
+    assert sorted(result.cell.nodes for result in results) == [3, 5, 7]
+    assert load(tmp_path / "out") == results
+    assert {result.trouble.partition(";")[0] for result in results} == {"no results, exit code 0"}
+
+
+def test_runs_under_way_stop_in_an_orderly_way_when_it_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "trap 'echo stopped >> stopped; exit' INT; echo begun >> begun"
+    forever = "while :; do sleep 0.01; done"
+    first = "mkdir first 2>/dev/null && until [ $(wc -l < begun) -gt 1 ]; do sleep 0.01; done"
+    stand_in(tmp_path, monkeypatch, f"touch begun; {first} && exit; {told}; {forever}")
+    under_way = run_cells(THREE, tmp_path / "out", 0, 100.0, jobs=3)
+    next(under_way)
+    under_way.close()
+    assert (tmp_path / "stopped").read_text().split() == ["stopped"] * 2

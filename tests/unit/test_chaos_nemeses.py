@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +18,25 @@ from chaos.history import CLOCK_AHEAD, NEMESIS
 from chaos.nemeses import NEMESES, disks
 from chaos.nemeses.base import Nemesis
 from chaos.nodes.control import MachineFaults, add_note, read_faults
-from chaos.proxy import CUT
+from chaos.proxy import CLEAR, CUT, Condition, Link, Links, Mode
 from chaos.recorder import Recorder
 from chaos.schedule import Part, Planned, ScheduleError, parse_specs, settings_for, steered
+from chaos.socket_owner import CLIENTS
 from chaos.workloads.base import WorkloadOptions
 from chaos.workloads.leases import SESSION_MS
 from chaos.workloads.locks import TTL_MS
 from coord.localcluster.processes import ProcessState
+from tests.support.chaos_clusters import Choosing
 
 
-RECORDS = b"records" + bytes(93)  # and room for more
+RECORDS = bytes(range(1, 201)) * 10 + bytes(93)  # of a journal, and room for more
 
 
 class Stubborn(ClusterUnderTest):
     """Nodes that are never started, run all the same, and never end."""
 
     all_are = ProcessState.RUNNING
+    role = "follower"
 
     def __init__(self, directory: Path, nodes: int = 3, *, is_steered: bool = True) -> None:
         super().__init__(directory, nodes, steered=is_steered)
@@ -42,6 +48,9 @@ class Stubborn(ClusterUnderTest):
 
     async def leader(self) -> str | None:
         return "n1"
+
+    async def roles(self) -> dict[str, tuple[str, int]]:
+        return dict.fromkeys(self.node_ids, (self.role, 1))
 
     async def start(self, node_id: str) -> None:
         return
@@ -119,6 +128,63 @@ async def test_a_node_must_refuse_damage_and_say_so(
     assert cluster.hardware.complaints == ([f"{victim} {complaint}"] if complaint else [])
 
 
+async def damaged(cluster: ClusterUnderTest, *chosen: str) -> str:
+    """Who was damaged and emptied, or damaged and put right."""
+    nemesis = NEMESES["damage"](cluster, "emptied", Choosing(*chosen))
+    await nemesis.begin()
+    await nemesis.end()
+    return nemesis.victims[0] if nemesis.victims else ""
+
+
+async def test_a_node_that_was_just_emptied_has_nothing_to_damage(tmp_path: Path) -> None:
+    cluster = Stubborn(tmp_path)
+    assert await damaged(cluster, "one", "n2") == "n2"
+    assert not cluster.data_directory("n2").exists()
+    (cluster.data_directory("n2") / "journal").mkdir(parents=True)
+    (cluster.data_directory("n2") / "journal" / "1.wal").write_bytes(bytes(40))
+    cluster.role = "follower"
+    assert await damaged(cluster, "one", "n2") == "n1"
+    for node_id in cluster.node_ids:
+        shutil.rmtree(cluster.data_directory(node_id), ignore_errors=True)
+    assert await damaged(cluster, "one", "n3") == ""
+
+
+@pytest.mark.parametrize(("role", "is_emptied"), [("learner", False), ("follower", True)])
+async def test_no_node_is_emptied_while_another_fetches_what_it_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, is_emptied: bool
+) -> None:
+    monkeypatch.setattr(disks, "REJOINS_WITHIN_S", 0.02)
+    cluster = Stubborn(tmp_path)
+    cluster.role = role
+    assert await damaged(cluster, "one", "n2") == "n2"
+    assert await damaged(cluster, "one", "n3") == "n3"
+    assert cluster.data_directory("n3").exists() is not is_emptied
+    if not is_emptied:
+        kept = (cluster.data_directory("n3") / "journal" / "1.wal").read_bytes()
+        assert kept == RECORDS, "the bit was put right"
+
+
+async def test_a_fault_is_undone_before_its_driver_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it is cancelled while it undoes: what heals after that must not meet it."""
+    undoing, may_end = asyncio.Event(), asyncio.Event()
+
+    async def end(self: Nemesis) -> None:
+        undoing.set()
+        await may_end.wait()
+
+    monkeypatch.setattr(NEMESES["kill-all"], "end", end)
+    running = asyncio.ensure_future(run_fault(Stubborn(tmp_path), ("kill-all", "all")))
+    await undoing.wait()
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=0.02)
+    assert not done
+    may_end.set()
+    await asyncio.wait({running})
+    assert running.cancelled()
+
+
 async def test_machines_that_cannot_be_hurt_are_left_alone(tmp_path: Path) -> None:
     cluster = Stubborn(tmp_path, is_steered=False)
     with pytest.raises(HardwareError, match="own disk and clocks"):
@@ -185,6 +251,53 @@ async def test_flapping_joins_and_cuts_again(tmp_path: Path) -> None:
     nemesis._set = cut
     await nemesis.end()
     assert not [link for link in cluster.links.all() if link.condition == CUT]
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "condition"),
+    [
+        ("delay", (50, 100), Condition(delay_ms=50, jitter_ms=100)),
+        ("loss", 200, Condition(loss_permille=200)),
+        ("bandwidth", 2_000, Condition(bandwidth=2_000)),
+    ],
+)
+async def test_slow_links_are_those_to_and_from_the_victims(
+    tmp_path: Path, name: str, chosen: object, condition: Condition
+) -> None:
+    cluster = Stubborn(tmp_path)
+    cluster.links.update("n2", "n3", mode=Mode.DROP)
+    nemesis = NEMESES[name](cluster, "leader", Choosing(chosen))
+    await nemesis.begin()
+    slow = {(k.source, k.target): k.condition for k in cluster.links.all() if k.condition != CUT}
+    others = ("n2", "n3", CLIENTS)
+    assert slow == dict.fromkeys(
+        [*(("n1", other) for other in others), *((other, "n1") for other in others)], condition
+    )
+    await nemesis.end()
+    left = {(k.source, k.target) for k in cluster.links.all() if k.condition != CLEAR}
+    assert left == {("n2", "n3")}, "what another fault did stays"
+
+
+async def test_connections_of_the_victims_are_reset_again_and_again(tmp_path: Path) -> None:
+    cluster = Stubborn(tmp_path)
+    resets: Counter[tuple[str, str]] = Counter()
+
+    class Counting(Link):
+        def reset(self) -> None:
+            resets[self.source, self.target] += 1
+
+    cluster.network.links = Links(0, Counting)
+    for source, target in (("n1", "n2"), ("n3", "n1"), (CLIENTS, "n1"), ("n2", "n3")):
+        cluster.links.between(source, target)
+    nemesis: Any = make(cluster, "resets", "leader")
+    nemesis.PAUSE_S = (0.0, 0.001)
+    await nemesis.begin()
+    await nemesis.last(0.05)
+    assert set(resets) == {("n1", "n2"), ("n3", "n1"), (CLIENTS, "n1")}
+    assert min(resets.values()) > 1
+    before = resets.copy()
+    await nemesis.end()
+    assert resets == before
 
 
 def test_long_pauses_and_zombies_outlast_leases_and_sessions() -> None:

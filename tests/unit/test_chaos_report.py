@@ -13,6 +13,7 @@ from chaos.cluster import UnexpectedEnd, last_words
 from chaos.faults import Fault
 from chaos.history import EventType, HistoryEvent
 from chaos.judge import as_json, judge
+from chaos.lateness import Lateness
 from chaos.probe import Probe
 from chaos.recorder import HungCall
 from chaos.report import png
@@ -20,6 +21,7 @@ from chaos.report.html import write_report
 from chaos.report.png import write_pngs
 from chaos.report.svg import log_share, nice_step
 from chaos.runner import RunOptions, RunRecord
+from chaos.verdicts import Verdict
 
 SECOND = 1_000_000_000
 AFTER = CheckedAfter(10 * SECOND, 12.0, {"n1": "x"}, "", (), True)
@@ -63,8 +65,8 @@ def test_a_good_run_is_valid_and_its_gaps_are_measured(record: RunRecord) -> Non
     judgement = judge(record)
     assert judgement.valid is True
     assert [effect.unavailable_ms for effect in judgement.effects] == [2_200, 0]
-    assert judgement.longest_write_gap_ms == 2_300
-    assert judgement.available_share == pytest.approx(0.78)
+    assert judgement.availability.longest_ms == 2_300
+    assert judgement.availability.share == pytest.approx(0.78)
     assert judgement.counts["register"] == {"ops": 2, "ok": 2, "fail": 0, "info": 0}
 
 
@@ -101,11 +103,12 @@ def test_the_report_is_one_file_with_everything_in_it(record: RunRecord, tmp_pat
     path = tmp_path / "report.html"
     write_report(path, record, judgement, "chaos run --seed 77")
     text = path.read_text(encoding="utf-8")
+    assert 'class="gap long"' in text
     for part in ("INVALID", "--seed 77", "kill:one", "2.20 s", "read k&lt;1&gt; → 9", "p0"):
         assert part in text, part
     assert "&lt;b&gt;loud" in text
     assert "<b>loud" not in text
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 6
     assert not any(foreign in text for foreign in ("src=", "href=", "@import", "url("))
 
 
@@ -116,7 +119,7 @@ def test_a_run_without_faults_or_calls_still_has_a_report(
     record.probe.success_ns = []
     judgement = judge(record)
     write_report(tmp_path / "r.html", record, judgement, "chaos run")
-    assert judgement.longest_write_gap_ms == 10_000
+    assert judgement.availability.longest_ms == 10_000
 
 
 def test_last_words_keep_the_errors_before_them() -> None:
@@ -159,7 +162,63 @@ def test_a_majority_that_a_fault_spared_has_to_go_on(record: RunRecord) -> None:
     assert judge(replace(record, faults=[hit])).promises["a spared majority goes on"].valid is True
 
 
+def test_a_majority_may_take_longer_while_it_still_comes_back(record: RunRecord) -> None:
+    """The nodes that an earlier fault ended have only just been started."""
+    faults = [
+        Fault("kill-all", 1 * SECOND, 2 * SECOND, "SIGKILL to all"),
+        Fault("kill:one", 3 * SECOND, 25 * SECOND, "SIGKILL to n1", majority_spared=True),
+    ]
+
+    def verdict(*success_s: float) -> bool:
+        record.probe.success_ns = [int(t * SECOND) for t in success_s]
+        long = replace(record, faults=faults, load_ns=(0, 30 * SECOND))
+        return bool(judge(long).promises["a spared majority goes on"].valid)
+
+    assert verdict(0.5, 2.5, 8.5, 14.0, 19.0, 24.5)
+    assert not verdict(0.5, 2.5, 9.5, 14.0, 19.0, 24.5), "it had come back"
+    assert verdict(0.5, 9.5, 14.0, 19.0, 24.5), "it had not"
+    assert not verdict(0.5, 24.5), "it never comes back"
+
+
 def test_a_node_that_does_not_notice_its_faulty_disk_breaks_a_promise(record: RunRecord) -> None:
     after = replace(AFTER, disk_complaints=("n1 went on after a sync had failed",))
     found = judge(replace(record, after=after)).promises["faulty disks are noticed"]
     assert (found.valid, found.anomalies) == (False, after.disk_complaints)
+
+
+LATE = Lateness(longest_ms=3_000)
+
+
+@pytest.mark.parametrize(
+    ("after", "hung", "verdict"),
+    [
+        ({"write_after_heal_ms": None}, 0, "unknown"),
+        ({"digests": {}, "digest_complaint": "not level in time"}, 0, "unknown"),
+        ({}, 1, "unknown"),
+        ({"digest_complaint": "states differ"}, 0, False),
+        ({"unexpected_ends": (UnexpectedEnd("n1", 5, ("boom",)),)}, 0, False),
+    ],
+)
+def test_a_machine_that_is_late_excuses_what_came_late_and_nothing_else(
+    record: RunRecord, after: dict[str, object], hung: int, verdict: Verdict
+) -> None:
+    record.after = replace(AFTER, **after)  # type: ignore[arg-type]
+    record.hung = [HungCall(0, "register", "write", "k", 1)] * hung
+    assert judge(replace(record, lateness=LATE)).valid == verdict
+    assert judge(record).valid is False
+    assert judge(replace(record, after=AFTER, hung=[], lateness=LATE)).valid is True
+
+
+@pytest.mark.parametrize(("floor", "verdict"), [(0.78, True), (0.79, False)])
+def test_a_run_may_have_to_be_available(record: RunRecord, floor: float, verdict: bool) -> None:
+    record.options = replace(record.options, min_available=floor)
+    judgement = judge(record)
+    assert (judgement.valid, judgement.promises["available"].valid) == (verdict, verdict)
+    complaint = f"writes succeeded in 78.0% of 100 ms windows, not in {floor:.1%}"
+    assert judgement.promises["available"].anomalies == (() if verdict else (complaint,))
+    assert judge(replace(record, lateness=LATE)).valid == (verdict or "unknown")
+
+
+def test_nobody_asks_for_availability_unasked(record: RunRecord) -> None:
+    record.probe.success_ns = []
+    assert "available" not in judge(record).promises

@@ -52,6 +52,15 @@ def test_faults_follow_one_another_and_end_in_time(seed: int) -> None:
     assert planned[-1].start_s + planned[-1].hold_s <= 60
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_faults_may_begin_at_regular_times(seed: int) -> None:
+    planned = plan(parse_specs("kill:leader,pause-long"), 60, seed, QUIET, every_s=5)
+    assert len(planned) == 12
+    for one, two in itertools.pairwise(planned):
+        assert two.start_s - one.start_s == pytest.approx(5)
+        assert one.start_s + one.hold_s < two.start_s
+
+
 def test_every_alternative_comes_before_one_comes_again() -> None:
     planned = plan(parse_specs("all"), 300, 3, QUIET)
     first = [fault.parts[0].nemesis for fault in planned[: len(NEMESES)]]
