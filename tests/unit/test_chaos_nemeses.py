@@ -28,7 +28,6 @@ from chaos.workloads.locks import TTL_MS
 from coord.localcluster.processes import ProcessState
 from tests.support.chaos_clusters import Choosing
 
-
 RECORDS = bytes(range(1, 201)) * 10 + bytes(93)  # of a journal, and room for more
 
 
