@@ -20,9 +20,7 @@ import os
 import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from chaos import slow_lane
@@ -37,6 +35,7 @@ CUT_PRIORITY, LOCAL_PRIORITY = "10", "100"
 MAX_PACKET = "1500"
 UNLIMITED = "10gbit"
 SUBNETS = range(1, 255)
+RUN_DIRECTORY = "/run"  # iproute2 keeps its namespaces there
 
 
 class NamespaceNetwork(Network):
@@ -292,10 +291,14 @@ def _netem(condition: Condition) -> str:
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Runs side by side on this machine must not find the same subnet free."""
-    with (Path(tempfile.gettempdir()) / "chaos-subnets.lock").open("a") as lock:
+    """Runs side by side on this machine must not find the same subnet free. A directory that is
+    always there is the lock, so that none is left behind."""
+    lock = os.open(RUN_DIRECTORY, os.O_RDONLY)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _free_subnet() -> str:

@@ -218,6 +218,8 @@ async def test_snapshots_are_taken_and_the_log_before_them_goes(
         while len(seen) < 3 or len(segments) < 3:
             assert time.monotonic() < deadline, (seen, segments)
             await nemesis.last(0.3)
+            for _ in range(9):
+                await put_ms(cluster, BYTES)
             seen |= {path.name for path in (data / "snapshots").iterdir()}
             segments |= {path.name for path in (data / "journal").glob("*.wal")}
         left = {path.name for path in (data / "journal").glob("*.wal")}

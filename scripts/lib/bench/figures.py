@@ -29,7 +29,7 @@ COMMIT = Headline("Durable write, latency", "commit", "put 100 B, 1 caller", "p5
 LOCK = Headline("Lock + unlock, 32 callers", "lock", "32 callers")
 LOCK_SERIAL = Headline("Lock + unlock, latency", "lock", "1 caller", "p50_ms", less=True)
 GET = Headline("Linearizable get, 64 callers", "kv", "get, 64 callers")
-GET_UNARY = Headline("The same in etcd's protocol", "unary", "64 callers, etcd's protocol")
+GET_UNARY = Headline("Linearizable get, etcd's protocol", "unary", "64 callers, etcd's protocol")
 HEADLINES = (
     *(CYCLE, BATCH_32, BATCH_100, END_TO_END, COMMIT),
     *(LOCK, LOCK_SERIAL, GET, GET_UNARY),
