@@ -27,7 +27,7 @@ from coord.rpc.gen import stream_pb2 as coord_dot_v1_dot_stream__pb2
 from coord.rpc.gen import task_pb2 as coord_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x63oord/v1/work.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\x1a\x15\x63oord/v1/stream.proto\x1a\x13\x63oord/v1/task.proto\"\xae\x02\n\rWorkerMessage\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x15.coord.v1.WorkerHello\x12\x10\n\x08\x63lock_ms\x18\x02 \x01(\x04\x12\x12\n\nfree_slots\x18\x03 \x01(\r\x12\x17\n\x0f\x63laim_sequences\x18\x04 \x03(\x04\x12\x0c\n\x04stop\x18\x05 \x01(\x08\x12-\n\theartbeat\x18\x06 \x01(\x0b\x32\x1a.coord.v1.HeartbeatRequest\x12+\n\x08\x63omplete\x18\x07 \x01(\x0b\x32\x19.coord.v1.CompleteRequest\x12#\n\x04\x66\x61il\x18\x08 \x01(\x0b\x32\x15.coord.v1.FailRequest\x12)\n\x07release\x18\t \x01(\x0b\x32\x18.coord.v1.ReleaseRequest\"z\n\x0bWorkerHello\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x0e\n\x06queues\x18\x02 \x03(\t\x12\x14\n\x0clease_ttl_ms\x18\x03 \x01(\x04\x12\x0e\n\x06worker\x18\x04 \x01(\t\x12!\n\x04held\x18\x05 \x03(\x0b\x32\x13.coord.v1.HeldLease\"3\n\tHeldLease\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x15\n\rfencing_token\x18\x02 \x01(\x04\"\xce\x01\n\rServerMessage\x12%\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x14.coord.v1.WorkAnswer\x12)\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x14.coord.v1.Assignment\x12!\n\x04lost\x18\x03 \x03(\x0b\x32\x13.coord.v1.LeaseLost\x12\x0e\n\x06unused\x18\x04 \x03(\x04\x12\x0f\n\x07stopped\x18\x05 \x01(\x08\x12\x0f\n\x07\x63losing\x18\x06 \x01(\x08\x12\x16\n\x0eleader_address\x18\x07 \x01(\t\"}\n\nWorkAnswer\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12(\n\x07results\x18\x02 \x01(\x0b\x32\x15.coord.v1.WorkResultsH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.coord.v1.CallFailureH\x00\x42\t\n\x07outcome\"^\n\x0bWorkResults\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12%\n\x07results\x18\x02 \x03(\x0b\x32\x14.coord.v1.ItemResult\"`\n\nAssignment\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12(\n\x07\x63laimed\x18\x02 \x01(\x0b\x32\x17.coord.v1.ClaimResponse\x12\x16\n\x0esince_clock_ms\x18\x03 \x01(\x04\"g\n\tLeaseLost\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x15\n\rfencing_token\x18\x02 \x01(\x04\x12\"\n\x05state\x18\x03 \x01(\x0e\x32\x13.coord.v1.TaskState\x12\x0e\n\x06reason\x18\x04 \x01(\t2D\n\x04Work\x12<\n\x04Work\x12\x17.coord.v1.WorkerMessage\x1a\x17.coord.v1.ServerMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x63oord/v1/work.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\x1a\x15\x63oord/v1/stream.proto\x1a\x13\x63oord/v1/task.proto\"\xae\x02\n\rWorkerMessage\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x15.coord.v1.WorkerHello\x12\x10\n\x08\x63lock_ms\x18\x02 \x01(\x04\x12\x12\n\nfree_slots\x18\x03 \x01(\r\x12\x17\n\x0f\x63laim_sequences\x18\x04 \x03(\x04\x12\x0c\n\x04stop\x18\x05 \x01(\x08\x12-\n\theartbeat\x18\x06 \x01(\x0b\x32\x1a.coord.v1.HeartbeatRequest\x12+\n\x08\x63omplete\x18\x07 \x01(\x0b\x32\x19.coord.v1.CompleteRequest\x12#\n\x04\x66\x61il\x18\x08 \x01(\x0b\x32\x15.coord.v1.FailRequest\x12)\n\x07release\x18\t \x01(\x0b\x32\x18.coord.v1.ReleaseRequest\"z\n\x0bWorkerHello\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x0e\n\x06queues\x18\x02 \x03(\t\x12\x14\n\x0clease_ttl_ms\x18\x03 \x01(\x04\x12\x0e\n\x06worker\x18\x04 \x01(\t\x12!\n\x04held\x18\x05 \x03(\x0b\x32\x13.coord.v1.HeldLease\"3\n\tHeldLease\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x15\n\rfencing_token\x18\x02 \x01(\x04\"\xdf\x01\n\rServerMessage\x12%\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x14.coord.v1.WorkAnswer\x12)\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x14.coord.v1.Assignment\x12!\n\x04lost\x18\x03 \x03(\x0b\x32\x13.coord.v1.LeaseLost\x12\x0e\n\x06unused\x18\x04 \x03(\x04\x12\x0f\n\x07stopped\x18\x05 \x01(\x08\x12\x0f\n\x07\x63losing\x18\x06 \x01(\x08\x12\x16\n\x0eleader_address\x18\x07 \x01(\t\x12\x0f\n\x07welcome\x18\x08 \x01(\x08\"}\n\nWorkAnswer\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12(\n\x07results\x18\x02 \x01(\x0b\x32\x15.coord.v1.WorkResultsH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.coord.v1.CallFailureH\x00\x42\t\n\x07outcome\"^\n\x0bWorkResults\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12%\n\x07results\x18\x02 \x03(\x0b\x32\x14.coord.v1.ItemResult\"`\n\nAssignment\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12(\n\x07\x63laimed\x18\x02 \x01(\x0b\x32\x17.coord.v1.ClaimResponse\x12\x16\n\x0esince_clock_ms\x18\x03 \x01(\x04\"g\n\tLeaseLost\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x15\n\rfencing_token\x18\x02 \x01(\x04\x12\"\n\x05state\x18\x03 \x01(\x0e\x32\x13.coord.v1.TaskState\x12\x0e\n\x06reason\x18\x04 \x01(\t2D\n\x04Work\x12<\n\x04Work\x12\x17.coord.v1.WorkerMessage\x1a\x17.coord.v1.ServerMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,15 +41,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELDLEASE']._serialized_start=529
   _globals['_HELDLEASE']._serialized_end=580
   _globals['_SERVERMESSAGE']._serialized_start=583
-  _globals['_SERVERMESSAGE']._serialized_end=789
-  _globals['_WORKANSWER']._serialized_start=791
-  _globals['_WORKANSWER']._serialized_end=916
-  _globals['_WORKRESULTS']._serialized_start=918
-  _globals['_WORKRESULTS']._serialized_end=1012
-  _globals['_ASSIGNMENT']._serialized_start=1014
-  _globals['_ASSIGNMENT']._serialized_end=1110
-  _globals['_LEASELOST']._serialized_start=1112
-  _globals['_LEASELOST']._serialized_end=1215
-  _globals['_WORK']._serialized_start=1217
-  _globals['_WORK']._serialized_end=1285
+  _globals['_SERVERMESSAGE']._serialized_end=806
+  _globals['_WORKANSWER']._serialized_start=808
+  _globals['_WORKANSWER']._serialized_end=933
+  _globals['_WORKRESULTS']._serialized_start=935
+  _globals['_WORKRESULTS']._serialized_end=1029
+  _globals['_ASSIGNMENT']._serialized_start=1031
+  _globals['_ASSIGNMENT']._serialized_end=1127
+  _globals['_LEASELOST']._serialized_start=1129
+  _globals['_LEASELOST']._serialized_end=1232
+  _globals['_WORK']._serialized_start=1234
+  _globals['_WORK']._serialized_end=1302
 # @@protoc_insertion_point(module_scope)

@@ -54,7 +54,7 @@ class HeldLease(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., fencing_token: _Optional[int] = ...) -> None: ...
 
 class ServerMessage(_message.Message):
-    __slots__ = ("answers", "assignments", "lost", "unused", "stopped", "closing", "leader_address")
+    __slots__ = ("answers", "assignments", "lost", "unused", "stopped", "closing", "leader_address", "welcome")
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
     ASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,7 @@ class ServerMessage(_message.Message):
     STOPPED_FIELD_NUMBER: _ClassVar[int]
     CLOSING_FIELD_NUMBER: _ClassVar[int]
     LEADER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
     answers: _containers.RepeatedCompositeFieldContainer[WorkAnswer]
     assignments: _containers.RepeatedCompositeFieldContainer[Assignment]
     lost: _containers.RepeatedCompositeFieldContainer[LeaseLost]
@@ -69,7 +70,8 @@ class ServerMessage(_message.Message):
     stopped: bool
     closing: bool
     leader_address: str
-    def __init__(self, answers: _Optional[_Iterable[_Union[WorkAnswer, _Mapping]]] = ..., assignments: _Optional[_Iterable[_Union[Assignment, _Mapping]]] = ..., lost: _Optional[_Iterable[_Union[LeaseLost, _Mapping]]] = ..., unused: _Optional[_Iterable[int]] = ..., stopped: _Optional[bool] = ..., closing: _Optional[bool] = ..., leader_address: _Optional[str] = ...) -> None: ...
+    welcome: bool
+    def __init__(self, answers: _Optional[_Iterable[_Union[WorkAnswer, _Mapping]]] = ..., assignments: _Optional[_Iterable[_Union[Assignment, _Mapping]]] = ..., lost: _Optional[_Iterable[_Union[LeaseLost, _Mapping]]] = ..., unused: _Optional[_Iterable[int]] = ..., stopped: _Optional[bool] = ..., closing: _Optional[bool] = ..., leader_address: _Optional[str] = ..., welcome: _Optional[bool] = ...) -> None: ...
 
 class WorkAnswer(_message.Message):
     __slots__ = ("sequence", "results", "failure")
