@@ -19,10 +19,11 @@ Key = tuple[str, int]  # a task, and the fencing token it is held under
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """Slots whose tasks are being settled: `early` are free already, `late` with the answer."""
+    """Slots whose tasks are being settled. `early`: so many are free already; `late`: the tasks
+    whose slots are free with the answer."""
 
     early: int
-    late: int
+    late: tuple[Key, ...]
 
 
 class Slots:
@@ -81,14 +82,15 @@ class Slots:
 
     def settle(self, keys: Iterable[Key]) -> Leaving:
         """The results of these tasks are being sent. `settled` must follow."""
-        leaving = self._in_use.intersection(keys) - self._kept
-        self._in_use -= leaving
-        early = min(len(leaving), self._total - self._settling)
-        self._settling += early
-        self._free += early
-        return Leaving(early, len(leaving) - early)
+        leaving = [key for key in keys if key in self._in_use and key not in self._kept]
+        early = leaving[: self._total - self._settling]
+        self._in_use.difference_update(early)
+        self._settling += len(early)
+        self._free += len(early)
+        return Leaving(len(early), tuple(leaving[len(early) :]))
 
     def settled(self, leaving: Leaving) -> None:
         """They are answered, or given up."""
         self._settling -= leaving.early
-        self._free += leaving.late
+        for key in leaving.late:
+            self.leave(key)

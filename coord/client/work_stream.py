@@ -27,8 +27,10 @@ from coord.client.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
 from coord.rpc.gen import work_pb2 as pb
 
 PATH: Final = "/coord.v1.Work/Work"
-# So often the node is told what the worker's clock shows, at least.
-CLOCK_PERIOD_S: Final = 10.0
+# After so much silence, or a third of the lease, a node sends nothing; ...
+MAX_SILENCE_MS: Final = 10_000
+# ... so something is said after this part of it.
+_SPEAK_AFTER: Final = 0.8
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024  # of requests that travel together
 _FIELDS: Final = {
     COMPLETE.path: "complete",
@@ -58,6 +60,8 @@ class WorkStream:
         self._fill = fill
         self._take = take
         self._loop = asyncio.get_running_loop()
+        silence_ms = min(hello.lease_ttl_ms / 3, MAX_SILENCE_MS)
+        self._clock_period_s = silence_ms / 1000 * _SPEAK_AFTER
         self._answers: dict[int, asyncio.Future[pb.WorkResults]] = {}  # by sequence
         self._queue: dict[int, tuple[str, Any]] = {}  # what is not written yet, in order
         self._ended: asyncio.Future[CoordError | None] = self._loop.create_future()
@@ -150,7 +154,7 @@ class WorkStream:
         self._clock_due = False
         if self._clock_timer is not None:
             self._clock_timer.cancel()
-        self._clock_timer = self._loop.call_later(CLOCK_PERIOD_S, self._say_clock)
+        self._clock_timer = self._loop.call_later(self._clock_period_s, self._say_clock)
         return message
 
     def _add_requests(self, message: pb.WorkerMessage) -> bool:

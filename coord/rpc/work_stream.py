@@ -3,8 +3,9 @@
 Whatever is asked for on such a stream is served as a call of the Tasks service would be: checked,
 handed on to the leader, deduplicated by its session and sequence. Claims are made here, on behalf
 of the worker, within what it has granted (`coord.rpc.work_credit`), and wait at the leader for
-tasks. One that comes back empty is made again under its sequence, now and then, so that a worker
-can tell from when its leases run at the latest: for that its own clock is echoed.
+tasks. They wait only while the worker was heard of lately: one that is cut off is sent nothing. A
+claim that comes back empty is made again under its sequence. So that a worker can tell since when
+its leases run, its own clock is echoed.
 
 A lost lease is told when it is applied here. A stream ends with the error of a claim that cannot be
 made here any more; the worker then repeats what was not answered, under the old sequences.
@@ -45,8 +46,8 @@ SERVICE: Final = "coord.v1.Work"
 PATH: Final = f"/{SERVICE}/Work"
 MAX_HELD: Final = 4_096  # leases that one stream watches
 MAX_OPEN_REQUESTS: Final = 64
-# An empty claim is made again after this, or a third of the lease.
-MAX_POLL_MS: Final = 10_000
+# So long after the last word of a worker, or a third of the lease, nothing is claimed for it.
+MAX_SILENCE_MS: Final = 10_000
 
 _BUSY_PAUSE_S: Final = 0.1
 _TASKS: Final = "/coord.v1.Tasks/"
@@ -144,6 +145,7 @@ class _Stream:
         self._caller = CallContext(self._loop, tuple(context.invocation_metadata() or ()), 0)
         self._hello: pb.WorkerHello | None = None
         self._clock = (0, self._loop.time())  # the worker's, and when it came
+        self._heard = asyncio.Event()
         self._credit = Credit()
         self._claims: dict[int, asyncio.Task[None]] = {}  # by sequence
         self._doubtful: set[int] = set()  # claims that were cut short, and may have had success
@@ -217,6 +219,7 @@ class _Stream:
             if message.HasField("hello") is (self._hello is not None):
                 raise errors.invalid("the first message, and no other, has a hello", "hello")
             self._clock = (message.clock_ms, self._loop.time())
+            self._heard.set()
             if message.HasField("hello"):
                 self._greet(message.hello)
             # First the requests, so that a result is logged before the claim for its slot.
@@ -319,9 +322,10 @@ class _Stream:
     async def _claim(self, sequence: int, slots: int) -> None:
         """Until the claim has brought something, or nothing is to be claimed any more."""
         while True:
-            asked_at = self._loop.time()
-            request = self._claim_request(sequence, slots)
             try:
+                wait_ms = await self._patience_ms()
+                asked_at = self._loop.time()
+                request = self._claim_request(sequence, slots, wait_ms)
                 outcome = await self._streams.answer(
                     _CLAIM, request.SerializeToString(), self._caller
                 )
@@ -337,7 +341,7 @@ class _Stream:
                 continue
             claimed = tasks.ClaimResponse.FromString(outcome)
             # Answered at once and empty: it was used before, and what it brought is lost by now.
-            waited = self._loop.time() - asked_at >= request.wait_ms / 2000
+            waited = self._loop.time() - asked_at >= wait_ms / 2000
             if claimed.tasks or not waited:
                 self._assign(sequence, claimed, outcome, asked_at)
                 return
@@ -345,10 +349,21 @@ class _Stream:
                 self._credit.untouched(sequence)
                 return
 
-    def _claim_request(self, sequence: int, slots: int) -> tasks.ClaimRequest:
+    async def _patience_ms(self) -> int:
+        """How long a claim may wait now; returns once the worker was heard of lately."""
+        assert self._hello is not None
+        silence_ms = min(self._hello.lease_ttl_ms // 3, MAX_SILENCE_MS)
+        while not self._stopping:
+            left_ms = silence_ms - int((self._loop.time() - self._clock[1]) * 1000)
+            if left_ms > 0:
+                return left_ms
+            self._heard.clear()
+            await self._heard.wait()
+        return 0
+
+    def _claim_request(self, sequence: int, slots: int, wait_ms: int) -> tasks.ClaimRequest:
         hello = self._hello
         assert hello is not None
-        wait_ms = 0 if self._stopping else min(hello.lease_ttl_ms // 3, MAX_POLL_MS)
         return tasks.ClaimRequest(
             header={"session_id": hello.session_id, "sequence": sequence},
             queues=hello.queues,
