@@ -41,6 +41,8 @@ from coord.rpc.gen import work_pb2
 SEQUENCES: Final = 4
 _FEW_SEQUENCES: Final = 1
 _RESTOCK_S: Final = 0.1
+# A node that goes is not asked again for so long: it may still lead.
+_AWAY_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class WorkLink:
         self._connection: Connection | None = None  # that it is on
         self._handed: dict[int, _Handed] = {}  # by sequence
         self._leaving = False  # the node of this stream
+        self._left: Connection | None = None
+        self._left_until_s = 0.0
         self._stopping = False
         self._recovering = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -176,7 +180,7 @@ class WorkLink:
         deadline = Deadline(self._core.timeout_ms)
         await self._discovery.ready(deadline.remaining_s)
         session = await self._core.keeper.get(deadline)
-        connection = self._discovery.pick()
+        connection = self._pick()
         self._session, self._connection, self._leaving = session, connection, False
         rpc = connection.open_stream(PATH)
         stream = WorkStream(rpc, self._hello(session), self._fill, self._take)
@@ -191,6 +195,19 @@ class WorkLink:
             self._account_for(session)
         self._note(connection, session, error)
         return error
+
+    def _pick(self) -> Connection:
+        """The leader, if it is known; not a node that has just sent us away if there is another."""
+        connection = self._discovery.pick()
+        if connection is self._left and time.monotonic() < self._left_until_s:
+            return self._discovery.nearest({connection.address}) or connection
+        return connection
+
+    def _leave(self, connection: Connection) -> None:
+        """The node is going, and takes a moment to."""
+        self._left = connection
+        self._left_until_s = time.monotonic() + _AWAY_S
+        self._discovery.failed(connection, reachable=True)
 
     def _hello(self, session: Session) -> work_pb2.WorkerHello:
         terms = self._terms
@@ -211,6 +228,8 @@ class WorkLink:
             self._core.keeper.lost(session)
         elif isinstance(error, UnimplementedError):
             self._discovery.failed(connection, reachable=True)  # a node of an older version
+        elif error is not None and error.reason == "SHUTTING_DOWN":
+            self._leave(connection)
         elif error is not None:
             self._caller.note(connection, error)
 
@@ -247,7 +266,7 @@ class WorkLink:
         for sequence in message.unused:
             self._settle(sequence)
         if message.closing:
-            self._discovery.failed(connection, reachable=True)
+            self._leave(connection)
             self._leaving = stream.stopping = True
         if message.stopped:
             self._account_for(session)
@@ -262,7 +281,7 @@ class WorkLink:
         """Go to the leader, if it can be reached from here."""
         self._discovery.learn(address)
         await self._discovery.look_around()
-        if stream is self._stream and self._discovery.pick() is not connection:
+        if stream is self._stream and self._pick() is not connection:
             self._leaving = True
             stream.stop()
             if stream.stopped:
