@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from coord.client.methods import HEARTBEAT
 from coord.client.retry import Deadline
 from coord.client.slots import Key, Slots
 from coord.client.types import ClaimedTask, LostTask, TaskHandle, TaskState
-from coord.client.work_link import WorkLink, WorkTerms
+from coord.client.work_link import Listener, WorkLink, WorkTerms
 from coord.rpc.gen import common_pb2
 from coord.rpc.gen import task_pb2 as pb
 
@@ -46,7 +46,10 @@ class Work(HeldTasks):
         self._on_lost = on_lost
         self._on_trouble = on_trouble
         self._slots = Slots(terms.slots)
-        self._link = WorkLink(core, terms, self._slots, self)
+        told = Listener(
+            lambda: self._leases, self._arrive, self._lose, self._in_trouble, self._changed
+        )
+        self._link = WorkLink(core, terms, self._slots, told)
         self._leases: dict[Key, int] = {}  # the session each is held under
         self._arrived: dict[Key, ClaimedTask] = {}  # and not taken yet
         self._news = asyncio.Event()
@@ -88,7 +91,7 @@ class Work(HeldTasks):
         """No further tasks. Returns when none is on its way; the iteration ends after those that
         have arrived. Results and news of lost tasks travel as before."""
         self._link.stop()
-        self.changed()
+        self._changed()
         while not self._link.quiet and self._error is None:
             await self._next_news()
 
@@ -136,14 +139,14 @@ class Work(HeldTasks):
             await asyncio.gather(self._runner, return_exceptions=True)
         await self._link.close()
         await super()._close()
-        self.changed()
+        self._changed()
 
     async def _run(self) -> None:
         try:
             self._error = await self._link.run()
         except Exception as error:
             self._error = error
-        self.changed()
+        self._changed()
 
     async def _next_news(self) -> None:
         self._news.clear()
@@ -182,16 +185,13 @@ class Work(HeldTasks):
 
     # ---- what the link tells
 
-    def held(self) -> Collection[Key]:
-        return self._leases
-
-    def arrived(self, task: pb.ClaimedTask, session_id: int, since_s: float) -> None:
+    def _arrive(self, task: pb.ClaimedTask, session_id: int, since_s: float) -> None:
         key = (task.task_id, task.fencing_token)
         self._leases[key] = session_id
         self._arrived[key] = claimed_task(task, session_id, since_s)
         self._news.set()
 
-    def lost(self, lost: LostTask) -> None:
+    def _lose(self, lost: LostTask) -> None:
         key = (lost.task_id, lost.fencing_token)
         if self._leases.pop(key, None) is None:
             return
@@ -200,14 +200,14 @@ class Work(HeldTasks):
         elif self._on_lost is not None:
             self._on_lost(lost)
 
-    def trouble(self, error: CoordError) -> None:
+    def _in_trouble(self, error: CoordError) -> None:
         if self._on_trouble is not None:
             self._on_trouble(error)
 
-    def changed(self) -> None:
+    def _changed(self) -> None:
         self._news.set()
 
     def _session_lost(self, session_id: int) -> None:
         self._link.session_lost(session_id)
         for key in [key for key, under in self._leases.items() if under == session_id]:
-            self.lost(LostTask(*key, TaskState.UNKNOWN, "the session has ended"))
+            self._lose(LostTask(*key, TaskState.UNKNOWN, "the session has ended"))

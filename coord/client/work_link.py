@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from itertools import islice
+from typing import Any, Final, cast
 
 from coord.client.channel import Connection, Method, Rep, Req
 from coord.client.convert import lost_task
@@ -39,6 +40,7 @@ from coord.rpc.gen import work_pb2
 
 # Given to the node in advance, so that it need not wait for another before it claims again.
 SEQUENCES: Final = 4
+MAX_HELD: Final = 4_096  # leases that a node watches for one worker
 _FEW_SEQUENCES: Final = 1
 _RESTOCK_S: Final = 0.1
 # A node that goes is not asked again for so long: it may still lead.
@@ -55,23 +57,15 @@ class WorkTerms:
     worker: str
 
 
-class Listener(Protocol):
-    """Whoever does the work."""
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What is told to whoever does the work."""
 
-    def held(self) -> Collection[Key]:
-        """Leases that the node is to watch."""
-
-    def arrived(self, task: pb.ClaimedTask, session_id: int, since_s: float) -> None:
-        """A task has come; its slot is counted."""
-
-    def lost(self, lost: LostTask) -> None:
-        """A lease is over."""
-
-    def trouble(self, error: CoordError) -> None:
-        """A stream ended; another one is opened."""
-
-    def changed(self) -> None:
-        """`WorkLink.quiet` may be true by now."""
+    held: Callable[[], Collection[Key]]  # leases that the node is to watch
+    arrived: Callable[[pb.ClaimedTask, int, float], None]  # with its session, and since when
+    lost: Callable[[LostTask], None]
+    trouble: Callable[[CoordError], None]  # a stream ended; another one is opened
+    changed: Callable[[], None]  # `WorkLink.quiet` may be true by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +207,7 @@ class WorkLink:
         terms = self._terms
         held = [
             work_pb2.HeldLease(task_id=task_id, fencing_token=token)
-            for task_id, token in self._listener.held()
+            for task_id, token in islice(self._listener.held(), MAX_HELD)
         ]
         return work_pb2.WorkerHello(
             session_id=session.session_id,
