@@ -42,7 +42,6 @@ async def serve(
     ) as client:
         await _connect(client, config)
         worker = Worker(client, runner, config)
-        client.on_session_lost(worker.session_lost)
         watcher = asyncio.create_task(_stop_without_parent(worker, parent_pid))
         try:
             with _signals(worker):

@@ -18,8 +18,6 @@ class WorkerConfig:
     name: str = "worker"
     labels: Mapping[str, str] = field(default_factory=dict)
     lease_ttl_ms: int = DEFAULT_LEASE_TTL_MS
-    # How long a claim may wait at the node; 0 = as long as the lease allows.
-    poll_ms: int = 0
     # From the first signal until running handlers are cancelled and given back.
     drain_timeout_ms: int = DEFAULT_DRAIN_TIMEOUT_MS
     # What a cancelled handler gets to clean up in.
@@ -35,7 +33,6 @@ class WorkerConfig:
         for name, low, high in (
             ("slots", 1, 1_000),
             ("lease_ttl_ms", 100, 86_400_000),
-            ("poll_ms", 0, 600_000),
             ("drain_timeout_ms", 0, 86_400_000),
             ("cancel_grace_ms", 0, 600_000),
             ("checkpoint_delay_ms", 0, 600_000),
@@ -44,12 +41,3 @@ class WorkerConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name}: must be {low} to {high}, not {value}")
-
-    @property
-    def claim_wait_ms(self) -> int:
-        """How long one claim call may be parked.
-
-        A lease is counted from the moment the claim was sent (anything later would be a guess),
-        so the wait must leave most of the lease over."""
-        longest = self.lease_ttl_ms // 3
-        return min(self.poll_ms, longest) if self.poll_ms else min(longest, 10_000)

@@ -1,4 +1,4 @@
-"""Keeps the leases of all held tasks alive, and notices when one is lost.
+"""Keeps the leases of all held tasks alive, and notices when one is lost without being told.
 
 Runs on the event loop, never in a handler's thread, so a handler that computes or blocks for hours
 keeps its lease. (A C extension that holds the interpreter lock throughout stops the loop with
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import structlog
 
 from agentnode.held import CancelReason, HeldTask, Report
-from agentnode.ports import CoordError, HeartbeatItem, ItemResult, TasksApi
+from agentnode.ports import CoordError, HeartbeatItem, HeldTasksApi, ItemResult
 
 # Of checkpoints in one call, well below the largest message a node takes.
 _MAX_CALL_BYTES = 2 * 1024 * 1024
@@ -43,7 +43,7 @@ LOST_REASONS = frozenset(
 class Heartbeats:
     """The heartbeats of one worker. Use `run` as a task; everything belongs to the event loop."""
 
-    def __init__(self, tasks: TasksApi, *, checkpoint_delay_ms: int = 1_000) -> None:
+    def __init__(self, tasks: HeldTasksApi, *, checkpoint_delay_ms: int = 1_000) -> None:
         self._tasks = tasks
         self._checkpoint_delay_s = checkpoint_delay_ms / 1000
         self._held: dict[tuple[str, int], HeldTask] = {}
@@ -78,11 +78,11 @@ class Heartbeats:
             self._due[held.key] = due
             self._wake.set()
 
-    def lose_session(self, session_id: int) -> None:
-        """A session is over and every lease claimed under it with it."""
-        for held in list(self._held.values()):
-            if held.claim.session_id == session_id:
-                self._lose(held, "the session has ended")
+    def lost(self, task_id: str, fencing_token: int, detail: str) -> None:
+        """The cluster says that this lease is over."""
+        held = self._held.get((task_id, fencing_token))
+        if held is not None:
+            self._lose(held, detail)
 
     async def run(self) -> None:
         """Send heartbeats until cancelled."""

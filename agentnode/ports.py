@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from coord.client import (
@@ -12,6 +13,7 @@ from coord.client import (
     HeartbeatItem,
     IndefiniteError,
     ItemResult,
+    LostTask,
 )
 
 __all__ = [
@@ -19,11 +21,14 @@ __all__ = [
     "CoordError",
     "DefiniteError",
     "HeartbeatItem",
+    "HeldTasksApi",
     "IndefiniteError",
     "ItemResult",
     "KeyValue",
     "KvApi",
+    "LostTask",
     "TasksApi",
+    "WorkApi",
     "is_worth_repeating",
 ]
 
@@ -37,18 +42,8 @@ class KeyValue(Protocol):
     def mod_revision(self) -> int: ...
 
 
-class TasksApi(Protocol):
-    """The part of `Client.tasks` a worker uses."""
-
-    async def claim(
-        self,
-        queues: Sequence[str],
-        *,
-        max_tasks: int = 1,
-        lease_ttl_ms: int = 15_000,
-        wait_ms: int = 0,
-        worker: str = "",
-    ) -> Sequence[ClaimedTask]: ...
+class HeldTasksApi(Protocol):
+    """What can be said of tasks that are held."""
 
     async def heartbeat(
         self, items: Sequence[HeartbeatItem], *, timeout_ms: int | None = None
@@ -66,6 +61,38 @@ class TasksApi(Protocol):
     ) -> object: ...
 
     async def release(self, task: ClaimedTask, *, delay_ms: int = 0) -> object: ...
+
+
+class WorkApi(HeldTasksApi, AbstractAsyncContextManager[object], Protocol):
+    """The part of `coord.client.Work` a worker uses."""
+
+    @property
+    def in_use(self) -> int: ...
+
+    def __aiter__(self) -> AsyncIterator[ClaimedTask]: ...
+
+    async def connected(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def keep_slot(self, task: ClaimedTask) -> None: ...
+
+    def free_slot(self, task: ClaimedTask) -> None: ...
+
+
+class TasksApi(Protocol):
+    """The part of `Client.tasks` a worker uses."""
+
+    def work(
+        self,
+        queues: Sequence[str],
+        *,
+        slots: int,
+        lease_ttl_ms: int,
+        worker: str,
+        on_lost: Callable[[LostTask], object],
+        on_trouble: Callable[[CoordError], object],
+    ) -> WorkApi: ...
 
 
 class KvApi(Protocol):

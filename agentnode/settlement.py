@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from agentnode.heartbeat import LOST_REASONS, Heartbeats
 from agentnode.held import CancelReason, HeldTask
 from agentnode.outcome import Done, Failed, Outcome, Stopped, bounded
-from agentnode.ports import CoordError, IndefiniteError, TasksApi, is_worth_repeating
+from agentnode.ports import CoordError, HeldTasksApi, IndefiniteError, is_worth_repeating
 
 _BACKOFF_FIRST_S = 0.05
 _BACKOFF_MAX_S = 2.0
@@ -32,7 +32,7 @@ class Ending:
 class Settlement:
     """Commits results, reports failures, gives tasks back."""
 
-    def __init__(self, tasks: TasksApi, heartbeats: Heartbeats) -> None:
+    def __init__(self, tasks: HeldTasksApi, heartbeats: Heartbeats) -> None:
         self._tasks = tasks
         self._heartbeats = heartbeats
 

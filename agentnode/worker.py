@@ -1,22 +1,21 @@
-"""The claim loop: claims as many tasks as there are free slots, runs them, settles the outcomes.
+"""Takes tasks from the work stream as slots are free, runs them, settles the outcomes.
 
-Life of a task here: claimed -> its lease kept by the heartbeats while the handler runs -> slot free
--> outcome settled (committed, failed or given back). A lost lease or a time-out cancels the handler
-on the way. A slot stays taken until its handler has really ended, so a handler that ignores its
-cancellation costs a slot, never an overload. The next task is claimed while the last is settled:
-both calls travel together, so a slot that is always busy costs one round trip a task. When settling
-takes long, at most as many tasks as there are slots are held beside those that run.
+Life of a task here: arrived -> its lease kept by the heartbeats while the handler runs -> outcome
+settled (committed, failed or given back), and with that its slot free. The result and the free slot
+travel together, so a slot that is always busy costs one round trip a task. A lost lease, of which
+the stream brings word at once, or a time-out cancels the handler on the way. A slot stays taken
+until its handler has really ended, so a handler that ignores its cancellation costs a slot, never
+an overload.
 
-Stopping: no more claims, handlers get the drain time-out to finish, what still runs then is
+Stopping: no more tasks, handlers get the drain time-out to finish, what still runs then is
 cancelled, its checkpoint stored and the task given back, which does not count as an attempt.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-from collections.abc import Coroutine, Iterator
+import time
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 import structlog
@@ -28,13 +27,9 @@ from agentnode.executors import Runner
 from agentnode.heartbeat import Heartbeats
 from agentnode.held import CancelReason, HeldTask
 from agentnode.outcome import Outcome, Stopped
-from agentnode.ports import ClaimedTask, CoordError, KvApi, TasksApi, is_worth_repeating
+from agentnode.ports import CoordError, KvApi, LostTask, TasksApi
 from agentnode.settlement import Settlement
 
-_BACKOFF_FIRST_S = 0.1
-_BACKOFF_MAX_S = 5.0
-# Payload and checkpoint can have 1 MiB each; this bounds one answer.
-_MAX_CLAIM = 64
 # For giving tasks back, on top of what handlers get to clean up in.
 _GIVE_BACK_S = 3.0
 
@@ -55,18 +50,24 @@ class Worker:
         self._client = client
         self._runner = runner
         self._config = config
-        self._heartbeats = Heartbeats(client.tasks, checkpoint_delay_ms=config.checkpoint_delay_ms)
-        self._settlement = Settlement(client.tasks, self._heartbeats)
+        self._work = client.tasks.work(
+            config.queues,
+            slots=config.slots,
+            lease_ttl_ms=config.lease_ttl_ms,
+            worker=config.name,
+            on_lost=self._lost,
+            on_trouble=self._in_trouble,
+        )
+        self._heartbeats = Heartbeats(self._work, checkpoint_delay_ms=config.checkpoint_delay_ms)
+        self._settlement = Settlement(self._work, self._heartbeats)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
-        self._slot_freed = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
         self._handlers: set[asyncio.Task[Outcome]] = set()
         self._unsettled: set[HeldTask] = set()
         self._all_settled = asyncio.Event()
         self._all_settled.set()
-        self._settling = 0  # tasks whose handler has ended
-        self._contacted = False
+        self._trouble: CoordError | None = None
         self._log = structlog.get_logger("agentnode.worker").bind(worker=config.name)
 
     def stop(self) -> None:
@@ -74,151 +75,131 @@ class Worker:
         if self._stop.is_set():
             self._stop_now.set()
         self._stop.set()
-        self._slot_freed.set()
-
-    def session_lost(self, session_id: int) -> None:
-        """A session of the client ended: so did every lease under it."""
-        self._heartbeats.lose_session(session_id)
 
     @property
     def running(self) -> int:
         """Slots in use."""
-        return len(self._attempts) - min(self._settling, self._config.slots)
+        return self._work.in_use
 
     async def run(self) -> None:
         """Serve until stopped; returns when everything held is settled or given back.
 
-        WorkerRefusedError when the cluster refuses the claims, ClusterUnreachableError when it
-        never answered within the time for the first contact."""
+        WorkerRefusedError when the cluster refuses to give it work, ClusterUnreachableError when
+        it never answered within the time for the first contact."""
         services = ContextServices(
             kv=self._client.kv,
             leases=self._heartbeats,
             loop=asyncio.get_running_loop(),
             draining=self._stop.is_set,
         )
-        heartbeats = asyncio.create_task(self._heartbeats.run())
-        claims = asyncio.create_task(self._claim_loop(services))
-        stopping = asyncio.create_task(self._stop.wait())
-        self._log.info("worker started", queues=list(self._config.queues), slots=self._config.slots)
-        try:
-            await asyncio.wait({heartbeats, claims, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            self._stop.set()
-            await self._drain()
-        finally:
-            await _end(claims, stopping, *self._handlers, *self._attempts)
-            await _end(heartbeats)
-        for task in (heartbeats, claims):
+        async with self._work:
+            heartbeats = asyncio.create_task(self._heartbeats.run())
+            taking = asyncio.create_task(self._take_all(services))
+            stopping = asyncio.create_task(self._stop.wait())
+            queues, slots = list(self._config.queues), self._config.slots
+            self._log.info("worker started", queues=queues, slots=slots)
+            try:
+                await asyncio.wait(
+                    {heartbeats, taking, stopping}, return_when=asyncio.FIRST_COMPLETED
+                )
+                self._stop.set()
+                await self._drain(taking)
+            finally:
+                await _end(taking, stopping, *self._handlers, *self._attempts)
+                await _end(heartbeats)
+        for task in (heartbeats, taking):
             if not task.cancelled():
                 task.result()
         self._log.info("worker stopped")
 
-    async def _claim_loop(self, services: ContextServices) -> None:
-        loop = asyncio.get_running_loop()
-        started, backoff_s = loop.time(), _BACKOFF_FIRST_S
-        while await self._free_slot():
-            sent_at = loop.time()
-            try:
-                claims = await self._claim()
-            except CoordError as error:
-                self._check_claim_error(error, started)
-                self._log.warning("claim failed", error=str(error), retry_in_s=round(backoff_s, 1))
-                await self._pause(backoff_s * random.uniform(0.5, 1.0))
-                backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
-                continue
-            self._contacted, backoff_s = True, _BACKOFF_FIRST_S
-            for claim in claims:
-                await self._take(HeldTask(claim, lease_start=sent_at), sent_at, services)
+    async def _take_all(self, services: ContextServices) -> None:
+        """Start every task that comes, until none does any more."""
+        try:
+            await self._first_contact()
+            async for claim in self._work:
+                age_s = time.monotonic() - claim.claimed_at_s
+                since = asyncio.get_running_loop().time() - age_s
+                await self._take(HeldTask(claim, lease_start=since), services)
+        except CoordError as error:
+            raise WorkerRefusedError(f"the cluster refuses to give work: {error}") from error
 
-    async def _claim(self) -> list[ClaimedTask]:
-        return list(
-            await self._client.tasks.claim(
-                self._config.queues,
-                max_tasks=min(self._config.slots - self.running, _MAX_CLAIM),
-                lease_ttl_ms=self._config.lease_ttl_ms,
-                wait_ms=self._config.claim_wait_ms,
-                worker=self._config.name,
-            )
-        )
+    async def _first_contact(self) -> None:
+        try:
+            async with asyncio.timeout(self._config.connect_timeout_ms / 1000):
+                await self._work.connected()
+        except TimeoutError:
+            why = self._trouble or "nobody is there"
+            raise ClusterUnreachableError(f"no node of the cluster answers: {why}") from None
 
-    def _check_claim_error(self, error: CoordError, started: float) -> None:
-        # A session that ended is replaced by the client; anything else refused stays refused.
-        if not is_worth_repeating(error) and error.reason != "SESSION_NOT_FOUND":
-            raise WorkerRefusedError(f"the cluster refuses the claim: {error}") from error
-        waited_s = asyncio.get_running_loop().time() - started
-        if not self._contacted and waited_s >= self._config.connect_timeout_ms / 1000:
-            raise ClusterUnreachableError(f"no node of the cluster answers: {error}") from error
+    def _lost(self, lost: LostTask) -> None:
+        """The stream says that a lease is over."""
+        state = lost.state.name.lower()
+        detail = f"{state}: {lost.reason}" if lost.reason else state
+        self._heartbeats.lost(lost.task_id, lost.fencing_token, detail)
 
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
+    def _in_trouble(self, error: CoordError) -> None:
+        self._trouble = error
+        self._log.warning("work stream lost", error=str(error))
 
-    async def _free_slot(self) -> bool:
-        """Wait for a free slot; false when the worker is to stop."""
-        while self.running >= self._config.slots and not self._stop.is_set():
-            self._slot_freed.clear()
-            await self._slot_freed.wait()
-        return not self._stop.is_set()
-
-    async def _take(self, held: HeldTask, sent_at: float, services: ContextServices) -> None:
+    async def _take(self, held: HeldTask, services: ContextServices) -> None:
         if self._stop.is_set():
             # Arrived while leaving: give it back untouched.
             await self._settlement.give_back(held)
             return
         self._unsettled.add(held)
         self._all_settled.clear()
-        task = asyncio.create_task(self._attempt(held, sent_at, services))
+        task = asyncio.create_task(self._attempt(held, services))
         self._attempts.add(task)
         task.add_done_callback(self._attempt_ended)
 
     def _attempt_ended(self, task: asyncio.Task[None]) -> None:
         self._attempts.discard(task)
-        self._slot_freed.set()
         if not task.cancelled() and task.exception() is not None:
             self._log.error("attempt broke", exc_info=task.exception())
 
-    async def _attempt(self, held: HeldTask, sent_at: float, services: ContextServices) -> None:
+    async def _attempt(self, held: HeldTask, services: ContextServices) -> None:
+        """From the arrival of a task until its slot is free."""
+        handler = None
+        try:
+            handler = await self._run_and_settle(held, services)
+            if handler is not None and not handler.done():
+                self._log.warning("handler ignores its cancellation and keeps its slot")
+                await asyncio.wait({handler})
+        finally:
+            self._work.free_slot(held.claim)
+
+    async def _run_and_settle(
+        self, held: HeldTask, services: ContextServices
+    ) -> asyncio.Task[Outcome] | None:
+        """The handler; None if it was not started."""
         claim = held.claim
         log = self._log.bind(task_id=claim.task_id, queue=claim.queue, attempt=claim.attempt)
         loop = asyncio.get_running_loop()
-        handler: asyncio.Task[Outcome] | None = None
         self._heartbeats.add(held)
         try:
-            if not await self._is_ours(held, sent_at):
+            if not await self._is_ours(held):
                 log.warning("claim arrived too late")
-                return
+                return None
             log.debug("task started", type=claim.type, fencing_token=claim.fencing_token)
             started_at = loop.time()
             handler = self._start(held, services)
             outcome = await self._outcome(held, handler)
             held.settling = True
-            with self._slot_free_after(handler):
-                ending = await self._settlement.settle(held, outcome)
+            if not handler.done():
+                self._work.keep_slot(claim)
+            ending = await self._settlement.settle(held, outcome)
             elapsed_ms = round((loop.time() - started_at) * 1000)
             log.log(ending.level, ending.event, elapsed_ms=elapsed_ms, **ending.facts)
+            return handler
         finally:
             self._heartbeats.remove(held)
             self._unsettled.discard(held)
             if not self._unsettled:
                 self._all_settled.set()
-        if not handler.done():
-            log.warning("handler ignores its cancellation and keeps its slot")
-            await asyncio.wait({handler})
 
-    @contextlib.contextmanager
-    def _slot_free_after(self, handler: asyncio.Task[Outcome]) -> Iterator[None]:
-        """While its outcome is settled, a handler that has ended needs its slot no more."""
-        ended = int(handler.done())
-        self._settling += ended
-        self._slot_freed.set()
-        try:
-            yield
-        finally:
-            self._settling -= ended
-
-    async def _is_ours(self, held: HeldTask, sent_at: float) -> bool:
+    async def _is_ours(self, held: HeldTask) -> bool:
         """A claim whose answer took most of its lease (a failover, say) is asked about first."""
-        age_ms = (asyncio.get_running_loop().time() - sent_at) * 1000
+        age_ms = (asyncio.get_running_loop().time() - held.lease_start) * 1000
         if age_ms < held.claim.lease_ttl_ms * 2 / 3:
             return True
         return await self._heartbeats.confirm(held)
@@ -247,7 +228,17 @@ class Worker:
             )
         return handler.result() if handler.done() else Stopped()
 
-    async def _drain(self) -> None:
+    async def _drain(self, taking: asyncio.Task[None]) -> None:
+        """Have no more tasks sent, and end those that are here."""
+        leaving = asyncio.create_task(self._work.stop())
+        try:
+            await self._finish()
+            # What was on its way is given back as it comes.
+            await asyncio.wait({leaving, taking}, timeout=_GIVE_BACK_S)
+        finally:
+            await _end(leaving)
+
+    async def _finish(self) -> None:
         """Let handlers finish; then cancel them and give their tasks back."""
         if self._unsettled:
             self._log.info("draining", tasks=len(self._unsettled))
@@ -265,7 +256,7 @@ class Worker:
 
 
 async def _first(
-    *things: asyncio.Task[Outcome] | Coroutine[Any, Any, object], timeout_s: float | None = None
+    *things: asyncio.Task[Any] | Coroutine[Any, Any, object], timeout_s: float | None = None
 ) -> None:
     """Wait until one of them is done; tasks go on, coroutines are given up."""
     own = [asyncio.create_task(thing) for thing in things if asyncio.iscoroutine(thing)]

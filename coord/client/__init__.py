@@ -47,6 +47,7 @@ from coord.client.types import (
     LeaderTransfer,
     LockInfo,
     LockWaiter,
+    LostTask,
     Member,
     MemberStatus,
     NodeDigest,
@@ -63,6 +64,7 @@ from coord.client.types import (
     TaskState,
     TxnResult,
 )
+from coord.client.work import Work
 
 __all__ = [
     "DEFAULT_ENDPOINTS",
@@ -90,6 +92,7 @@ __all__ = [
     "LockInfo",
     "LockNotAcquiredError",
     "LockWaiter",
+    "LostTask",
     "Member",
     "MemberStatus",
     "NoLeaderError",
@@ -119,5 +122,6 @@ __all__ = [
     "TxnResult",
     "UnavailableError",
     "UnimplementedError",
+    "Work",
     "prefix_end",
 ]

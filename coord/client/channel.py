@@ -144,6 +144,10 @@ class Connection:
         if channel is not None:
             await channel.close(None)
 
+    def open_stream(self, path: str) -> Any:
+        """A stream of messages as bytes, both ways, that lives as long as the connection."""
+        return self._open_channel().stream_stream(path)()
+
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.address, options=self._options)

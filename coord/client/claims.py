@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -144,8 +145,9 @@ class ClaimLine:
                 wait_ms=wait_ms,
                 worker=self._terms.worker,
             )
+            asked_at_s = time.monotonic()
             reply = await self._call_while_wanted(session, request, deadline)
-        return [claimed_task(task, session.session_id) for task in reply.tasks]
+        return [claimed_task(task, session.session_id, asked_at_s) for task in reply.tasks]
 
     async def _call_while_wanted(
         self, session: Session, request: pb.ClaimRequest, deadline: Deadline
@@ -218,7 +220,8 @@ def _answer_nothing(waiting: _Waiting) -> None:
         waiting.answer.set_result([])
 
 
-def claimed_task(task: pb.ClaimedTask, session_id: int) -> ClaimedTask:
+def claimed_task(task: pb.ClaimedTask, session_id: int, claimed_at_s: float) -> ClaimedTask:
+    """As users see it."""
     labels = task.labels
     return ClaimedTask(
         task.task_id,
@@ -235,6 +238,7 @@ def claimed_task(task: pb.ClaimedTask, session_id: int) -> ClaimedTask:
         task.attempt_timeout_ms,
         task.progress_timeout_ms,
         session_id,
+        claimed_at_s,
     )
 
 

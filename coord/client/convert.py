@@ -8,8 +8,9 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import Message
 
 from coord.client.errors import from_reason
-from coord.client.types import ItemResult, Task, TaskSpec, TaskState
+from coord.client.types import ItemResult, LostTask, Task, TaskSpec, TaskState
 from coord.rpc.gen import task_pb2 as pb
+from coord.rpc.gen import work_pb2
 
 ITEM_OVERHEAD_BYTES = 8
 MAX_GROUP_ITEMS = 1_000
@@ -123,6 +124,12 @@ def task_from(info: pb.TaskInfo) -> Task:
         submitted_unix_ms=info.submitted_unix_ms,
         finished_unix_ms=info.finished_unix_ms,
         lost_leases=info.lost_leases,
+    )
+
+
+def lost_task(message: work_pb2.LeaseLost) -> LostTask:
+    return LostTask(
+        message.task_id, message.fencing_token, TaskState(message.state), message.reason
     )
 
 

@@ -139,6 +139,12 @@ class Discovery:
             return
         self._refresh = asyncio.get_running_loop().create_task(self._look_around())
 
+    async def look_around(self) -> None:
+        """Return when somebody who leads has been looked for, and found if there is one."""
+        self.refresh_soon()
+        assert self._refresh is not None
+        await asyncio.wait({self._refresh})
+
     async def close(self) -> None:
         await self.vigil.close()
         if self._refresh is not None:

@@ -76,13 +76,17 @@ class Caller:
         reads: bool = False,
         wait_ms: int = 0,
         metadata: Metadata = (),
+        after: CoordError | None = None,
     ) -> Rep:
         """The reply; or, when the deadline passes first, the error that says most: DeadlineError if
         some attempt's outcome is unknown, else the last refusal.
 
-        `reads`: it changes nothing. `wait_ms`: how long the server may hold the call on purpose."""
+        `reads`: it changes nothing. `wait_ms`: how long the server may hold the call on purpose.
+        `after`: what became of a first attempt that was made another way."""
         await self.discovery.ready(deadline.remaining_s)
         attempts = _Attempts(deadline, repeatable, reads=reads)
+        if after is not None:
+            attempts.failed(after)
         while True:
             attempts.check_time()
             connection = self.discovery.pick()
@@ -91,7 +95,7 @@ class Caller:
             try:
                 reply = await connection.call(method, request, limit_s, metadata)
             except CoordError as error:
-                self._note(connection, error)
+                self.note(connection, error)
                 attempts.failed(error)
             else:
                 self.discovery.answered(connection, reply)
@@ -127,12 +131,13 @@ class Caller:
             except TooStaleError as error:
                 refusal = error
             except CoordError as error:
-                self._note(connection, error)
+                self.note(connection, error)
                 attempts.failed(error)
             finally:
                 self.discovery.vigil.end(connection, watch)
 
-    def _note(self, connection: Connection, error: CoordError) -> None:
+    def note(self, connection: Connection, error: CoordError) -> None:
+        """An attempt there ended so: remember what that says of the node."""
         if isinstance(error, NoLeaderError):
             self.discovery.learn(error.metadata.get("leader_address", ""))
             self.discovery.failed(connection, reachable=True)

@@ -92,11 +92,16 @@ class Session:
     async def begin(self, deadline: Deadline, *, patient: bool = False) -> Ticket:
         """Take the next sequence. `patient` ones (calls the server may hold for long) give their
         claim to a remembered reply up when they would hold everybody else back."""
-        while self._next_sequence - self._lowest() >= WINDOW:
-            self._give_up_patient()
-            if self._next_sequence - self._lowest() < WINDOW:
-                break
+        while (ticket := self.try_begin(patient=patient)) is None:
             await self._wait_for_room(deadline)
+        return ticket
+
+    def try_begin(self, *, patient: bool = False) -> Ticket | None:
+        """The same at once; None if too many are held."""
+        if self._next_sequence - self._lowest() >= WINDOW:
+            self._give_up_patient()
+            if self._next_sequence - self._lowest() >= WINDOW:
+                return None
         sequence = self._next_sequence
         self._next_sequence += 1
         self._held[sequence] = patient
@@ -147,6 +152,10 @@ class Ticket:
             ("coord-acked-below", str(header.acked_below)),
         )
 
+    def settle(self) -> None:
+        """Its outcome is known, or is given up."""
+        self.session.settle(self.sequence)
+
     def __enter__(self) -> Ticket:
         return self
 
@@ -156,7 +165,7 @@ class Ticket:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.session.settle(self.sequence)
+        self.settle()
 
 
 class SessionKeeper:

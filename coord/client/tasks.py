@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from weakref import WeakSet
 
 from coord.client.batching import Batcher
 from coord.client.claims import ClaimLine, ClaimTerms
-from coord.client.convert import checked, groups, item_results, spec_message, task_from
+from coord.client.convert import groups, spec_message, task_from
 from coord.client.core import Core
 from coord.client.errors import (
     CoordError,
@@ -18,16 +18,13 @@ from coord.client.errors import (
     NotFoundError,
     TaskFailedError,
 )
+from coord.client.held import HeldTasks
 from coord.client.methods import (
     CANCEL_TASK,
-    COMPLETE,
     EXPLAIN,
-    FAIL,
     GET_TASK,
-    HEARTBEAT,
     LIST_TASKS,
     REDRIVE,
-    RELEASE,
     RETRY_TASK,
     SUBMIT,
     WAIT_TASKS,
@@ -36,15 +33,15 @@ from coord.client.retry import Deadline
 from coord.client.stale import Stale
 from coord.client.types import (
     ClaimedTask,
-    HeartbeatItem,
-    ItemResult,
+    LostTask,
     SubmittedTask,
     Task,
     TaskExplanation,
-    TaskHandle,
     TaskSpec,
     TaskState,
 )
+from coord.client.work import MAX_SLOTS, Work
+from coord.client.work_link import WorkTerms
 from coord.rpc.gen import common_pb2
 from coord.rpc.gen import task_pb2 as pb
 
@@ -52,18 +49,15 @@ WAIT_CHUNK = 256  # task ids per Wait call
 WAIT_POLL_MS = 10_000
 
 
-class Tasks:
+class Tasks(HeldTasks):
     """Submit, claim, commit and look at tasks. Every method takes `timeout_ms` (default: the
     client's) and raises CoordError; errors tell whether the operation may have happened."""
 
     def __init__(self, core: Core) -> None:
-        self._core = core
+        super().__init__(core, core.writer.write)
         self._submits: Batcher[pb.TaskSpec, SubmittedTask] = Batcher(self._send_submit)
-        self._heartbeats: Batcher[pb.HeartbeatItem, ItemResult] = Batcher(self._send_heartbeat)
-        self._completes: Batcher[pb.CompleteItem, ItemResult] = Batcher(self._send_complete)
-        self._fails: Batcher[pb.FailItem, ItemResult] = Batcher(self._send_fail)
-        self._releases: Batcher[pb.ReleaseItem, ItemResult] = Batcher(self._send_release)
         self._claims: dict[ClaimTerms, ClaimLine] = {}
+        self._works: WeakSet[Work] = WeakSet()
 
     async def submit(
         self,
@@ -149,73 +143,33 @@ class Tasks:
             if line.idle:
                 self._claims.pop(terms, None)
 
-    async def heartbeat(
-        self, items: Sequence[HeartbeatItem], *, timeout_ms: int | None = None
-    ) -> builtins.list[ItemResult]:
-        """Renew leases, store checkpoints, report progress. One result per item, in order; raises
-        only when the call itself fails."""
-        messages = [
-            pb.HeartbeatItem(
-                task_id=item.task_id,
-                fencing_token=item.fencing_token,
-                checkpoint=item.checkpoint,
-                progress_permille=item.progress_permille,
-            )
-            for item in items
-        ]
-        return await self._ask_items(self._heartbeats, messages, timeout_ms)
-
-    async def complete(
-        self, task: ClaimedTask | TaskHandle, result: bytes = b"", *, timeout_ms: int | None = None
-    ) -> ItemResult:
-        """Commit the result. Raises StaleFencingTokenError when the lease is not this one's."""
-        return checked((await self.complete_many([(task, result)], timeout_ms=timeout_ms))[0])
-
-    async def complete_many(
+    def work(
         self,
-        items: Sequence[tuple[ClaimedTask | TaskHandle, bytes]],
+        queues: Sequence[str],
         *,
-        timeout_ms: int | None = None,
-    ) -> builtins.list[ItemResult]:
-        """Commit results. One result per item, in order; raises only when the call fails."""
-        messages = [
-            pb.CompleteItem(task_id=task.task_id, fencing_token=task.fencing_token, result=result)
-            for task, result in items
-        ]
-        return await self._ask_items(self._completes, messages, timeout_ms)
+        slots: int = 1,
+        lease_ttl_ms: int = 15_000,
+        worker: str = "",
+        on_lost: Callable[[LostTask], object] | None = None,
+        on_trouble: Callable[[CoordError], object] | None = None,
+    ) -> Work:
+        """A stream of tasks, never more at a time than there are `slots`:
 
-    async def fail(
-        self,
-        task: ClaimedTask | TaskHandle,
-        error: str,
-        *,
-        retryable: bool = True,
-        retry_after_ms: int | None = None,
-        timeout_ms: int | None = None,
-    ) -> ItemResult:
-        """Report a failed attempt. Not `retryable`: the task is dead at once. `retry_after_ms`
-        overrides the backoff. `state` of the result tells what became of the task."""
-        message = pb.FailItem(
-            task_id=task.task_id,
-            fencing_token=task.fencing_token,
-            error=error,
-            retryable=retryable,
-            retry_after_ms=retry_after_ms,
-        )
-        return checked((await self._ask_items(self._fails, [message], timeout_ms))[0])
+            async with client.tasks.work(["emails"], slots=4) as work:
+                async for task in work:
+                    await work.complete(task, b"...")
 
-    async def release(
-        self,
-        task: ClaimedTask | TaskHandle,
-        *,
-        delay_ms: int = 0,
-        timeout_ms: int | None = None,
-    ) -> ItemResult:
-        """Give the task back without counting the attempt."""
-        message = pb.ReleaseItem(
-            task_id=task.task_id, fencing_token=task.fencing_token, delay_ms=delay_ms
-        )
-        return checked((await self._ask_items(self._releases, [message], timeout_ms))[0])
+        Completing a task and getting the next one costs one round trip. `on_lost` is called as soon
+        as the lease of a task is over: it was cancelled, or has expired. See `Work`."""
+        self._core.check_usable()
+        if isinstance(queues, str):
+            raise TypeError("queues is a sequence of names, not one name")
+        if not 1 <= slots <= MAX_SLOTS:
+            raise ValueError(f"slots must be 1 to {MAX_SLOTS}, not {slots}")
+        terms = WorkTerms(tuple(queues), slots, lease_ttl_ms, worker)
+        work = Work(self._core, terms, on_lost, on_trouble)
+        self._works.add(work)
+        return work
 
     async def get(
         self,
@@ -338,15 +292,10 @@ class Tasks:
         )
 
     async def _close(self) -> None:
-        batchers: builtins.list[Batcher[Any, Any]] = [
-            self._submits,
-            self._heartbeats,
-            self._completes,
-            self._fails,
-            self._releases,
-        ]
         await asyncio.gather(*(line.close() for line in self._claims.values()))
-        await asyncio.gather(*(batcher.close() for batcher in batchers))
+        await asyncio.gather(*(work._close() for work in list(self._works)))
+        await self._submits.close()
+        await super()._close()
 
     async def _wait_chunk(
         self, task_ids: Sequence[str], omit_payload: bool, deadline: Deadline
@@ -371,24 +320,6 @@ class Tasks:
             if reply.all_done or deadline.remaining_ms < 100:
                 return [task_from(task) for task in reply.tasks]
 
-    async def _ask_items(
-        self, batcher: Batcher[Any, ItemResult], messages: Sequence[Any], timeout_ms: int | None
-    ) -> builtins.list[ItemResult]:
-        deadline = self._core.deadline(timeout_ms)
-        done: builtins.list[ItemResult] = []
-        for group, size_bytes in groups(messages):
-            done += await batcher.ask(group, size_bytes, deadline)
-        return done
-
-    async def _give_back(self, tasks: Sequence[ClaimedTask]) -> None:
-        messages = [
-            pb.ReleaseItem(task_id=task.task_id, fencing_token=task.fencing_token) for task in tasks
-        ]
-        try:
-            await self._ask_items(self._releases, messages, None)
-        except CoordError:
-            return  # then their leases run out
-
     async def _send_submit(
         self, specs: Sequence[pb.TaskSpec], deadline: Deadline
     ) -> Sequence[SubmittedTask]:
@@ -397,35 +328,3 @@ class Tasks:
 
         reply = await self._core.writer.write(SUBMIT, build, deadline)
         return [SubmittedTask(task.task_id, task.revision, task.existed) for task in reply.tasks]
-
-    async def _send_heartbeat(
-        self, items: Sequence[pb.HeartbeatItem], deadline: Deadline
-    ) -> Sequence[ItemResult]:
-        def build(header: common_pb2.RequestHeader) -> pb.HeartbeatRequest:
-            return pb.HeartbeatRequest(header=header, items=items)
-
-        return item_results(await self._core.writer.write(HEARTBEAT, build, deadline))
-
-    async def _send_complete(
-        self, items: Sequence[pb.CompleteItem], deadline: Deadline
-    ) -> Sequence[ItemResult]:
-        def build(header: common_pb2.RequestHeader) -> pb.CompleteRequest:
-            return pb.CompleteRequest(header=header, items=items)
-
-        return item_results(await self._core.writer.write(COMPLETE, build, deadline))
-
-    async def _send_fail(
-        self, items: Sequence[pb.FailItem], deadline: Deadline
-    ) -> Sequence[ItemResult]:
-        def build(header: common_pb2.RequestHeader) -> pb.FailRequest:
-            return pb.FailRequest(header=header, items=items)
-
-        return item_results(await self._core.writer.write(FAIL, build, deadline))
-
-    async def _send_release(
-        self, items: Sequence[pb.ReleaseItem], deadline: Deadline
-    ) -> Sequence[ItemResult]:
-        def build(header: common_pb2.RequestHeader) -> pb.ReleaseRequest:
-            return pb.ReleaseRequest(header=header, items=items)
-
-        return item_results(await self._core.writer.write(RELEASE, build, deadline))

@@ -74,7 +74,8 @@ class TaskHandle:
 
 
 class ClaimedTask(NamedTuple):
-    """A task held under a lease. `session_id`: the session the lease also ends with."""
+    """A task held under a lease. `session_id`: the session the lease also ends with.
+    `claimed_at_s`: on `time.monotonic()`; the lease began then or later."""
 
     task_id: str
     queue: str
@@ -90,6 +91,18 @@ class ClaimedTask(NamedTuple):
     attempt_timeout_ms: int = 0
     progress_timeout_ms: int = 0
     session_id: int = 0
+    claimed_at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LostTask:
+    """A task that is not held under this token any more: cancelled, or its lease has ended.
+    `state`: what became of it; `reason`: why, as far as the task says."""
+
+    task_id: str
+    fencing_token: int
+    state: TaskState
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

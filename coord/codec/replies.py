@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from google.protobuf.message import Message
 
-from coord.codec import etcd
+from coord.codec import etcd, wire
 from coord.codec.kinds import ETCD_KINDS, CommandKind
 from coord.core import replies as r
 from coord.core.queries import LockInfo
@@ -23,7 +23,7 @@ from coord.rpc.gen import etcd_rpc_pb2 as etcd_pb
 
 K = CommandKind
 
-_HEADER_TAG: Final = b"\x0a"  # field 1, length-delimited
+_HEADER_FIELD: Final = 1
 
 
 class Lookup(Protocol):
@@ -64,7 +64,7 @@ class ReplyEncoder:
         if term == self._term and revision == self._revision:
             return
         self._term, self._revision = term, revision
-        self._header = _HEADER_TAG + _delimited(self.header().SerializeToString())
+        self._header = wire.field(_HEADER_FIELD, self.header().SerializeToString())
 
     def header(self) -> common_pb2.ResponseHeader:
         """The header of coord.v1 responses."""
@@ -102,17 +102,6 @@ class ReplyEncoder:
             reply, self.etcd_header(reply.revision)
         ).SerializeToString()
         return data
-
-
-def _delimited(data: bytes) -> bytes:
-    """With its length as a varint in front."""
-    size = len(data)
-    prefix = bytearray()
-    while size > 0x7F:
-        prefix.append(size & 0x7F | 0x80)
-        size >>= 7
-    prefix.append(size)
-    return bytes(prefix) + data
 
 
 # ---- sessions

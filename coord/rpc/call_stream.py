@@ -12,7 +12,6 @@ breaks, its calls are cancelled, as those of a broken connection are.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -20,18 +19,20 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from coord.codec import wire
 from coord.rpc import errors
 from coord.rpc.errors import CallError
 from coord.rpc.gen import stream_pb2 as pb
+from coord.rpc.outgoing import Outgoing
 from coord.rpc.status import details_of
 
 SERVICE: Final = "coord.v1.Stream"
 PATH: Final = f"/{SERVICE}/Calls"
 _RETRY_AFTER_MS: Final = 100
 _MAX_OPEN_CALLS: Final = 8_192  # of one stream
-_MAX_MESSAGE_BYTES: Final = 1024 * 1024  # of one batch of answers; a larger answer goes alone
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-_MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
+_ANSWERS_FIELD: Final = pb.AnswerBatch.ANSWERS_FIELD_NUMBER
+_CLOSING: Final = pb.AnswerBatch(closing=True).SerializeToString()
 
 Answer = Callable[[str, bytes, Any], Awaitable[bytes | CallError]]
 """Serves one call: path, request, context. Never raises, except when it is cancelled."""
@@ -99,13 +100,7 @@ class _Stream:
         self._metadata = tuple(context.invocation_metadata() or ())
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, asyncio.Task[None]] = {}
-        self._unsent: deque[pb.Answer] = deque()
-        self._unsent_bytes = 0
-        self._writer: asyncio.Task[None] | None = None  # while there is something to write
-        self._sent = asyncio.Event()
-        self._closing = False
-        self._told = False  # the client, that the node is going
-        self._ended = False  # nobody is there to be written to
+        self._outgoing = Outgoing(context.write)
 
     async def run(self) -> None:
         """Until the client has ended its side and has all its answers."""
@@ -113,19 +108,17 @@ class _Stream:
             await self._read()
             if self._open:
                 await asyncio.wait(list(self._open.values()))
-            if self._writer is not None:
-                await asyncio.wait([self._writer])
+            await self._outgoing.flushed()
         finally:
-            self._ended = True  # calls that are given up now have nobody to be told
-            work = [*self._open.values(), *([self._writer] if self._writer else [])]
+            work = list(self._open.values())
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
+            await self._outgoing.close()
 
     def say_closing(self) -> None:
         """Tell the client to go elsewhere."""
-        self._closing = True
-        self._write_soon()
+        self._outgoing.put(_CLOSING)
 
     async def _read(self) -> None:
         while (data := await self._context.read()) is not grpc.aio.EOF:
@@ -140,9 +133,7 @@ class _Stream:
                     message = f"call {call.id} is under way"
                     await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
                 self._begin(call)
-            while self._unsent_bytes > _MAX_UNSENT_BYTES:
-                self._sent.clear()
-                await self._sent.wait()
+            await self._outgoing.room()
 
     def _begin(self, call: pb.StreamCall) -> None:
         if len(self._open) >= _MAX_OPEN_CALLS:
@@ -177,41 +168,17 @@ class _Stream:
             self._put(pb.Answer(id=number, response=outcome))
 
     def _put(self, answer: pb.Answer) -> None:
-        self._unsent.append(answer)
-        self._unsent_bytes += len(answer.response)
-        self._write_soon()
-
-    def _write_soon(self) -> None:
-        if self._writer is None and not self._ended:
-            self._writer = self._loop.create_task(self._write())
-
-    async def _write(self) -> None:
-        """Until nothing waits to be written. If it fails, the stream has ended, and gRPC says so
-        to the reader; nothing is written any more."""
-        while self._unsent or self._closing is not self._told:
-            self._told = self._closing
-            message = pb.AnswerBatch(answers=self._take(), closing=self._told)
-            await self._context.write(message.SerializeToString())
-            self._sent.set()
-        self._writer = None
-
-    def _take(self) -> list[pb.Answer]:
-        answers: list[pb.Answer] = []
-        size = 0
-        while self._unsent:
-            size += len(self._unsent[0].response)
-            if answers and size > _MAX_MESSAGE_BYTES:
-                break
-            answer = self._unsent.popleft()
-            self._unsent_bytes -= len(answer.response)
-            answers.append(answer)
-        return answers
+        self._outgoing.put(wire.field(_ANSWERS_FIELD, answer.SerializeToString()))
 
 
 def _failure(number: int, error: CallError) -> pb.Answer:
-    failure = pb.CallFailure(
+    return pb.Answer(id=number, failure=failure_message(error))
+
+
+def failure_message(error: CallError) -> pb.CallFailure:
+    """What a unary call would have ended with."""
+    return pb.CallFailure(
         code=error.code.value[0],
         message=error.message,
         details=error.details or details_of(error),
     )
-    return pb.Answer(id=number, failure=failure)

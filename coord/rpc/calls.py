@@ -192,7 +192,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         self._max_message_bytes = max_message_bytes
         self._leader_wait_s = leader_wait_ms / 1000
         self._methods: dict[str, Method] = {}
-        self._streams = CallStreams(self._answer_on_stream)
+        self._streams = CallStreams(self.answer)
         self._handlers = {call_stream.PATH: self._streams.rpc_handler()}
         self._log = structlog.get_logger("coord.rpc")
         self._debug = debug
@@ -205,6 +205,10 @@ class Dispatcher(grpc.GenericRpcHandler):
             for method in service.methods():
                 self._methods[method.path] = method
                 self._handlers[method.path] = self._rpc_handler(method)
+
+    def add_stream(self, path: str, handler: grpc.RpcMethodHandler[bytes, bytes]) -> None:
+        """Offer a method that is a stream."""
+        self._handlers[path] = handler
 
     def close(self) -> None:
         """Refuse new calls: the node is going."""
@@ -226,7 +230,8 @@ class Dispatcher(grpc.GenericRpcHandler):
 
         return grpc.unary_unary_rpc_method_handler(serve)
 
-    async def _answer_on_stream(self, path: str, raw: bytes, context: Any) -> bytes | CallError:
+    async def answer(self, path: str, raw: bytes, context: Any) -> bytes | CallError:
+        """Serve a call that came on a stream."""
         method = self._methods.get(path)
         if method is None:
             return errors.unimplemented(path)

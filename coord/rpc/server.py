@@ -18,7 +18,7 @@ from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
 from coord.core.replies import Event, EventKind
 from coord.replication.port import NotLeaderError, Replicator, StateMachine
-from coord.rpc import call_stream
+from coord.rpc import call_stream, work_stream
 from coord.rpc.backend import Backend, numeric_id
 from coord.rpc.calls import Dispatcher, Service
 from coord.rpc.claim_desk import ClaimDesk
@@ -31,12 +31,14 @@ from coord.rpc.forwarding import Forwarder
 from coord.rpc.health import Health
 from coord.rpc.host import MachineHost
 from coord.rpc.leadership import Leadership
+from coord.rpc.lease_watch import LeaseWatch
 from coord.rpc.lock_service import LockService
 from coord.rpc.proposer import Proposer, ProposerLimits
 from coord.rpc.session_service import SessionService
 from coord.rpc.task_service import TaskService
 from coord.rpc.ticker import Ticker
 from coord.rpc.waiters import Waiters
+from coord.rpc.work_stream import WorkStreams
 
 # Above our own limit, so that a little too much is refused with a reason.
 _WIRE_SLACK_BYTES = 1024 * 1024
@@ -88,6 +90,14 @@ class RpcServer:
             leader_wait_ms=settings.leader_wait_ms,
             debug=settings.debug,
         )
+        self.work = WorkStreams(
+            self._dispatcher.answer,
+            LeaseWatch(lambda: self.host.state),
+            self.leadership,
+            settings.node_id,
+            max_message_bytes=settings.max_message_bytes,
+        )
+        self._dispatcher.add_stream(work_stream.PATH, self.work.rpc_handler())
         self._server: grpc.aio.Server | None = None
         self._health: Health | None = None
         self.port = 0
@@ -116,7 +126,11 @@ class RpcServer:
         services = self._services()
         self._dispatcher.add(services)
         server.add_generic_rpc_handlers((self._dispatcher,))
-        names = [*(service.name for service in services), call_stream.SERVICE]
+        names = [
+            *(service.name for service in services),
+            call_stream.SERVICE,
+            work_stream.SERVICE,
+        ]
         self._health = Health(server, names)
         reflection.enable_server_reflection(
             [*names, self._health.service_name, reflection.SERVICE_NAME], server
@@ -153,7 +167,9 @@ class RpcServer:
         ]
 
     async def announce_leaving(self) -> None:
-        """First step of going: health says NOT_SERVING; everything is still served."""
+        """First step of going: health says NOT_SERVING, workers are told to go elsewhere;
+        everything is still served."""
+        self.work.close()
         if self._health is not None:
             await self._health.stop()
 
@@ -175,6 +191,7 @@ class RpcServer:
 
     def _applied(self, events: Iterable[Event]) -> None:
         self.waiters.dispatch(events)
+        self.work.dispatch(events)
         ready = [event.subject for event in events if event.kind is EventKind.TASK_READY]
         if ready:
             self.desk.look(ready)
@@ -182,6 +199,7 @@ class RpcServer:
 
     def _restored(self) -> None:
         self.waiters.wake_all()
+        self.work.restored()
         self.desk.look_everywhere()
         self._ticker.look()
 

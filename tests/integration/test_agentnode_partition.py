@@ -46,7 +46,6 @@ class Fleet:
             worker = Worker(
                 client, RegistryRunner(self.registry), config(name=name, lease_ttl_ms=1_000)
             )
-            client.on_session_lost(worker.session_lost)
             running = asyncio.create_task(worker.run())
             try:
                 yield worker

@@ -1,20 +1,30 @@
-"""A cluster in memory, as far as a worker can tell: claims, leases, tokens, a key-value store."""
+"""A cluster in memory, as far as a worker can tell: tasks, leases, tokens, a key-value store."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentnode.config import WorkerConfig
 from agentnode.executors import RegistryRunner, Runner
-from agentnode.ports import ClaimedTask, CoordError, DefiniteError, HeartbeatItem, ItemResult
+from agentnode.ports import (
+    ClaimedTask,
+    CoordError,
+    DefiniteError,
+    HeartbeatItem,
+    ItemResult,
+    LostTask,
+)
 from agentnode.registry import Registry
 from agentnode.worker import Worker
 from coord.client.errors import DeadlineError
+from coord.client.slots import Slots
+from coord.client.types import TaskState
 
 
 @dataclass
@@ -44,12 +54,17 @@ class FakeTasks:
         # The reason to refuse every checkpoint with.
         self.refuse_checkpoints: DefiniteError | None = None
         self.checkpoint_bytes: list[int] = []
-        # The answer to a claim takes this long after the lease began, ...
+        self.works: list[FakeWork] = []
+        # A task comes although the worker has stopped.
+        self.late_after_stop = False
+        # No node answers.
+        self.unreachable = False
+        # A task comes this long after its lease began, ...
         self.slow_claim_s = 0.0
         # ... and by then somebody else holds the task.
         self.steal_after_claim = False
         self._ready: deque[str] = deque()
-        self._news = asyncio.Event()
+        self.news = asyncio.Event()
         self._token = 0
         self._max_attempts = max_attempts
 
@@ -74,53 +89,56 @@ class FakeTasks:
 
     def _put(self, task_id: str) -> None:
         self._ready.append(task_id)
-        self._news.set()
+        self.news.set()
 
     def take_away(self, task: FakeTask) -> None:
         """Somebody else holds it now."""
         self._token += 1
         task.claim = task.claim._replace(fencing_token=self._token)
 
-    async def claim(
-        self,
-        queues: Sequence[str],
-        *,
-        max_tasks: int = 1,
-        lease_ttl_ms: int = 15_000,
-        wait_ms: int = 0,
-        worker: str = "",
-    ) -> list[ClaimedTask]:
-        self.calls.append(("claim", max_tasks))
-        assert max_tasks > 0
-        self._fault("claim")
-        if not self._ready and wait_ms:
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), wait_ms / 1000)
-        claims = []
-        while self._ready and len(claims) < max_tasks:
-            task = self.known[self._ready.popleft()]
-            self._token += 1
-            task.claim = task.claim._replace(
-                fencing_token=self._token,
-                attempt=task.claim.attempt + 1,
-                lease_ttl_ms=lease_ttl_ms,
-                checkpoint=task.checkpoint,
-                session_id=self.session_id,
-            )
-            task.state = "claimed"
-            claims.append(task.claim)
-            if self.steal_after_claim:
-                self.take_away(task)
-        if claims:
-            await asyncio.sleep(self.slow_claim_s)
-        return claims
+    def work(self, queues: Sequence[str], **fields: Any) -> FakeWork:
+        """`queues` and `worker` make no difference here."""
+        self.works.append(FakeWork(self, **fields))
+        return self.works[-1]
+
+    def tell_lost(self, task: FakeTask, state: TaskState, reason: str = "") -> None:
+        """The stream says that the lease of this task is over."""
+        lost = LostTask(task.claim.task_id, task.claim.fencing_token, state, reason)
+        for work in self.works:
+            work.on_lost(lost)
+
+    def lose_session(self, session_id: int) -> None:
+        """A session is over, and every lease under it."""
+        for task in self.known.values():
+            if task.state == "claimed" and task.claim.session_id == session_id:
+                self.tell_lost(task, TaskState.UNKNOWN, "the session has ended")
+
+    async def next_task(self, lease_ttl_ms: int) -> ClaimedTask:
+        self.fault("claim")
+        while not self._ready:
+            self.news.clear()
+            await self.news.wait()
+        task = self.known[self._ready.popleft()]
+        self._token += 1
+        claim = task.claim = task.claim._replace(
+            fencing_token=self._token,
+            attempt=task.claim.attempt + 1,
+            lease_ttl_ms=lease_ttl_ms,
+            checkpoint=task.checkpoint,
+            session_id=self.session_id,
+            claimed_at_s=time.monotonic(),
+        )
+        task.state = "claimed"
+        if self.steal_after_claim:
+            self.take_away(task)
+        await asyncio.sleep(self.slow_claim_s)
+        return claim
 
     async def heartbeat(
         self, items: Sequence[HeartbeatItem], *, timeout_ms: int | None = None
     ) -> list[ItemResult]:
         self.calls.append(("heartbeat", len(items)))
-        self._fault("heartbeat")
+        self.fault("heartbeat")
         if self.heartbeats_hang:
             assert timeout_ms is not None
             await asyncio.sleep(timeout_ms / 1000)
@@ -173,7 +191,7 @@ class FakeTasks:
         known.state = "released"
 
     def _checked(self, method: str, claim: ClaimedTask) -> FakeTask:
-        self._fault(method)
+        self.fault(method)
         task = self.known[claim.task_id]
         error = self._refusal(task, claim.fencing_token)
         if error is not None:
@@ -187,9 +205,112 @@ class FakeTasks:
             return DefiniteError("somebody else holds the task", "STALE_FENCING_TOKEN")
         return None
 
-    def _fault(self, method: str) -> None:
+    def fault(self, method: str) -> None:
         if self.fail_next.get(method):
             raise self.fail_next[method].pop(0)
+
+
+class FakeWork:
+    """`coord.client.Work`: one task at a time, as long as slots are free."""
+
+    def __init__(
+        self,
+        tasks: FakeTasks,
+        *,
+        slots: int,
+        lease_ttl_ms: int,
+        on_lost: Callable[[LostTask], object],
+        on_trouble: Callable[[CoordError], object],
+        worker: str = "",
+    ) -> None:
+        self.on_lost = on_lost
+        self._tasks = tasks
+        self._lease_ttl_ms = lease_ttl_ms
+        self._slots = Slots(slots)
+        self._stated = 0
+        self._stopped = asyncio.Event()
+        self._on_trouble = on_trouble
+
+    async def __aenter__(self) -> FakeWork:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopped.set()
+
+    @property
+    def in_use(self) -> int:
+        return self._slots.in_use
+
+    async def connected(self) -> None:
+        if self._tasks.unreachable:
+            self._on_trouble(unavailable())
+            await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        self._stopped.set()
+        self._tasks.news.set()
+
+    def keep_slot(self, task: ClaimedTask) -> None:
+        self._slots.keep((task.task_id, task.fencing_token))
+
+    def free_slot(self, task: ClaimedTask) -> None:
+        self._slots.leave((task.task_id, task.fencing_token))
+        self._tasks.news.set()
+
+    def __aiter__(self) -> FakeWork:
+        return self
+
+    async def __anext__(self) -> ClaimedTask:
+        """What was on its way when the worker stopped still comes."""
+        while True:
+            self._stated += self._slots.state()
+            if self._stated:
+                break
+            if self._stopped.is_set():
+                raise StopAsyncIteration
+            self._tasks.news.clear()
+            await self._tasks.news.wait()
+        self._tasks.calls.append(("slots", self._stated))
+        coming = asyncio.ensure_future(self._tasks.next_task(self._lease_ttl_ms))
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait({coming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done() and not self._tasks.late_after_stop:
+                raise StopAsyncIteration
+            claim = await coming
+        finally:
+            coming.cancel()
+            stopped.cancel()
+        self._stated -= 1
+        self._slots.fill((claim.task_id, claim.fencing_token))
+        return claim
+
+    async def heartbeat(
+        self, items: Sequence[HeartbeatItem], *, timeout_ms: int | None = None
+    ) -> list[ItemResult]:
+        return await self._tasks.heartbeat(items, timeout_ms=timeout_ms)
+
+    async def complete(self, task: ClaimedTask, result: bytes) -> None:
+        with self._settling(task):
+            await self._tasks.complete(task, result)
+
+    async def fail(self, task: ClaimedTask, error: str, **fields: Any) -> None:
+        with self._settling(task):
+            await self._tasks.fail(task, error, **fields)
+
+    async def release(self, task: ClaimedTask, *, delay_ms: int = 0) -> None:
+        with self._settling(task):
+            await self._tasks.release(task, delay_ms=delay_ms)
+
+    @contextlib.contextmanager
+    def _settling(self, task: ClaimedTask) -> Iterator[None]:
+        leaving = self._slots.settle([(task.task_id, task.fencing_token)])
+        self._tasks.news.set()
+        try:
+            yield
+        finally:
+            self._slots.settled(leaving)
+            self._tasks.news.set()
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class Link:
             self._pumps.add(task)
             task.add_done_callback(self._pumps.discard)
 
-    async def close(self) -> None:
+    async def reset(self) -> None:
+        """End every connection that there is; new ones can be made."""
         pumps = list(self._pumps)
         for pump in pumps:
             pump.cancel()
@@ -63,5 +64,5 @@ async def link_to(target: str) -> AsyncIterator[Link]:
         yield link
     finally:
         server.close()
-        await link.close()
+        await link.reset()
         await server.wait_closed()

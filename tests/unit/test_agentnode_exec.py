@@ -56,7 +56,7 @@ async def test_task_goes_in_as_json_and_result_comes_out() -> None:
 async def test_payload_that_is_not_json_goes_in_as_base64(payload: bytes) -> None:
     client = FakeClient()
     client.tasks.add(payload).checkpoint = payload
-    (claim,) = await client.tasks.claim(["q"])
+    claim = await client.tasks.next_task(15_000)
     sent = json.loads(task_as_json(claim))
     assert base64.b64decode(sent["payload_base64"]) == payload
     assert base64.b64decode(sent["checkpoint_base64"]) == payload

@@ -14,6 +14,7 @@ from agentnode.heartbeat import Heartbeats
 from agentnode.held import HeldTask
 from agentnode.ports import DefiniteError
 from agentnode.registry import Registry
+from coord.client import TaskState
 from tests.support.agentnode import FakeClient, running_worker, unavailable
 from tests.support.waiting import eventually
 
@@ -84,6 +85,28 @@ async def test_lost_lease_cancels_the_handler_and_nothing_is_committed(
     assert not [name for name, _ in client.tasks.calls if name in {"complete", "fail"}]
 
 
+async def test_a_cancelled_task_stops_its_handler_without_a_heartbeat(registry: Registry) -> None:
+    client = FakeClient()
+    task = client.tasks.add()
+    seen: list[str] = []
+
+    @registry.task()
+    def work(_: object, ctx: TaskContext) -> int:
+        assert ctx.cancelled.wait(5)
+        try:
+            ctx.check_cancelled()
+        except TaskCancelledError as error:
+            seen.append(str(error))
+        return 1
+
+    async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
+        await eventually(lambda: worker.running == 1)
+        client.tasks.tell_lost(task, TaskState.CANCELLED, "not wanted")
+        await eventually(lambda: worker.running == 0)
+    assert seen == ["lease lost: cancelled: not wanted"]
+    assert {name for name, _ in client.tasks.calls} == {"slots"}, "no heartbeat, no outcome"
+
+
 async def test_silent_cluster_means_lost_when_the_lease_must_be_over(registry: Registry) -> None:
     client = FakeClient()
     client.tasks.heartbeats_hang = True
@@ -134,7 +157,7 @@ async def test_lost_session_loses_every_lease(registry: Registry) -> None:
 
     async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
         await eventually(lambda: worker.running == 2)
-        worker.session_lost(1)
+        client.tasks.lose_session(1)
         await eventually(lambda: worker.running == 0)
     assert not [name for name, _ in client.tasks.calls if name in {"complete", "fail", "release"}]
 
@@ -153,7 +176,7 @@ async def test_lost_session_leaves_the_leases_of_the_next_one_alone(registry: Re
         client.tasks.session_id = 2
         new = client.tasks.add()
         await eventually(lambda: worker.running == 2)
-        worker.session_lost(1)
+        client.tasks.lose_session(1)
         await eventually(lambda: worker.running == 1)
         go.set()
         await eventually(lambda: new.state == "completed")
@@ -291,7 +314,7 @@ async def test_bad_checkpoint_and_progress_are_the_handlers_error(registry: Regi
 async def test_refused_report_is_not_repeated_and_keeps_the_lease() -> None:
     client = FakeClient()
     task = client.tasks.add()
-    (claim,) = await client.tasks.claim(["q"], lease_ttl_ms=60_000)
+    claim = await client.tasks.next_task(60_000)
     held = HeldTask(claim, lease_start=asyncio.get_running_loop().time())
     heartbeats = Heartbeats(client.tasks)
     heartbeats.add(held)
@@ -308,7 +331,7 @@ async def test_refused_report_is_not_repeated_and_keeps_the_lease() -> None:
 async def test_checkpoints_that_do_not_fit_one_call_go_with_the_next() -> None:
     client = FakeClient()
     tasks = [client.tasks.add() for _ in range(5)]
-    claims = await client.tasks.claim(["q"], max_tasks=5, lease_ttl_ms=60_000)
+    claims = [await client.tasks.next_task(60_000) for _ in range(5)]
     heartbeats = Heartbeats(client.tasks, checkpoint_delay_ms=0)
     now = asyncio.get_running_loop().time()
     for claim in claims:

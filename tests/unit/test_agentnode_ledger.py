@@ -220,7 +220,7 @@ async def test_intent_of_an_attempt_cancelled_while_recording_is_taken_back() ->
 
     async with running_worker(client, registry, lease_ttl_ms=60_000) as worker:
         await eventually(lambda: client.kv.entries)
-        worker.session_lost(1)
+        client.tasks.lose_session(1)
         gate.set()
         await eventually(lambda: worker.running == 0)
     assert acts == []

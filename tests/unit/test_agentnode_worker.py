@@ -1,4 +1,4 @@
-"""The claim loop against a cluster in memory: slots, outcomes, drain."""
+"""A worker against a cluster in memory: slots, outcomes, drain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import time
 import pytest
 import structlog
 
-from agentnode.config import WorkerConfig
 from agentnode.context import AsyncTaskContext, TaskContext
 from agentnode.errors import (
     ClusterUnreachableError,
@@ -81,10 +80,10 @@ async def test_sync_handlers_run_side_by_side_up_to_the_slots(registry: Registry
         await eventually(lambda: all(task.state == "completed" for task in tasks))
         assert worker.running <= 3
     assert most == 3
-    assert max(count for name, count in client.tasks.calls if name == "claim") == 3
+    assert max(count for name, count in client.tasks.calls if name == "slots") == 3
 
 
-async def test_claims_only_as_many_as_there_are_free_slots(registry: Registry) -> None:
+async def test_takes_only_as_many_as_there_are_free_slots(registry: Registry) -> None:
     client = FakeClient()
     release = asyncio.Event()
 
@@ -94,7 +93,7 @@ async def test_claims_only_as_many_as_there_are_free_slots(registry: Registry) -
 
     client.tasks.add()
     async with running_worker(client, registry, slots=3):
-        await eventually(lambda: ("claim", 2) in client.tasks.calls)
+        await eventually(lambda: ("slots", 2) in client.tasks.calls)
         client.tasks.add()
         client.tasks.add()
         client.tasks.add()
@@ -106,7 +105,7 @@ async def test_claims_only_as_many_as_there_are_free_slots(registry: Registry) -
         await eventually(lambda: client.tasks.known["t4"].state == "completed")
 
 
-async def test_the_next_task_is_claimed_while_the_last_is_settled(registry: Registry) -> None:
+async def test_the_next_task_is_taken_while_the_last_is_settled(registry: Registry) -> None:
     client = FakeClient()
     client.tasks.completes_wait = asyncio.Event()
     tasks = [client.tasks.add() for _ in range(5)]
@@ -280,19 +279,7 @@ async def test_commit_is_repeated_until_somebody_answers(registry: Registry) -> 
     assert task.results == [b"1"]
 
 
-async def test_claim_errors_are_survived(registry: Registry) -> None:
-    client = FakeClient()
-    client.tasks.fail_next["claim"] = [
-        unavailable(),
-        DefiniteError("session is gone", "SESSION_NOT_FOUND"),
-    ]
-    task = client.tasks.add()
-    registry.task("work")(lambda _: 1)
-    async with running_worker(client, registry):
-        await eventually(lambda: task.state == "completed")
-
-
-async def test_refused_claim_ends_the_worker(registry: Registry) -> None:
+async def test_a_refusal_of_work_ends_the_worker(registry: Registry) -> None:
     client = FakeClient()
     client.tasks.fail_next["claim"] = [DefiniteError("bad queue name", "INVALID_ARGUMENT")]
     worker = Worker(client, RegistryRunner(registry), config())
@@ -302,9 +289,9 @@ async def test_refused_claim_ends_the_worker(registry: Registry) -> None:
 
 async def test_unreachable_cluster_ends_the_start(registry: Registry) -> None:
     client = FakeClient()
-    client.tasks.fail_next["claim"] = [unavailable() for _ in range(50)]
+    client.tasks.unreachable = True
     worker = Worker(client, RegistryRunner(registry), config(connect_timeout_ms=100))
-    with pytest.raises(ClusterUnreachableError):
+    with pytest.raises(ClusterUnreachableError, match="no node answers"):
         await asyncio.wait_for(worker.run(), 5)
 
 
@@ -378,8 +365,9 @@ async def test_second_stop_does_not_wait_for_the_drain_time_out(registry: Regist
     ended.set()
 
 
-async def test_claim_that_arrives_while_leaving_is_given_back(registry: Registry) -> None:
+async def test_a_task_that_arrives_while_leaving_is_given_back(registry: Registry) -> None:
     client = FakeClient()
+    client.tasks.late_after_stop = True
     busy = client.tasks.add(type="busy")
     go = asyncio.Event()
 
@@ -389,7 +377,7 @@ async def test_claim_that_arrives_while_leaving_is_given_back(registry: Registry
 
     registry.task("busy")(busy_handler)
     async with running_worker(client, registry, slots=2, lease_ttl_ms=30_000) as worker:
-        await eventually(lambda: ("claim", 1) in client.tasks.calls)
+        await eventually(lambda: ("slots", 1) in client.tasks.calls)
         worker.stop()
         late = client.tasks.add(type="late")
         await eventually(lambda: late.state == "released")
@@ -472,12 +460,6 @@ async def test_handler_that_claims_to_be_cancelled_without_cause_has_failed(
 def test_bad_settings_name_the_field(changes: dict[str, object], field: str) -> None:
     with pytest.raises(ValueError, match=f"^{field}: "):
         config(**changes)
-
-
-def test_a_parked_claim_leaves_most_of_the_lease() -> None:
-    assert WorkerConfig(queues=("q",)).claim_wait_ms == 5_000
-    assert WorkerConfig(queues=("q",), poll_ms=700).claim_wait_ms == 700
-    assert WorkerConfig(queues=("q",), poll_ms=9_000, lease_ttl_ms=900).claim_wait_ms == 300
 
 
 async def test_a_fault_in_the_heartbeats_ends_the_worker_instead_of_hiding(

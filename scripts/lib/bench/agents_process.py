@@ -12,7 +12,6 @@ import uvloop
 
 from coord.client import Client
 
-CLAIM_WAIT_MS = 60_000
 OPENING_AT_ONCE = 50
 
 
@@ -22,9 +21,10 @@ async def agent(number: int, endpoints: str, gate: asyncio.Semaphore, up: asynci
     ) as client:
         async with gate:
             await client.open_session()
-        up.set()
-        while True:
-            await client.tasks.claim([f"idle{number % 10}"], wait_ms=CLAIM_WAIT_MS)
+        async with client.tasks.work([f"idle{number % 10}"]) as work:
+            await work.connected()
+            up.set()
+            await anext(work)
 
 
 async def _all_set(events: list[asyncio.Event]) -> None:

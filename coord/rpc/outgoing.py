@@ -1,0 +1,64 @@
+"""What a stream has to say, written as it comes: what is put while one message is on its way leaves
+together in the next. Parts are fields of the stream's message, ready as bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+MAX_MESSAGE_BYTES: Final = 1024 * 1024  # of parts that travel together; a larger part goes alone
+MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
+
+
+class Outgoing:
+    """`write` sends one message, and returns when the other side's window took it."""
+
+    def __init__(self, write: Callable[[bytes], Awaitable[object]]) -> None:
+        self._write = write
+        self._parts: deque[bytes] = deque()
+        self._unsent_bytes = 0
+        self._writer: asyncio.Task[None] | None = None  # while there is something to write
+        self._sent = asyncio.Event()
+
+    def put(self, part: bytes) -> None:
+        """Send this, soon."""
+        self._parts.append(part)
+        self._unsent_bytes += len(part)
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._run())
+
+    async def room(self) -> None:
+        """Wait until the other side has taken most of what it was to be sent."""
+        while self._unsent_bytes > MAX_UNSENT_BYTES:
+            self._sent.clear()
+            await self._sent.wait()
+
+    async def flushed(self) -> None:
+        """Wait until everything is written, or cannot be."""
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+
+    async def close(self) -> None:
+        """Write nothing more."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+
+    async def _run(self) -> None:
+        """Until nothing waits. If a write fails, the stream has ended, and gRPC says so to whoever
+        reads; nothing is written any more."""
+        while self._parts:
+            await self._write(self._next_message())
+            self._sent.set()
+        self._writer = None
+
+    def _next_message(self) -> bytes:
+        taken = [self._parts.popleft()]
+        size = len(taken[0])
+        while self._parts and size + len(self._parts[0]) <= MAX_MESSAGE_BYTES:
+            taken.append(self._parts.popleft())
+            size += len(taken[-1])
+        self._unsent_bytes -= size
+        return b"".join(taken)
