@@ -1,11 +1,12 @@
 """A simulated disk behind the FileSystem port: it remembers what is durable, and can lose the rest.
 
 Model. A file has the content a reader sees and the content that survives a power cut; writes,
-truncations and reservations since its last successful fdatasync lie between the two. The same holds for the names in
-a directory and fsync_dir. `crash` keeps, as the random numbers have it, some of what was unsynced:
-a prefix of a file's operations, with the last writes possibly torn at a byte or missing single
-sectors (which read as before, or as zeros), and a prefix or a subset of a directory's operations. Each rename is
-atomic. Directories themselves and locks are simple: made durably, gone with the crash.
+truncations and reservations since its last successful fdatasync lie between the two. The same holds
+for the names in a directory and fsync_dir. `crash` keeps, as the random numbers have it, some of
+what was unsynced: a prefix of a file's operations, with the last writes possibly torn at a byte or
+missing single sectors (which read as before, or as zeros), and a prefix or a subset of a
+directory's operations. Each rename is atomic. Directories themselves and locks are simple: made
+durably, gone with the crash.
 
 Faults. A full disk takes short writes and then raises ENOSPC. A failed sync loses what it should
 have made durable, even if a later sync succeeds. A bit can be flipped. A crash can be set for the

@@ -23,7 +23,6 @@ from chaos.workloads.leases import SESSION_MS
 from chaos.workloads.locks import TTL_MS
 from coord.localcluster.processes import ProcessState
 
-
 RECORDS = b"records" + bytes(93)  # and room for more
 
 

@@ -221,7 +221,7 @@ def test_room_is_reserved_ahead_and_given_back_by_a_seal() -> None:
     assert disk.size(path) == SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES + 20 + 300
     assert recovered(disk.clone()) == entries(1, 4)
     journal.append(entries(5, 6))
-    first, second = segments(disk)
+    first, _ = segments(disk)
     assert disk.durable(first) == disk.get(first).rstrip(b"\0")
     journal.sync()
     for room in (0, 100):
