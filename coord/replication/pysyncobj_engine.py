@@ -170,14 +170,26 @@ class _SnapshotSeam:
         """Transfers are ended elsewhere."""
 
 
-class _SortedNodes(set):  # type: ignore[type-arg]
+class _PeerNode(Node):  # type: ignore[misc]
+    """There is one of each id, so that it is its own key: the library compares and hashes nodes all
+    the time."""
+
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+    __hash__ = object.__hash__
+
+
+class _SortedNodes(frozenset):  # type: ignore[type-arg]
     """A set of nodes that is walked in the order of their ids, whatever the hash seed."""
 
-    def __iter__(self) -> Iterator[Node]:
-        return iter(sorted(super().__iter__(), key=lambda node: node.id))
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self._in_order = sorted(super().__iter__(), key=lambda node: node.id)
 
-    def __or__(self, other: Iterable[Node]) -> _SortedNodes:
-        return _SortedNodes(set.union(self, other))
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._in_order)
+
+    def __or__(self, other: Collection[Node]) -> _SortedNodes:
+        return _SortedNodes(set.union(set(self), other)) if other else self
 
 
 class _EngineTransport(Transport):  # type: ignore[misc]
@@ -213,6 +225,7 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
         self._commit_floor = journal.getRaftCommitIndex()
         self._nodes: dict[str, Node] = {}
         self._unsent: dict[Node, int] = {}
+        self._proposing = False
         self._only: Collection[str] | None = None
         conf = SyncObjConf(
             autoTick=False,
@@ -231,7 +244,7 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
         self._enter()
         others = [self._node(peer_id) for peer_id in electorate.voting_peers]
         super().__init__(
-            Node(electorate.self_id), others, conf, transport=_EngineTransport(self._take)
+            self._node(electorate.self_id), others, conf, transport=_EngineTransport(self._take)
         )
         lacking = [name for name in _FIELDS if _mangled(name) not in self.__dict__]
         if lacking:
@@ -253,6 +266,16 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
         """Commit, apply and send what is due. Never starts an election."""
         self._enter()
         self._onTick(0.0)
+
+    def commit(self) -> None:
+        """Commit and apply what a majority has, if that is more than before (leader only)."""
+        if self._agreed_index() > self._SyncObj__raftCommitIndex:
+            self.tick()
+
+    def apply_committed(self) -> None:
+        """Apply a slice of what is committed and not applied yet."""
+        self._enter()
+        self._SyncObj__applyLogEntries()
 
     def start_election(self) -> None:
         """Become candidate in the next term and ask for votes."""
@@ -304,8 +327,10 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
     def propose(self, data: bytes, kind: bytes = REGULAR) -> tuple[int, int]:
         """Append a command to the log; (index, term). Only when leader. Sends nothing yet."""
         self._enter()
+        self._proposing = True
         self._applyCommand(data, None, kind[0])
         self._checkCommandsToApply()
+        self._proposing = False
         return self._journal.last_index, self._journal.last_term
 
     def send_now(self, peer_ids: Collection[str] | None = None) -> None:
@@ -404,8 +429,22 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
         """The library's object for a peer: one for each id, member or not."""
         node = self._nodes.get(peer_id)
         if node is None:
-            node = self._nodes[peer_id] = Node(peer_id)
+            node = self._nodes[peer_id] = _PeerNode(peer_id)
         return node
+
+    def _agreed_index(self) -> int:
+        """Up to where this leader, durably, and enough others have the log for a majority."""
+        matching = self._SyncObj__raftMatchIndex
+        reached = sorted(matching.get(node, 0) for node in self._SyncObj__otherNodes)
+        needed = (len(reached) + 1) // 2
+        others = reached[-needed] if needed else self._journal.last_index
+        return int(min(others, self._journal.synced_index))
+
+    def _checkCommandsToApply(self) -> None:  # noqa: N802
+        """The library looks into its queue at every tick: there is nothing but what `propose` puts
+        there and takes out at once."""
+        if self._proposing:
+            super()._checkCommandsToApply()
 
     def _enter(self) -> None:
         """Several engines can live in one process: the library's clock is this one's now."""

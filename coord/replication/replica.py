@@ -162,7 +162,7 @@ class Replica:
     # Inputs
 
     def tick(self) -> None:
-        """Time has passed. To be called every 20 ms or so."""
+        """Time has passed. To be called every 50 ms or so."""
         now = self._ports.now()
         self.joining.tick(self._connected)
         if self.joining.votes and self.write_block_reason is None:  # else its vote stays here
@@ -174,6 +174,11 @@ class Replica:
         self.reconfiguration.tick()
         leads = self.engine.role is Role.LEADER
         self.state_check.tick(self.engine.applied_index, self.journal.last_index if leads else None)
+        self.settle()
+
+    def apply(self) -> None:
+        """Go on applying what is committed."""
+        self.engine.apply_committed()
         self.settle()
 
     def receive(self, peer_id: str, raw: object) -> None:
@@ -216,7 +221,7 @@ class Replica:
         self._outbox.release(sequence)
         self.joining.advance()
         if self.engine.role is Role.LEADER:  # its own copy counts now
-            self.engine.tick()
+            self.engine.commit()
         self._begin_reads()
         self._handover.advance()
         self.settle()
@@ -521,8 +526,7 @@ class Replica:
         flow.answered(message["append"])
         if answer is not None:
             self.engine.receive_ack(peer_id, answer.next_index, answer.success, answer.reset)
-            if self.engine.match_index(peer_id) > self.engine.commit_index:
-                self.engine.tick()
+            self.engine.commit()
         self._begin_reads()
         self._send_backlog()
         self._handover.advance()

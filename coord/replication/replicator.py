@@ -67,6 +67,7 @@ class PySyncObjReplicator:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._real_clock = clock
         self._clock = ResponsiveClock(clock, config.tick_s * 3)
+        self._now = self._clock.now()
         self._wall = wall
         self._log = log.bind(node_id=config.self_id)
         self._replica: Replica | None = None
@@ -224,7 +225,8 @@ class PySyncObjReplicator:
     # ReplicaPorts
 
     def now(self) -> float:
-        return self._clock.now()
+        """Stands still while the replica is at work: it asks many times for each message."""
+        return self._now
 
     def real_now(self) -> float:
         return seconds_passed()
@@ -318,6 +320,7 @@ class PySyncObjReplicator:
             members=lambda: self._replica and self._replica.reconfiguration.farewell(),
         )
         self._clock.step()
+        self._now = self._clock.now()
         self._replica = Replica(
             config.self_id,
             config.members,
@@ -371,6 +374,7 @@ class PySyncObjReplicator:
         replica = self._replica
         if replica is None or self._failure is not None or self._stopped:
             return
+        self._now = self._clock.now()
         try:
             replica.receive(peer_id, message)
         except InvalidMessageError:
@@ -393,6 +397,7 @@ class PySyncObjReplicator:
         replica = self._replica
         if replica is None or self._failure is not None or self._stopped:
             return
+        self._now = self._clock.now()
         try:
             action(replica)
         except Exception as error:
@@ -428,7 +433,7 @@ class PySyncObjReplicator:
         if replica is None:
             return
         if replica.engine.applied_index < replica.engine.commit_index:
-            self._call(lambda replica: replica.tick())
+            self._call(lambda replica: replica.apply())
         more = False
 
         def step(replica: Replica) -> None:
@@ -482,6 +487,7 @@ class PySyncObjReplicator:
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         """Refusals go to the caller, everything else is fatal."""
+        self._now = self._clock.now()
         try:
             return action()
         except (ReplicationError, ValueError):
@@ -545,7 +551,7 @@ class PySyncObjReplicator:
         lead = replica.lead
         if lead is None or self._transport is None:
             return {}
-        now = self.now()
+        now = self._clock.now()
         progress = {}
         for peer in replica.electorate.peers:
             heard = lead.heard_at.get(peer)

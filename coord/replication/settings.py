@@ -46,7 +46,7 @@ class ReplicationConfig:
     members: tuple[Member, ...]
     data_dir: str
     listen_address: str = ""
-    tick_s: float = 0.025
+    tick_s: float = 0.05
     segment_bytes: int = 64 * MEBIBYTE
     replica: ReplicaSettings = field(default_factory=ReplicaSettings)
 
