@@ -14,7 +14,7 @@ from chaos.cluster import NETWORKS
 from chaos.commands.failing import fail
 from chaos.commands.run import lacks, workload_names
 from chaos.matrix import Cell, CellResult, latest, load, order, run_cells
-from chaos.report.index import write_index
+from chaos.report.index import write_document, write_index
 from chaos.schedule import ScheduleError, parse_specs
 from chaos.verdicts import EXIT_CODE, VERDICT_STYLE, word, worst
 from chaos.workloads import WORKLOADS
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def matrix(
-    budget: Annotated[float, typer.Option(min=1, help="Seconds for all runs together")] = 600.0,
+    budget: Annotated[float, typer.Option(min=0, help="Seconds for all runs together")] = 600.0,
     nodes: Annotated[str, typer.Option(help="Numbers of nodes, ',' between")] = "3",
     workload: Annotated[
         str, typer.Option(help="As of `chaos run`; '+' between those of one run; all = each alone")
@@ -43,6 +43,10 @@ def matrix(
     out: Annotated[Path, typer.Option(help="Results go there, and those there count")] = Path(
         "out", "matrix"
     ),
+    document: Annotated[
+        Path | None,
+        typer.Option(help="Write index.md there too, with its picture in img/ beside it"),
+    ] = None,
 ) -> None:
     """Run every nemesis against every workload until the budget is used up.
 
@@ -64,6 +68,8 @@ def matrix(
         console.print("interrupted; asked again, it goes on here")
     results = latest(load(out))
     write_index(out)
+    if document is not None:
+        write_document(document, out)
     console.print(f"index: {out / 'index.html'}", highlight=False)
     valid = worst(result.valid for result in results) if results else "unknown"
     console.print(f"verdict: {word(valid)}", style=VERDICT_STYLE[valid])

@@ -24,9 +24,21 @@ def write_index(out: Path) -> None:
     results."""
     results = load(out)
     (out / "index.html").write_text(_page(results), encoding="utf-8")
-    (out / "index.md").write_text(_document(results), encoding="utf-8")
+    _write_document(out / "index.md", out / PICTURE, results)
+
+
+def write_document(path: Path, out: Path) -> None:
+    """The document once more, somewhere else, with its picture in `img/` beside it."""
+    picture = path.parent / "img" / f"{path.stem}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    _write_document(path, picture, load(out))
+
+
+def _write_document(path: Path, picture: Path, results: Sequence[CellResult]) -> None:
+    where = picture.relative_to(path.parent).as_posix()
+    path.write_text(_document(results, where), encoding="utf-8")
     if can_draw():
-        (out / PICTURE).write_bytes(draw(matrix_plot(latest(results))))
+        picture.write_bytes(draw(matrix_plot(latest(results))))
 
 
 def _figures(results: Sequence[CellResult]) -> dict[str, str]:
@@ -97,7 +109,7 @@ def _not_valid(results: Sequence[CellResult]) -> Iterator[str]:
         yield from filter(None, (*result.anomalies, result.trouble))
 
 
-def _document(results: Sequence[CellResult]) -> str:
+def _document(results: Sequence[CellResult], picture: str) -> str:
     """Everything, with the seed of each run."""
     last = latest(results)
     figures = _figures(results)
@@ -108,7 +120,7 @@ def _document(results: Sequence[CellResult]) -> str:
         f"{figures['runs']} runs, {figures['minutes']} minutes of running in all, "
         f"{figures['calls']} calls, {figures['faults']} faults. Verdict: {verdict}.",
         "",
-        f"![Runs by nemesis and workload, coloured by verdict]({PICTURE})",
+        f"![Runs by nemesis and workload, coloured by verdict]({picture})",
         "",
         *_how_to_repeat(last),
     ]

@@ -147,6 +147,20 @@ def test_the_picture_counts_a_run_for_each_of_its_workloads(tmp_path: Path) -> N
     assert (tmp_path / PICTURE).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_document_can_be_written_among_others(tmp_path: Path) -> None:
+    out, document = tmp_path / "out", tmp_path / "docs" / "played.md"
+    keep(out, GOOD)
+    ended = CliRunner().invoke(
+        app, ["matrix", "--out", str(out), "--budget", "0", "--document", str(document)]
+    )
+    assert ended.exit_code == 0, ended.output
+    assert "](img/played.png)" in document.read_text(encoding="utf-8")
+    assert "| kill:leader+delay | valid 7 |" in document.read_text(encoding="utf-8")
+    pytest.importorskip("resvg_py")
+    picture = document.parent / "img" / "played.png"
+    assert picture.read_bytes() == (out / PICTURE).read_bytes()
+
+
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """What is started instead of the interpreter that would make a run."""
     path = tmp_path / "stand-in"
