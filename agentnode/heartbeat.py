@@ -25,7 +25,7 @@ from agentnode.ports import CoordError, HeartbeatItem, HeldTasksApi, ItemResult
 
 # Of checkpoints in one call, well below the largest message a node takes.
 _MAX_CALL_BYTES = 2 * 1024 * 1024
-# Between two calls when the cluster does not answer.
+# From one call to the next when the cluster does not answer.
 _RETRY_S = 0.25
 _MIN_TIMEOUT_MS = 250
 
@@ -144,7 +144,7 @@ class Heartbeats:
             try:
                 results = await self._tasks.heartbeat(items, timeout_ms=_timeout_ms(held))
             except CoordError as error:
-                self._retry_at = asyncio.get_running_loop().time() + _RETRY_S
+                self._retry_at = sent_at + _RETRY_S
                 self._log.warning("heartbeat failed", tasks=len(items), error=str(error))
                 return False
             for task, report, result in zip(held, reports, results, strict=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from coord.client import Client, CoordError
+from coord.client import Client, CoordError, TaskSpec, Work
 from coord.config import ServerConfig
 from coord.node import Node
 from tests.support.waiting import eventually
@@ -96,3 +96,30 @@ async def test_without_a_majority_calls_end_in_time(nodes: dict[str, Node]) -> N
         with pytest.raises(CoordError):
             await client.kv.put("k", "1", timeout_ms=1_000)
         assert time.monotonic() - started < 2.0
+
+
+async def test_a_worker_goes_on_when_leaders_move_and_leave(nodes: dict[str, Node]) -> None:
+    """Every leader tells the worker to go on elsewhere, in order: no task is delivered twice."""
+    endpoints = [node.config.listen for node in nodes.values()]
+    done: list[str] = []
+    async with Client(endpoints, timeout_ms=15_000) as client:
+        submitted = await client.tasks.submit_many([TaskSpec("q") for _ in range(240)])
+
+        async def serve(work: Work) -> None:
+            async for task in work:
+                await work.complete(task)
+                done.append(task.task_id)
+
+        async with client.tasks.work(["q"], slots=2, lease_ttl_ms=600_000) as work:
+            serving = [asyncio.ensure_future(serve(work)) for _ in range(2)]
+            await eventually(lambda: len(done) >= 60, timeout_s=20)
+            moved = await client.cluster.transfer_leader()
+            await eventually(lambda: len(nodes[moved.leader].server.work) == 1, timeout_s=20)
+            await eventually(lambda: len(done) >= 120, timeout_s=20)
+            await nodes[moved.leader].stop()
+            await eventually(lambda: len(done) == 240, timeout_s=20)
+            await work.stop()
+            await asyncio.gather(*serving)
+        tasks = await client.tasks.wait([task.task_id for task in submitted])
+    assert sorted(done) == sorted(task.task_id for task in submitted)
+    assert {(task.attempt, task.lost_leases) for task in tasks} == {(1, 0)}
