@@ -17,7 +17,7 @@ from coord.core.kv_read import read_range, select
 from coord.core.kv_txn import Plan, first_refusal, plan
 from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
-from coord.core.table import Row, Table
+from coord.core.table import GivenRow, Row, Table
 
 KvCommand = c.KvPut | c.KvDelete | c.KvTxn | c.KvCompact
 KvReply = r.Rejected | r.Done | r.KvPutReply | r.KvDeleteReply | r.KvTxnReply
@@ -33,7 +33,7 @@ def _encode(key: bytes, kv: r.KeyValue) -> Row:
     return tuple(kv)
 
 
-def _decode(row: Row) -> tuple[bytes, r.KeyValue]:
+def _decode(row: GivenRow) -> tuple[bytes, r.KeyValue]:
     kv = r.KeyValue(*row)
     return kv.key, kv
 

@@ -18,7 +18,7 @@ from coord.core.invariants import invariant
 from coord.core.limits import LIMITS
 from coord.core.replies import KeyValue
 from coord.core.sorted_keys import SortedKeys
-from coord.core.table import Row, Table
+from coord.core.table import GivenRow, Row, Table
 
 _COMPACTED: Final = "compacted"
 
@@ -27,7 +27,7 @@ def _encode(key: tuple[int, bytes], before: KeyValue | None) -> Row:
     return (*key, None if before is None else tuple(before))
 
 
-def _decode(row: Row) -> tuple[tuple[int, bytes], KeyValue | None]:
+def _decode(row: GivenRow) -> tuple[tuple[int, bytes], KeyValue | None]:
     revision, key, before = row
     return (revision, key), None if before is None else KeyValue(*before)
 

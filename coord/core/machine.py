@@ -17,7 +17,7 @@ from coord.core.digest import Digester, digest
 from coord.core.expiry import expire_due, settle_named
 from coord.core.limits import LIMITS, Limits
 from coord.core.refusals import session_not_found
-from coord.core.snapshot import NamedRow, StateView, restore
+from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
 from coord.core.validate import validate, validate_request_id
 
@@ -86,7 +86,7 @@ class Machine:
         return Digester(self.state)
 
     @staticmethod
-    def from_rows(rows: Iterable[NamedRow], limits: Limits = LIMITS) -> Machine:
+    def from_rows(rows: Iterable[GivenNamedRow], limits: Limits = LIMITS) -> Machine:
         """The machine whose `freeze` gave `rows`. SnapshotFormatError if none did."""
         return Machine(restore(rows, limits))
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from coord.core import replies as r
 from coord.core.reasons import Reason
-from coord.core.table import Row
+from coord.core.table import GivenRow, Row
 
 _TYPES: Final[dict[int, type[NamedTuple]]] = {
     1: r.Rejected,
@@ -37,7 +37,7 @@ def encode_reply(reply: r.Reply) -> Row:
     return cast(Row, _encode(reply))
 
 
-def decode_reply(row: Row) -> r.Reply:
+def decode_reply(row: GivenRow) -> r.Reply:
     """The reply again; takes lists for tuples."""
     return cast(r.Reply, _decode(row))
 

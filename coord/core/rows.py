@@ -20,7 +20,7 @@ from coord.core.records import (
 )
 from coord.core.replies import Reply, TaskState
 from coord.core.reply_rows import decode_reply, encode_reply
-from coord.core.table import Row
+from coord.core.table import GivenRow, Row
 
 _STATES: Final = {int(state): state for state in TaskState}
 
@@ -45,7 +45,7 @@ def encode_session(_: int, s: Session) -> Row:
     )
 
 
-def decode_session(row: Row) -> tuple[int, Session]:
+def decode_session(row: GivenRow) -> tuple[int, Session]:
     values = (*row[:5], _labels(row[5]), tuple(row[6]), *row[7:])
     return row[0], Session(*values)
 
@@ -54,7 +54,7 @@ def encode_kept_reply(key: tuple[int, int], reply: Reply) -> Row:
     return (*key, encode_reply(reply))
 
 
-def decode_kept_reply(row: Row) -> tuple[tuple[int, int], Reply]:
+def decode_kept_reply(row: GivenRow) -> tuple[tuple[int, int], Reply]:
     return (row[0], row[1]), decode_reply(row[2])
 
 
@@ -69,7 +69,7 @@ def encode_lock(_: str, lock: Lock) -> Row:
     )
 
 
-def decode_lock(row: Row) -> tuple[str, Lock]:
+def decode_lock(row: GivenRow) -> tuple[str, Lock]:
     return row[0], Lock(*row)
 
 
@@ -77,7 +77,7 @@ def encode_waiter(_: tuple[str, int], w: Waiter) -> Row:
     return (w.lock, w.ticket, w.session_id, w.holder, w.ttl_ms, w.leaves_at_ms)
 
 
-def decode_waiter(row: Row) -> tuple[tuple[str, int], Waiter]:
+def decode_waiter(row: GivenRow) -> tuple[tuple[str, int], Waiter]:
     return (row[0], row[1]), Waiter(*row)
 
 
@@ -94,7 +94,7 @@ def encode_queue(_: str, q: Queue) -> Row:
     )
 
 
-def decode_queue(row: Row) -> tuple[str, Queue]:
+def decode_queue(row: GivenRow) -> tuple[str, Queue]:
     return row[0], Queue(*row)
 
 
@@ -136,13 +136,20 @@ def encode_task(_: int, t: Task) -> Row:
     )
 
 
-def decode_task(row: Row) -> tuple[int, Task]:
-    # A node restores a million of these: no copies of the row, and one object for equal options.
-    task = Task(*row)
-    task.labels = _labels(row[6])
-    task.options = _shared_options(tuple(row[7]))
-    task.state = _STATES[row[10]]
-    task.lease = row[17] and Lease(*row[17])
+def decode_task(row: GivenRow) -> tuple[int, Task]:
+    lease = row[17]
+    values = (
+        *row[:6],
+        _labels(row[6]),
+        _shared_options(tuple(row[7])),  # one object for equal options: there may be a million
+        row[8],
+        row[9],
+        _STATES[row[10]],
+        *row[11:17],
+        lease and Lease(*lease),
+        *row[18:],
+    )
+    task = Task(*values)
     return task.serial, task
 
 

@@ -14,13 +14,14 @@ from coord.core import task_states
 from coord.core.limits import LIMITS, Limits
 from coord.core.records import Session
 from coord.core.state import State
-from coord.core.table import Row, View
+from coord.core.table import GivenRow, Row, View
 from coord.core.timers import TimerKind
 
 FORMAT: Final = 1
 _META: Final = "meta"
 
 NamedRow = tuple[str, Row]
+GivenNamedRow = tuple[str, GivenRow]
 
 
 class SnapshotFormatError(Exception):
@@ -57,7 +58,7 @@ class StateView:
         self._views.clear()
 
 
-def restore(rows: Iterable[NamedRow], limits: Limits = LIMITS) -> State:
+def restore(rows: Iterable[GivenNamedRow], limits: Limits = LIMITS) -> State:
     """The state whose view emitted `rows`. SnapshotFormatError if they are not such rows."""
     state = State(limits)
     tables = {table.name: table for table in state.tables()}
@@ -77,7 +78,7 @@ def restore(rows: Iterable[NamedRow], limits: Limits = LIMITS) -> State:
     return state
 
 
-def _load_meta(state: State, row: Row) -> None:
+def _load_meta(state: State, row: GivenRow) -> None:
     if row[0] != FORMAT:
         raise SnapshotFormatError(f"state format {row[0]}; this version reads {FORMAT}")
     _, state.revision, state.now_ms, state.wall_ms = row

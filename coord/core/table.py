@@ -13,7 +13,7 @@ The one rule for callers: a record is changed in place only after `edit(key)`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -26,6 +26,7 @@ from coord.core.sorted_keys import SortedKeys
 K = TypeVar("K")
 V = TypeVar("V")
 Row = tuple[Any, ...]
+GivenRow = Sequence[Any]  # a row that was read: also a list
 
 
 class Table(Generic[K, V]):
@@ -41,7 +42,7 @@ class Table(Generic[K, V]):
         self,
         name: str,
         encode: Callable[[K, V], Row],
-        decode: Callable[[Row], tuple[K, V]],
+        decode: Callable[[GivenRow], tuple[K, V]],
     ) -> None:
         self.name = name
         self._encode = encode
@@ -133,7 +134,7 @@ class Table(Generic[K, V]):
         self._views += (view,)
         return view
 
-    def load(self, rows: Iterable[Row]) -> None:
+    def load(self, rows: Iterable[GivenRow]) -> None:
         """Inserts rows, as a view emitted them, into a table nobody is reading yet."""
         invariant(not self._views, "loaded table is not frozen", self.name)
         records = self._rows

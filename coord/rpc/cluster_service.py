@@ -10,6 +10,7 @@ from importlib.metadata import version
 import grpc
 
 from coord.core.digest import Digester
+from coord.core.form import COMPILED
 from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
 from coord.rpc import errors
@@ -22,7 +23,8 @@ from coord.rpc.member_changes import MemberChanges
 
 _PATH = "/coord.v1.Cluster/"
 _ASK_TIMEOUT_S = 0.5
-_VERSION = version("coord-store")
+# A node that runs the compiled core says so.
+_VERSION = version("coord-store") + ("+compiled" if COMPILED else "")
 _MAX_DIGEST_WAIT_MS = 60_000
 
 

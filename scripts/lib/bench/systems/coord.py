@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from coord.core.form import COMPILED
 from coord.localcluster import LocalCluster, LocalClusterError, free_base_port
 from scripts.lib.bench.errors import BenchError
 from scripts.lib.bench.place import ROOT, Child
@@ -91,8 +92,9 @@ class CoordSystem(System):
 
     def configuration(self) -> str:
         version = metadata.version("coord-store")
+        core = "compiled" if COMPILED else "pure Python"
         return (
-            f"coord {version}, {self.nodes} nodes, default settings: "
+            f"coord {version}, core {core}, {self.nodes} nodes, default settings: "
             "fdatasync on a majority before every acknowledgement"
         )
 
