@@ -1,6 +1,7 @@
 """Bytes of the journal, format version 1. All numbers are little-endian.
 
-A segment is a header followed by records, written front to back and never overwritten.
+A segment is a header followed by records, written front to back and never overwritten, and, while
+it is in use, zeros: room for more.
 
     segment header (48 bytes)
         8  magic "COORDWAL"

@@ -197,3 +197,23 @@ def test_a_long_backlog_is_applied_in_slices() -> None:
         applied.append(engine.applied_index)
     assert applied == [5, 8, 11, 12]
     assert len(owner.applied) == 10
+
+
+@pytest.mark.parametrize("peers", [(), ("n2",), ("n2", "n3"), ("n2", "n3", "n4", "n5")])
+def test_commit_commits_what_a_tick_would(peers: tuple[str, ...]) -> None:
+    for order in range(len(peers) + 1):
+        ways = []
+        for act in (HardenedEngine.commit, HardenedEngine.tick):
+            engine, journal, _ = lead(*peers)
+            index, _ = engine.propose(b"x")
+            indexes = []
+            for step, who in enumerate([*peers[:order], "", *peers[order:]]):
+                if who:
+                    engine.receive_ack(who, index + 1, success=True, reset=False)
+                else:
+                    journal.mark_synced(journal.write_sequence)
+                act(engine)
+                indexes.append((step, engine.commit_index, engine.applied_index))
+            assert indexes[-1][1:] == (index, index)
+            ways.append(indexes)
+        assert ways[0] == ways[1]
