@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from chaos.memory import MemoryStore, StoredSession, StoredTask
 from coord.client import Compare, KeyValue, TaskState
 
-EVERY = 12  # one in so many calls goes wrong
+EVERY = 10  # one in so many calls goes wrong
 SHORT_LEASE_MS = 10
 
 
