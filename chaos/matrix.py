@@ -192,7 +192,7 @@ def read_result(cell: Cell, seed: int, directory: Path, took_s: float, code: int
     try:
         found: dict[str, Any] = json.loads((directory / "results.json").read_text("utf-8"))
     except (OSError, ValueError):
-        trouble = f"no results, exit code {code}; see {directory / 'run.log'}"
+        trouble = f"no results, exit code {code}; see {CELLS}/{cell.name}/run.log"
         return CellResult(cell, seed, "unknown", took_s, trouble=trouble)
     judged = {**found["workloads"], **found["promises"]}
     return CellResult(
