@@ -41,10 +41,12 @@ class Fleet:
         return ctx.attempt
 
     @contextlib.asynccontextmanager
-    async def worker(self, address: str, name: str) -> AsyncIterator[Worker]:
+    async def worker(
+        self, address: str, name: str, lease_ttl_ms: int = 1_000
+    ) -> AsyncIterator[Worker]:
         async with Client(address, name=name, kind="worker", timeout_ms=2_000) as client:
             worker = Worker(
-                client, RegistryRunner(self.registry), config(name=name, lease_ttl_ms=1_000)
+                client, RegistryRunner(self.registry), config(name=name, lease_ttl_ms=lease_ttl_ms)
             )
             running = asyncio.create_task(worker.run())
             try:
@@ -83,13 +85,13 @@ async def test_a_short_cut_goes_unnoticed() -> None:
         link_to(node.address) as link,
     ):
         task = await client.tasks.submit("q", b"null")
-        async with fleet.worker(link.address, "first"):
+        async with fleet.worker(link.address, "first", lease_ttl_ms=2_000):
             await eventually(lambda: 1 in fleet.begun)
             link.cut()
             mend_at = time.monotonic() + 0.3
             await eventually(lambda: time.monotonic() > mend_at)
             link.mend()
-            outlived = time.monotonic() + 1.5
+            outlived = time.monotonic() + 2.5
             await eventually(lambda: time.monotonic() > outlived)
             assert fleet.stopped == {}
             fleet.go.set()

@@ -309,7 +309,7 @@ async def test_drain_finishes_what_runs_and_claims_no_more(registry: Registry) -
         return 1
 
     async with running_worker(client, registry, slots=1) as worker:
-        await eventually(lambda: first.state == "claimed")
+        await eventually(lambda: seen == [False])
         second = client.tasks.add()
         worker.stop()
         go.set()
