@@ -110,6 +110,7 @@ class _Stream:
                 await asyncio.wait(list(self._open.values()))
             await self._outgoing.flushed()
         finally:
+            self._outgoing.end()  # calls that are given up now have nobody to be told
             work = list(self._open.values())
             for task in work:
                 task.cancel()

@@ -21,9 +21,12 @@ class Outgoing:
         self._unsent_bytes = 0
         self._writer: asyncio.Task[None] | None = None  # while there is something to write
         self._sent = asyncio.Event()
+        self._ended = False
 
     def put(self, part: bytes) -> None:
-        """Send this, soon."""
+        """Send this, soon. Nothing, once it has ended: nobody is there to be written to."""
+        if self._ended:
+            return
         self._parts.append(part)
         self._unsent_bytes += len(part)
         if self._writer is None:
@@ -40,8 +43,13 @@ class Outgoing:
         if self._writer is not None:
             await asyncio.wait([self._writer])
 
+    def end(self) -> None:
+        """Take nothing more. What was put before is still written."""
+        self._ended = True
+
     async def close(self) -> None:
         """Write nothing more."""
+        self.end()
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)

@@ -196,6 +196,7 @@ class _Stream:
             self._fail(refusal(session_not_found(session_id)))
 
     async def _close(self, reader: asyncio.Task[None]) -> None:
+        self.outgoing.end()
         work = [reader, *self._claims.values(), *self._requests.values()]
         for task in work:
             task.cancel()
