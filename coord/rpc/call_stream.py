@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import grpc
 import grpc.aio
@@ -126,15 +126,20 @@ class _Stream:
             try:
                 batch = pb.CallBatch.FromString(data)
             except DecodeError as error:
-                await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no batch: {error}")
+                await self._refuse(f"no batch: {error}")
             for number in batch.cancelled:
                 self._cancel(number)
             for call in batch.calls:
                 if call.id in self._open:
-                    message = f"call {call.id} is under way"
-                    await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
+                    await self._refuse(f"call {call.id} is under way")
                 self._begin(call)
             await self._outgoing.room()
+
+    async def _refuse(self, message: str) -> NoReturn:
+        """End the stream: its client does not keep to the protocol."""
+        await self._outgoing.close()
+        await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
+        raise AssertionError("abort raises")
 
     def _begin(self, call: pb.StreamCall) -> None:
         if len(self._open) >= _MAX_OPEN_CALLS:

@@ -10,6 +10,7 @@ from typing import Final
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024  # of parts that travel together; a larger part goes alone
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
+LAST_WRITE_S: Final = 1.0
 
 
 class Outgoing:
@@ -48,11 +49,16 @@ class Outgoing:
         self._ended = True
 
     async def close(self) -> None:
-        """Write nothing more."""
+        """Write nothing more. What is on its way is waited for, for a moment: gRPC loses the status
+        of a stream that is ended in the middle of its first message, and the other side waits for
+        ever."""
         self.end()
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+        self._parts.clear()
+        writer = self._writer
+        if writer is not None:
+            await asyncio.wait({writer}, timeout=LAST_WRITE_S)
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
 
     async def _run(self) -> None:
         """Until nothing waits. If a write fails, the stream has ended, and gRPC says so to whoever
