@@ -22,6 +22,7 @@ from coord.client import (
     ItemResult,
     KeyValue,
     LockGrant,
+    NotFoundError,
     Put,
     StaleFencingTokenError,
     SubmittedTask,
@@ -176,8 +177,11 @@ class MemoryStore:
         return task.state is TaskState.READY
 
     def current(self, task_id: str, token: int) -> StoredTask:
-        """The task, if the token is the valid one; StaleFencingTokenError otherwise."""
-        task = self.tasks[task_id]
+        """The task, if the token is the valid one; StaleFencingTokenError otherwise, NotFoundError
+        if it is not known (stores that lose tasks)."""
+        task = self.tasks.get(task_id)
+        if task is None:
+            raise NotFoundError("no such task", "TASK_NOT_FOUND")
         expired = task.until <= asyncio.get_running_loop().time()
         if task.state is not TaskState.CLAIMED or task.token != token or expired:
             raise StaleFencingTokenError("not the holder", "STALE_FENCING_TOKEN")
