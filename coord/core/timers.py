@@ -1,16 +1,18 @@
 """Deadlines of everything that ends or begins by itself.
 
-Theory of operation. A heap of (deadline, key) with lazy deletion: arming a timer for later, which
-is what every heartbeat does, only notes the new deadline; the entry in the heap is moved when it
-comes up. So renewing a lease costs no heap operation, and the heap holds one live entry per key.
-What is due comes out by (deadline, key), whatever happened in the heap before: the same on every
-node, also on one that was restored from a snapshot.
+Theory of operation. A key is filed under a time, in a slot of 64 ms; arming it for later, which is
+what every heartbeat does, only notes the new deadline, and it is filed anew when that time comes.
+So renewing a lease moves nothing. A slot is opened when its time has come: only then its keys go
+into a heap. What is disarmed leaves its slot at once. So nothing here ever takes longer than the
+slots that time has passed, however many keys there are and were: under load a node has millions.
+What is due comes out by (deadline, key), whatever happened before: the same on every node, also on
+one that was restored from a snapshot.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 
@@ -27,19 +29,24 @@ class TimerKind(IntEnum):
 Ident = int | str | tuple[str, int]
 TimerKey = tuple[TimerKind, Ident]
 
+_SLOT_BITS: Final = 6
 _SLACK: Final = 1_024
 
 
 class Timers:
     """At most one deadline per key, in integer milliseconds of one clock."""
 
-    __slots__ = ("_deadlines", "_heap", "_queued")
+    __slots__ = ("_deadlines", "_filed", "_near", "_near_count", "_opened", "_order", "_slots")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, TimerKey]] = []
         self._deadlines: dict[TimerKey, int] = {}
-        # Deadline of the entry in the heap that stands for the key; never later than the key's.
-        self._queued: dict[TimerKey, int] = {}
+        # The time under which a key is filed; never later than its deadline.
+        self._filed: dict[TimerKey, int] = {}
+        self._slots: dict[int, dict[TimerKey, None]] = {}  # none is empty
+        self._order: list[int] = []  # heap of their numbers, and of some that are gone
+        self._opened = -1  # the last slot that was opened; what is filed there, or before, is near
+        self._near: list[tuple[int, TimerKey]] = []  # heap; entries filed otherwise by now are dead
+        self._near_count = 0  # those that are not
 
     def __len__(self) -> int:
         return len(self._deadlines)
@@ -48,14 +55,17 @@ class Timers:
         """Sets or moves the deadline of a key."""
         key = (kind, ident)
         self._deadlines[key] = deadline_ms
-        queued = self._queued.get(key)
-        if queued is None or deadline_ms < queued:
-            self._push(deadline_ms, key)
+        filed = self._filed.get(key)
+        if filed is None or deadline_ms < filed:
+            if filed is not None:
+                self._take_out(key, filed)
+            self._file(key, deadline_ms)
 
     def disarm(self, kind: TimerKind, ident: Ident) -> None:
         """Forgets the deadline of a key, if it has one."""
-        if self._deadlines.pop((kind, ident), None) is not None:
-            self._drop_dead()
+        key = (kind, ident)
+        if self._deadlines.pop(key, None) is not None:
+            self._take_out(key, self._filed.pop(key))
 
     def deadline_of(self, kind: TimerKind, ident: Ident) -> int | None:
         return self._deadlines.get((kind, ident))
@@ -66,52 +76,81 @@ class Timers:
         if not self._deadlines:
             return None
         self._settle(until_ms)
-        return self._heap[0][0]
+        if self._near:
+            return self._near[0][0]
+        while self._order[0] not in self._slots:
+            heappop(self._order)
+        return self._order[0] << _SLOT_BITS
 
     def pop_due(self, now_ms: int) -> TimerKey | None:
         """Takes out the first key whose deadline is not after `now_ms`."""
         self._settle(now_ms)
-        if not self._heap or self._heap[0][0] > now_ms:
+        if not self._near or self._near[0][0] > now_ms:
             return None
-        _, key = heappop(self._heap)
-        del self._queued[key], self._deadlines[key]
+        _, key = heappop(self._near)
+        self._near_count -= 1
+        del self._filed[key], self._deadlines[key]
         return key
 
     def _settle(self, until_ms: int) -> None:
-        """Brings an entry that says the truth, or one of after `until_ms`, to the top.
-
-        Entries of later are left alone: after a busy time nothing on top may be true for seconds to
-        come, and to move all that at once would take long."""
-        heap, queued, deadlines = self._heap, self._queued, self._deadlines
-        while heap and heap[0][0] <= until_ms:
-            entry_ms, key = heap[0]
-            deadline = deadlines.get(key)
-            if queued.get(key) != entry_ms:
-                heappop(heap)
-            elif deadline is None:
-                heappop(heap)
-                del queued[key]
-            elif deadline == entry_ms:
+        """Opens what can be due by then; after that, what is nearest is a deadline, or later."""
+        self._open(until_ms >> _SLOT_BITS)
+        near, filed, deadlines = self._near, self._filed, self._deadlines
+        while near and near[0][0] <= until_ms:
+            at_ms, key = near[0]
+            if filed.get(key) != at_ms:
+                heappop(near)
+                continue
+            deadline_ms = deadlines[key]
+            if deadline_ms == at_ms:
                 return
-            else:
-                queued[key] = deadline
-                heapreplace(heap, (deadline, key))
+            heappop(near)
+            self._near_count -= 1
+            self._file(key, deadline_ms)
 
-    def _push(self, deadline_ms: int, key: TimerKey) -> None:
-        self._queued[key] = deadline_ms
-        heappush(self._heap, (deadline_ms, key))
-        if len(self._heap) > 2 * len(self._queued) + _SLACK:
-            self._rebuild()
+    def _open(self, last: int) -> None:
+        """The slots up to this one."""
+        order, near = self._order, self._near
+        self._opened = max(self._opened, last)
+        while order and order[0] <= last:
+            keys = self._slots.pop(heappop(order), None)
+            if keys is not None:
+                self._near_count += len(keys)
+                for key in keys:
+                    heappush(near, (self._filed[key], key))
+
+    def _file(self, key: TimerKey, at_ms: int) -> None:
+        self._filed[key] = at_ms
+        number = at_ms >> _SLOT_BITS
+        if number <= self._opened:
+            heappush(self._near, (at_ms, key))
+            self._near_count += 1
+            return
+        keys = self._slots.get(number)
+        if keys is None:
+            self._slots[number] = {key: None}
+            heappush(self._order, number)
+        else:
+            keys[key] = None
+
+    def _take_out(self, key: TimerKey, filed_ms: int) -> None:
+        """Of the place where it is filed. Places that have become useless are not let pile up."""
+        number = filed_ms >> _SLOT_BITS
+        if number <= self._opened:
+            self._near_count -= 1
+            if len(self._near) > 2 * self._near_count + _SLACK:
+                self._drop_dead()
+            return
+        keys = self._slots[number]
+        del keys[key]
+        if not keys:
+            del self._slots[number]
+            if len(self._order) > 2 * len(self._slots) + _SLACK:
+                self._order[:] = self._slots
+                heapify(self._order)
 
     def _drop_dead(self) -> None:
-        """Without it, entries of keys that were disarmed would wait for their time, and all of them
-        be thrown away at once when somebody looks: seconds, after a busy half minute."""
-        alive = len(self._deadlines)
-        if len(self._queued) > 2 * alive + _SLACK:
-            armed = self._deadlines
-            self._queued = {key: ms for key, ms in self._queued.items() if key in armed}
-            self._rebuild()
-
-    def _rebuild(self) -> None:
-        self._heap = [(queued, key) for key, queued in self._queued.items()]
-        heapify(self._heap)
+        filed = self._filed
+        alive = dict.fromkeys(entry for entry in self._near if filed.get(entry[1]) == entry[0])
+        self._near[:] = alive
+        heapify(self._near)
