@@ -130,6 +130,11 @@ class LocalReplicator:
             "a node that keeps its data in memory stays alone; give it a data_dir",
         )
 
+    @property
+    def write_block_reason(self) -> str | None:
+        """See `Replicator.write_block_reason`."""
+        return self._block_reason
+
     def status(self) -> ReplicaStatus:
         """See `Replicator.status`."""
         return ReplicaStatus(

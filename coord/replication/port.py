@@ -236,6 +236,11 @@ class Replicator(Protocol):
         OutcomeUnknownError."""
         ...
 
+    @property
+    def write_block_reason(self) -> str | None:
+        """Why no write can be kept now (a full disk); `propose` would refuse one."""
+        ...
+
     async def read_barrier(self) -> int:
         """Leader only: confirm leadership with a majority after the call (Raft section 6.4,
         ReadIndex) and wait until all that was committed before is applied here. Returns the applied

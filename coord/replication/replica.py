@@ -44,7 +44,7 @@ from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.read_index import ReadDone, ReadIndex
 from coord.replication.reconfiguration import Reconfiguration
 from coord.replication.recovery import first_membership, membership_of
-from coord.replication.replica_ports import Boot, ReplicaPorts
+from coord.replication.replica_ports import DISK_FULL, Boot, ReplicaPorts
 from coord.replication.settings import ReplicaSettings
 from coord.replication.snapshot_exchange import SnapshotExchange
 from coord.replication.snapshots import SnapshotWorker
@@ -249,11 +249,21 @@ class Replica:
         self.settle()
         return appended
 
+    @property
+    def why_nothing_is_kept(self) -> str | None:
+        """Why no write is taken: the disk here is full, or those of too many others are. Without
+        the latter, callers would only learn that it took long."""
+        full = self.lead.full if self.lead is not None else ()
+        if self.write_block_reason is not None or not full:
+            return self.write_block_reason
+        able = [peer for peer in self.electorate.voting_peers if peer not in full]
+        return None if self.electorate.is_majority(able) else DISK_FULL
+
     def _check_writable(self) -> None:
         if self.engine.role is not Role.LEADER:
             raise NotLeaderError(self.engine.leader_id)
-        if self.write_block_reason is not None:
-            raise WriteBlockedError(self.write_block_reason)
+        if (reason := self.why_nothing_is_kept) is not None:
+            raise WriteBlockedError(reason)
         if self._handover.under_way:
             raise WriteBlockedError("LEADERSHIP_TRANSFER")
 

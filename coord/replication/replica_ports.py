@@ -11,6 +11,7 @@ from coord.replication.messages import Message
 from coord.replication.write_ops import Entry, WriteOp
 
 VOTES_ALREADY = Admission()
+DISK_FULL = "DISK_FULL"  # why a node takes no writes
 
 
 class ReplicaPorts(Protocol):

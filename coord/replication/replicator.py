@@ -32,6 +32,7 @@ from coord.replication.port import (
     StateMachine,
 )
 from coord.replication.replica import Replica
+from coord.replication.replica_ports import DISK_FULL
 from coord.replication.responsive_clock import ResponsiveClock, seconds_passed
 from coord.replication.settings import ReplicationConfig
 from coord.replication.storage import LogStorage, SnapshotThread
@@ -40,7 +41,6 @@ from coord.replication.write_ops import WriteOp
 
 log = structlog.get_logger(__name__)
 
-DISK_FULL = "DISK_FULL"
 INCARNATION_BITS = 62
 ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
 APPLY_PAUSE_S = 0.001  # in which a follower writes the entry that told it of the commit
@@ -183,6 +183,11 @@ class PySyncObjReplicator:
             raise ReplicationError(f"leadership was not transferred to {chosen}: {what}")
         return leader
 
+    @property
+    def write_block_reason(self) -> str | None:
+        """See `Replicator.write_block_reason`."""
+        return None if self._replica is None else self._replica.why_nothing_is_kept
+
     def status(self) -> ReplicaStatus:
         """See `Replicator.status`."""
         replica = self._replica
@@ -201,7 +206,7 @@ class PySyncObjReplicator:
             synced_index=journal.synced_index,
             first_log_index=journal.first_index,
             snapshot_index=replica.snapshot.index if replica.snapshot else 0,
-            write_block_reason=replica.write_block_reason,
+            write_block_reason=replica.why_nothing_is_kept,
             members=replica.electorate.membership.members,
             peers=self._progress(replica),
             checked_index=replica.state_check.checked_index,

@@ -164,7 +164,7 @@ class Proposer:
     # ---- gathering
 
     def _schedule_flush(self) -> None:
-        if self._flush_scheduled or self._in_flight >= self._limits.pipeline or self._retry_timer:
+        if self._flush_scheduled or self._retry_timer:
             return
         self._flush_scheduled = True
         self._loop.call_soon(self._flush)
@@ -216,6 +216,9 @@ class Proposer:
         self._flush_scheduled = False
         if self._waiting or self._empty_wanted:
             self._take_held()
+        if self._in_flight >= self._limits.pipeline:
+            self._refuse_if_blocked()
+            return
         while (self._waiting or self._empty_wanted) and self._in_flight < self._limits.pipeline:
             requests = self._gather()
             if not requests and not self._empty_wanted:
@@ -223,6 +226,14 @@ class Proposer:
             if not self._propose(requests):
                 return
             self._empty_wanted = False
+
+    def _refuse_if_blocked(self) -> None:
+        """Entries that nobody can keep may fill the pipeline: who waits behind them is told at once
+        and not when its time is over."""
+        reason = self._replicator.write_block_reason
+        if reason is not None:
+            self._clock.stop()
+            self.fail_waiting(WriteBlockedError(reason))
 
     def _propose(self, requests: list[_Pending]) -> bool:
         """Whether replication can be given more."""

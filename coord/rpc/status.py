@@ -132,7 +132,7 @@ def _blocked(why: str) -> CallError:
         return CallError(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             ServiceReason.DISK_FULL,
-            f"writes are refused until the leader's disk has room again ({why})",
+            f"writes are refused until there is room on a majority's disks ({why})",
         )
     return CallError(
         grpc.StatusCode.UNAVAILABLE,

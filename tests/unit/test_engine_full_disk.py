@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coord.replication.port import ReplicationError
+from coord.replication.port import ReplicationError, WriteBlockedError
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import AppendEntry
 from tests.support.replica_world import ReplicaWorld as World
@@ -166,6 +166,21 @@ def test_a_disk_with_room_again_may_lead() -> None:
         world.replica.transfer(None, lambda _: None)
     world.deliver("n2", "ack", 1, append=1, next=3, **_TAKEN)
     assert world.replica.transfer("n2", lambda _: None) == "n2"
+
+
+def test_no_write_is_taken_that_no_majority_can_keep() -> None:
+    """The leader has room; its callers are told instead of kept waiting."""
+    world = World()
+    world.lead()
+    world.deliver("n2", "ack", 1, append=1, next=3, **_TAKEN)
+    world.sync()
+    world.deliver("n2", "seen", 1, append=1, read=0, full=True)
+    world.replica.propose(b"one of two followers is enough")
+    world.deliver("n3", "seen", 1, append=1, read=0, full=True)
+    with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+        world.replica.propose(b"x")
+    world.deliver("n3", "seen", 1, append=1, read=0, full=False)
+    world.replica.propose(b"there is room again")
 
 
 @pytest.mark.parametrize("full", [1, "yes", None])

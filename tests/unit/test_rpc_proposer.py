@@ -31,6 +31,7 @@ class FakeReplicator:
     def __init__(self) -> None:
         self.entries: list[tuple[bytes, asyncio.Future[object]]] = []
         self.refuse_with: Exception | None = None
+        self.write_block_reason: str | None = None
 
     def propose(self, data: bytes) -> asyncio.Future[object]:
         if self.refuse_with is not None:
@@ -89,6 +90,30 @@ async def test_calls_of_one_moment_share_the_first_entry() -> None:
         submit()
     await turn()
     assert replicator.sizes() == [4]
+
+
+async def test_who_waits_behind_entries_that_nobody_can_keep_is_told_at_once() -> None:
+    proposer, replicator, submit = make(pipeline=2)
+    proposed = []
+    for _ in range(2):
+        proposed.append(submit())
+        await turn()
+    waiting = submit()
+    await turn()
+    assert not waiting.done()
+    replicator.write_block_reason = "DISK_FULL"
+    late = submit()
+    for refused in (waiting, late):
+        with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+            await refused
+    assert not any(future.done() for future in proposed), "what became of these is not known"
+    replicator.write_block_reason = None
+    replicator.apply(0)
+    again = submit()
+    await turn()
+    replicator.apply(2)
+    assert await again == SessionKept(2)
+    assert proposer.waiting == 0
 
 
 async def test_the_pipeline_is_bounded() -> None:
