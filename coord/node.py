@@ -251,6 +251,7 @@ def _replication_config(config: ServerConfig) -> ReplicationConfig:
         data_dir=str(config.data_dir),
         listen_address=config.peer_listen,
         segment_bytes=config.segment_bytes,
+        reserve_bytes=config.journal_reserve_bytes,
         replica=ReplicaSettings(
             heartbeat_s=config.heartbeat_interval_ms / 1000,
             election=ElectionTimes(min_s=election_s, max_s=election_s * _ELECTION_SPREAD),

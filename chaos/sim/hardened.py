@@ -71,6 +71,7 @@ class HardenedNode(SimNode):
             incarnation=self.run,
             fs=self.disk,
             segment_bytes=SEGMENT_BYTES,
+            reserve_bytes=SEGMENT_BYTES // 8,
         )
         self.watcher.node_recovered(self, self.disk.at_stake(f"{DIRECTORY}/journal"))
         host = self.service.host

@@ -33,6 +33,9 @@ ATTEMPT_TIMEOUT_S = 4.0  # more than a follower waits for a leader (2 s), less t
 BACKOFF_MIN_S = 0.02
 BACKOFF_MAX_S = 0.5
 MIN_ATTEMPT_S = 0.005
+# Nodes refuse some 50 ms before a deadline. An attempt that could not hear of that would make an
+# unknown outcome of a refusal.
+LAST_ATTEMPT_S = 0.06
 
 
 class Deadline:
@@ -159,7 +162,8 @@ class _Attempts:
         self._count = 0
 
     def check_time(self) -> None:
-        if self._deadline.remaining_s < MIN_ATTEMPT_S:
+        least_s = MIN_ATTEMPT_S if self._last is None else LAST_ATTEMPT_S
+        if self._deadline.remaining_s < least_s:
             raise self._given_up()
 
     def failed(self, error: CoordError) -> None:

@@ -23,8 +23,6 @@ from coord.replication.storage_ops import LogWriter
 
 logger = structlog.get_logger(__name__)
 
-MAX_RESERVE_BYTES = 1024 * 1024  # of a log, ahead of what is written
-
 
 @dataclass(frozen=True, slots=True)
 class OpenStorage:
@@ -50,6 +48,7 @@ def open_storage(
     incarnation: int,
     fs: FileSystem,
     segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+    reserve_bytes: int = 0,
 ) -> OpenStorage:
     """Lock the directory, recover, and note durably that this is the next run of the node. A new
     directory gets `incarnation`, drawn at random by the caller.
@@ -57,15 +56,10 @@ def open_storage(
     Raises DataDirectoryError, StorageDamagedError, DiskFullError, SyncFailedError."""
     directory = DataDirectory.open(path, cluster_id, node_id, wall_ms=wall_ms, fs=fs)
     try:
-        return _open(directory, fs, segment_bytes, _first_vote(wall_ms, incarnation))
+        return _open(directory, fs, segment_bytes, reserve_bytes, _first_vote(wall_ms, incarnation))
     except BaseException:
         directory.close()
         raise
-
-
-def _reserve_bytes(segment_bytes: int) -> int:
-    """A small part of a segment, or one that is not full costs much more room than it uses."""
-    return min(MAX_RESERVE_BYTES, segment_bytes // 8)
 
 
 def _first_vote(wall_ms: int, incarnation: int) -> Vote:
@@ -75,7 +69,9 @@ def _first_vote(wall_ms: int, incarnation: int) -> Vote:
     return Vote(0, boot_count=wall_ms, admission=Admission(incarnation, Standing.SILENT))
 
 
-def _open(directory: DataDirectory, fs: FileSystem, segment_bytes: int, first: Vote) -> OpenStorage:
+def _open(
+    directory: DataDirectory, fs: FileSystem, segment_bytes: int, reserve_bytes: int, first: Vote
+) -> OpenStorage:
     known = directory.initialized
     votes = VoteFile(fs, directory.vote_path, must_exist=known)
     last = votes.load() or first
@@ -84,7 +80,7 @@ def _open(directory: DataDirectory, fs: FileSystem, segment_bytes: int, first: V
         fs,
         directory.journal_directory,
         segment_bytes,
-        reserve_bytes=_reserve_bytes(segment_bytes),
+        reserve_bytes=reserve_bytes,
         must_exist=known,
     )
     found = journal.recovery

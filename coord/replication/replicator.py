@@ -361,6 +361,7 @@ class PySyncObjReplicator:
             incarnation=self._rng.getrandbits(INCARNATION_BITS),
             fs=self._fs,
             segment_bytes=config.segment_bytes,
+            reserve_bytes=config.reserve_bytes,
         )
 
     # Turning the crank
