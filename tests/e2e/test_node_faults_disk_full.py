@@ -30,9 +30,8 @@ from tests.support.waiting import eventually
 
 REFUSALS = 20
 pytestmark = pytest.mark.integration
-# A full disk still takes what the journal has reserved room for: an eighth of a segment.
 SETTINGS: dict[str, Setting] = {"segment_bytes": 65_536}
-MORE_THAN_IS_RESERVED = 20_000
+MORE_THAN_A_PAGE = 20_000  # the last page of a file has room even on a full disk
 Disks = dict[str, SmallDisk]
 
 
@@ -141,7 +140,7 @@ async def test_when_all_disks_are_full_writes_are_refused_until_there_is_room(
         for disk in disks.values():
             disk.fill()
         with pytest.raises(CoordError):  # this one finds out; its outcome may be unknown
-            await client.kv.put("finds out", b"x" * MORE_THAN_IS_RESERVED, timeout_ms=1_000)
+            await client.kv.put("finds out", b"x" * MORE_THAN_A_PAGE, timeout_ms=1_000)
         await blocked(cluster, leader, *followers)
 
         for number in range(5):

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with running_cluster(tmp_path_factory.mktemp("storage") / "cluster") as cluster:
+    """Its journals reserve room, which is the harder case."""
+    directory = tmp_path_factory.mktemp("storage") / "cluster"
+    with running_cluster(directory, journal_reserve_bytes=65_536) as cluster:
         yield cluster
 
 
