@@ -16,13 +16,12 @@ import grpc.aio
 
 from coord.client.errors import (
     CoordError,
-    DeadlineError,
     OutcomeUnknownError,
     UnavailableError,
     UnimplementedError,
     from_rpc_error,
-    from_status,
 )
+from coord.client.pending import Pending
 from coord.rpc.gen import stream_pb2 as pb
 
 CALLS_PATH: Final = "/coord.v1.Stream/Calls"
@@ -41,8 +40,7 @@ class CallStream:
         self.usable = True
         self._loop = asyncio.get_running_loop()
         self._stream: Any = channel.stream_stream(CALLS_PATH)()
-        self._answers: dict[int, asyncio.Future[bytes]] = {}
-        self._queue: dict[int, pb.StreamCall] = {}  # what is not written yet, in order
+        self._pending: Pending[pb.StreamCall, bytes] = Pending()
         self._cancelled: list[int] = []
         self._last_number = 0
         self._connected = False
@@ -54,20 +52,17 @@ class CallStream:
     ) -> bytes:
         """The response. Raises CoordError; NoStreamsError: make the call another way."""
         self._last_number = number = self._last_number + 1
-        answer: asyncio.Future[bytes] = self._loop.create_future()
-        self._answers[number] = answer
         call = pb.StreamCall(id=number, method=path, request=raw, timeout_ms=int(timeout_s * 1000))
         if metadata:
             call.metadata.update(metadata)
-        self._queue[number] = call
+        self._pending.add(number, call)
         self._write_soon()
-        timer = self._loop.call_later(timeout_s, self._time_is_over, number)
         try:
-            return await answer
+            return await self._pending.wait(number, timeout_s)
         finally:
-            timer.cancel()
-            if self._answers.pop(number, None) is not None:
-                self._withdraw(number)
+            if self._pending.drop(number):
+                self._cancelled.append(number)
+                self._write_soon()
 
     def drain(self) -> None:
         """Take no further calls; the stream ends with the last answer."""
@@ -83,22 +78,6 @@ class CallStream:
         self._stream.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _withdraw(self, number: int) -> None:
-        """Nobody waits for this answer any more."""
-        if self._queue.pop(number, None) is None:
-            self._cancelled.append(number)
-            self._write_soon()
-
-    def _time_is_over(self, number: int) -> None:
-        answer = self._answers.get(number)
-        if answer is None or answer.done():
-            return
-        if number in self._queue:
-            answer.set_exception(_never_sent())
-        else:
-            message = "no answer in time"
-            answer.set_exception(DeadlineError(message, "DEADLINE_EXCEEDED", retryable=True))
-
     def _write_soon(self) -> None:
         if self._writer is None:
             self._writer = self._loop.create_task(self._write())
@@ -109,7 +88,7 @@ class CallStream:
             if not self._connected:
                 await self._stream.wait_for_connection()
                 self._connected = True
-            while self._queue or self._cancelled:
+            while self._pending.queue or self._cancelled:
                 if self._stream.done():
                     return  # before anything is taken off the queue: it was never sent
                 await self._stream.write(self._next_batch().SerializeToString())
@@ -123,14 +102,15 @@ class CallStream:
     def _next_batch(self) -> pb.CallBatch:
         batch = pb.CallBatch(cancelled=self._cancelled)
         self._cancelled.clear()
+        queue = self._pending.queue
         size = 0
         taken: list[int] = []
-        for number, call in self._queue.items():
+        for number, call in queue.items():
             size += len(call.request)
             if taken and size > _MAX_MESSAGE_BYTES:
                 break
             taken.append(number)
-        batch.calls.extend([self._queue.pop(number) for number in taken])
+        batch.calls.extend([queue.pop(number) for number in taken])
         return batch
 
     async def _read(self) -> None:
@@ -147,27 +127,13 @@ class CallStream:
 
     def _take(self, batch: pb.AnswerBatch) -> None:
         for answer in batch.answers:
-            waiting = self._answers.pop(answer.id, None)
-            if waiting is None or waiting.done():
-                continue
-            if answer.HasField("failure"):
-                failure = answer.failure
-                error = from_status(failure.code, failure.message, failure.details)
-                waiting.set_exception(error)
-            else:
-                waiting.set_result(answer.response)
+            self._pending.answer(answer.id, answer, answer.response)
         if batch.closing:
             self.drain()
 
     def _end(self, error: CoordError) -> None:
         self.usable = False
-        never_sent = error if isinstance(error, NoStreamsError) else _never_sent()
-        for number, answer in self._answers.items():
-            if not answer.done():
-                why = never_sent if number in self._queue else error
-                answer.set_exception(why.copy())
-        self._answers.clear()
-        self._queue.clear()
+        self._pending.end(error, error if isinstance(error, NoStreamsError) else None)
         self._cancelled.clear()
 
 
@@ -181,7 +147,3 @@ def _as_end(error: grpc.aio.AioRpcError) -> CoordError:
 
 def _broken() -> CoordError:
     return OutcomeUnknownError("the connection was closed", "OUTCOME_UNKNOWN", retryable=True)
-
-
-def _never_sent() -> CoordError:
-    return UnavailableError("the request was never sent", "UNREACHABLE", retryable=True)

@@ -15,15 +15,9 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from coord.client.errors import (
-    CoordError,
-    DeadlineError,
-    OutcomeUnknownError,
-    UnavailableError,
-    from_rpc_error,
-    from_status,
-)
+from coord.client.errors import CoordError, OutcomeUnknownError, from_rpc_error
 from coord.client.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
+from coord.client.pending import Pending
 from coord.rpc.gen import work_pb2 as pb
 
 PATH: Final = "/coord.v1.Work/Work"
@@ -62,8 +56,8 @@ class WorkStream:
         self._loop = asyncio.get_running_loop()
         silence_ms = min(hello.lease_ttl_ms / 3, MAX_SILENCE_MS)
         self._clock_period_s = silence_ms / 1000 * _SPEAK_AFTER
-        self._answers: dict[int, asyncio.Future[pb.WorkResults]] = {}  # by sequence
-        self._queue: dict[int, tuple[str, Any]] = {}  # what is not written yet, in order
+        # By sequence; a request with the field that it goes into.
+        self._pending: Pending[tuple[str, Any], pb.WorkResults] = Pending()
         self._ended: asyncio.Future[CoordError | None] = self._loop.create_future()
         self._clock_timer: asyncio.TimerHandle | None = None
         self._clock_due = False
@@ -78,17 +72,12 @@ class WorkStream:
     async def ask(self, path: str, request: Any, timeout_s: float) -> pb.WorkResults:
         """The answer to a request of the method. Raises CoordError."""
         sequence = request.header.sequence
-        answer: asyncio.Future[pb.WorkResults] = self._loop.create_future()
-        self._answers[sequence] = answer
-        self._queue[sequence] = (_FIELDS[path], request)
+        self._pending.add(sequence, (_FIELDS[path], request))
         self.write_soon()
-        timer = self._loop.call_later(timeout_s, self._time_is_over, sequence)
         try:
-            return await answer
+            return await self._pending.wait(sequence, timeout_s)
         finally:
-            timer.cancel()
-            self._answers.pop(sequence, None)
-            self._queue.pop(sequence, None)
+            self._pending.drop(sequence)
             if not self.usable:
                 self.write_soon()
 
@@ -116,22 +105,12 @@ class WorkStream:
         if self._writer is None and not self._ended.done():
             self._writer = self._loop.create_task(self._write())
 
-    def _time_is_over(self, sequence: int) -> None:
-        answer = self._answers.get(sequence)
-        if answer is None or answer.done():
-            return
-        if sequence in self._queue:
-            answer.set_exception(_never_sent())
-        else:
-            message = "no answer in time"
-            answer.set_exception(DeadlineError(message, "DEADLINE_EXCEEDED", retryable=True))
-
     async def _write(self) -> None:
         try:
             await self._rpc.wait_for_connection()
             while not self._rpc.done() and (message := self._next_message()) is not None:
                 await self._rpc.write(message.SerializeToString())
-            if self.usable or self._answers:
+            if self.usable or self._pending:
                 self._writer = None
             else:
                 await self._rpc.done_writing()
@@ -161,7 +140,7 @@ class WorkStream:
         """One of each kind, as long as they are not too large together."""
         size = 0
         taken: list[int] = []
-        for sequence, (field, request) in self._queue.items():
+        for sequence, (field, request) in self._pending.queue.items():
             if message.HasField(field):
                 continue
             size += request.ByteSize()
@@ -170,7 +149,7 @@ class WorkStream:
             getattr(message, field).CopyFrom(request)
             taken.append(sequence)
         for sequence in taken:
-            del self._queue[sequence]
+            del self._pending.queue[sequence]
         return bool(taken)
 
     def _say_clock(self) -> None:
@@ -182,7 +161,7 @@ class WorkStream:
             while (data := await self._rpc.read()) is not grpc.aio.EOF:
                 message = pb.ServerMessage.FromString(data)
                 for answer in message.answers:
-                    self._take_answer(answer)
+                    self._pending.answer(answer.sequence, answer, answer.results)
                 self.stopped |= message.stopped
                 self._take(message)
             self._end(None if await self._rpc.code() is grpc.StatusCode.OK else _broken())
@@ -192,32 +171,14 @@ class WorkStream:
             self._end(_broken())
             raise
 
-    def _take_answer(self, answer: pb.WorkAnswer) -> None:
-        waiting = self._answers.pop(answer.sequence, None)
-        if waiting is None or waiting.done():
-            return
-        if answer.HasField("failure"):
-            failure = answer.failure
-            waiting.set_exception(from_status(failure.code, failure.message, failure.details))
-        else:
-            waiting.set_result(answer.results)
-
     def _end(self, error: CoordError | None) -> None:
         self.usable = False
         if self._clock_timer is not None:
             self._clock_timer.cancel()
-        for sequence, answer in self._answers.items():
-            if not answer.done():
-                answer.set_exception(_never_sent() if sequence in self._queue else _broken())
-        self._answers.clear()
-        self._queue.clear()
+        self._pending.end(_broken())
         if not self._ended.done():
             self._ended.set_result(error)
 
 
 def _broken() -> CoordError:
     return OutcomeUnknownError("the stream has ended", "OUTCOME_UNKNOWN", retryable=True)
-
-
-def _never_sent() -> CoordError:
-    return UnavailableError("the request was never sent", "UNREACHABLE", retryable=True)

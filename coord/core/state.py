@@ -144,4 +144,5 @@ class State:
         wall_ms = self.wall_timers.next_deadline_ms(until_ms + ahead_ms)
         if wall_ms is None:
             return deadline_ms
-        return min(wall_ms - ahead_ms, wall_ms - ahead_ms if deadline_ms is None else deadline_ms)
+        wall_ms -= ahead_ms
+        return wall_ms if deadline_ms is None else min(wall_ms, deadline_ms)

@@ -49,12 +49,13 @@ class Ticker:
         """Something may be due at another time than before."""
         if not self._leading:
             return
-        deadline_ms = self._next_deadline_ms(self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        deadline_ms = self._next_deadline_ms(now_ms)
         if deadline_ms is None:
             self._cancel()
             return
         loop = asyncio.get_running_loop()
-        sleep_s = min((deadline_ms - self._clock.now_ms()) / 1000, _MAX_SLEEP_S)
+        sleep_s = min((deadline_ms - now_ms) / 1000, _MAX_SLEEP_S)
         due = max(loop.time() + sleep_s, self._last_fire + _MIN_GAP_S)
         if self._timer is not None:
             # A timer that fires early only looks again: that is cheaper than moving it every time.
@@ -68,9 +69,10 @@ class Ticker:
     def _fire(self) -> None:
         self._timer = None
         self._last_fire = asyncio.get_running_loop().time()
-        deadline_ms = self._next_deadline_ms(self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        deadline_ms = self._next_deadline_ms(now_ms)
         # Time that stands still while writes are refused goes on with the first that is taken.
-        due = deadline_ms is not None and deadline_ms <= self._clock.now_ms()
+        due = deadline_ms is not None and deadline_ms <= now_ms
         if due or not self._clock.running:
             self._propose_empty()
         self.look()

@@ -14,14 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import grpc
-
+from coord.localcluster.probe import ask_nodes
 from coord.rpc.gen import cluster_pb2 as pb
 
 T = TypeVar("T")
 
 _ROOT = Path(__file__).resolve().parents[3]
-_NODE_STATUS = "/coord.v1.Cluster/NodeStatus"
 
 
 def wait_for(what: str, look: Callable[[], T | None], timeout_s: float) -> T:
@@ -76,16 +74,7 @@ class ProbedNode:
 
     def status(self) -> pb.NodeStatusResponse | None:
         """What the node says of itself; None if it does not answer."""
-        with grpc.insecure_channel(self.client) as channel:
-            ask = channel.unary_unary(
-                _NODE_STATUS,
-                request_serializer=pb.NodeStatusRequest.SerializeToString,
-                response_deserializer=pb.NodeStatusResponse.FromString,
-            )
-            try:
-                return ask(pb.NodeStatusRequest(), timeout=2, wait_for_ready=False)
-            except grpc.RpcError:
-                return None
+        return ask_nodes([self.client]).get(self.client)
 
     def kill(self) -> None:
         if self.process is not None:
