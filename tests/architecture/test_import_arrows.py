@@ -49,11 +49,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.rpc.collector",
         "coord.rpc.host",
     ),
+    "coord.grpc_io": (),
     "coord.serve": ("coord.config", "coord.node"),
     "coord.dev": ("coord.config",),
     "coord.client": (),
     "coord.localcluster": ("coord.client",),
-    "coord.cli": ("coord.client", "coord.config", "coord.dev", "coord.serve"),
+    "coord.cli": ("coord.client", "coord.config", "coord.dev", "coord.grpc_io", "coord.serve"),
     "agentnode": ("coord.client",),
     "chaos": ("coord.client", "coord.localcluster"),
     # Runs in the node's process: `coord serve`'s node, on a disk and clocks that can be hurt.

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from scripts.lib.bench.cli import main
+from coord.grpc_io import poll_in_place
+
+poll_in_place()  # for all systems whose clients use gRPC: what is started inherits it
+
+from scripts.lib.bench.cli import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())
