@@ -1,4 +1,4 @@
-"""The `coord` command. A node started by it has to have chosen how gRPC waits before it is imported."""
+"""The `coord` command. How gRPC waits for the network has to be chosen before it is imported."""
 
 from coord.grpc_io import poll_in_place
 

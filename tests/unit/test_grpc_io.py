@@ -1,4 +1,4 @@
-"""The choice of gRPC's way to wait for sockets: only where it is known, and never over the user's."""
+"""How gRPC waits for sockets is chosen only where it is known, and never over the user's choice."""
 
 from __future__ import annotations
 
