@@ -62,11 +62,13 @@ class Batcher(Generic[Item, Result]):
     ) -> Sequence[Result]:
         """One result per item. `items` stay together in one call. When the caller is cancelled
         before they were sent, they are not sent."""
-        await self._wait_for_room(size_bytes, deadline)
+        if self._closed or self._queue:
+            await self._wait_for_room(size_bytes, deadline)
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        rider = _Rider[Item, Result](items, size_bytes, deadline, loop.create_future())
+        answer: asyncio.Future[Sequence[Result]] = loop.create_future()
+        rider: _Rider[Item, Result] = _Rider(items, size_bytes, deadline, answer)
         self._queue.append(rider)
         self._queued_bytes += size_bytes
         if self._driver is None or self._driver.done():
@@ -74,7 +76,7 @@ class Batcher(Generic[Item, Result]):
         # A moment longer than the call itself, whose error says more.
         timer = loop.call_later(deadline.remaining_s + 0.1, _time_is_over, rider)
         try:
-            return await rider.answer
+            return await answer
         finally:
             timer.cancel()
             if not rider.sent:

@@ -11,9 +11,7 @@ repeat is answered with the same ones.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -62,7 +60,7 @@ class ClaimLine:
         self._caller = caller
         self._keeper = keeper
         self._release = release
-        self._line: deque[_Waiting] = deque()
+        self._line: dict[_Waiting, None] = {}  # in order of arrival
         self._driver: asyncio.Task[None] | None = None
         self._unwanted = asyncio.Event()
         self._giving_back: set[asyncio.Future[None]] = set()
@@ -81,7 +79,7 @@ class ClaimLine:
         waiting = _Waiting(
             max_tasks, Deadline(wait_ms) if wait_ms else None, deadline, loop.create_future()
         )
-        self._line.append(waiting)
+        self._line[waiting] = None
         self._unwanted.clear()
         if self._driver_is_done():
             self._driver = loop.create_task(self._drive())
@@ -183,26 +181,31 @@ class ClaimLine:
             raise
 
     def _hand_out(self, tasks: list[ClaimedTask], asked: Sequence[_Waiting]) -> None:
+        served = set(asked)
+        begin = 0
         for waiting in tuple(self._line):
-            own, tasks = tasks[: waiting.max_tasks], tasks[waiting.max_tasks :]
-            over = waiting.wait is None or waiting.wait.remaining_s == 0.0
-            if own or (over and waiting in asked):
+            own = tasks[begin : begin + waiting.max_tasks]
+            begin += len(own)
+            if own or (waiting in served and _is_over(waiting)):
                 if not waiting.answer.done():
                     waiting.answer.set_result(own)
                 else:
                     self._give_back(own)
                 self._leave(waiting)
-        self._give_back(tasks)
+        self._give_back(tasks[begin:])
 
     def _leave(self, waiting: _Waiting) -> None:
-        with contextlib.suppress(ValueError):
-            self._line.remove(waiting)
+        self._line.pop(waiting, None)
 
     def _give_back(self, tasks: Sequence[ClaimedTask]) -> None:
         if tasks:
             giving = asyncio.ensure_future(self._release(tasks))
             self._giving_back.add(giving)
             giving.add_done_callback(self._giving_back.discard)
+
+
+def _is_over(waiting: _Waiting) -> bool:
+    return waiting.wait is None or waiting.wait.remaining_s == 0.0
 
 
 def _wait_is_over(loop: asyncio.AbstractEventLoop, waiting: _Waiting) -> None:

@@ -33,13 +33,18 @@ def groups(messages: Sequence[Msg]) -> Iterator[tuple[Sequence[Msg], int]]:
     """In order, cut so that each fits in one request, of which it takes so many bytes."""
     start, size = 0, 0
     for end, message in enumerate(messages):
-        added = message.ByteSize() + ITEM_OVERHEAD_BYTES
+        added = size_of(message)
         if end > start and (end - start == MAX_GROUP_ITEMS or size + added > MAX_GROUP_BYTES):
             yield messages[start:end], size
             start, size = end, 0
         size += added
     if start < len(messages):
         yield messages[start:] if start else messages, size
+
+
+def size_of(message: Message) -> int:
+    """Bytes that it takes in a request."""
+    return message.ByteSize() + ITEM_OVERHEAD_BYTES
 
 
 def spec_message(spec: TaskSpec) -> pb.TaskSpec:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from coord.client.batching import Batcher
 from coord.client.channel import Method, Rep, Req
-from coord.client.convert import checked, groups, item_results
+from coord.client.convert import checked, groups, item_results, size_of
 from coord.client.core import Core
 from coord.client.errors import CoordError
 from coord.client.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
@@ -61,7 +61,10 @@ class HeldTasks:
         self, task: ClaimedTask | TaskHandle, result: bytes = b"", *, timeout_ms: int | None = None
     ) -> ItemResult:
         """Commit the result. Raises StaleFencingTokenError when the lease is not this one's."""
-        return checked((await self.complete_many([(task, result)], timeout_ms=timeout_ms))[0])
+        message = pb.CompleteItem(
+            task_id=task.task_id, fencing_token=task.fencing_token, result=result
+        )
+        return checked(await self._ask_item(self._completes, message, timeout_ms))
 
     async def complete_many(
         self,
@@ -94,7 +97,7 @@ class HeldTasks:
             retryable=retryable,
             retry_after_ms=retry_after_ms,
         )
-        return checked((await self._ask_items(self._fails, [message], timeout_ms))[0])
+        return checked(await self._ask_item(self._fails, message, timeout_ms))
 
     async def release(
         self,
@@ -107,7 +110,7 @@ class HeldTasks:
         message = pb.ReleaseItem(
             task_id=task.task_id, fencing_token=task.fencing_token, delay_ms=delay_ms
         )
-        return checked((await self._ask_items(self._releases, [message], timeout_ms))[0])
+        return checked(await self._ask_item(self._releases, message, timeout_ms))
 
     async def _close(self) -> None:
         batchers: list[Batcher[Any, Any]] = [
@@ -117,6 +120,12 @@ class HeldTasks:
             self._releases,
         ]
         await asyncio.gather(*(batcher.close() for batcher in batchers))
+
+    async def _ask_item(
+        self, batcher: Batcher[Any, ItemResult], message: Any, timeout_ms: int | None
+    ) -> ItemResult:
+        deadline = self._core.deadline(timeout_ms)
+        return (await batcher.ask((message,), size_of(message), deadline))[0]
 
     async def _ask_items(
         self, batcher: Batcher[Any, ItemResult], messages: Sequence[Any], timeout_ms: int | None

@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from coord.client.batching import Batcher
 from coord.client.claims import ClaimLine, ClaimTerms
-from coord.client.convert import groups, spec_message, task_from
+from coord.client.convert import groups, size_of, spec_message, task_from
 from coord.client.core import Core
 from coord.client.errors import (
     CoordError,
@@ -99,7 +99,9 @@ class Tasks(HeldTasks):
             retention_ms=retention_ms,
             labels=labels or {},
         )
-        return (await self.submit_many([spec], timeout_ms=timeout_ms))[0]
+        deadline = self._core.deadline(timeout_ms)
+        message = spec_message(spec)
+        return (await self._submits.ask((message,), size_of(message), deadline))[0]
 
     async def submit_many(
         self, tasks: Sequence[TaskSpec], *, timeout_ms: int | None = None

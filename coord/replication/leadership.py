@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from coord.replication.freshness import Vouching
 from coord.replication.message_filter import PeerFlow
+from coord.replication.pace import Pace
 from coord.replication.snapshots import SnapshotSender
 
 
@@ -15,6 +16,7 @@ class Leadership:
 
     term: int
     vouching: Vouching
+    pace: Pace
     boots: dict[str, int] = field(default_factory=dict)  # the run of each peer heard last
     flows: dict[str, PeerFlow] = field(default_factory=dict)
     heard_at: dict[str, float] = field(default_factory=dict)

@@ -42,6 +42,11 @@ class ReadIndex:
         """Reads are waiting and no round is on its way."""
         return bool(self._waiting) and not self._rounds
 
+    @property
+    def under_way(self) -> bool:
+        """A round has not been confirmed yet."""
+        return bool(self._rounds)
+
     def begin_round(self, commit_index: int) -> None:
         """Number the waiting reads; appends sent from now on can confirm them."""
         self.number += 1

@@ -18,8 +18,9 @@ from random import Random
 from typing import Any
 
 from coord.journal import SnapshotMeta, Standing
+from coord.replication.appends import Appends
 from coord.replication.election import Election
-from coord.replication.engine_journal import EngineJournal, entry_size
+from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError, FatalReplicaError
 from coord.replication.following import Following
 from coord.replication.freshness import Freshness, Vouching
@@ -30,6 +31,7 @@ from coord.replication.membership import Electorate, Membership, membership
 from coord.replication.message_filter import Answer
 from coord.replication.messages import Message, StampGuard, check_message
 from coord.replication.outbox import Outbox
+from coord.replication.pace import Pace
 from coord.replication.port import (
     BusyError,
     Member,
@@ -87,6 +89,7 @@ class Replica:
         self.electorate = Electorate(self_id, self.journal.memberships.latest)
         self.reads = ReadIndex(self.electorate.is_majority)
         self._outbox = Outbox(ports.send, boot.boot_id, self.journal)
+        self._appends = Appends(self._outbox, self.reads, self.leadership, ports.now)
         times = settings.election
         self._election = Election(times, rng, ports.now())
         self._lead = self._new_leadership(-1)
@@ -271,6 +274,14 @@ class Replica:
         """Send what was proposed, and begin a round for the reads that wait."""
         self._begin_reads()
         self._send_backlog()
+        self._hurry_reads()
+
+    @property
+    def waits(self) -> bool:
+        """Whether this leader waits for a majority: `flush` is to be called every few ms then, so
+        that others are asked if those that were asked take long."""
+        behind = self.engine.commit_index < self.journal.last_index
+        return self.engine.role is Role.LEADER and (behind or self.reads.under_way)
 
     def read(self, done: ReadDone) -> None:
         """Ask for a linearizable read; `flush` begins it. Raises NotLeaderError."""
@@ -352,7 +363,7 @@ class Replica:
         """Translate an engine's message; hold back what promises durability."""
         kind = message["type"]
         if kind == "append_entries":
-            return self._send_append(peer_id, message)
+            return self._appends.send(peer_id, message)
         if kind == "next_node_idx":
             index, success, reset = (
                 message["next_node_idx"],
@@ -427,14 +438,15 @@ class Replica:
         return self._lead
 
     def _new_leadership(self, term: int) -> Leadership:
-        return Leadership(term, Vouching(self.electorate.is_majority))
+        is_majority = self.electorate.is_majority
+        return Leadership(term, Vouching(is_majority), Pace(is_majority, self._settings.lazy_s))
 
     def _tick_leader(self, now: float) -> None:
         lead = self.leadership()
         for peer_id in self.electorate.peers:
             silent = now - lead.sent_at.get(peer_id, -1.0) >= self._settings.heartbeat_s
             if silent and not self.may_send_to(peer_id):
-                self._send_bare_heartbeat(peer_id)
+                self._appends.send_bare_heartbeat(peer_id)
         commit_index = self.engine.commit_index
         behind = [p for p in self.electorate.peers if lead.flow(p).last_commit_sent < commit_index]
         if behind:
@@ -447,46 +459,28 @@ class Replica:
         self._abdicate_if_blocked()
         self._handover.advance()
 
-    def _send_append(self, peer_id: str, message: dict[str, Any]) -> bool:
-        if "serialized" in message:  # the entries it needs are gone: a snapshot is to come
-            return self._send_bare_heartbeat(peer_id)
-        entries = message["entries"]
-        size = sum(entry_size(entry[0]) for entry in entries)
-        return self._transmit_append(
-            peer_id,
-            size,
-            prev_index=message["prevLogIdx"],
-            prev_term=message["prevLogTerm"],
-            commit=message["commit_index"],
-            entries=[[term, command] for command, _, term in entries],
-        )
-
-    def _send_bare_heartbeat(self, peer_id: str) -> bool:
-        """About nothing in the log."""
-        return self._transmit_append(peer_id, 0, prev_index=0, prev_term=0, commit=0, entries=[])
-
-    def _transmit_append(self, peer_id: str, size: int, **fields: Any) -> bool:
-        lead = self.leadership()
-        flow = lead.flow(peer_id)
-        number = flow.last_sent + 1
-        fresh = list(lead.vouching.vouchers.get(peer_id, ()))
-        message = self._outbox.make(
-            "append", append=number, read=self.reads.number, fresh=fresh, **fields
-        )
-        taken = self._outbox.transmit(peer_id, message)
-        if taken:
-            flow.sent(number, size, fields["commit"])
-            lead.sent_at[peer_id] = self._ports.now()
-        return taken
-
     def _send_backlog(self) -> None:
-        """Send entries to those that lack some and have room; no heartbeats."""
-        if self.engine.role is not Role.LEADER:
+        """Send entries to those that lack some, whose turn it is and who have room; no
+        heartbeats."""
+        engine = self.engine
+        if engine.role is not Role.LEADER:
             return
-        last = self.journal.last_index
-        lacking = [p for p in self.electorate.peers if self.engine.next_index(p) <= last]
+        last, now = self.journal.last_index, self._ports.now()
+        lead = self.leadership()
+        lead.pace.note(engine.commit_index, last, now)
+        lacking: Sequence[str] = [
+            peer for peer in self.electorate.peers if engine.next_index(peer) <= last
+        ]
+        if lacking and not self._handover.under_way:
+            lacking = lead.pace.due(lacking, self._able(), lead.sent_at, engine.match_index, now)
         if lacking:
-            self.engine.send_now(lacking)
+            engine.send_now(lacking)
+
+    def _able(self) -> list[str]:
+        """The voters that can be sent to now, and whose disks take it."""
+        full = self.leadership().full
+        voters = self.electorate.voting_peers
+        return [p for p in voters if p in self._connected and p not in full and self.may_send_to(p)]
 
     def _hears(self, peer_id: str, message: Message) -> bool:
         """Whether a reply is to this leader of this term; then the peer counts as alive."""
@@ -556,7 +550,20 @@ class Replica:
             return
         self.reads.begin_round(engine.commit_index)
         self.reads.finish()
-        if not self.electorate.is_majority(()):
+        if self.reads.under_way:
+            pace = self.leadership().pace
+            pace.note_read(True, self._ports.now())
+            engine.send_now(pace.eager(self._able()))
+
+    def _hurry_reads(self) -> None:
+        """Ask everybody to confirm this leader, if the few that were asked first take long."""
+        if self.engine.role is not Role.LEADER:
+            return
+        pace, now = self.leadership().pace, self._ports.now()
+        if not self.reads.under_way:
+            pace.note_read(False, now)
+        elif pace.read_is_late(now):
+            pace.note_read(True, now)
             self.engine.send_now()
 
     def _abdicate_if_blocked(self) -> None:

@@ -44,6 +44,7 @@ log = structlog.get_logger(__name__)
 INCARNATION_BITS = 62
 ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
 APPLY_PAUSE_S = 0.001  # in which a follower writes the entry that told it of the commit
+SPUR_S = 0.005  # how soon it is looked whether a majority takes long
 BACKLOG_ENTRIES = 64  # with so many to apply there is no time to lose
 
 
@@ -81,6 +82,7 @@ class PySyncObjReplicator:
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._flush_scheduled = False
         self._work_scheduled = False
+        self._spur_scheduled = False
         self._background_due = 0.0  # when the next slice of a snapshot or digest may be taken
         self._stopped = False
         self._failure: BaseException | None = None
@@ -471,6 +473,14 @@ class PySyncObjReplicator:
         self._flush_scheduled = False
         self._call(lambda replica: replica.flush())
         self._send_now()
+        replica = self._replica
+        if not self._spur_scheduled and replica is not None and replica.waits:
+            self._spur_scheduled = True
+            self._running_loop().call_later(SPUR_S, self._spur)
+
+    def _spur(self) -> None:
+        self._spur_scheduled = False
+        self._flush()
 
     def _send_now(self) -> None:
         """What others wait for leaves before anything else is done."""

@@ -1,0 +1,60 @@
+"""A leader's appends on the wire: numbered, counted until they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from coord.replication.engine_journal import entry_size
+from coord.replication.leadership import Leadership
+from coord.replication.outbox import Outbox
+from coord.replication.read_index import ReadIndex
+
+
+class Appends:
+    """Sends them. `leadership`: the account of the present term."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        reads: ReadIndex,
+        leadership: Callable[[], Leadership],
+        now: Callable[[], float],
+    ) -> None:
+        self._outbox = outbox
+        self._reads = reads
+        self._leadership = leadership
+        self._now = now
+
+    def send(self, peer_id: str, message: dict[str, Any]) -> bool:
+        """What the engine wants to send; False if it was not taken."""
+        if "serialized" in message:  # the entries it needs are gone: a snapshot is to come
+            return self.send_bare_heartbeat(peer_id)
+        entries = message["entries"]
+        size = sum(entry_size(entry[0]) for entry in entries)
+        return self._transmit(
+            peer_id,
+            size,
+            prev_index=message["prevLogIdx"],
+            prev_term=message["prevLogTerm"],
+            commit=message["commit_index"],
+            entries=[[term, command] for command, _, term in entries],
+        )
+
+    def send_bare_heartbeat(self, peer_id: str) -> bool:
+        """About nothing in the log."""
+        return self._transmit(peer_id, 0, prev_index=0, prev_term=0, commit=0, entries=[])
+
+    def _transmit(self, peer_id: str, size: int, **fields: Any) -> bool:
+        lead = self._leadership()
+        flow = lead.flow(peer_id)
+        number = flow.last_sent + 1
+        fresh = list(lead.vouching.vouchers.get(peer_id, ()))
+        message = self._outbox.make(
+            "append", append=number, read=self._reads.number, fresh=fresh, **fields
+        )
+        taken = self._outbox.transmit(peer_id, message)
+        if taken:
+            flow.sent(number, size, fields["commit"])
+            lead.sent_at[peer_id] = self._now()
+        return taken
