@@ -23,7 +23,7 @@ MatchIndex = Callable[[str], int]
 
 class Pace:
     """One leader's, for one term. `is_majority`: whether these voters and the leader are enough.
-    `lazy_s`: how long the others may wait; 0: nobody waits."""
+    `lazy_s`: how long the others may wait; 0: nobody waits. `eager`: as chosen last."""
 
     def __init__(self, is_majority: Callable[[Collection[str]], bool], lazy_s: float) -> None:
         self._is_majority = is_majority
@@ -35,6 +35,7 @@ class Pace:
         self._asked_at: float | None = None  # while a majority has not confirmed a read
         self._usual_s = PATIENCE_MIN_S / PATIENCE
         self._stalled = False
+        self.eager: frozenset[str] = frozenset()
 
     def note(self, commit_index: int, last_index: int, now: float) -> None:
         """How far things are."""
@@ -63,22 +64,19 @@ class Pace:
         """The same for reads."""
         return self._asked_at is not None and now - self._asked_at >= self._patience_s
 
-    def eager(self, able: Sequence[str]) -> Sequence[str]:
-        """Those of the voters that can be sent to who make a majority: the most reliable ones. All
-        of them if they make none."""
-        if self._lazy_s <= 0:
-            return able
+    def choose(self, able: Sequence[str]) -> None:
+        """The eager ones: those of the voters that can be sent to who make a majority, the most
+        reliable ones. All of them if they make none."""
         chosen: list[str] = []
         for voter in sorted(able, key=lambda voter: self._faults.get(voter, 0)):
-            if self._is_majority(chosen):
+            if self._lazy_s > 0 and self._is_majority(chosen):
                 break
             chosen.append(voter)
-        return chosen
+        self.eager = frozenset(chosen)
 
     def due(
         self,
         lacking: Sequence[str],
-        able: Sequence[str],
         sent_at: Mapping[str, float],
         match_index: MatchIndex,
         now: float,
@@ -87,22 +85,22 @@ class Pace:
         sent to each; `match_index`: up to where each has acknowledged."""
         if self._lazy_s <= 0:
             return lacking
-        eager = self.eager(able)
         if self.is_late(now):
-            self._note_stall(eager, match_index)
+            self._note_stall(match_index)
             return lacking
-        return [p for p in lacking if p in eager or now - sent_at.get(p, -1.0) >= self._lazy_s]
+        eager, since = self.eager, now - self._lazy_s
+        return [peer for peer in lacking if peer in eager or sent_at.get(peer, -1.0) <= since]
 
     @property
     def _patience_s(self) -> float:
         return min(max(self._usual_s * PATIENCE, PATIENCE_MIN_S), PATIENCE_MAX_S)
 
-    def _note_stall(self, eager: Sequence[str], match_index: MatchIndex) -> None:
-        """Once for each stall."""
+    def _note_stall(self, match_index: MatchIndex) -> None:
+        """Once for each stall; the next choice is another one."""
         if self._stalled:
             return
         self._stalled = True
         self._stalls += 1
-        for voter in eager:
+        for voter in self.eager:
             if match_index(voter) <= self._commit_index:
                 self._faults[voter] = self._stalls

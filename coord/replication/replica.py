@@ -213,6 +213,7 @@ class Replica:
         self.engine.disconnected(peer_id)
         if self.engine.role is Role.LEADER:
             self.leadership().disconnected(peer_id)
+            self._choose_eager()
         elif self.engine.leader_id == peer_id:
             self.engine.forget_leader()
             self._election.lost_leader(self._ports.now())
@@ -435,14 +436,16 @@ class Replica:
         """The account of the present term."""
         if self._lead.term != self.engine.term:
             self._lead = self._new_leadership(self.engine.term)
+            self._choose_eager()
         return self._lead
 
     def _new_leadership(self, term: int) -> Leadership:
-        is_majority = self.electorate.is_majority
-        return Leadership(term, Vouching(is_majority), Pace(is_majority, self._settings.lazy_s))
+        enough = self.electorate.is_majority
+        return Leadership(term, Vouching(enough), Pace(enough, self._settings.lazy_s))
 
     def _tick_leader(self, now: float) -> None:
         lead = self.leadership()
+        self._choose_eager()
         for peer_id in self.electorate.peers:
             silent = now - lead.sent_at.get(peer_id, -1.0) >= self._settings.heartbeat_s
             if silent and not self.may_send_to(peer_id):
@@ -460,27 +463,25 @@ class Replica:
         self._handover.advance()
 
     def _send_backlog(self) -> None:
-        """Send entries to those that lack some, whose turn it is and who have room; no
-        heartbeats."""
+        """Send entries to those that lack some, have room, and whose turn it is; no heartbeats."""
         engine = self.engine
         if engine.role is not Role.LEADER:
             return
         last, now = self.journal.last_index, self._ports.now()
         lead = self.leadership()
         lead.pace.note(engine.commit_index, last, now)
-        lacking: Sequence[str] = [
-            peer for peer in self.electorate.peers if engine.next_index(peer) <= last
-        ]
+        peers = self.electorate.peers
+        lacking: Sequence[str] = [p for p in peers if engine.next_index(p) <= last]
         if lacking and not self._handover.under_way:
-            lacking = lead.pace.due(lacking, self._able(), lead.sent_at, engine.match_index, now)
+            lacking = lead.pace.due(lacking, lead.sent_at, engine.match_index, now)
         if lacking:
             engine.send_now(lacking)
 
-    def _able(self) -> list[str]:
-        """The voters that can be sent to now, and whose disks take it."""
-        full = self.leadership().full
-        voters = self.electorate.voting_peers
-        return [p for p in voters if p in self._connected and p not in full and self.may_send_to(p)]
+    def _choose_eager(self) -> None:
+        """Anew, of the voters that can be sent to now and whose disks take it."""
+        able = self._connected - self.leadership().full
+        voters = [p for p in self.electorate.voting_peers if p in able and self.may_send_to(p)]
+        self.leadership().pace.choose(voters)
 
     def _hears(self, peer_id: str, message: Message) -> bool:
         """Whether a reply is to this leader of this term; then the peer counts as alive."""
@@ -553,7 +554,7 @@ class Replica:
         if self.reads.under_way:
             pace = self.leadership().pace
             pace.note_read(True, self._ports.now())
-            engine.send_now(pace.eager(self._able()))
+            engine.send_now(pace.eager)
 
     def _hurry_reads(self) -> None:
         """Ask everybody to confirm this leader, if the few that were asked first take long."""
