@@ -12,7 +12,6 @@ Any exception out of a method means the replica must not be used again.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -33,7 +32,6 @@ from coord.replication.messages import Message, StampGuard, check_message
 from coord.replication.outbox import Outbox
 from coord.replication.pace import Pace
 from coord.replication.port import (
-    BusyError,
     Member,
     MembershipChange,
     NotLeaderError,
@@ -42,6 +40,7 @@ from coord.replication.port import (
     StateMachine,
     WriteBlockedError,
 )
+from coord.replication.proposals import Proposals
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.read_index import ReadDone, ReadIndex
 from coord.replication.reconfiguration import Reconfiguration
@@ -75,8 +74,7 @@ class Replica:
         self._ports = ports
         self._connected: set[str] = set()
         self._stamps = StampGuard()
-        self._pending_bytes: deque[tuple[int, int]] = deque()
-        self._pending_total = 0
+        self._proposals = Proposals(settings)
         self.write_block_reason: str | None = None
         seeds = membership(0, members)
         first = first_membership(seeds, boot.admission.founders)
@@ -234,14 +232,9 @@ class Replica:
         """Append an entry; its index and term. `flush` sends it. Raises NotLeaderError, BusyError,
         WriteBlockedError, ValueError for too large an entry."""
         self._check_writable()
-        if len(data) > self._settings.max_entry_bytes:
-            raise ValueError(f"an entry of {len(data)} bytes; {self._settings.max_entry_bytes} max")
-        full = len(self._pending_bytes) >= self._settings.max_pending_entries
-        if full or self._pending_total > self._settings.max_pending_bytes:
-            raise BusyError(self._settings.busy_retry_after_ms)
+        self._proposals.check_room(len(data))
         index, term = self.engine.propose(data)
-        self._pending_bytes.append((index, len(data)))
-        self._pending_total += len(data)
+        self._proposals.taken(index, len(data))
         return index, term
 
     def change_members(self, change: MembershipChange) -> tuple[int, int]:
@@ -341,8 +334,7 @@ class Replica:
             result = self._machine.apply(index, term, data)
         except Exception as error:
             raise ApplyFailedError(f"entry {index} of term {term}: {error!r}") from error
-        while self._pending_bytes and self._pending_bytes[0][0] <= index:
-            self._pending_total -= self._pending_bytes.popleft()[1]
+        self._proposals.applied(index)
         self._ports.applied(index, term, result)
 
     def engine_members(self, index: int) -> None:
@@ -596,6 +588,5 @@ class Replica:
     def _stop_leading(self) -> None:
         self._election.voted(self._ports.now())
         self.reads.fail_all()
-        self._pending_bytes.clear()
-        self._pending_total = 0
+        self._proposals.clear()
         self._lead.snapshots.clear()
