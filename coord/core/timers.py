@@ -2,11 +2,12 @@
 
 Theory of operation. A key is filed under a time, in a slot of 64 ms; arming it for later, which is
 what every heartbeat does, only notes the new deadline, and it is filed anew when that time comes.
-So renewing a lease moves nothing. A slot is opened when its time has come: only then its keys go
-into a heap. What is disarmed leaves its slot at once. So nothing here ever takes longer than the
-slots that time has passed, however many keys there are and were: under load a node has millions.
-What is due comes out by (deadline, key), whatever happened before: the same on every node, also on
-one that was restored from a snapshot.
+So renewing a lease moves nothing. (What is armed for much later, as a task is when it ends, is moved
+at once: that is cheaper than to open its slot and find that it is not due.) A slot is opened when
+its time has come: only then its keys go into a heap. What is disarmed leaves its slot at once. So
+nothing here ever takes longer than the slots that time has passed, however many keys there are and
+were: under load a node has millions. What is due comes out by (deadline, key), whatever happened
+before: the same on every node, also on one that was restored from a snapshot.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ TimerKey = tuple[TimerKind, Ident]
 
 _SLOT_BITS: Final = 6
 _SLACK: Final = 1_024
+_FAR_MS: Final = 60_000  # what is armed for so much later is filed anew at once
 
 
 class Timers:
@@ -56,7 +58,7 @@ class Timers:
         key = (kind, ident)
         self._deadlines[key] = deadline_ms
         filed = self._filed.get(key)
-        if filed is None or deadline_ms < filed:
+        if filed is None or deadline_ms < filed or deadline_ms - filed > _FAR_MS:
             if filed is not None:
                 self._take_out(key, filed)
             self._file(key, deadline_ms)

@@ -18,6 +18,7 @@ from typing import Any
 
 from coord.journal import SnapshotMeta, Standing
 from coord.replication.appends import Appends
+from coord.replication.background import IDLE, UNHURRIED
 from coord.replication.election import Election
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError, FatalReplicaError
@@ -303,10 +304,12 @@ class Replica:
         """Begin to take a snapshot of what is applied now. Not while one is under way."""
         self._snapshots.take()
 
-    def step_background(self) -> bool:
-        """Do a slice of what is in no hurry: a snapshot, a digest. True if there is more to do at
-        once."""
-        return self._snapshots.step() or self.state_check.step()
+    def step_background(self) -> float:
+        """Do a slice of what is in no hurry: a snapshot, a digest. If there is more to do, how many
+        times as long as that took to rest before; otherwise 0."""
+        if self._snapshots.step():
+            return UNHURRIED
+        return IDLE if self.state_check.step() else 0.0
 
     def state_replaced(self, index: int) -> None:
         """A snapshot was installed (see ExchangeOwner)."""

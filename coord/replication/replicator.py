@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
-from coord.replication.background import UNHURRIED, rest_s
+from coord.replication.background import rest_s
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.loading import load
 from coord.replication.messages import InvalidMessageError, Message
@@ -442,19 +442,19 @@ class PySyncObjReplicator:
             return
         if replica.engine.applied_index < replica.engine.commit_index:
             self._call(lambda replica: replica.apply())
-        more = False
+        rest = 0.0
 
         def step(replica: Replica) -> None:
-            nonlocal more
-            more = replica.step_background()
+            nonlocal rest
+            rest = replica.step_background()
 
         loop, began = self._running_loop(), time.perf_counter()
         if began < self._background_due:
             return
         self._call(step)
-        if more:
+        if rest:
             # This is in no hurry: between its slices the loop is for those who wait.
-            pause_s = rest_s(began, UNHURRIED)
+            pause_s = rest_s(began, rest)
             self._background_due = time.perf_counter() + pause_s
             loop.call_later(pause_s, self._schedule_work)
 

@@ -31,6 +31,9 @@ from coord.rpc.gen import task_pb2 as pb
 REQUESTS = 4  # of one kind in an entry
 ENTRIES = 20  # of each kind in a round
 ROUNDS = 5
+# The leases of a round run out, as far as timers know, in the next one.
+ENTRY_MS = 20
+LEASE_TTL_MS = ENTRIES * 3 * ENTRY_MS
 PAYLOAD = bytes(100)
 
 
@@ -88,7 +91,7 @@ class Stages:
                         header=self._header(),
                         queues=["q"],
                         max_tasks=self._batch,
-                        lease_ttl_ms=15_000,
+                        lease_ttl_ms=LEASE_TTL_MS,
                     )
                 )
                 for _ in range(REQUESTS)
@@ -96,7 +99,7 @@ class Stages:
         answers = self._entry(CommandKind.CLAIM_TASKS, raws)
         with self._timed("client"):
             replies = [pb.ClaimResponse.FromString(answer) for answer in answers]
-            return [[claimed_task(one, self._session_id) for one in r.tasks] for r in replies]
+            return [[claimed_task(one, self._session_id, 0.0) for one in r.tasks] for r in replies]
 
     def _complete(self, claims: list[list[ClaimedTask]]) -> None:
         raws = []
@@ -116,7 +119,7 @@ class Stages:
                 item_results(pb.CompleteResponse.FromString(answer))
 
     def _entry(self, kind: CommandKind, raws: list[bytes]) -> list[bytes]:
-        self._now_ms += 3
+        self._now_ms += ENTRY_MS
         with self._timed("leader: parse"):
             decoded = [decode_request(kind, raw) for raw in raws]
         with self._timed("leader: check"):
