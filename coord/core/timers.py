@@ -2,7 +2,7 @@
 
 Theory of operation. A key is filed under a time, in a slot of 64 ms; arming it for later, which is
 what every heartbeat does, only notes the new deadline, and it is filed anew when that time comes.
-So renewing a lease moves nothing. (What is armed for much later, as a task is when it ends, is moved
+So renewing a lease moves nothing. (What is armed for much later, as a task when it ends, is moved
 at once: that is cheaper than to open its slot and find that it is not due.) A slot is opened when
 its time has come: only then its keys go into a heap. What is disarmed leaves its slot at once. So
 nothing here ever takes longer than the slots that time has passed, however many keys there are and
