@@ -52,6 +52,7 @@ class Work(HeldTasks):
         self._link = WorkLink(core, terms, self._slots, told)
         self._leases: dict[Key, int] = {}  # the session each is held under
         self._arrived: dict[Key, ClaimedTask] = {}  # and not taken yet
+        self._takers: dict[asyncio.Future[None], None] = {}  # wait for a task, in order
         self._news = asyncio.Event()
         self._error: Exception | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -84,8 +85,27 @@ class Work(HeldTasks):
                 raise self._error
             if self._link.quiet:
                 raise StopAsyncIteration
-            await self._next_news()
+            await self._next_arrival()
         return self._arrived.pop(next(iter(self._arrived)))
+
+    async def _next_arrival(self) -> None:
+        """Several may iterate side by side: a task that arrives wakes one of them."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._takers[turn] = None
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if self._takers.pop(turn, turn) is turn:  # it was this one's turn
+                self._wake_taker()
+            raise
+
+    def _wake_taker(self) -> None:
+        while self._takers:
+            turn = next(iter(self._takers))
+            del self._takers[turn]
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     async def stop(self) -> None:
         """No further tasks. Returns when none is on its way; the iteration ends after those that
@@ -189,7 +209,7 @@ class Work(HeldTasks):
         key = (task.task_id, task.fencing_token)
         self._leases[key] = session_id
         self._arrived[key] = claimed_task(task, session_id, since_s)
-        self._news.set()
+        self._wake_taker()
 
     def _lose(self, lost: LostTask) -> None:
         key = (lost.task_id, lost.fencing_token)
@@ -205,7 +225,10 @@ class Work(HeldTasks):
             self._on_trouble(error)
 
     def _changed(self) -> None:
+        """Everybody who waits looks again."""
         self._news.set()
+        for _ in range(len(self._takers)):
+            self._wake_taker()
 
     def _session_lost(self, session_id: int) -> None:
         self._link.session_lost(session_id)

@@ -79,6 +79,39 @@ async def test_tasks_come_as_slots_become_free(client: Client, node: LocalNode) 
         await anext(work)
 
 
+async def test_several_may_wait_for_tasks_side_by_side(client: Client) -> None:
+    """Each arrival wakes one; the turn of who gave up goes to the next; all hear of the end."""
+    async with client.tasks.work(["q"], slots=4) as work:
+        await work.connected()
+        callers = [asyncio.ensure_future(anext(work)) for _ in range(4)]
+        await asyncio.sleep(0)
+        callers[0].cancel()
+        submitted = await submit(client, 2)
+        async with asyncio.timeout(10):
+            taken = [await callers[1], await callers[2]]
+        assert sorted(task.task_id for task in taken) == sorted(submitted)
+        assert not callers[3].done()
+        await asyncio.gather(*(work.complete(task) for task in taken))
+        await work.stop()
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.wait_for(callers[3], 10)
+
+
+async def test_a_turn_that_is_not_taken_goes_to_the_next(client: Client) -> None:
+    async with client.tasks.work(["q"], slots=2) as work:
+        await work.connected()
+        first, second = (asyncio.ensure_future(anext(work)) for _ in range(2))
+        await asyncio.sleep(0)
+        await submit(client, 1)
+        await eventually(lambda: work.in_use == 1)
+        first.cancel()  # whether or not it has been woken by now
+        async with asyncio.timeout(10):
+            task = await second if not first.done() or first.cancelled() else await first
+        await work.complete(task)
+        second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+
+
 async def test_a_cancellation_comes_long_before_the_next_heartbeat(client: Client) -> None:
     (task_id,) = await submit(client, 1)
     lost: list[LostTask] = []
