@@ -27,6 +27,9 @@ class LogView(Protocol):
     def term_at(self, index: int) -> int | None: ...
 
 
+NewEntry = Sequence[Any]  # its term, its command: a pair as messages carry it
+
+
 @dataclass(frozen=True, slots=True)
 class Append:
     """A leader's append, well formed. Entry i has index prev_index + 1 + i."""
@@ -35,7 +38,7 @@ class Append:
     prev_index: int
     prev_term: int
     commit: int
-    entries: Sequence[tuple[int, bytes]]  # (term, command)
+    entries: Sequence[NewEntry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def examine_append(append: Append, log: LogView, commit_index: int) -> Verdict:
 
 
 def _shortened(
-    append: Append, prev: int, rest: Sequence[tuple[int, bytes]], log: LogView, verified: int
+    append: Append, prev: int, rest: Sequence[NewEntry], log: LogView, verified: int
 ) -> dict[str, Any]:
     new: list[Entry] = [(command, prev + 1 + i, term) for i, (term, command) in enumerate(rest)]
     return {

@@ -13,6 +13,7 @@ from chaos.sim.hardened import HardenedNode
 from chaos.sim.plan import make_plan
 from chaos.sim.world import World, simulate
 from coord.core import dedupe, locks
+from coord.core.form import COMPILED
 from coord.core.state import State
 from coord.journal import VoteFile
 from coord.replication import following, reconfiguration
@@ -230,8 +231,14 @@ BROKEN: dict[str, tuple[Patch, str, str | None]] = {
 }
 
 
+# They change the core, whose compiled functions call each other without looking for another one.
+IN_THE_CORE = {"deduplication", "determinism", "tokens"}
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_promise_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if COMPILED and name in IN_THE_CORE:
+        pytest.skip("the compiled core cannot be changed from outside")
     breakage, words, profile = BROKEN[name]
     breakage(monkeypatch)
     seen = set()

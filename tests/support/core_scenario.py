@@ -151,7 +151,7 @@ def _submit(a: Args) -> c.SubmitTasks:
     values: dict[str, Any] = {"payload": a.pop("payload", "p").encode()}
     values["payload"] *= int(a.pop("times", "1"))
     for key, value in a.items():
-        is_text = SPEC_FIELDS[key] == "str"
+        is_text = SPEC_FIELDS[key] in ("str", str)  # the compiled core keeps the type itself
         values[key] = value if is_text else int(value)
     return c.SubmitTasks([c.TaskSpec(**values) for _ in range(count)])
 
