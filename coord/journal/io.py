@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import posixpath
+from collections.abc import Callable
 
 from coord.journal.errors import DiskFullError, StorageDamagedError, SyncFailedError
 from coord.journal.filesystem import AppendFile, FileSystem
@@ -24,9 +25,19 @@ def storage_error(path: str, operation: str, error: OSError) -> DiskFullError | 
 
 def write_fully(file: AppendFile, path: str, data: bytes | memoryview) -> None:
     """Write everything; a short write is continued until the system says why."""
+    _all_of(file.write, path, data)
+
+
+def overwrite_fully(file: AppendFile, path: str, offset: int, data: bytes) -> None:
+    """Write everything over what the file has from `offset` on."""
+    size = len(data)
+    _all_of(lambda rest: file.overwrite(offset + size - len(rest), rest), path, data)
+
+
+def _all_of(write: Callable[[memoryview], int], path: str, data: bytes | memoryview) -> None:
     try:
         rest = memoryview(data)
-        while rest and (written := file.write(rest)):
+        while rest and (written := write(rest)):
             rest = rest[written:]
     except OSError as error:
         raise storage_error(path, "write", error) from error
