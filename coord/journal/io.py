@@ -15,10 +15,15 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 TEMPORARY_SUFFIX = ".tmp"
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there is no space, or no quota, left."""
+    return error.errno in _FULL
+
+
 def storage_error(path: str, operation: str, error: OSError) -> DiskFullError | SyncFailedError:
     """What a failed write-side call means. A failed sync never counts as a full disk: what of the
     earlier writes is durable is unknown."""
-    if error.errno in _FULL and operation != "sync":
+    if is_full(error) and operation != "sync":
         return DiskFullError(path)
     return SyncFailedError(path, operation, error.strerror or str(error))
 

@@ -12,6 +12,7 @@ Any exception out of a method means the replica must not be used again.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
@@ -560,12 +561,16 @@ class Replica:
             self.engine.send_now()
 
     def _abdicate_if_blocked(self) -> None:
-        """A leader that can not write would stop the whole cluster: let another one lead."""
-        if self.write_block_reason is not None and not self._handover.under_way:
-            try:
+        """A leader that can not write lets another one lead, if that helps: if a majority without
+        it has kept what its own disk did not take. Else writes would stop under another leader as
+        well, and reads with them until that one's first entry is committed."""
+        if self.write_block_reason is None or self._handover.under_way:
+            return
+        last = self.journal.last_index
+        keep = [p for p in self.electorate.voting_peers if self.engine.match_index(p) == last]
+        if self.journal.synced_index < last and len(keep) >= self.electorate.quorum:
+            with contextlib.suppress(ReplicationError):  # nobody is there to take it
                 self.transfer(None, lambda _: None)
-            except ReplicationError:
-                return  # nobody is there to take it
 
     # Watching
 

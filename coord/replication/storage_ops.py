@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from coord.journal import Journal, Vote, VoteFile
+from coord.journal import DiskFullError, Journal, Vote, VoteFile
 from coord.replication.write_ops import (
     AppendEntry,
     DropBefore,
@@ -55,9 +55,7 @@ class LogWriter:
         count = 1
         match operation:
             case AppendEntry():
-                entries = self._leading_entries(queue)
-                self._journal.append(entries)
-                count = len(entries)
+                count = self._append(self._leading_entries(queue))
             case StoreVote():
                 while len(queue) > count and isinstance(queue[count][1], StoreVote):
                     count += 1  # only the last of several is of interest
@@ -77,6 +75,17 @@ class LogWriter:
         for _ in range(count):
             sequence, _ = queue.popleft()
         return sequence
+
+    def _append(self, entries: list[Entry]) -> int:
+        """How many were: where there is no room for all, there may be for the first."""
+        try:
+            self._journal.append(entries)
+        except DiskFullError:
+            if len(entries) == 1:
+                raise
+            self._journal.append(entries[:1])
+            return 1
+        return len(entries)
 
     def _store(self, vote: Vote) -> None:
         self._votes.store(vote)

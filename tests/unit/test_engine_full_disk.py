@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coord.replication.port import ReplicationError, WriteBlockedError
+from coord.replication.port import ReplicationError, Role, WriteBlockedError
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import AppendEntry
 from tests.support.replica_world import ReplicaWorld as World
@@ -141,6 +141,59 @@ def test_a_leader_stops_sending_to_a_follower_that_confirms_nothing() -> None:
 
 
 _TAKEN = {"success": True, "reset": False, "read": 0}
+
+
+def leader_whose_disk_took_no(size: int = 3) -> World:
+    """All have what it led with; its disk did not take what came next."""
+    world = World(size)
+    world.lead(*world.peers[: size // 2])
+    for peer in world.peers:
+        world.deliver(peer, "ack", 1, append=1, next=3, **_TAKEN)
+    world.sync()
+    world.replica.propose(b"one too many")
+    world.replica.flush()
+    world.replica.write_block_reason = "DISK_FULL"
+    with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+        world.replica.propose(b"x")
+    return world
+
+
+def told_to_lead(world: World) -> list[str]:
+    world.tick(0.02)
+    return [peer for peer, _ in world.take("timeout_now")]
+
+
+def test_a_leader_hands_over_when_a_majority_without_it_kept_what_it_could_not() -> None:
+    world = leader_whose_disk_took_no()
+    assert told_to_lead(world) == []
+    world.deliver("n2", "ack", 1, append=2, next=4, **_TAKEN)
+    assert told_to_lead(world) == [], "with it alone, n2 could keep nothing either"
+    world.deliver("n3", "ack", 1, append=2, next=4, **_TAKEN)
+    assert told_to_lead(world) == ["n2"]
+
+
+def test_of_five_it_hands_over_to_one_of_three_with_room() -> None:
+    world = leader_whose_disk_took_no(5)
+    world.deliver("n2", "seen", 1, append=2, read=0, full=True)
+    for peer in ("n3", "n4"):
+        world.deliver(peer, "ack", 1, append=2, next=4, **_TAKEN)
+        assert told_to_lead(world) == []
+    world.deliver("n5", "ack", 1, append=2, next=4, **_TAKEN)
+    assert told_to_lead(world) == ["n3"]
+
+
+def test_a_leader_with_a_full_disk_goes_on_leading_and_reading_if_the_others_are_full() -> None:
+    world = leader_whose_disk_took_no()
+    reads: list[int | None] = []
+    for number in range(100):
+        for peer in ("n2", "n3"):
+            world.deliver(peer, "seen", 1, append=2, read=number, full=peer == "n2")
+        world.tick(0.05)
+        world.replica.read(reads.append)
+        world.replica.flush()
+    assert world.replica.engine.role is Role.LEADER
+    assert world.take("timeout_now") == []
+    assert reads[:90] == [2] * 90
 
 
 def test_leadership_is_not_handed_to_a_full_disk() -> None:
