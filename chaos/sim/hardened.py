@@ -247,8 +247,10 @@ class HardenedNode(SimNode):
         try:
             done = self._storage.writer.carry_out(self._queue)
         except DiskFullError:
+            vote = self._storage.writer.store_vote_ahead(self._queue)
             self._storage.writer.sync()
             self._up().write_block_reason = "DISK_FULL"
+            self._up().vote_stored(vote)
             self.later(DISK_RETRY_S, self._write)
             return
         self._up().write_block_reason = None

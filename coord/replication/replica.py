@@ -166,8 +166,8 @@ class Replica:
         """Time has passed. To be called every 50 ms or so."""
         now = self._ports.now()
         self.joining.tick(self._connected)
-        if self.joining.votes and self.write_block_reason is None:  # else its vote stays here
-            self._voting.tick()
+        if self.joining.votes:
+            self._voting.tick(disk_is_full=self.write_block_reason is not None)
         self.engine.tick()
         if self.engine.role is Role.LEADER:
             self._tick_leader(now)
@@ -226,6 +226,11 @@ class Replica:
         self._begin_reads()
         self._handover.advance()
         self.settle()
+
+    def vote_stored(self, sequence: int) -> None:
+        """The vote written as `sequence` is durable, ahead of what waits for room on the disk."""
+        self.journal.mark_vote_stored(sequence)
+        self._outbox.release_votes()
 
     def propose(self, data: bytes) -> tuple[int, int]:
         """Append an entry; its index and term. `flush` sends it. Raises NotLeaderError, BusyError,
@@ -355,12 +360,8 @@ class Replica:
         if kind == "append_entries":
             return self._send_append(peer_id, message)
         if kind == "next_node_idx":
-            index, success, reset = (
-                message["next_node_idx"],
-                message["success"],
-                message["reset"],
-            )
-            self._following.answer(peer_id, Answer(index, success, reset))
+            answer = Answer(message["next_node_idx"], message["success"], message["reset"])
+            self._following.answer(peer_id, answer)
         elif kind == "request_vote":
             self._voting.engine_asks(peer_id, message)
         elif kind == "response_vote":

@@ -154,7 +154,7 @@ file.fdatasync()
 def test_a_power_cut_tears_what_is_written_in_place(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", OVER, str(tmp_path / "file")], check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert (tmp_path / "file").read_bytes() == b"olNEWldolold"
+    assert (tmp_path / "file").read_bytes() == b"olNEWdoldold"
 
 
 def test_what_is_written_in_place_needs_no_room_and_a_failed_sync_loses_it(

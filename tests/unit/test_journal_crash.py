@@ -193,7 +193,7 @@ def test_the_last_of_the_room_is_spare_for_small_records() -> None:
         checked.truncate(checked.journal.next_index - 1)
         checked.append(1, size=8)
         checked.sync()
-    with pytest.raises(DiskFullError):
+    with contextlib.suppress(DiskFullError):
         while True:
             checked.append(1, size=1)
     disk.crash(random.Random(1))
@@ -209,7 +209,7 @@ def test_a_file_system_that_reserves_nothing_is_written_to_the_end() -> None:
     disk.fault = lambda operation, path: (
         OSError(errno.EOPNOTSUPP, "not supported") if operation == "reserve" else None
     )
-    with pytest.raises(DiskFullError):
+    with contextlib.suppress(DiskFullError):
         while True:
             journal.append(entries(journal.next_index or 1, 1))
     assert disk.free_bytes < RECORD_HEADER_BYTES + 20
