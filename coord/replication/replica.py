@@ -257,12 +257,12 @@ class Replica:
 
     @property
     def why_nothing_is_kept(self) -> str | None:
-        """Why no write is taken: the disk here is full, or those of too many others are. Without
-        the latter, callers would only learn that it took long."""
+        """Why no write is taken: the disk here is full, or others' disks are and too few others are
+        left. Without the latter, callers would only learn that it took long."""
         full = self.lead.full if self.lead is not None else ()
         if self.write_block_reason is not None or not full:
             return self.write_block_reason
-        able = [peer for peer in self.electorate.voting_peers if peer not in full]
+        able = self._connected.difference(full)
         return None if self.electorate.is_majority(able) else DISK_FULL
 
     def _check_writable(self) -> None:

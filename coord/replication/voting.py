@@ -35,7 +35,7 @@ class Voting:
         self._outbox = outbox
         self._election = election
         self._now = now
-        self._may_ask_from = 0.0
+        self._led_at = now()
         self._forced = False
         self._voters: set[str] = set()  # who voted for this node in its present candidacy
         self._voted = False
@@ -51,10 +51,11 @@ class Voting:
         """Ask for support if no leader was heard for long enough. Who has a full disk leaves it to
         the others first: they can keep what comes."""
         now = self._now()
-        if not disk_is_full or self._election.leader_is_fresh(now):
-            self._may_ask_from = now + (FULL_DISK_WAITS_S if disk_is_full else 0.0)
+        if self._election.leader_is_fresh(now):
+            self._led_at = now
+        waits = disk_is_full and now < self._led_at + FULL_DISK_WAITS_S
         idle = self._electorate.votes and self._engine.role is not Role.LEADER
-        if idle and now >= self._may_ask_from and self._election.expired(now):
+        if idle and not waits and self._election.expired(now):
             self._ask_for_support(now)
 
     def engine_asks(self, peer_id: str, message: dict[str, Any]) -> None:

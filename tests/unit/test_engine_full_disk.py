@@ -282,6 +282,11 @@ def test_no_write_is_taken_that_no_majority_can_keep() -> None:
         world.replica.propose(b"x")
     world.deliver("n3", "seen", 1, append=1, read=0, full=False)
     world.replica.propose(b"there is room again")
+    world.replica.disconnected("n3")
+    with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+        world.replica.propose(b"it can keep nothing while it is away")
+    world.replica.connected("n3")
+    world.replica.propose(b"it is back")
 
 
 @pytest.mark.parametrize("full", [1, "yes", None])
