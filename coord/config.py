@@ -123,7 +123,7 @@ class ServerConfig(BaseSettings):
     max_entry_bytes: int = _count(4 * 1024 * 1024, 64 * 1024, 32 * 1024 * 1024)
     pipeline: int = _count(3, 1, 64)
     segment_bytes: int = _count(64 * 1024 * 1024, 64 * 1024, 1 << 32)
-    journal_reserve_bytes: int = _count(0, 0, 1 << 30)
+    journal_reserve_bytes: int = _count(256 * 1024, 0, 1 << 30)
     snapshot_entries: int = _count(100_000, 100, 100_000_000)
     keep_entries: int = _count(10_000, 1, 10_000_000)
     snapshot_bytes: int = _count(256 * 1024 * 1024, 64 * 1024, 1 << 40)

@@ -46,14 +46,12 @@ class FaultyDisk:
     def read_all(self, path: str) -> bytes:
         with self.mutex:
             data, unsynced = self._real.read_all(path), self._unsynced.get(path)
-            if unsynced is None or not unsynced.data:
-                return data
-            return data[: unsynced.start] + unsynced.data + data[unsynced.stop :]
+            return data if unsynced is None else unsynced.over(data)
 
     def read_at(self, path: str, offset: int, length: int) -> bytes:
         with self.mutex:
             unsynced = self._unsynced.get(path)
-            if unsynced is None or not unsynced.data:
+            if unsynced is None or unsynced.empty:
                 return self._real.read_at(path, offset, length)
             return self.read_all(path)[offset : offset + length]
 
@@ -109,14 +107,36 @@ class FaultyDisk:
 
 @dataclass(slots=True)
 class _Unsynced:
-    """What a file would have from `start` on."""
+    """What a file would have from `start` on, and, with offsets, in place of what it has."""
 
     start: int
     data: bytearray = field(default_factory=bytearray)
+    in_place: list[tuple[int, bytes]] = field(default_factory=list)
 
     @property
     def stop(self) -> int:
         return self.start + len(self.data)
+
+    @property
+    def empty(self) -> bool:
+        return not self.data and not self.in_place
+
+    @property
+    def size(self) -> int:
+        return len(self.data) + sum(len(data) for _, data in self.in_place)
+
+    def over(self, content: bytes) -> bytes:
+        """What a reader of the file sees; `content` is what the disk has."""
+        seen = bytearray(content)
+        if self.data:
+            seen[self.start : self.stop] = self.data
+        for offset, data in self.in_place:
+            seen[offset : offset + len(data)] = data
+        return bytes(seen)
+
+    def clear(self) -> None:
+        self.data.clear()
+        self.in_place.clear()
 
 
 class _FaultyFile:
@@ -127,13 +147,21 @@ class _FaultyFile:
 
     def write(self, data: bytes | memoryview) -> int:
         self._disk.refuse_if_full()
-        faults = self._disk.faults()
         with self._disk.mutex:
-            if faults.power_cut_permille is not None or faults.sync_fails:
+            if self._stays_here():
                 self._unsynced.data += data
                 return len(data)
             self._write_unsynced()
             return self._write(data)
+
+    def overwrite(self, offset: int, data: bytes | memoryview) -> int:
+        """Needs no room."""
+        with self._disk.mutex:
+            if self._stays_here():
+                self._unsynced.in_place.append((offset, bytes(data)))
+                return len(data)
+            self._write_unsynced()
+            return self._real.overwrite(offset, data)
 
     def reserve(self, size: int) -> None:
         self._disk.refuse_if_full()
@@ -151,11 +179,11 @@ class _FaultyFile:
             self._disk.before_sync(self._path)
         except OSError:
             with self._disk.mutex:
-                self._unsynced.data.clear()
+                self._unsynced.clear()
             raise
         share = self._disk.faults().power_cut_permille
         with self._disk.mutex:
-            if share is not None and self._unsynced.data:
+            if share is not None and not self._unsynced.empty:
                 self._lose_power(share)
             self._write_unsynced()
         self._real.fdatasync()
@@ -163,21 +191,33 @@ class _FaultyFile:
     def close(self) -> None:
         self._real.close()
 
+    def _stays_here(self) -> bool:
+        """Whether what is written now stays in this process until it is synced."""
+        faults = self._disk.faults()
+        return faults.power_cut_permille is not None or faults.sync_fails
+
     def _write(self, data: bytes | bytearray | memoryview) -> int:
         taken = self._real.write(memoryview(data))
         self._unsynced.start += taken
         return taken
 
     def _write_unsynced(self) -> None:
-        data = self._unsynced.data
-        while data:
-            del data[: self._write(bytes(data))]
+        unsynced = self._unsynced
+        while unsynced.data:
+            del unsynced.data[: self._write(bytes(unsynced.data))]
+        while unsynced.in_place:
+            offset, data = unsynced.in_place.pop(0)
+            self._real.overwrite(offset, data)
 
     def _lose_power(self, share_permille: int) -> None:
-        size = len(self._unsynced.data)
-        kept = size * share_permille // 1_000
-        if kept:
-            self._write(bytes(self._unsynced.data[:kept]))
+        size = self._unsynced.size
+        kept = left = size * share_permille // 1_000
+        while left and self._unsynced.data:
+            written = self._write(bytes(self._unsynced.data[:left]))
+            del self._unsynced.data[:written]
+            left -= written
+        for offset, data in self._unsynced.in_place:
+            left -= self._real.overwrite(offset, data[:left])
         name = os.path.basename(self._path)
         self._disk.note(f"power lost: {kept} of {size} unsynced bytes of {name} remain")
         os.kill(os.getpid(), signal.SIGKILL)

@@ -93,6 +93,12 @@ class _SimFile:
         self._end += len(taken)
         return len(taken)
 
+    def overwrite(self, offset: int, data: bytes | memoryview) -> int:
+        self._step("write")
+        taken = bytes(data[: max(0, len(self._inode.content) - offset)])
+        self._change(_Write(offset, taken))
+        return len(taken)
+
     def reserve(self, size: int) -> None:
         self._step("reserve")
         wanted, free = size - len(self._inode.content), self._disk.free_bytes

@@ -15,6 +15,7 @@ from chaos.sim.disk import SimDisk, SimulatedCrash
 from chaos.sim.plan import SimPlan
 from coord.core.replies import Applied
 from coord.journal import DiskFullError, SnapshotStore, VoteFile
+from coord.journal.vote import COPY_BYTES
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.errors import FatalReplicaError
 from coord.replication.loading import restore
@@ -246,8 +247,10 @@ class HardenedNode(SimNode):
         try:
             done = self._storage.writer.carry_out(self._queue)
         except DiskFullError:
+            vote = self._storage.writer.store_vote_ahead(self._queue)
             self._storage.writer.sync()
             self._up().write_block_reason = "DISK_FULL"
+            self._up().vote_stored(vote)
             self.later(DISK_RETRY_S, self._write)
             return
         self._up().write_block_reason = None
@@ -331,7 +334,7 @@ class HardenedNode(SimNode):
         return (vote.term, vote.voted_for) if vote is not None else (0, None)
 
     def rot(self, where: float) -> bool:
-        """In a sealed segment or a snapshot: the end of the last segment may be torn, not more."""
+        """In a sealed segment (the end of the last one may be torn), a snapshot or the vote."""
         files = self.disk.paths()
         segments = [path for path in files if path.endswith(".wal")][:-2]
         snapshots = [path for path in files if "/snapshots/" in path and ".tmp" not in path][-1:]
@@ -340,9 +343,20 @@ class HardenedNode(SimNode):
         if not candidates:
             return False
         chosen = candidates[int(where * len(candidates))]
+        if chosen in votes:
+            return self._rot_vote(chosen, where)
         bits = len(self.disk.get(chosen)) * 8
         self.disk.flip_bit(chosen, int(where * 7919 * bits) % bits)
         return True
+
+    def _rot_vote(self, path: str, where: float) -> bool:
+        """In one of its copies, which has to be of no effect, or in both."""
+        data = self.disk.get(path)
+        both = int(where * 7919) % 2 == 0 or data[:COPY_BYTES] != data[COPY_BYTES:]
+        for start in (0, COPY_BYTES) if both else (int(where * 104_729) % 2 * COPY_BYTES,):
+            bits = len(data[start : start + COPY_BYTES].rstrip(b"\0")) * 8
+            self.disk.flip_bit(path, start * 8 + int(where * 7919 * bits) % bits)
+        return both
 
 
 class _SnapshotJobs:

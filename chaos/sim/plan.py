@@ -77,6 +77,8 @@ PROFILES: dict[str, Profile] = {
                 calm_s=8.0),
         Profile("bad-syncs", ("sync_fails", "sync_fails", "power_cut", "kill_leader", "isolate"),
                 (4_000,), (40, 1_000_000), late=0.0, twice=0.0),
+        Profile("full-disks", (*["disk_full"] * 4, "kill_leader", "power_cut", "isolate", "flood"),
+                (4_000,), (40, 1_000_000)),
         Profile("new-disks", ("new_disk", "new_disk", "kill", "isolate", "one_way", "kill_leader",
                 "power_cut", "reset", "flood", "transfer"), snapshot_entries=(15, 40, 1_000_000)),
         Profile("busy", EVERYTHING, (600,), clients=12, think_s=0.05),

@@ -22,6 +22,12 @@ class AppendFile(Protocol):
         given."""
         ...
 
+    def overwrite(self, offset: int, data: bytes | memoryview) -> int:
+        """Write over bytes that were written before, `offset` being the first: a file system that
+        writes in place needs no room for it. Returns how many bytes were taken; the next `write`
+        goes where it would have gone."""
+        ...
+
     def reserve(self, size: int) -> None:
         """Have the disk keep room for the first `size` bytes. What is not written reads as zeros,
         and belongs to the file; the next write still goes behind the last."""
@@ -95,6 +101,9 @@ class _OsAppendFile:
         taken = os.pwrite(self._descriptor, data, self._end)
         self._end += taken
         return taken
+
+    def overwrite(self, offset: int, data: bytes | memoryview) -> int:
+        return os.pwrite(self._descriptor, data, offset)
 
     def reserve(self, size: int) -> None:
         if not hasattr(os, "posix_fallocate"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import posixpath
+from collections.abc import Callable
 
 from coord.journal.errors import DiskFullError, StorageDamagedError, SyncFailedError
 from coord.journal.filesystem import AppendFile, FileSystem
@@ -14,19 +15,34 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 TEMPORARY_SUFFIX = ".tmp"
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there is no space, or no quota, left."""
+    return error.errno in _FULL
+
+
 def storage_error(path: str, operation: str, error: OSError) -> DiskFullError | SyncFailedError:
     """What a failed write-side call means. A failed sync never counts as a full disk: what of the
     earlier writes is durable is unknown."""
-    if error.errno in _FULL and operation != "sync":
+    if is_full(error) and operation != "sync":
         return DiskFullError(path)
     return SyncFailedError(path, operation, error.strerror or str(error))
 
 
 def write_fully(file: AppendFile, path: str, data: bytes | memoryview) -> None:
     """Write everything; a short write is continued until the system says why."""
+    _all_of(file.write, path, data)
+
+
+def overwrite_fully(file: AppendFile, path: str, offset: int, data: bytes) -> None:
+    """Write everything over what the file has from `offset` on."""
+    size = len(data)
+    _all_of(lambda rest: file.overwrite(offset + size - len(rest), rest), path, data)
+
+
+def _all_of(write: Callable[[memoryview], int], path: str, data: bytes | memoryview) -> None:
     try:
         rest = memoryview(data)
-        while rest and (written := file.write(rest)):
+        while rest and (written := write(rest)):
             rest = rest[written:]
     except OSError as error:
         raise storage_error(path, "write", error) from error

@@ -8,8 +8,10 @@ records after an unsealed segment, cannot come from a crash. A reset writes a se
 "everything before me is dropped" and names it in one step.
 
 Room for what is to come is reserved ahead, a piece at a time, where the file system can: a sync
-then has no new size of the file to write, which halves its time. So the segment in use ends in
-zeros. They are no records and no damage; a sealed segment has none.
+then has no new size of the file to write. So the segment in use ends in zeros. They are no records
+and no damage; a sealed segment has none. The last of the room is spare: when no more can be had,
+the disk counts as full, and only records with next to no command are still written. Such are a new
+leader's first entry, without which nobody could read, and cuts.
 
 All calls come from one thread at a time. After SyncFailedError every call raises it again.
 """
@@ -32,6 +34,7 @@ from coord.journal.format import (
 from coord.journal.io import (
     TEMPORARY_SUFFIX,
     create_file,
+    is_full,
     make_directory,
     open_file,
     publish,
@@ -44,6 +47,8 @@ from coord.journal.io import (
 from coord.journal.recovery import Entry, Recovered, RecoveryReport, Segment, recover, segment_path
 
 DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024
+SPARE_BYTES = 4096  # some 80 small records
+SMALL_BYTES = RECORD_HEADER_BYTES + 8
 
 
 class Journal:
@@ -61,6 +66,7 @@ class Journal:
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._reserve_bytes = reserve_bytes
+        self._spare_bytes = min(SPARE_BYTES, reserve_bytes // 4)
         self._reserved = 0  # up to where the active segment's file has room
         self._segments = recovered.segments
         self._entries = recovered.entries
@@ -251,7 +257,8 @@ class Journal:
     def _write(self, data: bytes) -> None:
         """Write to the active segment, all or nothing."""
         path = self._segments[-1].path
-        self._reserve_for(len(data))
+        if self._reserve_bytes:
+            self._reserve_for(len(data))
         try:
             write_fully(self._active_file(), path, data)
         except DiskFullError:
@@ -262,13 +269,23 @@ class Journal:
             raise
 
     def _reserve_for(self, size: int) -> None:
-        """Without room to reserve, the write will say what is wrong; no file system need be able
-        to."""
-        wanted = self._segments[-1].size + size
-        if self._reserve_bytes and wanted > self._reserved:
-            with contextlib.suppress(OSError):
-                self._active_file().reserve(wanted + self._reserve_bytes)
-                self._reserved = wanted + self._reserve_bytes
+        """Have room for `size` bytes and the spare, or (small records) for them alone. Raises
+        DiskFullError. Not every file system can reserve; the write will say what is wrong then."""
+        active = self._segments[-1]
+        wanted = active.size + size
+        if wanted + self._spare_bytes <= self._reserved:
+            return
+        for ahead in (self._reserve_bytes, self._spare_bytes):
+            try:
+                self._active_file().reserve(wanted + ahead)
+            except OSError as error:
+                if not is_full(error):
+                    return
+            else:
+                self._reserved = wanted + ahead
+                return
+        if size > SMALL_BYTES:
+            raise DiskFullError(active.path)
 
     def _roll_back(self) -> None:
         """Cut off what a failed write left. Synced, so that no crash brings a part of it back."""

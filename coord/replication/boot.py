@@ -76,6 +76,9 @@ def _open(
     votes = VoteFile(fs, directory.vote_path, must_exist=known)
     last = votes.load() or first
     vote = replace(last, boot_count=last.boot_count + 1)
+    if votes.repaired:
+        why = "a store was not finished, or the disk damaged a copy; the other one is intact"
+        logger.warning("vote_copy_repaired", why=why, path=directory.vote_path)
     journal = Journal.open(
         fs,
         directory.journal_directory,

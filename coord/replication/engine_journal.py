@@ -68,6 +68,8 @@ class EngineJournal:
         self.committed_index = commit_index  # what is up to here is never cut off
         self.write_sequence = 0
         self.synced_sequence = 0  # <= write_sequence
+        self.vote_sequence = 0  # of the last term or vote; <= write_sequence
+        self._stored_vote_sequence = 0
         self.synced_index = self._entries[-1][1] if self._entries else 0
         self.memberships = MembershipHistory(membership)
         for command, index, _ in self._entries:
@@ -82,6 +84,15 @@ class EngineJournal:
         while self._unsynced and self._unsynced[0][0] <= sequence:
             _, self.synced_index, size = self._unsynced.popleft()
             self._unsynced_bytes -= size
+
+    def mark_vote_stored(self, sequence: int) -> None:
+        """The term and vote written as `sequence` are durable, what was written before may not."""
+        self._stored_vote_sequence = max(self._stored_vote_sequence, sequence)
+
+    @property
+    def vote_is_stored(self) -> bool:
+        """Whether the present term and vote are durable."""
+        return max(self.synced_sequence, self._stored_vote_sequence) >= self.vote_sequence
 
     # The view of it that the rest of replication uses
 
@@ -233,6 +244,7 @@ class EngineJournal:
         self._term = term
         self._voted_for = votedForNodeId
         self._emit(StoreVote(term, votedForNodeId))
+        self.vote_sequence = self.write_sequence
 
     def getCurrentTerm(self) -> int:  # noqa: N802
         return self._term

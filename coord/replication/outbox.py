@@ -26,6 +26,7 @@ class Outbox:
         self._journal = journal
         self._number = 0
         self._held: deque[tuple[int, str, Message]] = deque()
+        self._held_votes: list[tuple[str, Message]] = []
 
     def make(self, kind: str, **fields: Any) -> Message:
         """A message of the present term."""
@@ -46,6 +47,15 @@ class Outbox:
         elif not self._joins_the_last(barrier, peer_id, message):
             self._held.append((barrier, peer_id, message))
 
+    def promise_vote(self, peer_id: str, message: Message) -> None:
+        """Send once the present term and vote are durable. A vote, or a request for one, says
+        nothing of what else is: who has a part of its log in memory only votes, and leads, as one
+        with all of it, and after a crash as one that never had it."""
+        if self._journal.vote_is_stored:
+            self.transmit(peer_id, message)
+        else:
+            self._held_votes.append((peer_id, message))
+
     def _joins_the_last(self, barrier: int, peer_id: str, message: Message) -> bool:
         """What matches a leader's log does so for the whole of its term: nothing is lost."""
         if not self._held or message["type"] != "ack":
@@ -63,3 +73,13 @@ class Outbox:
         while self._held and self._held[0][0] <= sequence:
             _, peer_id, message = self._held.popleft()
             self.transmit(peer_id, message)
+        self.release_votes()
+
+    def release_votes(self) -> None:
+        """Those of the present term leave if it is durable; nobody waits for earlier ones."""
+        if self._held_votes and self._journal.vote_is_stored:
+            held, self._held_votes = self._held_votes, []
+            term = self._journal.getCurrentTerm()
+            for peer_id, message in held:
+                if message["term"] == term:
+                    self.transmit(peer_id, message)

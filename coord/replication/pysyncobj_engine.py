@@ -226,6 +226,7 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
         self._nodes: dict[str, Node] = {}
         self._unsent: dict[Node, int] = {}
         self._proposing = False
+        self._led = False  # when this tick began
         self._only: Collection[str] | None = None
         conf = SyncObjConf(
             autoTick=False,
@@ -265,6 +266,7 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
     def tick(self) -> None:
         """Commit, apply and send what is due. Never starts an election."""
         self._enter()
+        self._led = self._isLeader()
         self._onTick(0.0)
 
     def commit(self) -> None:
@@ -492,8 +494,10 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
 
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
         """Apply what is committed, a slice at a time. A leader counts itself only up to what it
-        has synced: the commit index it computed is held back to there."""
-        if self._isLeader():
+        has synced: the commit index it computed is held back to there, also if it gave up leading
+        after that, in the same tick."""
+        led, self._led = self._led, False
+        if led or self._isLeader():
             durable = min(self._SyncObj__raftCommitIndex, self._journal.synced_index)
             self._SyncObj__raftCommitIndex = max(self._commit_floor, durable)
         self._commit_floor = commit_index = self._SyncObj__raftCommitIndex

@@ -12,6 +12,7 @@ Any exception out of a method means the replica must not be used again.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -73,8 +74,7 @@ class Replica:
         self._settings = settings
         self._machine = machine
         self._ports = ports
-        self._connected: set[str] = set()
-        self._stamps = StampGuard()
+        self._connected, self._stamps = set[str](), StampGuard()
         self._proposals = Proposals(settings)
         self.write_block_reason: str | None = None
         seeds = membership(0, members)
@@ -167,8 +167,8 @@ class Replica:
         """Time has passed. To be called every 50 ms or so."""
         now = self._ports.now()
         self.joining.tick(self._connected)
-        if self.joining.votes and self.write_block_reason is None:  # else its vote stays here
-            self._voting.tick()
+        if self.joining.votes:
+            self._voting.tick(disk_is_full=self.write_block_reason is not None)
         self.engine.tick()
         if self.engine.role is Role.LEADER:
             self._tick_leader(now)
@@ -229,6 +229,11 @@ class Replica:
         self._handover.advance()
         self.settle()
 
+    def vote_stored(self, sequence: int) -> None:
+        """The vote written as `sequence` is durable, ahead of what waits for room on the disk."""
+        self.journal.mark_vote_stored(sequence)
+        self._outbox.release_votes()
+
     def propose(self, data: bytes) -> tuple[int, int]:
         """Append an entry; its index and term. `flush` sends it. Raises NotLeaderError, BusyError,
         WriteBlockedError, ValueError for too large an entry."""
@@ -249,12 +254,12 @@ class Replica:
 
     @property
     def why_nothing_is_kept(self) -> str | None:
-        """Why no write is taken: the disk here is full, or those of too many others are. Without
-        the latter, callers would only learn that it took long."""
+        """Why no write is taken: the disk here is full, or others' disks are and too few others are
+        left. Without the latter, callers would only learn that it took long."""
         full = self.lead.full if self.lead is not None else ()
         if self.write_block_reason is not None or not full:
             return self.write_block_reason
-        able = [peer for peer in self.electorate.voting_peers if peer not in full]
+        able = self._connected.difference(full)
         return None if self.electorate.is_majority(able) else DISK_FULL
 
     def _check_writable(self) -> None:
@@ -361,12 +366,8 @@ class Replica:
         if kind == "append_entries":
             return self._appends.send(peer_id, message)
         if kind == "next_node_idx":
-            index, success, reset = (
-                message["next_node_idx"],
-                message["success"],
-                message["reset"],
-            )
-            self._following.answer(peer_id, Answer(index, success, reset))
+            answer = Answer(message["next_node_idx"], message["success"], message["reset"])
+            self._following.answer(peer_id, answer)
         elif kind == "request_vote":
             self._voting.engine_asks(peer_id, message)
         elif kind == "response_vote":
@@ -475,8 +476,8 @@ class Replica:
     def _choose_eager(self) -> None:
         """Anew, of the voters that can be sent to now and whose disks take it."""
         able = self._connected - self.leadership().full
-        voters = [p for p in self.electorate.voting_peers if p in able and self.may_send_to(p)]
-        self.leadership().pace.choose(voters)
+        voters = self.electorate.voting_peers
+        self.leadership().pace.choose([p for p in voters if p in able and self.may_send_to(p)])
 
     def _hears(self, peer_id: str, message: Message) -> bool:
         """Whether a reply is to this leader of this term; then the peer counts as alive."""
@@ -563,12 +564,16 @@ class Replica:
             self.engine.send_now()
 
     def _abdicate_if_blocked(self) -> None:
-        """A leader that can not write would stop the whole cluster: let another one lead."""
-        if self.write_block_reason is not None and not self._handover.under_way:
-            try:
+        """A leader that can not write lets another one lead, if that helps: if a majority without
+        it has kept what its own disk did not take. Else writes would stop under another leader as
+        well, and reads with them until that one's first entry is committed."""
+        if self.write_block_reason is None or self._handover.under_way:
+            return
+        last = self.journal.last_index
+        keep = [p for p in self.electorate.voting_peers if self.engine.match_index(p) == last]
+        if self.journal.synced_index < last and len(keep) >= self.electorate.quorum:
+            with contextlib.suppress(ReplicationError):  # nobody is there to take it
                 self.transfer(None, lambda _: None)
-            except ReplicationError:
-                return  # nobody is there to take it
 
     # Watching
 

@@ -310,7 +310,9 @@ class PySyncObjReplicator:
             raise
         if storage.boot.snapshot is not None:
             await self._load(storage.snapshots, storage.boot.snapshot)
-        self._log_storage = LogStorage(storage.writer, self._synced, self._blocked, self.failed)
+        self._log_storage = LogStorage(
+            storage.writer, self._synced, self._vote_stored, self._blocked, self.failed
+        )
         self._snapshot_thread = SnapshotThread(storage.snapshots, self.failed)
         own = config.own
         self._transport = PeerTransport(
@@ -395,6 +397,9 @@ class PySyncObjReplicator:
     def _synced(self, sequence: int) -> None:
         self._call(lambda replica: replica.synced(sequence))
         self._send_now()
+
+    def _vote_stored(self, sequence: int) -> None:
+        self._call(lambda replica: replica.vote_stored(sequence))
 
     def _blocked(self, blocked: bool) -> None:
         self._log.warning("disk_full" if blocked else "disk_has_room_again")

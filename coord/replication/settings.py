@@ -49,7 +49,7 @@ class ReplicationConfig:
     listen_address: str = ""
     tick_s: float = 0.05
     segment_bytes: int = 64 * MEBIBYTE
-    reserve_bytes: int = 0
+    reserve_bytes: int = 256 * 1024
     replica: ReplicaSettings = field(default_factory=ReplicaSettings)
 
     def __post_init__(self) -> None:

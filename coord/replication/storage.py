@@ -29,17 +29,20 @@ DISK_RETRY_S = 0.25
 class LogStorage:
     """Feeds a `LogWriter` from its own thread. All methods and callbacks are on the event loop.
 
-    `on_synced(sequence)`: all operations up to it are durable. `on_blocked(True)`: the disk is
-    full; False: it has taken everything again. `on_failed(error)`: the node has to stop."""
+    `on_synced(sequence)`: all operations up to it are durable. `on_vote(sequence)`: so is this one,
+    a vote, ahead of what the disk has no room for. `on_blocked(True)`: the disk is full; False: it
+    has taken everything again. `on_failed(error)`: the node has to stop."""
 
     def __init__(
         self,
         writer: LogWriter,
         on_synced: Callable[[int], None],
+        on_vote: Callable[[int], None],
         on_blocked: Callable[[bool], None],
         on_failed: Callable[[BaseException], None],
     ) -> None:
         self._on_synced = on_synced
+        self._on_vote = on_vote
         self._on_blocked = on_blocked
         self._on_failed = on_failed
         self._loop = asyncio.get_running_loop()
@@ -78,17 +81,19 @@ class LogStorage:
         if isinstance(outcome, BaseException):
             self._on_failed(outcome)
             return
-        done, full = outcome
+        done, vote, full = outcome
         if full != self._blocked:
             self._blocked = full
             self._on_blocked(full)
         if done:
             self._on_synced(done)
+        if vote:
+            self._on_vote(vote)
 
 
-_Outcome = tuple[int, bool] | BaseException
-"""The last operation that is durable (0: none), and whether the disk is full; or what went wrong.
-"""
+_Outcome = tuple[int, int, bool] | BaseException
+"""The last operation that is durable with all before it (0: none), the last vote that is so ahead
+of others (0: none), and whether the disk is full; or what went wrong."""
 
 
 class _LogWorker(Thread):
@@ -129,14 +134,14 @@ class _LogWorker(Thread):
     def _write(self) -> bool:
         """Whether the disk is full."""
         last = self._pending[-1][0]
-        full = False
+        vote, full = 0, False
         try:
             self._writer.carry_out(self._pending)
         except DiskFullError:
             last = self._pending[0][0] - 1
-            full = True
+            vote, full = self._writer.store_vote_ahead(self._pending), True
         self._writer.sync()
-        self._report((last, full))
+        self._report((last, vote, full))
         return full
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from coord.journal import Journal, Vote, VoteFile
+from coord.journal import DiskFullError, Journal, Vote, VoteFile
 from coord.replication.write_ops import (
     AppendEntry,
+    Done,
     DropBefore,
     Entry,
     ResetLog,
@@ -41,6 +42,26 @@ class LogWriter:
             done = self._next_group(queue)
         return done
 
+    def store_vote_ahead(self, queue: deque[Numbered]) -> int:
+        """Store the last vote in `queue`, durably, although what comes before it has no room on the
+        disk: it needs none, and binds the node whatever becomes of its log. Its number; 0: there is
+        none, or nothing but entries may be overtaken. Raises SyncFailedError."""
+        waiting: dict[int, Numbered] = {}
+        for place, (sequence, operation) in enumerate(queue):
+            if isinstance(operation, StoreVote):
+                waiting[place] = (sequence, operation)
+            elif not isinstance(operation, AppendEntry | TruncateFrom | DropBefore | Done):
+                break
+        if not waiting:
+            return 0
+        try:
+            stored = self._next_group(deque(waiting.values()))
+        except DiskFullError:  # a file system that does not write in place
+            return 0
+        for place, (sequence, _) in waiting.items():
+            queue[place] = (sequence, Done())
+        return stored
+
     def sync(self) -> None:
         """Everything carried out is durable after it. Raises SyncFailedError."""
         self._journal.sync()
@@ -55,9 +76,7 @@ class LogWriter:
         count = 1
         match operation:
             case AppendEntry():
-                entries = self._leading_entries(queue)
-                self._journal.append(entries)
-                count = len(entries)
+                count = self._append(self._leading_entries(queue))
             case StoreVote():
                 while len(queue) > count and isinstance(queue[count][1], StoreVote):
                     count += 1  # only the last of several is of interest
@@ -74,9 +93,22 @@ class LogWriter:
                 self._journal.reset([base])
             case DropBefore(index):
                 self._journal.drop_before(index)
+            case Done():
+                pass
         for _ in range(count):
             sequence, _ = queue.popleft()
         return sequence
+
+    def _append(self, entries: list[Entry]) -> int:
+        """How many were: where there is no room for all, there may be for the first."""
+        try:
+            self._journal.append(entries)
+        except DiskFullError:
+            if len(entries) == 1:
+                raise
+            self._journal.append(entries[:1])
+            return 1
+        return len(entries)
 
     def _store(self, vote: Vote) -> None:
         self._votes.store(vote)

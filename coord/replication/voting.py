@@ -13,6 +13,8 @@ from coord.replication.outbox import Outbox
 from coord.replication.port import Role
 from coord.replication.pysyncobj_engine import HardenedEngine
 
+FULL_DISK_WAITS_S = 2.0
+
 
 class Voting:
     """`handlers`: the messages it takes. The engine's own messages come in by `engine_asks` and
@@ -33,6 +35,7 @@ class Voting:
         self._outbox = outbox
         self._election = election
         self._now = now
+        self._led_at = now()
         self._forced = False
         self._voters: set[str] = set()  # who voted for this node in its present candidacy
         self._voted = False
@@ -44,11 +47,15 @@ class Voting:
             "timeout_now": self._on_timeout_now,
         }
 
-    def tick(self) -> None:
-        """Ask for support if no leader was heard for long enough."""
+    def tick(self, *, disk_is_full: bool) -> None:
+        """Ask for support if no leader was heard for long enough. Who has a full disk leaves it to
+        the others first: they can keep what comes."""
         now = self._now()
+        if self._election.leader_is_fresh(now):
+            self._led_at = now
+        waits = disk_is_full and now < self._led_at + FULL_DISK_WAITS_S
         idle = self._electorate.votes and self._engine.role is not Role.LEADER
-        if idle and self._election.expired(now):
+        if idle and not waits and self._election.expired(now):
             self._ask_for_support(now)
 
     def engine_asks(self, peer_id: str, message: dict[str, Any]) -> None:
@@ -59,12 +66,12 @@ class Voting:
             last_term=message["last_log_term"],
             forced=self._forced,
         )
-        self._outbox.promise(peer_id, request)
+        self._outbox.promise_vote(peer_id, request)
 
     def engine_votes(self, peer_id: str) -> None:
         """The engine has voted for the peer."""
         self._voted = True
-        self._outbox.promise(peer_id, self._outbox.make("vote"))
+        self._outbox.promise_vote(peer_id, self._outbox.make("vote"))
 
     def _ask_for_support(self, now: float) -> None:
         wanted = self._engine.term + 1

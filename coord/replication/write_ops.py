@@ -54,6 +54,11 @@ class StoreBoot:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """In place of an operation that was carried out ahead of those before it."""
+
+
+@dataclass(frozen=True, slots=True)
 class DropBefore:
     """Entries below `index` are not needed any more. Promises nothing."""
 
@@ -61,7 +66,14 @@ class DropBefore:
 
 
 WriteOp = (
-    AppendEntry | TruncateFrom | ResetLog | StoreVote | StoreAdmission | StoreBoot | DropBefore
+    AppendEntry
+    | TruncateFrom
+    | ResetLog
+    | StoreVote
+    | StoreAdmission
+    | StoreBoot
+    | DropBefore
+    | Done
 )
 
 WriteSink = Callable[[int, WriteOp], None]

@@ -1,4 +1,5 @@
-"""Bytes of the first format version: they must be readable, and are written the same, for ever.
+"""Bytes of all format versions: they must be readable for ever, and those of the latest are written
+the same. The second version has another vote file.
 
 `python -m tests.golden.test_journal_golden` writes the files; that is right only for a new format
 version, in a directory of its own."""
@@ -11,6 +12,7 @@ from chaos.sim.disk import SimDisk
 from coord.journal import Entry, Journal, SnapshotMeta, SnapshotStore, Vote, VoteFile
 
 GOLDEN = Path(__file__).parent / "journal_v1"
+LATER = Path(__file__).parent / "journal_v2"  # what is written otherwise since
 META = SnapshotMeta(41, 3, 40, 2, b"\x00members\xff", 1_700_000_000_000, 7)
 CHUNKS = [b"", b"state", bytes(range(256))]
 VOTE = Vote(2**40, "n2", 12)
@@ -45,12 +47,17 @@ def write_everything() -> dict[str, bytes]:
     return {path.lstrip("/").replace("/", "_"): disk.get(path) for path in disk.paths()}
 
 
-def golden_disk() -> SimDisk:
+def golden_files(*, latest: bool) -> dict[str, bytes]:
+    directories = (GOLDEN, LATER) if latest else (GOLDEN,)
+    return {file.name: file.read_bytes() for where in directories for file in where.iterdir()}
+
+
+def golden_disk(*, latest: bool = False) -> SimDisk:
     disk = SimDisk()
     disk.mkdir("/journal")
     disk.mkdir("/snapshots")
-    for file in sorted(GOLDEN.iterdir()):
-        disk.put("/" + file.name.replace("_", "/"), file.read_bytes())
+    for name, data in golden_files(latest=latest).items():
+        disk.put("/" + name.replace("_", "/"), data)
     return disk
 
 
@@ -68,12 +75,15 @@ def test_the_snapshot_and_the_vote_are_readable() -> None:
     assert store.latest() == META
     assert list(store.read_chunks(META)) == CHUNKS
     assert VoteFile(disk, "/vote", must_exist=True).load() == VOTE
+    disk = golden_disk(latest=True)
+    assert VoteFile(disk, "/vote", must_exist=True).load() == VOTE
 
 
 def test_the_same_bytes_are_written() -> None:
-    assert write_everything() == {file.name: file.read_bytes() for file in GOLDEN.iterdir()}
+    assert write_everything() == golden_files(latest=True)
 
 
 if __name__ == "__main__":
     for name, data in write_everything().items():
-        (GOLDEN / name).write_bytes(data)
+        if golden_files(latest=False).get(name) != data:
+            (LATER / name).write_bytes(data)

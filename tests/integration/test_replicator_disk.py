@@ -41,6 +41,9 @@ class _FaultyFile:
             raise OSError(errno.ENOSPC, "no space")
         return self._inner.write(data)
 
+    def overwrite(self, offset: int, data: bytes | memoryview) -> int:
+        return self._inner.overwrite(offset, data)
+
     def reserve(self, size: int) -> None:
         if self._fs.full:
             raise OSError(errno.ENOSPC, "no space")

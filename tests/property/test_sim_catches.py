@@ -24,6 +24,7 @@ from coord.replication.message_filter import Append, LogView, PeerFlow, Verdict
 from coord.replication.port import Member, MembershipChange, MembershipRefusal, Promote
 from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.storage_ops import LogWriter
+from coord.replication.write_ops import StoreVote
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.host import MachineHost
 
@@ -68,6 +69,15 @@ def votes_not_persisted(patch: pytest.MonkeyPatch) -> None:
             store(self, vote)
 
     patch.setattr(VoteFile, "store", forgetful)
+
+
+def votes_ahead_not_persisted(patch: pytest.MonkeyPatch) -> None:
+    """Told as stored while the disk is full, and only waiting."""
+
+    def forgetful(self: LogWriter, queue: Any) -> int:
+        return max((n for n, operation in queue if isinstance(operation, StoreVote)), default=0)
+
+    patch.setattr(LogWriter, "store_vote_ahead", forgetful)
 
 
 def votes_twice(patch: pytest.MonkeyPatch) -> None:
@@ -214,6 +224,7 @@ BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     "sync": (acknowledge_before_sync, "", "power"),
     "own copy": (leader_counts_unsynced, "durable on", "power"),
     "vote file": (votes_not_persisted, "has told of its vote", None),
+    "votes ahead": (votes_ahead_not_persisted, "has told of its vote", "full-disks"),
     "second vote": (votes_twice, "vote", None),
     "leases": (clock_jumps, "leases were shortened", "kills"),
     "reads": (reads_without_barrier, "not linearizable", "busy"),

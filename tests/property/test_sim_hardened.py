@@ -15,6 +15,11 @@ FOUND: list[tuple[int, int, str | None]] = [
     (4, 3, "changes"),  # a removed node, added again, is told late of its removal and stops
     (50, 3, "changes"),
     (2200, 3, "everything"),  # a stalled candidate wins its old term when a later one has committed
+    (
+        192,
+        3,
+        "full-disks",
+    ),  # a leader commits what it has not synced in the tick in which it gives up
 ]
 
 

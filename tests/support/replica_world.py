@@ -106,9 +106,12 @@ class ReplicaWorld:
         self.outbox.clear()
         return found
 
-    def lead(self) -> None:
+    def lead(self, *voters: str) -> None:
+        """In term 1, by the votes of these (n2)."""
         self.tick(5.0)
-        self.deliver("n2", "pre_vote_reply", 0, wanted=1, granted=True)
+        for voter in voters or ("n2",):
+            self.deliver(voter, "pre_vote_reply", 0, wanted=1, granted=True)
         self.sync()
-        self.deliver("n2", "vote", 1)
+        for voter in voters or ("n2",):
+            self.deliver(voter, "vote", 1)
         assert self.replica.engine.role is Role.LEADER

@@ -134,6 +134,45 @@ def test_a_power_cut_ends_the_process_in_the_middle_of_a_sync(
     assert (tmp_path / "file").read_bytes() == b"x" * permille
 
 
+OVER = """
+import sys
+from chaos.nodes.control import MachineFaults
+from chaos.nodes.disk import FaultyDisk
+faults = MachineFaults()
+disk = FaultyDisk(lambda: faults, print)
+file = disk.open_append(sys.argv[1], create=True)
+file.write(b"old" * 4)
+file.fdatasync()
+faults = MachineFaults(power_cut_permille=500)
+assert file.overwrite(2, b"NEWNEW") == 6
+assert disk.read_all(sys.argv[1]) == b"olNEWNEWdold"
+assert disk.read_at(sys.argv[1], 1, 3) == b"lNE"
+file.fdatasync()
+"""
+
+
+def test_a_power_cut_tears_what_is_written_in_place(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", OVER, str(tmp_path / "file")], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert (tmp_path / "file").read_bytes() == b"olNEWdoldold"
+
+
+def test_what_is_written_in_place_needs_no_room_and_a_failed_sync_loses_it(
+    disk: Disk, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    file = disk.fs.open_append(str(path), create=True)
+    file.write(b"old")
+    disk.faults = MachineFaults(disk_full=True)
+    assert file.overwrite(0, b"new") == 3
+    file.fdatasync()
+    disk.faults = MachineFaults(sync_fails=True)
+    file.overwrite(1, b"!")
+    with pytest.raises(OSError, match="error"):
+        file.fdatasync()
+    assert path.read_bytes() == disk.fs.read_all(str(path)) == b"new"
+
+
 class Real:
     """A clock that a test moves."""
 

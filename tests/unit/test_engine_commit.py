@@ -12,6 +12,7 @@ from coord.replication.membership import Electorate, membership
 from coord.replication.port import Role
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.write_ops import WriteOp
+from tests.support.replica_world import ReplicaWorld as World
 from tests.support.replication import members_of
 
 
@@ -217,3 +218,18 @@ def test_commit_commits_what_a_tick_would(peers: tuple[str, ...]) -> None:
             assert indexes[-1][1:] == (index, index)
             ways.append(indexes)
         assert ways[0] == ways[1]
+
+
+def test_a_leader_that_gives_up_does_not_commit_what_it_has_not_synced() -> None:
+    """The library computes the commit index and steps down in the same tick."""
+    world = World()
+    world.lead()
+    world.deliver("n2", "ack", 1, append=1, next=3, success=True, reset=False, read=0)
+    world.sync()
+    world.replica.propose(b"only n2 has it durably")
+    world.replica.flush()
+    world.deliver("n2", "ack", 1, append=2, next=4, success=True, reset=False, read=0)
+    world.tick(5.0)
+    assert world.replica.engine.role is Role.FOLLOWER
+    assert world.replica.engine.commit_index == 2
+    assert world.replica.engine.applied_index == 2

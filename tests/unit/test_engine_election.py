@@ -169,18 +169,6 @@ def test_no_proposals_while_leadership_is_on_its_way_out() -> None:
     world.replica.propose(b"x")
 
 
-def test_a_leader_with_a_full_disk_refuses_and_hands_over() -> None:
-    world = World()
-    world.lead()
-    world.deliver("n2", "ack", 1, append=1, next=3, success=True, reset=False, read=0)
-    world.replica.write_block_reason = "DISK_FULL"
-    with pytest.raises(WriteBlockedError, match="DISK_FULL"):
-        world.replica.propose(b"x")
-    world.outbox.clear()
-    world.tick(0.02)
-    assert [peer for peer, _ in world.take("timeout_now")] == ["n2"]
-
-
 def test_messages_of_strangers_and_repeated_ones_do_nothing() -> None:
     world = World()
     world.append("n9", 3)

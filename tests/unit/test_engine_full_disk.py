@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coord.replication.port import ReplicationError, WriteBlockedError
+from coord.replication.port import ReplicationError, Role, WriteBlockedError
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import AppendEntry
 from tests.support.replica_world import ReplicaWorld as World
@@ -108,14 +108,62 @@ def test_the_leader_is_told_that_it_is_followed_by_a_full_disk() -> None:
     assert [m["full"] for _, m in world.take("seen")] == [False]
 
 
-def test_a_node_that_can_store_no_vote_does_not_stand() -> None:
-    world = World()
-    world.replica.write_block_reason = "DISK_FULL"
-    world.tick(5.0)
-    assert world.take("pre_vote") == []
-    world.replica.write_block_reason = None
+def test_a_node_with_a_full_disk_stands_only_if_no_other_does() -> None:
+    world = follower()
     world.tick()
+    world.tick(1.9)
+    assert world.take("pre_vote") == []
+    world.append("n3", 2, prev=2, prev_term=1)  # this one does
+    world.tick()
+    world.tick(1.9)
+    assert world.take("pre_vote") == []
+    world.tick(0.2)
     assert len(world.take("pre_vote")) == 2
+
+
+def votes_for(world: World, peer: str, term: int, last_index: int) -> list[str]:
+    """Ask for the vote of a node whose leader fell silent; whom it has told its vote."""
+    world.time += 1.0
+    ask = {"last_index": last_index, "last_term": 1, "forced": False}
+    world.deliver(peer, "vote_request", term, **ask)
+    return [voted for voted, _ in world.take("vote")]
+
+
+def test_a_vote_waits_for_the_vote_alone_when_the_disk_is_full() -> None:
+    """Entries before it may never be kept: they count for the vote, and are not acknowledged."""
+    world = follower()
+    send(world, 1, prev=1, count=3)
+    assert votes_for(world, "n3", 2, 4 - 1) == [], "its log lacks one of them"
+    assert votes_for(world, "n3", 3, 4) == []
+    world.replica.vote_stored(len(world.operations) - 1)
+    assert world.take("vote") == [], "the vote is the last operation"
+    world.replica.vote_stored(len(world.operations))
+    assert [(peer, m["term"]) for peer, m in world.outbox] == [("n3", 3)]
+    assert [m["type"] for _, m in world.outbox] == ["vote"]
+    world.outbox.clear()
+    world.sync()
+    assert [(m["term"], m["next"]) for _, m in world.take("ack")] == [(1, 5)]
+
+
+def test_a_vote_that_was_not_stored_before_the_next_term_is_never_told() -> None:
+    world = follower()
+    assert votes_for(world, "n3", 2, 4) == []
+    assert votes_for(world, "n2", 3, 4) == []
+    world.replica.vote_stored(len(world.operations))
+    assert [(peer, m["term"]) for peer, m in world.take("vote")] == [("n2", 3)]
+
+
+def test_a_candidate_with_a_full_disk_asks_when_its_own_vote_is_stored() -> None:
+    world = follower()
+    send(world, 1, prev=1)
+    world.deliver("n2", "timeout_now", 1)
+    assert world.take("vote_request") == []
+    world.replica.vote_stored(len(world.operations))
+    assert len(world.take("vote_request")) == 2
+    world.deliver("n3", "vote", 2)
+    assert world.replica.engine.role is Role.LEADER
+    world.deliver("n3", "ack", 2, append=1, next=4, **_TAKEN)
+    assert world.replica.engine.commit_index == 1, "its own copy does not count"
 
 
 def test_a_leader_stops_sending_to_a_follower_that_confirms_nothing() -> None:
@@ -141,6 +189,59 @@ def test_a_leader_stops_sending_to_a_follower_that_confirms_nothing() -> None:
 
 
 _TAKEN = {"success": True, "reset": False, "read": 0}
+
+
+def leader_whose_disk_took_no(size: int = 3) -> World:
+    """All have what it led with; its disk did not take what came next."""
+    world = World(size)
+    world.lead(*world.peers[: size // 2])
+    for peer in world.peers:
+        world.deliver(peer, "ack", 1, append=1, next=3, **_TAKEN)
+    world.sync()
+    world.replica.propose(b"one too many")
+    world.replica.flush()
+    world.replica.write_block_reason = "DISK_FULL"
+    with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+        world.replica.propose(b"x")
+    return world
+
+
+def told_to_lead(world: World) -> list[str]:
+    world.tick(0.02)
+    return [peer for peer, _ in world.take("timeout_now")]
+
+
+def test_a_leader_hands_over_when_a_majority_without_it_kept_what_it_could_not() -> None:
+    world = leader_whose_disk_took_no()
+    assert told_to_lead(world) == []
+    world.deliver("n2", "ack", 1, append=2, next=4, **_TAKEN)
+    assert told_to_lead(world) == [], "with it alone, n2 could keep nothing either"
+    world.deliver("n3", "ack", 1, append=2, next=4, **_TAKEN)
+    assert told_to_lead(world) == ["n2"]
+
+
+def test_of_five_it_hands_over_to_one_of_three_with_room() -> None:
+    world = leader_whose_disk_took_no(5)
+    world.deliver("n2", "seen", 1, append=2, read=0, full=True)
+    for peer in ("n3", "n4"):
+        world.deliver(peer, "ack", 1, append=2, next=4, **_TAKEN)
+        assert told_to_lead(world) == []
+    world.deliver("n5", "ack", 1, append=2, next=4, **_TAKEN)
+    assert told_to_lead(world) == ["n3"]
+
+
+def test_a_leader_with_a_full_disk_goes_on_leading_and_reading_if_the_others_are_full() -> None:
+    world = leader_whose_disk_took_no()
+    reads: list[int | None] = []
+    for number in range(100):
+        for peer in ("n2", "n3"):
+            world.deliver(peer, "seen", 1, append=2, read=number, full=peer == "n2")
+        world.tick(0.05)
+        world.replica.read(reads.append)
+        world.replica.flush()
+    assert world.replica.engine.role is Role.LEADER
+    assert world.take("timeout_now") == []
+    assert reads[:90] == [2] * 90
 
 
 def test_leadership_is_not_handed_to_a_full_disk() -> None:
@@ -181,6 +282,11 @@ def test_no_write_is_taken_that_no_majority_can_keep() -> None:
         world.replica.propose(b"x")
     world.deliver("n3", "seen", 1, append=1, read=0, full=False)
     world.replica.propose(b"there is room again")
+    world.replica.disconnected("n3")
+    with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+        world.replica.propose(b"it can keep nothing while it is away")
+    world.replica.connected("n3")
+    world.replica.propose(b"it is back")
 
 
 @pytest.mark.parametrize("full", [1, "yes", None])

@@ -175,6 +175,46 @@ def test_a_full_disk_keeps_nothing_of_the_failed_call(free: int) -> None:
     assert len(checked.log) == 3
 
 
+def test_the_last_of_the_room_is_spare_for_small_records() -> None:
+    """When no more room can be had, large entries are refused before any of it is used."""
+    disk = SimDisk()
+    checked = CheckedJournal(disk, 100_000, 4_000)
+    disk.free_bytes = 10_000
+    with contextlib.suppress(DiskFullError):
+        while True:
+            checked.append(1)
+    calls: list[str] = []
+    disk.fault = lambda operation, path: calls.append(operation)
+    with pytest.raises(DiskFullError):
+        checked.append(1)
+    assert calls == ["reserve", "reserve"], "nothing is written, so nothing is rolled back"
+    for _ in range(5):
+        checked.append(1, size=1)
+        checked.truncate(checked.journal.next_index - 1)
+        checked.append(1, size=8)
+        checked.sync()
+    with contextlib.suppress(DiskFullError):
+        while True:
+            checked.append(1, size=1)
+    disk.crash(random.Random(1))
+    checked.restart()
+    disk.free_bytes = None
+    checked.append(1)
+
+
+def test_a_file_system_that_reserves_nothing_is_written_to_the_end() -> None:
+    disk = SimDisk()
+    journal = open_journal(disk, 100_000, 4_000)
+    disk.free_bytes = 10_000
+    disk.fault = lambda operation, path: (
+        OSError(errno.EOPNOTSUPP, "not supported") if operation == "reserve" else None
+    )
+    with contextlib.suppress(DiskFullError):
+        while True:
+            journal.append(entries(journal.next_index or 1, 1))
+    assert disk.free_bytes < RECORD_HEADER_BYTES + 20
+
+
 def test_a_full_disk_does_not_stop_dropping() -> None:
     disk = SimDisk()
     checked = CheckedJournal(disk, SEGMENT_BYTES)

@@ -92,6 +92,9 @@ def test_both_file_systems_behave_the_same(fs: tuple[FileSystem, str]) -> None:
     room.truncate(17)
     room.write(b"z")
     assert system.read_all(f"{root}/b") == b"hello wo!?xyyyyy\0z"
+    assert room.overwrite(6, b"WO") == 2
+    room.write(b"!")
+    assert system.read_all(f"{root}/b") == b"hello WO!?xyyyyy\0z!"
     room.close()
     system.mkdir(f"{root}/x/y")
     system.mkdir(f"{root}/x/y")

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import deque
 from typing import Any
 
 import pytest
 
-from coord.journal import DiskFullError
+from chaos.sim.disk import SimDisk
+from coord.journal import Admission, DiskFullError, Journal, Vote, VoteFile
 from coord.replication import storage as storage_module
 from coord.replication.storage import LogStorage
-from coord.replication.write_ops import DropBefore
+from coord.replication.storage_ops import LogWriter
+from coord.replication.write_ops import (
+    AppendEntry,
+    DropBefore,
+    StoreAdmission,
+    StoreVote,
+    TruncateFrom,
+)
 from tests.support.waiting import eventually
 
 
@@ -22,6 +31,7 @@ class FakeWriter:
         self.done: list[int] = []
         self.syncs: list[int] = []  # what had been carried out by then
         self.room = 1_000_000
+        self.vote_ahead = 0
         self.broken: Exception | None = None
         self.may_sync = threading.Event()
         self.may_sync.set()
@@ -31,6 +41,9 @@ class FakeWriter:
             if len(self.done) >= self.room:
                 raise DiskFullError("journal")
             self.done.append(queue.popleft()[0])
+
+    def store_vote_ahead(self, queue: deque[Any]) -> int:
+        return self.vote_ahead
 
     def sync(self) -> None:
         assert self.may_sync.wait(10)
@@ -44,11 +57,13 @@ class Owner:
 
     def __init__(self, writer: FakeWriter) -> None:
         self.synced: list[int] = []
+        self.votes: list[int] = []
         self.blocked: list[bool] = []
         self.failures: list[BaseException] = []
         self.storage = LogStorage(
             writer,  # type: ignore[arg-type]
             self.synced.append,
+            self.votes.append,
             self.blocked.append,
             self.failures.append,
         )
@@ -82,9 +97,12 @@ async def test_a_full_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     writer = FakeWriter()
     owner = Owner(writer)
     writer.room = 2
+    writer.vote_ahead = 4
     owner.write(5)
     await eventually(lambda: owner.blocked == [True])
     assert owner.synced[-1] == 2
+    await eventually(lambda: owner.votes)
+    assert owner.votes[0] == 4
     owner.write(1)
     writer.room = 6
     await eventually(lambda: owner.blocked == [True, False])
@@ -123,3 +141,66 @@ async def test_stopping_does_not_wait_for_room_on_the_disk() -> None:
     await eventually(lambda: owner.blocked == [True])
     await owner.storage.stop()
     assert writer.done == []
+
+
+def append(index: int, size: int = 1) -> AppendEntry:
+    return AppendEntry((b"x" * size, index, 1))
+
+
+def stored_vote(disk: SimDisk) -> Vote:
+    vote = VoteFile(disk.clone(), "/vote").load()
+    assert vote is not None
+    return vote
+
+
+def test_votes_overtake_entries_that_the_disk_has_no_room_for() -> None:
+    disk = SimDisk()
+    journal, votes = Journal.open(disk, "/journal", reserve_bytes=1_000), VoteFile(disk, "/vote")
+    first = Vote(1, None, 7)
+    votes.store(first)
+    writer = LogWriter(journal, votes, first)
+    operations = [
+        append(1),
+        append(2, 5_000),
+        StoreVote(2, "a"),
+        append(3),
+        StoreVote(3, "b"),
+        TruncateFrom(3),
+        StoreAdmission(Admission(9)),
+        StoreVote(4, "c"),
+    ]
+    queue = deque(enumerate(operations, 1))
+    disk.free_bytes = 1_500
+    with pytest.raises(DiskFullError):
+        writer.carry_out(queue)
+    assert queue[0] == (2, operations[1]), "the first of several entries had room"
+    assert writer.store_vote_ahead(queue) == 5
+    assert stored_vote(disk) == Vote(3, "b", 7)
+    assert writer.store_vote_ahead(queue) == 0
+    with pytest.raises(DiskFullError):
+        writer.carry_out(queue)
+    assert [sequence for sequence, _ in queue] == [2, 3, 4, 5, 6, 7, 8]
+    disk.free_bytes = None
+    assert writer.carry_out(queue) == 8
+    writer.sync()
+    assert stored_vote(disk) == Vote(4, "c", 7, Admission(9))
+    writer.close()
+    kept = Journal.open(disk.clone(), "/journal").recovered
+    assert [index for _, index, _ in kept] == [1, 2]
+
+
+def test_a_vote_that_has_no_room_either_waits() -> None:
+    disk = SimDisk()
+    journal, votes = Journal.open(disk, "/journal"), VoteFile(disk, "/vote")
+    votes.store(Vote(1))
+    writer = LogWriter(journal, votes, Vote(1))
+    queue = deque(enumerate([append(1), StoreVote(2, "a")], 1))
+    disk.fault = lambda operation, path: (
+        OSError(errno.ENOSPC, "full") if operation == "write" else None
+    )
+    with pytest.raises(DiskFullError):
+        writer.carry_out(queue)
+    assert writer.store_vote_ahead(queue) == 0
+    disk.fault = None
+    assert writer.carry_out(queue) == 2
+    assert stored_vote(disk) == Vote(2, "a")
