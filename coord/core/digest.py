@@ -14,7 +14,7 @@ from coord.core.snapshot import NamedRow, StateView
 from coord.core.state import State
 
 _DIGEST_BYTES: Final = 16
-_SLICE_CHARS: Final = 128 * 1024
+_SLICE_CHARS: Final = 32 * 1024
 _ROWS_AT_ONCE: Final = 64
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-IDLE = 9.0  # times as long as the slice: nobody needs the outcome
+IDLE = 24.0  # times as long as the slice: nobody needs the outcome
 UNHURRIED = 3.0  # somebody may, in a while
 AWAITED = 1.0  # somebody does
 

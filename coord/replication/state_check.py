@@ -28,7 +28,7 @@ from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
 from coord.replication.port import DigestSource
 
-REST = 12  # times as long as a digest took; it is made in a quarter of the time at most
+REST = 3  # times as long as a digest took; it is made in a 25th of the time at most
 KEEP = 4  # digests kept of each member, those of the highest indexes
 
 
