@@ -15,27 +15,33 @@ from scripts.lib.bench.systems.coord import CoordSystem
 
 AGENTS = [sys.executable, "-m", "scripts.lib.bench.agents_process"]
 SHORTEST_S = 3.0
+SETTLE_S = 3.0  # in which what starting and opening the sessions has caused comes to its end
 
 
 def _agents(bench: Bench, system: System) -> Mapping[str, Metrics]:
-    """CPU of each node while nothing happens, and the task cycle beside the waiting agents."""
+    """CPU of each node while nothing happens, and the task cycle beside the waiting agents; each
+    with a new cluster, so that no work of before is still being cleared up."""
     assert isinstance(system, CoordSystem)
-    found = {"no agent": _idle(bench, system)}
+    found = {"no agent": _beside(bench, CoordSystem(system.nodes), 0)}
     for count in bench.timing.agents:
-        with client(AGENTS, bench.directory / "agents.log") as agents:
-            endpoints = system.connect()["endpoints"]
-            agents.send(json.dumps({"endpoints": endpoints, "agents": count}))
-            agents.expect("ready", 120)
-            idle = _idle(bench, system)
-            cycle = bench.run(system, bench.job(system, "cycle", callers=64))
-            found[f"{count:,} agents"] = idle | {"per_second": cycle["per_second"]}
+        found[f"{count:,} agents"] = _beside(bench, CoordSystem(system.nodes), count)
     return found
+
+
+def _beside(bench: Bench, system: CoordSystem, count: int) -> Metrics:
+    with bench.fresh(system), client(AGENTS, bench.directory / "agents.log") as agents:
+        endpoints = system.connect()["endpoints"]
+        agents.send(json.dumps({"endpoints": endpoints, "agents": count}))
+        agents.expect("ready", 120)
+        idle = _idle(bench, system)
+        cycle = bench.run(system, bench.job(system, "cycle", callers=64))
+        return idle | {"per_second": cycle["per_second"]}
 
 
 def _idle(bench: Bench, system: CoordSystem) -> Metrics:
     """Percent of a core, of the busiest node and of all the nodes."""
     pids = system.pids()
-    time.sleep(1.0)  # what opening the sessions has caused is over
+    time.sleep(SETTLE_S)
     before, start = [cpu_seconds([pid]) for pid in pids], time.monotonic()
     time.sleep(max(2 * bench.timing.duration_s, SHORTEST_S))
     seconds = time.monotonic() - start
