@@ -133,7 +133,8 @@ def test_nodes_that_hold_much_are_measured(tmp_path: Path) -> None:
 def test_the_page_of_results_is_made_of_parts_measured_before(tmp_path: Path) -> None:
     """No part is missing, so nothing is measured."""
     row = Sample("cycle", "1 caller", "coord", 1, {"per_second": 123.0})
-    for part in ("compare", "payload", "state", "recovery", "failover", "sustained"):
+    compared = ("cycle", "batch", "writes", "reads", "keys", "open", "frameworks")
+    for part in (*compared, "payload", "state", "recovery", "failover", "sustained"):
         results = Results([f"scripts/bench {part}"], {"cores": 2}, samples=[row])
         text = json.dumps(results.to_dict(tuple(SCENARIOS.values())))
         (tmp_path / f"{part}.json").write_text(text)
