@@ -95,7 +95,9 @@ class Work(HeldTasks):
         try:
             await turn
         except asyncio.CancelledError:
-            if self._takers.pop(turn, turn) is turn:  # it was this one's turn
+            if turn in self._takers:
+                del self._takers[turn]
+            else:  # it was this one's turn: the task is for another
                 self._wake_taker()
             raise
 

@@ -83,8 +83,6 @@ class Pace:
     ) -> Sequence[str]:
         """Who of those that lack entries is to be sent them now. `sent_at`: when something was last
         sent to each; `match_index`: up to where each has acknowledged."""
-        if self._lazy_s <= 0:
-            return lacking
         if self.is_late(now):
             self._note_stall(match_index)
             return lacking

@@ -381,8 +381,8 @@ class PySyncObjReplicator:
 
     def _on_message(self, peer_id: str, message: Any) -> None:
         """An InvalidMessageError goes on to the transport, which closes the connection."""
-        replica = self._replica
-        if replica is None or self._failure is not None or self._stopped:
+        replica = self._active
+        if replica is None:
             return
         self._now = self._clock.now()
         try:
@@ -406,17 +406,19 @@ class PySyncObjReplicator:
         if self._replica is not None:
             self._replica.write_block_reason = DISK_FULL if blocked else None
 
-    def _call(self, action: Callable[[Replica], None]) -> None:
-        replica = self._replica
-        if replica is None or self._failure is not None or self._stopped:
-            return
+    def _call(self, action: Callable[[Replica], Any]) -> Any:
+        """What the action returns; None where nothing is done any more."""
+        replica = self._active
+        if replica is None:
+            return None
         self._now = self._clock.now()
         try:
-            action(replica)
+            outcome = action(replica)
         except Exception as error:
             self.failed(error)
-            return
+            return None
         self._after()
+        return outcome
 
     def _after(self) -> None:
         """Wake who waits for an applied index; go on applying what is committed."""
@@ -447,17 +449,10 @@ class PySyncObjReplicator:
             return
         if replica.engine.applied_index < replica.engine.commit_index:
             self._call(lambda replica: replica.apply())
-        rest = 0.0
-
-        def step(replica: Replica) -> None:
-            nonlocal rest
-            rest = replica.step_background()
-
         loop, began = self._running_loop(), time.perf_counter()
         if began < self._background_due:
             return
-        self._call(step)
-        if rest:
+        if rest := self._call(lambda replica: replica.step_background()):
             # This is in no hurry: between its slices the loop is for those who wait.
             pause_s = rest_s(began, rest)
             self._background_due = time.perf_counter() + pause_s
@@ -478,7 +473,7 @@ class PySyncObjReplicator:
         self._flush_scheduled = False
         self._call(lambda replica: replica.flush())
         self._send_now()
-        replica = self._replica
+        replica = self._active
         if not self._spur_scheduled and replica is not None and replica.waits:
             self._spur_scheduled = True
             self._running_loop().call_later(SPUR_S, self._spur)
@@ -502,9 +497,14 @@ class PySyncObjReplicator:
         return future
 
     def _usable(self) -> Replica:
-        if self._replica is None or self._stopped or self._failure is not None:
+        if (replica := self._active) is None:
             raise NotLeaderError(None)
-        return self._replica
+        return replica
+
+    @property
+    def _active(self) -> Replica | None:
+        """The replica, while this node takes part."""
+        return None if self._stopped or self._failure is not None else self._replica
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         """Refusals go to the caller, everything else is fatal."""

@@ -50,8 +50,7 @@ def test_methods_note_when_they_begin_and_end(tmp_path: Path) -> None:
             return 2 * number
 
     notes = Notes()
-    notes.before(Owner, "double", "begun")
-    notes.after(Owner, "double", "ended")
+    notes.calls(Owner, "double", begun="begun", ended="ended")
     assert Owner().double(4) == 8
     assert [name for _, name in notes.moments] == ["begun", "ended"]
     notes.write(tmp_path / "notes.json")

@@ -24,18 +24,15 @@ from scripts.lib.timeline.notes import Notes  # noqa: E402
 
 def main(config: Path, file: Path) -> int:
     notes = Notes()
-    notes.before(_Stream, "_begin", "request")
-    notes.after(Proposer, "_propose", "proposed")
-    notes.after(PySyncObjReplicator, "_flush", "sent")
-    notes.before(PySyncObjReplicator, "_on_message", "message")
-    notes.after(PySyncObjReplicator, "_on_message", "message taken")
-    notes.before(_LogWorker, "_write", "write")
-    notes.before(LogWriter, "sync", "sync")
-    notes.after(LogWriter, "sync", "synced")
-    notes.before(PySyncObjReplicator, "_synced", "sync known")
-    notes.after(PySyncObjReplicator, "_synced", "acknowledged")
-    notes.after(Replica, "engine_apply", "applied")
-    notes.before(Outgoing, "_next_message", "answer")
+    notes.calls(_Stream, "_begin", begun="request")
+    notes.calls(Proposer, "_propose", ended="proposed")
+    notes.calls(PySyncObjReplicator, "_flush", ended="sent")
+    notes.calls(PySyncObjReplicator, "_on_message", begun="message", ended="message taken")
+    notes.calls(_LogWorker, "_write", begun="write")
+    notes.calls(LogWriter, "sync", begun="sync", ended="synced")
+    notes.calls(PySyncObjReplicator, "_synced", begun="sync known", ended="acknowledged")
+    notes.calls(Replica, "engine_apply", ended="applied")
+    notes.calls(Outgoing, "_next_message", begun="answer")
     try:
         return run(load_config(config_file=config))
     finally:

@@ -20,25 +20,17 @@ class Notes:
     def note(self, name: str) -> None:
         self.moments.append((time.monotonic_ns(), name))
 
-    def before(self, owner: Any, method: str, name: str) -> None:
-        """Each call is noted when it begins."""
+    def calls(self, owner: Any, method: str, *, begun: str = "", ended: str = "") -> None:
+        """Each call is noted when it begins, when it has ended, or both, under these names."""
         original = getattr(owner, method)
 
         @functools.wraps(original)
         def noting(*arguments: Any, **named: Any) -> Any:
-            self.note(name)
-            return original(*arguments, **named)
-
-        setattr(owner, method, noting)
-
-    def after(self, owner: Any, method: str, name: str) -> None:
-        """Each call is noted when it has ended."""
-        original = getattr(owner, method)
-
-        @functools.wraps(original)
-        def noting(*arguments: Any, **named: Any) -> Any:
+            if begun:
+                self.note(begun)
             outcome = original(*arguments, **named)
-            self.note(name)
+            if ended:
+                self.note(ended)
             return outcome
 
         setattr(owner, method, noting)
