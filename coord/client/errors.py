@@ -191,6 +191,7 @@ _REASONS: dict[str, tuple[type[CoordError], bool]] = {
     "LEADER_NOT_READY": (FailedPreconditionError, True),
     "LEARNER_BEHIND": (FailedPreconditionError, True),
     "UNIMPLEMENTED": (UnimplementedError, False),
+    "LEVEL_TOO_LOW": (FailedPreconditionError, False),
     "OUTCOME_UNKNOWN": (OutcomeUnknownError, True),
     "DEADLINE_EXCEEDED": (DeadlineError, True),
     "INTERNAL": (InternalError, False),

@@ -17,8 +17,9 @@ from coord.codec import etcd
 from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.codec.kinds import REQUEST_CLASS, CommandKind
 from coord.core import commands as c
+from coord.core.levels import HIGHEST_LEVEL
 from coord.core.limits import LIMITS
-from coord.rpc.gen import lock_pb2, session_pb2, task_pb2
+from coord.rpc.gen import cluster_pb2, lock_pb2, session_pb2, task_pb2
 
 K = CommandKind
 
@@ -187,6 +188,18 @@ def _cancel_wait(m: lock_pb2.CancelWaitRequest) -> c.CancelLockWait:
     return c.CancelLockWait(m.name, m.holder)
 
 
+# ---- the cluster itself
+
+
+def _raise_level(m: cluster_pb2.RaiseLevelRequest) -> c.RaiseLevel:
+    if m.level > HIGHEST_LEVEL:
+        raise UnknownCommandError(
+            f"feature level {m.level} is not supported by this build, which supports levels up to "
+            f"{HIGHEST_LEVEL}: start a newer build"
+        )
+    return c.RaiseLevel(m.level)
+
+
 _BUILDERS: Final[dict[CommandKind, Callable[[Any], c.Command]]] = {
     K.OPEN_SESSION: _open_session,
     K.KEEP_ALIVE: _keep_alive,
@@ -209,6 +222,7 @@ _BUILDERS: Final[dict[CommandKind, Callable[[Any], c.Command]]] = {
     K.KV_DELETE: etcd.delete_of,
     K.KV_TXN: etcd.txn_of,
     K.KV_COMPACT: etcd.compact_of,
+    K.RAISE_LEVEL: _raise_level,
 }
 
 _Decoder = tuple[Callable[[bytes], Any], Callable[[Any], c.Command], str]

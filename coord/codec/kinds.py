@@ -13,8 +13,8 @@ from typing import Final
 from google.protobuf.message import Message
 
 from coord.core import commands as c
+from coord.rpc.gen import cluster_pb2, lock_pb2, session_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from coord.rpc.gen import lock_pb2, session_pb2, task_pb2
 
 
 class CommandKind(IntEnum):
@@ -43,6 +43,8 @@ class CommandKind(IntEnum):
     KV_TXN = 52
     KV_COMPACT = 53
 
+    RAISE_LEVEL = 70
+
 
 K = CommandKind
 
@@ -69,6 +71,7 @@ REQUEST_CLASS: Final = MappingProxyType[CommandKind, type[Message]](
         K.KV_DELETE: etcd.DeleteRangeRequest,
         K.KV_TXN: etcd.TxnRequest,
         K.KV_COMPACT: etcd.CompactionRequest,
+        K.RAISE_LEVEL: cluster_pb2.RaiseLevelRequest,
     }
 )
 """The protobuf message whose bytes a log entry of this kind holds."""
@@ -96,9 +99,15 @@ COMMAND_CLASS: Final = MappingProxyType[CommandKind, type](
         K.KV_DELETE: c.KvDelete,
         K.KV_TXN: c.KvTxn,
         K.KV_COMPACT: c.KvCompact,
+        K.RAISE_LEVEL: c.RaiseLevel,
     }
 )
 """The core command that it is decoded to."""
+
+KIND_LEVEL: Final = MappingProxyType[CommandKind, int]({})
+"""The level that kinds came with; a kind that is not named here is known to every build. A leader
+proposes none before its level is reached. (RAISE_LEVEL is the exception: it is how one is reached,
+and the leader proposes it only when every member's build knows it.)"""
 
 ETCD_KINDS: Final = frozenset({K.KV_PUT, K.KV_DELETE, K.KV_TXN, K.KV_COMPACT})
 """Kinds of the etcd API: their identity for deduplication comes from the gRPC metadata."""

@@ -18,7 +18,7 @@ from coord.codec.kinds import ETCD_KINDS, CommandKind
 from coord.core import replies as r
 from coord.core.queries import LockInfo
 from coord.core.records import Task
-from coord.rpc.gen import common_pb2, lock_pb2, session_pb2, task_pb2
+from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd_pb
 
 K = CommandKind
@@ -266,4 +266,6 @@ _BUILDERS: Final[dict[int, _Builder]] = {
     K.REFRESH_LOCK: _lock_refreshed,
     # Logged by the server itself: nobody reads the answer, so the smallest one will do.
     K.CANCEL_LOCK_WAIT: _empty(lock_pb2.ReleaseLockResponse),
+    # The service answers with the level as it reads it afterwards.
+    K.RAISE_LEVEL: _empty(cluster_pb2.LevelResponse),
 }

@@ -283,6 +283,17 @@ class KvCompact:
 
 KvOp = KvRange | KvPut | KvDelete | KvTxn
 
+
+# ---- the cluster itself
+
+
+@dataclass(slots=True)
+class RaiseLevel:
+    """From here on the rules of `level` hold (`coord.core.levels`)."""
+
+    level: int
+
+
 Command = (
     OpenSession
     | KeepAlive
@@ -305,6 +316,7 @@ Command = (
     | KvDelete
     | KvTxn
     | KvCompact
+    | RaiseLevel
 )
 
 

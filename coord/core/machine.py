@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from coord.core import attempts, dedupe, locks, sessions, tasks
+from coord.core import attempts, dedupe, levels, locks, sessions, tasks
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.digest import Digester, digest
@@ -36,6 +36,7 @@ _HANDLERS: Final[dict[type, Callable[[State, Any], r.Reply]]] = {
     c.PauseQueue: tasks.pause_queue,
     c.ReleaseLock: locks.release,
     c.RefreshLock: locks.refresh,
+    c.RaiseLevel: levels.raise_level,
 }
 # These act for the session that asks.
 _SESSION_HANDLERS: Final[dict[type, Callable[[State, Any, int], r.Reply]]] = {

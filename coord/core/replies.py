@@ -128,6 +128,12 @@ class KvTxnReply(NamedTuple):
     revision: int
 
 
+class LevelRaised(NamedTuple):
+    """`level` is the one in force now."""
+
+    level: int
+
+
 Reply = (
     Rejected
     | Done
@@ -142,6 +148,7 @@ Reply = (
     | KvPutReply
     | KvDeleteReply
     | KvTxnReply
+    | LevelRaised
 )
 
 
@@ -153,6 +160,7 @@ class EventKind(IntEnum):
     LOCK_WAIT_ENDED = 5  # subject: lock name (a waiter left without the lock)
     SESSION_ENDED = 6  # subject: decimal session id
     KV_CHANGED = 7  # subject: key, latin-1
+    LEVEL_RAISED = 8  # subject: decimal level
 
 
 class Event(NamedTuple):

@@ -28,6 +28,7 @@ _TYPES: Final[dict[int, type[NamedTuple]]] = {
     14: r.KvPutReply,
     15: r.KvDeleteReply,
     16: r.KvTxnReply,
+    17: r.LevelRaised,
 }
 _NUMBERS: Final[dict[type, int]] = {reply_type: number for number, reply_type in _TYPES.items()}
 

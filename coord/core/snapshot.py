@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from coord.core import task_states
+from coord.core.levels import HIGHEST_LEVEL
 from coord.core.limits import LIMITS, Limits
 from coord.core.records import Session
 from coord.core.state import State
@@ -33,7 +34,7 @@ class StateView:
 
     def __init__(self, state: State) -> None:
         self.revision = state.revision
-        self._meta: Row = (FORMAT, state.revision, state.now_ms, state.wall_ms)
+        self._meta: Row = _meta_row(state)
         self._meta_pending = True
         self._views: list[View[Any, Any]] = [table.freeze() for table in state.tables()]
 
@@ -78,10 +79,22 @@ def restore(rows: Iterable[GivenNamedRow], limits: Limits = LIMITS) -> State:
     return state
 
 
+def _meta_row(state: State) -> Row:
+    row = (FORMAT, state.revision, state.now_ms, state.wall_ms)
+    # Builds that know no levels read exactly four fields.
+    return (*row, state.level) if state.level else row
+
+
 def _load_meta(state: State, row: GivenRow) -> None:
     if row[0] != FORMAT:
         raise SnapshotFormatError(f"state format {row[0]}; this version reads {FORMAT}")
-    _, state.revision, state.now_ms, state.wall_ms = row
+    _, state.revision, state.now_ms, state.wall_ms, *rest = row
+    state.level = rest[0] if rest else 0
+    if state.level > HIGHEST_LEVEL:
+        raise SnapshotFormatError(
+            f"the cluster is at feature level {state.level}; this build supports levels up to "
+            f"{HIGHEST_LEVEL}: start a newer build"
+        )
 
 
 def _rebuild(state: State) -> None:

@@ -34,6 +34,7 @@ class State:
         "expiries_left",
         "finished",
         "kv",
+        "level",
         "limits",
         "locks",
         "now_ms",
@@ -52,6 +53,7 @@ class State:
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.limits = limits
+        self.level = 0  # which rules hold: coord.core.levels
         self.revision = 0
         self.now_ms = 0
         self.wall_ms = 0

@@ -20,6 +20,7 @@ _UINT64_TOP: Final = 1 << 63
 _MAX_TOKEN: Final = (1 << 64) - 1
 _SESSION_KINDS: Final = ("client", "worker")
 _MAX_NONCE_BYTES: Final = 64
+_MAX_LEVEL: Final = 1_000
 _MAX_PRIORITY: Final = (1 << 31) - 1
 _MIN_PRIORITY: Final = -(1 << 31)
 
@@ -364,6 +365,13 @@ def _cancel_wait(command: c.CancelLockWait) -> Rejected | None:
     )
 
 
+# ---- the cluster itself
+
+
+def _raise_level(command: c.RaiseLevel) -> Rejected | None:
+    return _range("level", command.level, 1, _MAX_LEVEL)
+
+
 _VALIDATORS: Final[dict[type, Callable[[Any], Rejected | None]]] = {
     c.OpenSession: _open_session,
     c.KeepAlive: _session_named,
@@ -382,5 +390,6 @@ _VALIDATORS: Final[dict[type, Callable[[Any], Rejected | None]]] = {
     c.ReleaseLock: _held_lock,
     c.RefreshLock: _held_lock,
     c.CancelLockWait: _cancel_wait,
+    c.RaiseLevel: _raise_level,
     **KV_VALIDATORS,
 }

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from coord.codec.commands import decode_request
 from coord.codec.errors import CodecError
-from coord.codec.kinds import CommandKind
+from coord.codec.kinds import KIND_LEVEL, CommandKind
 from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
 from coord.codec.validate import validate, validate_request_id
@@ -93,6 +93,9 @@ class Backend:
         hold_ms: int = 0,
     ) -> asyncio.Future[Reply]:
         """Have a decoded call logged; the future ends with its reply."""
+        needed = KIND_LEVEL.get(kind, 0)
+        if needed > self.state.level:
+            raise errors.level_too_low(kind.name, self.state.level, needed)
         return self.proposer.submit(
             kind,
             call.raw,

@@ -30,6 +30,7 @@ class ServiceReason(StrEnum):
     WRITES_BLOCKED = "WRITES_BLOCKED"  # metadata: why
     TOO_STALE = "TOO_STALE"  # metadata: age_ms, max_stale_ms
     TRANSFER_FAILED = "TRANSFER_FAILED"
+    LEVEL_TOO_LOW = "LEVEL_TOO_LOW"  # metadata: level, needed
     INTERNAL = "INTERNAL"
 
 
@@ -153,6 +154,17 @@ def invalid(message: str, field: str = "") -> CallError:
         "INVALID_ARGUMENT",
         message,
         metadata={"field": field} if field else None,
+    )
+
+
+def level_too_low(what: str, level: int, needed: int) -> CallError:
+    """The cluster's feature level does not know this yet; nothing was done."""
+    return CallError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        ServiceReason.LEVEL_TOO_LOW,
+        f"{what} needs feature level {needed}, and the cluster is at {level}: upgrade every node, "
+        f"then run `coord cluster level raise`",
+        metadata={"level": str(level), "needed": str(needed)},
     )
 
 

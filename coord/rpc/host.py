@@ -7,7 +7,7 @@ event loop, in log order, on every node alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
+from typing import Final
 
 from coord.codec.envelope import BatchCache, to_batch
 from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
@@ -19,16 +19,23 @@ from coord.replication.port import DigestSource, SnapshotSource
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.collector import building
 
+_FIRST_SCHEME: Final = "coord-0.1.0"
+
 AppliedCallback = Callable[[Iterable[Event]], None]
 
 
 class StateDigest:
-    """A `DigestSource`. Another version of the program may keep the same state in other rows."""
+    """A `DigestSource`. Builds that follow the same rules keep the same state in the same rows, so
+    the scheme is the level; that of level 0 is the name that the first release gave it."""
 
-    scheme = f"coord-{version('coord-store')}"
-
-    def __init__(self, digester: Digester) -> None:
+    def __init__(self, digester: Digester, level: int) -> None:
         self._digester = digester
+        self._level = level
+
+    @property
+    def scheme(self) -> str:
+        """See `DigestSource.scheme`."""
+        return f"coord-level-{self._level}" if self._level else _FIRST_SCHEME
 
     def next_slice(self) -> str | None:
         """See `DigestSource.next_slice`."""
@@ -83,7 +90,7 @@ class MachineHost:
 
     def begin_digest(self) -> DigestSource:
         """See `StateMachine.begin_digest`."""
-        return StateDigest(self.machine.digest_slices())
+        return StateDigest(self.machine.digest_slices(), self.state.level)
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """See `StateMachine.restore`. Raises SnapshotDamagedError or SnapshotFormatError."""

@@ -113,8 +113,8 @@ async def test_a_power_cut_loses_what_was_not_synced(cluster: ClusterUnderTest) 
 
 
 async def tears_a_record(cluster: ClusterUnderTest) -> tuple[Nemesis, str, int, int]:
-    """The nemesis, its victim, and how many of how many bytes it kept. The power may also fail while
-    a new segment is made, whose header is no record: it is not named yet, and only removed."""
+    """The nemesis, its victim, and how many of how many bytes it kept. The power may also fail
+    while a new segment is made, whose header is no record: it has no name yet and is removed."""
     for _ in range(3):
         victim = await ends_its_victim(cluster, nemesis := make("torn-write", "one", cluster))
         kept, whole = (

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 
 from coord.codec.kinds import CommandKind as K
 from coord.core import commands as c
-from coord.rpc.gen import common_pb2, lock_pb2, session_pb2, task_pb2
+from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
 
 HEADER = common_pb2.RequestHeader(session_id=5, sequence=9, acked_below=8)
@@ -211,6 +211,7 @@ SAMPLES: dict[K, tuple[Message, c.Command]] = {
     K.KV_DELETE: (_DELETE, _DELETE_VALUE),
     K.KV_TXN: (_TXN, _TXN_VALUE),
     K.KV_COMPACT: (etcd.CompactionRequest(revision=4, physical=True), c.KvCompact(4)),
+    K.RAISE_LEVEL: (cluster_pb2.RaiseLevelRequest(level=1), c.RaiseLevel(1)),
 }
 """Message and command of every kind. Not all of them would pass validation."""
 

@@ -29,6 +29,7 @@ EVENT_WORDS = {
     r.EventKind.LOCK_WAIT_ENDED: "wait-ended",
     r.EventKind.SESSION_ENDED: "session-ended",
     r.EventKind.KV_CHANGED: "changed",
+    r.EventKind.LEVEL_RAISED: "level",
 }
 SPEC_FIELDS = {field.name: field.type for field in fields(c.TaskSpec)}
 
@@ -225,6 +226,7 @@ BUILDERS: dict[str, Any] = {
     "del": lambda a: c.KvDelete(a["key"].encode()),
     "txn": _txn,
     "compact": lambda a: c.KvCompact(int(a["revision"])),
+    "raise": lambda a: c.RaiseLevel(int(a["level"])),
 }
 
 

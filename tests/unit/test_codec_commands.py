@@ -17,6 +17,7 @@ from tests.support.codec_samples import IDENTITY, RANGE, RANGE_VALUE, SAMPLES, r
 
 WITHOUT_HEADER = {
     *ETCD_KINDS,
+    CommandKind.RAISE_LEVEL,
     CommandKind.OPEN_SESSION,
     CommandKind.KEEP_ALIVE,
     CommandKind.CLOSE_SESSION,
@@ -53,6 +54,7 @@ def test_numbers_are_for_ever() -> None:
         "KV_DELETE": 51,
         "KV_TXN": 52,
         "KV_COMPACT": 53,
+        "RAISE_LEVEL": 70,
     }
 
 

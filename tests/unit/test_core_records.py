@@ -49,6 +49,7 @@ REPLIES: list[r.Reply] = [
     r.LockReply(True, 4, False, 0, 4),
     r.KvPutReply(KV, 3),
     r.KvPutReply(None, 3),
+    r.LevelRaised(1),
     r.KvDeleteReply(1, (KV,), 4),
     r.KvTxnReply(True, (r.KvRangeReply((KV,), False, 1, 4), r.KvTxnReply(False, (), 4)), 4),
 ]

@@ -148,6 +148,36 @@ class RemoveMemberRequest(_message.Message):
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
+class GetLevelRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RaiseLevelRequest(_message.Message):
+    __slots__ = ("level",)
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    def __init__(self, level: _Optional[int] = ...) -> None: ...
+
+class MemberLevel(_message.Message):
+    __slots__ = ("id", "highest", "known")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    highest: int
+    known: bool
+    def __init__(self, id: _Optional[str] = ..., highest: _Optional[int] = ..., known: _Optional[bool] = ...) -> None: ...
+
+class LevelResponse(_message.Message):
+    __slots__ = ("level", "highest", "members")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    highest: int
+    members: _containers.RepeatedCompositeFieldContainer[MemberLevel]
+    def __init__(self, level: _Optional[int] = ..., highest: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberLevel, _Mapping]]] = ...) -> None: ...
+
 class MembersResponse(_message.Message):
     __slots__ = ("members",)
     MEMBERS_FIELD_NUMBER: _ClassVar[int]

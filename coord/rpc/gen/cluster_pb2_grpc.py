@@ -74,6 +74,16 @@ class ClusterStub:
                 request_serializer=coord_dot_v1_dot_cluster__pb2.RemoveMemberRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
                 _registered_method=True)
+        self.GetLevel = channel.unary_unary(
+                '/coord.v1.Cluster/GetLevel',
+                request_serializer=coord_dot_v1_dot_cluster__pb2.GetLevelRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_cluster__pb2.LevelResponse.FromString,
+                _registered_method=True)
+        self.RaiseLevel = channel.unary_unary(
+                '/coord.v1.Cluster/RaiseLevel',
+                request_serializer=coord_dot_v1_dot_cluster__pb2.RaiseLevelRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_cluster__pb2.LevelResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer:
@@ -135,6 +145,21 @@ class ClusterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLevel(self, request, context):
+        """The feature level in force, and which levels the builds of the members support.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RaiseLevel(self, request, context):
+        """Raises the feature level, once every member's build supports it. It never goes down again: from
+        then on builds that do not support it are refused. Doing it again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -177,6 +202,16 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.RemoveMember,
                     request_deserializer=coord_dot_v1_dot_cluster__pb2.RemoveMemberRequest.FromString,
                     response_serializer=coord_dot_v1_dot_cluster__pb2.MembersResponse.SerializeToString,
+            ),
+            'GetLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLevel,
+                    request_deserializer=coord_dot_v1_dot_cluster__pb2.GetLevelRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_cluster__pb2.LevelResponse.SerializeToString,
+            ),
+            'RaiseLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RaiseLevel,
+                    request_deserializer=coord_dot_v1_dot_cluster__pb2.RaiseLevelRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_cluster__pb2.LevelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -395,6 +430,60 @@ class Cluster:
             '/coord.v1.Cluster/RemoveMember',
             coord_dot_v1_dot_cluster__pb2.RemoveMemberRequest.SerializeToString,
             coord_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Cluster/GetLevel',
+            coord_dot_v1_dot_cluster__pb2.GetLevelRequest.SerializeToString,
+            coord_dot_v1_dot_cluster__pb2.LevelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RaiseLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Cluster/RaiseLevel',
+            coord_dot_v1_dot_cluster__pb2.RaiseLevelRequest.SerializeToString,
+            coord_dot_v1_dot_cluster__pb2.LevelResponse.FromString,
             options,
             channel_credentials,
             insecure,

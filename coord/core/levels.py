@@ -1,0 +1,34 @@
+"""The feature level: which rules the state machine follows.
+
+Nodes of different builds apply the same log, so a changed rule must take effect at one place in it.
+The level stands in the replicated state. A new cluster's first leader raises it to what all members
+support; a running cluster stays at its level until an operator raises it, which the leader refuses
+while any member's build does not support the new one. It never goes down.
+
+    level 0   everything as in the first released form
+    level 1   bounds on the work of each request, quotas, kept digests of requests, tombstones
+
+A rule that came with a level asks `state.level >= N` where it acts, and the rule of the levels
+below stays beside it: old logs are replayed with it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.state import State
+
+HIGHEST_LEVEL: Final = 1
+"""The highest level that this build supports."""
+
+
+def raise_level(state: State, command: c.RaiseLevel) -> r.LevelRaised:
+    """Raise the level; a level that is reached already changes nothing. Takes no revision.
+
+    The codec refuses a level that this build does not support: the node must stop then."""
+    if command.level > state.level:
+        state.level = command.level
+        state.emit(r.EventKind.LEVEL_RAISED, str(command.level))
+    return r.LevelRaised(state.level)
