@@ -16,9 +16,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "coord": (),
     "coord.core": (),
     "coord.rpc.gen": (),
+    "coord.ratelimit": (),
     "coord.codec": ("coord.core",),
     "coord.journal": (),
-    "coord.replication": ("coord.core", "coord.codec", "coord.journal"),
+    "coord.replication": ("coord.core", "coord.codec", "coord.journal", "coord.ratelimit"),
     # How a node drives the state machine: no gRPC, no event loop; the simulator drives it so too.
     "coord.rpc.cluster_clock": (),
     "coord.rpc.collector": (),
@@ -32,6 +33,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "coord.rpc": (
         "coord.core",
         "coord.codec",
+        "coord.ratelimit",
         "coord.replication",
         "coord.rpc.cluster_clock",
         "coord.rpc.collector",
