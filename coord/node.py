@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from coord.config import ServerConfig
+from coord.core.levels import HIGHEST_LEVEL
 from coord.journal.errors import StorageError
 from coord.journal.filesystem import FileSystem, OsFileSystem
 from coord.replication.election import ElectionTimes
@@ -128,7 +129,9 @@ class Node:
         config, own = self.config, self._machine
         members = config.cluster_members()
         if config.in_memory:
-            return LocalReplicator(config.node_id, machine, members=members)
+            return LocalReplicator(
+                config.node_id, machine, members=members, highest_level=HIGHEST_LEVEL
+            )
         return PySyncObjReplicator(
             _replication_config(config),
             machine,
@@ -261,5 +264,6 @@ def _replication_config(config: ServerConfig) -> ReplicationConfig:
             snapshot_bytes=config.snapshot_bytes,
             keep_entries=config.keep_entries,
             state_check_s=config.state_check_interval_ms / 1000,
+            highest_level=HIGHEST_LEVEL,
         ),
     )

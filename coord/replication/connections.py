@@ -20,6 +20,7 @@ from coord.replication.handshake import (
     MAX_HANDSHAKE_BYTES,
     Hello,
     RefusedError,
+    Welcome,
     check_answer,
     decode_hello,
     encode_hello,
@@ -127,7 +128,8 @@ class _Connection(asyncio.Protocol):
 
 class Outgoing(_Connection):
     """The dialling side. `welcomed` ends when the other side has taken the connection, with
-    RefusedError if it refused, with ConnectionError if the connection broke before."""
+    RefusedError if it refused, with ConnectionError if the connection broke before. `level`: what
+    the other side's build supports, once it has taken it."""
 
     def __init__(
         self, hello: Hello, max_frame_bytes: int, on_ended: Callable[[Outgoing, str], None]
@@ -137,6 +139,7 @@ class Outgoing(_Connection):
         self._send_limit = max_frame_bytes
         self._on_ended = on_ended
         self._taken_bytes = 0
+        self.level = 0
         self.welcomed: asyncio.Future[None] = self._loop.create_future()
         # Nobody waits any more when the dialling is cancelled; that is no error to report.
         self.welcomed.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -151,7 +154,7 @@ class Outgoing(_Connection):
                 raise FrameError("a message on a connection that carries none this way")
             return
         try:
-            check_answer(payload)
+            self.level = check_answer(payload).level
         except RefusedError as error:
             self.welcomed.set_exception(error)
             self.abort(str(error))
@@ -183,13 +186,14 @@ class Outgoing(_Connection):
 
 
 class Incoming(_Connection):
-    """The accepting side. `order` grows with each connection accepted by this process."""
+    """The accepting side. `order` grows with each connection accepted by this process. `admit`
+    gives the welcome, or raises RefusedError."""
 
     def __init__(
         self,
         order: int,
         max_frame_bytes: int,
-        admit: Callable[[Incoming, Hello], None],
+        admit: Callable[[Incoming, Hello], Welcome],
         on_message: Callable[[Incoming, Any], None],
         on_ended: Callable[[Incoming, str], None],
     ) -> None:
@@ -215,11 +219,11 @@ class Incoming(_Connection):
     def _take_hello(self, payload: memoryview) -> None:
         try:
             hello = decode_hello(payload)
-            self._admit(self, hello)
+            welcome = self._admit(self, hello)
         except RefusedError as error:
             self.send_payload(encode_refusal(error))
             self.close_after_sending(str(error))
             return
         self.hello = hello
         self._reader.max_frame_bytes = self._max_frame_bytes
-        self.send_payload(encode_welcome())
+        self.send_payload(encode_welcome(welcome))

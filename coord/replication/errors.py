@@ -28,5 +28,9 @@ class RemovedFromClusterError(FatalReplicaError):
     """This node is not a member any more, and that is committed."""
 
 
+class LevelTooHighError(FatalReplicaError):
+    """The cluster is at a feature level that this build does not support."""
+
+
 class EngineVersionError(Exception):
     """The installed PySyncObj is not the one this program was proved against."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from coord.replication.frames import FrameError, pack, unpack
+from coord.replication.levels import MAX_LEVEL
 
 MAGIC = "coord-peer"
 PROTOCOL_VERSION = 1
@@ -24,28 +25,42 @@ class Refusal(StrEnum):
     WRONG_TARGET = "WRONG_TARGET"
     UNKNOWN_NODE = "UNKNOWN_NODE"
     SUPERSEDED = "SUPERSEDED"
+    LEVEL_TOO_LOW = "LEVEL_TOO_LOW"
 
 
 class RefusedError(Exception):
     """A connection is refused, by this side or by the other. `members`: what a node that is not
-    known is told of who is (of any shape, when it comes from the other side)."""
+    known is told of who is (of any shape, when it comes from the other side). `by_us`: this side
+    refuses a connection that the other would take."""
 
-    def __init__(self, refusal: str, detail: str, members: object = None) -> None:
+    def __init__(
+        self, refusal: str, detail: str, members: object = None, *, by_us: bool = False
+    ) -> None:
         super().__init__(f"{refusal}: {detail}")
         self.refusal = refusal
         self.detail = detail
         self.members = members
+        self.by_us = by_us
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Who dials (`node_id` of `cluster_id` in its `boot_id`-th run) and whom it means to reach."""
+    """Who dials (`node_id` of `cluster_id` in its `boot_id`-th run) and whom it means to reach.
+    `level`: the highest feature level that its build supports."""
 
     cluster_id: str
     node_id: str
     target_id: str
     boot_id: int
     version: int = PROTOCOL_VERSION
+    level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The connection is taken. `level`: the highest that the other side's build supports."""
+
+    level: int = 0
 
 
 def encode_hello(hello: Hello) -> bytes:
@@ -57,6 +72,7 @@ def encode_hello(hello: Hello) -> bytes:
             "node": hello.node_id,
             "target": hello.target_id,
             "boot": hello.boot_id,
+            "level": hello.level,
         }
     )
 
@@ -77,11 +93,12 @@ def decode_hello(payload: memoryview) -> Hello:
     if not isinstance(boot_id, int):
         raise RefusedError(Refusal.BAD_HANDSHAKE, "the boot id is missing")
     cluster_id, node_id, target_id = map(str, texts)
-    return Hello(cluster_id, node_id, target_id, boot_id)
+    return Hello(cluster_id, node_id, target_id, boot_id, level=_level_of(values))
 
 
-def encode_welcome() -> bytes:
-    return pack({"magic": MAGIC, "version": PROTOCOL_VERSION, "refused": None})
+def encode_welcome(welcome: Welcome | None = None) -> bytes:
+    level = (welcome or Welcome()).level
+    return pack({"magic": MAGIC, "version": PROTOCOL_VERSION, "refused": None, "level": level})
 
 
 def encode_refusal(error: RefusedError) -> bytes:
@@ -96,7 +113,7 @@ def encode_refusal(error: RefusedError) -> bytes:
     )
 
 
-def check_answer(payload: memoryview) -> None:
+def check_answer(payload: memoryview) -> Welcome:
     """Return if welcome, raise RefusedError if not."""
     values = _unpack_map(payload)
     if values.get("magic") != MAGIC:
@@ -105,6 +122,7 @@ def check_answer(payload: memoryview) -> None:
     if refusal is not None:
         members = values.get("members")
         raise RefusedError(str(refusal)[:100], str(values.get("detail"))[:500], members)
+    return Welcome(_level_of(values))
 
 
 def check_hello(hello: Hello, cluster_id: str, node_id: str) -> None:
@@ -115,6 +133,14 @@ def check_hello(hello: Hello, cluster_id: str, node_id: str) -> None:
     if hello.target_id != node_id:
         detail = f"node {hello.node_id!r} wants node {hello.target_id!r}, this is {node_id!r}"
         raise RefusedError(Refusal.WRONG_TARGET, detail)
+
+
+def _level_of(values: dict[Any, Any]) -> int:
+    """Builds that were made before there were levels say nothing of them."""
+    level = values.get("level", 0)
+    if type(level) is not int or not 0 <= level <= MAX_LEVEL:
+        raise RefusedError(Refusal.BAD_HANDSHAKE, "the feature level is not a level")
+    return level
 
 
 def _unpack_map(payload: memoryview) -> dict[Any, Any]:

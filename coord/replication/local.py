@@ -38,9 +38,11 @@ class LocalReplicator:
         *,
         members: tuple[Member, ...] = (),
         first_index: int = 1,
+        highest_level: int = 0,
     ) -> None:
         self._node_id = node_id
         self._machine = machine
+        self._highest_level = highest_level
         self._members = members or (Member(node_id, "", ""),)
         self._index = first_index
         self._term = 1
@@ -134,6 +136,15 @@ class LocalReplicator:
     def write_block_reason(self) -> str | None:
         """See `Replicator.write_block_reason`."""
         return self._block_reason
+
+    @property
+    def member_levels(self) -> dict[str, int | None]:
+        """See `Replicator.member_levels`: what is in memory only is of one build."""
+        others = {member.node_id: None for member in self._members}
+        return {**others, self._node_id: self._highest_level}
+
+    def require_level(self, level: int) -> None:
+        """See `Replicator.require_level`: there is nobody to refuse."""
 
     def status(self) -> ReplicaStatus:
         """See `Replicator.status`."""

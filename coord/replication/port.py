@@ -272,6 +272,19 @@ class Replicator(Protocol):
         OutcomeUnknownError."""
         ...
 
+    @property
+    def member_levels(self) -> dict[str, int | None]:
+        """The highest feature level that the build of each present member supports, this node
+        included, as it advertised when it last connected in this run of this node; None: nothing
+        was heard of it yet."""
+        ...
+
+    def require_level(self, level: int) -> None:
+        """This feature level is in force from now on: builds that support less are refused. To be
+        called when the state machine has reached it, also at the start; a level that is in force
+        already changes nothing. Stops the node if its own build does not support the level."""
+        ...
+
     def status(self) -> ReplicaStatus: ...
 
     def on_role_change(self, callback: Callable[[ReplicaStatus], None]) -> None:

@@ -18,6 +18,7 @@ from coord.replication.entry_kinds import MEMBERS
 from coord.replication.errors import RemovedFromClusterError
 from coord.replication.joining import Joining
 from coord.replication.leadership import Leadership
+from coord.replication.levels import Levels
 from coord.replication.membership import (
     Electorate,
     Membership,
@@ -57,6 +58,7 @@ class Reconfiguration:
         joining: Joining,
         times: ElectionTimes,
         ports: ReplicaPorts,
+        levels: Levels,
     ) -> None:
         self._electorate = electorate
         self._self_id = electorate.self_id
@@ -67,6 +69,7 @@ class Reconfiguration:
         self._joining = joining
         self._times = times
         self._ports = ports
+        self._levels = levels
         self._told: Membership | None = None  # the latest that another node named
         self._departed: dict[str, tuple[str, float]] = {}  # address, and until when it is known
         self._removed_by: Membership | None = None
@@ -228,6 +231,12 @@ class Reconfiguration:
     def _check_promotion(self, node_id: str, connected: Collection[str]) -> None:
         journal, match = self._journal, self._engine.match_index(node_id)
         lag = journal.last_index - match
+        if node_id in self._levels.behind():
+            refuse(
+                MembershipRefusal.LEARNER_BEHIND,
+                f"the build of {node_id} supports no feature level from {self._levels.required} "
+                f"on, at which the cluster is: upgrade {node_id} first",
+            )
         behind = lag > MAX_LAG_ENTRIES or journal.bytes_after(match) > MAX_LAG_BYTES
         if node_id not in connected or node_id in self._joining.applicants() or behind:
             refuse(

@@ -28,6 +28,7 @@ from coord.replication.freshness import Freshness, Vouching
 from coord.replication.handover import Handover, TransferDone
 from coord.replication.joining import Joining
 from coord.replication.leadership import Leadership
+from coord.replication.levels import Levels
 from coord.replication.membership import Electorate, Membership, membership
 from coord.replication.message_filter import Answer
 from coord.replication.messages import Message, StampGuard, check_message
@@ -45,6 +46,7 @@ from coord.replication.port import (
 from coord.replication.proposals import Proposals
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.read_index import ReadDone, ReadIndex
+from coord.replication.reading import Reading
 from coord.replication.reconfiguration import Reconfiguration
 from coord.replication.recovery import first_membership, membership_of
 from coord.replication.replica_ports import DISK_FULL, Boot, ReplicaPorts
@@ -57,7 +59,8 @@ from coord.replication.voting import Voting
 
 class Replica:
     """See the module. `members`: the configuration's list, this node included. It says who founds
-    a new cluster; later, where its founders are. What log and snapshots say counts instead."""
+    a new cluster; later, where its founders are. What log and snapshots say counts instead.
+    `levels`: of the builds of the nodes; kept by whoever makes the connections."""
 
     def __init__(
         self,
@@ -69,9 +72,11 @@ class Replica:
         ports: ReplicaPorts,
         worker: SnapshotWorker,
         rng: Random,
+        levels: Levels | None = None,
     ) -> None:
         self._self_id = self_id
         self._settings = settings
+        self.levels = levels or Levels(settings.highest_level)
         self._machine = machine
         self._ports = ports
         self._connected, self._stamps = set[str](), StampGuard()
@@ -95,6 +100,7 @@ class Replica:
         engine_settings = EngineSettings(settings.heartbeat_s, times.max_s, settings.batch_bytes)
         electorate = self.electorate
         self.engine = HardenedEngine(electorate, self.journal, self, engine_settings)
+        self._reading = Reading(self.reads, self.engine, self.leadership, ports.now)
         self._voting = Voting(
             electorate, self.engine, self.journal, self._outbox, self._election, ports.now
         )
@@ -121,6 +127,7 @@ class Replica:
             self.joining,
             times,
             ports,
+            self.levels,
         )
         self._snapshots = SnapshotExchange(
             self, settings, machine, ports, worker, self._outbox, first, boot.snapshot
@@ -225,7 +232,7 @@ class Replica:
         self.joining.advance()
         if self.engine.role is Role.LEADER:  # its own copy counts now
             self.engine.commit()
-        self._begin_reads()
+        self._reading.begin()
         self._handover.advance()
         self.settle()
 
@@ -272,9 +279,9 @@ class Replica:
 
     def flush(self) -> None:
         """Send what was proposed, and begin a round for the reads that wait."""
-        self._begin_reads()
+        self._reading.begin()
         self._send_backlog()
-        self._hurry_reads()
+        self._reading.hurry()
 
     @property
     def waits(self) -> bool:
@@ -293,7 +300,7 @@ class Replica:
         """Begin to hand leadership over; the id of the target. Raises NotLeaderError,
         ReplicationError (nobody can take it, or a transfer is under way)."""
         full = self.lead.full if self.lead is not None else set()
-        able = self._connected - self.joining.applicants() - full
+        able = self._connected.difference(self.joining.applicants(), full, self.levels.behind())
         return self._handover.begin(target, able, done)
 
     def age_ms(self) -> int | None:
@@ -451,7 +458,7 @@ class Replica:
         if behind:
             self.engine.send_now(behind)
         self._send_backlog()
-        self._begin_reads()
+        self._reading.begin()
         if commit_index >= self.engine.own_term_index:  # as for reads
             lead.vouching.begin(commit_index, self.freshness, lead.last_sent())
         self._snapshots.tick_senders(lead, self._connected, now)
@@ -508,7 +515,7 @@ class Replica:
             note_full = set.add if message.get("full") else set.discard
             note_full(self.leadership().full, peer_id)
             self.reads.confirmed_by(peer_id, message["read"])
-            self._begin_reads()
+            self._reading.begin()
 
     def _on_ack(self, peer_id: str, message: Message) -> None:
         if not self._hears(peer_id, message):
@@ -528,7 +535,7 @@ class Replica:
         if answer is not None:
             self.engine.receive_ack(peer_id, answer.next_index, answer.success, answer.reset)
             self.engine.commit()
-        self._begin_reads()
+        self._reading.begin()
         self._send_backlog()
         self._handover.advance()
 
@@ -537,31 +544,6 @@ class Replica:
             self.leadership(), peer_id, message
         ):
             self._send_backlog()
-
-    def _begin_reads(self) -> None:
-        """A round of reads needs an entry of this term to be committed first (Raft section 8)."""
-        engine = self.engine
-        if not self.reads.wants_round or engine.role is not Role.LEADER:
-            return
-        if engine.commit_index < engine.own_term_index:
-            return
-        self.reads.begin_round(engine.commit_index)
-        self.reads.finish()
-        if self.reads.under_way:
-            pace = self.leadership().pace
-            pace.note_read(True, self._ports.now())
-            engine.send_now(pace.eager)
-
-    def _hurry_reads(self) -> None:
-        """Ask everybody to confirm this leader, if the few that were asked first take long."""
-        if self.engine.role is not Role.LEADER:
-            return
-        pace, now = self.leadership().pace, self._ports.now()
-        if not self.reads.under_way:
-            pace.note_read(False, now)
-        elif pace.read_is_late(now):
-            pace.note_read(True, now)
-            self.engine.send_now()
 
     def _abdicate_if_blocked(self) -> None:
         """A leader that can not write lets another one lead, if that helps: if a majority without

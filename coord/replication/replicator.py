@@ -18,6 +18,9 @@ import structlog
 from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
 from coord.replication.background import rest_s
 from coord.replication.boot import OpenStorage, open_storage
+from coord.replication.complaints import Complaints
+from coord.replication.errors import LevelTooHighError
+from coord.replication.levels import Levels
 from coord.replication.loading import load
 from coord.replication.messages import InvalidMessageError, Message
 from coord.replication.port import (
@@ -25,7 +28,6 @@ from coord.replication.port import (
     MembershipChange,
     NotLeaderError,
     OutcomeUnknownError,
-    PeerProgress,
     ReplicaStatus,
     ReplicationError,
     Role,
@@ -33,6 +35,7 @@ from coord.replication.port import (
 )
 from coord.replication.replica import Replica
 from coord.replication.replica_ports import DISK_FULL
+from coord.replication.replica_status import status_before_start, status_of
 from coord.replication.responsive_clock import ResponsiveClock, seconds_passed
 from coord.replication.settings import ReplicationConfig
 from coord.replication.storage import LogStorage, SnapshotThread
@@ -42,7 +45,6 @@ from coord.replication.write_ops import WriteOp
 log = structlog.get_logger(__name__)
 
 INCARNATION_BITS = 62
-ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
 APPLY_PAUSE_S = 0.001  # in which a follower writes the entry that told it of the commit
 SPUR_S = 0.005  # how soon it is looked whether a majority takes long
 BACKLOG_ENTRIES = 64  # with so many to apply there is no time to lose
@@ -71,6 +73,7 @@ class PySyncObjReplicator:
         self._now = self._clock.now()
         self._wall = wall
         self._log = log.bind(node_id=config.self_id)
+        self._levels = Levels(config.replica.highest_level)
         self._replica: Replica | None = None
         self._storage: OpenStorage | None = None
         self._log_storage: LogStorage | None = None
@@ -86,10 +89,7 @@ class PySyncObjReplicator:
         self._background_due = 0.0  # when the next slice of a snapshot or digest may be taken
         self._stopped = False
         self._failure: BaseException | None = None
-        self._waits_for = ""
-        self._waits_since = 0.0
-        self._wait_reported = False
-        self._complaint = ""  # about the members' states, as logged last
+        self._complaints = Complaints(self._log, clock)
         self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
         self._fatal_callbacks: list[Callable[[BaseException], None]] = []
 
@@ -190,29 +190,54 @@ class PySyncObjReplicator:
         """See `Replicator.write_block_reason`."""
         return None if self._replica is None else self._replica.why_nothing_is_kept
 
+    @property
+    def member_levels(self) -> dict[str, int | None]:
+        """See `Replicator.member_levels`."""
+        replica, own = self._replica, self._config
+        members = replica.electorate.membership.members if replica is not None else own.members
+        return self._levels.of(own.self_id, (member.node_id for member in members))
+
+    def require_level(self, level: int) -> None:
+        """See `Replicator.require_level`. Before `start` it is only noted."""
+        if level <= self._levels.required:
+            return
+        if self._transport is None:
+            self._levels.require(level)
+        else:  # later: connections that end are reported to the replica, which may be at work now
+            self._running_loop().call_soon(self._enforce_level, level)
+
+    def _enforce_level(self, level: int) -> None:
+        transport = self._transport
+        if transport is None or self._stopped or self._failure is not None:
+            return
+        if level <= self._levels.required:
+            return
+        try:
+            transport.require_level(level)
+            self._check_own_level()
+        except LevelTooHighError as error:
+            self.failed(error)
+        else:
+            self._log.info("level_required_of_peers", level=level)
+
+    def _check_own_level(self) -> None:
+        own, required = self._levels.own, self._levels.required
+        if required > own:
+            raise LevelTooHighError(
+                f"the cluster is at feature level {required}, and this build supports {own} at "
+                f"most: install a build that supports level {required} and start this node again; "
+                "its data directory is in order"
+            )
+
     def status(self) -> ReplicaStatus:
         """See `Replicator.status`."""
-        replica = self._replica
-        if replica is None:
-            return self._status_before_start()
-        engine, journal = replica.engine, replica.journal
+        if self._replica is None:
+            return status_before_start(self._config)
         serving = not self._stopped and self._failure is None
-        return ReplicaStatus(
-            node_id=self._config.self_id,
-            role=replica.role if serving else Role.FOLLOWER,
-            term=engine.term,
-            leader_id=engine.leader_id if serving else None,
-            commit_index=engine.commit_index,
-            applied_index=engine.applied_index,
-            last_log_index=journal.last_index,
-            synced_index=journal.synced_index,
-            first_log_index=journal.first_index,
-            snapshot_index=replica.snapshot.index if replica.snapshot else 0,
-            write_block_reason=replica.why_nothing_is_kept,
-            members=replica.electorate.membership.members,
-            peers=self._progress(replica),
-            checked_index=replica.state_check.checked_index,
-        )
+        return status_of(self._replica, self._peer_is_connected, self._clock.now(), serving=serving)
+
+    def _peer_is_connected(self, peer_id: str) -> bool:
+        return self._transport is not None and self._transport.connected(peer_id)
 
     def on_role_change(self, callback: Callable[[ReplicaStatus], None]) -> None:
         """See `Replicator.on_role_change`."""
@@ -310,6 +335,7 @@ class PySyncObjReplicator:
             raise
         if storage.boot.snapshot is not None:
             await self._load(storage.snapshots, storage.boot.snapshot)
+        self._check_own_level()
         self._log_storage = LogStorage(
             storage.writer, self._synced, self._vote_stored, self._blocked, self.failed
         )
@@ -327,6 +353,7 @@ class PySyncObjReplicator:
                 lambda replica: replica.reconfiguration.refused(peer, members)
             ),
             members=lambda: self._replica and self._replica.reconfiguration.farewell(),
+            levels=self._levels,
         )
         self._clock.step()
         self._now = self._clock.now()
@@ -339,6 +366,7 @@ class PySyncObjReplicator:
             self,
             self._snapshot_thread,
             self._rng,
+            self._levels,
         )
         self._transport.set_peers(self._replica.reconfiguration.addresses)
         await self._transport.start()
@@ -376,8 +404,8 @@ class PySyncObjReplicator:
             self._clock.step()
             self._call(lambda replica: replica.tick())
             self._schedule_work()
-            self._report_admission()
-            self._report_states()
+            if self._replica is not None:
+                self._complaints.look_at(self._replica)
 
     def _on_message(self, peer_id: str, message: Any) -> None:
         """An InvalidMessageError goes on to the transport, which closes the connection."""
@@ -541,60 +569,3 @@ class PySyncObjReplicator:
             for _, waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(ReplicationError(why))
-
-    # Showing
-
-    def _report_admission(self) -> None:
-        """Say once what keeps this node from voting, if it takes a while."""
-        replica = self._replica
-        if replica is None:
-            return
-        why = replica.joining.waits_for
-        if why != self._waits_for:
-            self._waits_for, self._waits_since = why, self._real_clock()
-            self._wait_reported = False
-        waited_s = self._real_clock() - self._waits_since
-        if why and not self._wait_reported and waited_s >= ADMISSION_PATIENCE_S:
-            self._wait_reported = True
-            self._log.warning("replica_does_not_vote_yet", why=why)
-
-    def _report_states(self) -> None:
-        """Say once what is wrong with the members' states."""
-        complaint = self._replica.state_check.complaint if self._replica is not None else ""
-        if complaint != self._complaint:
-            self._complaint = complaint
-            if complaint:
-                self._log.error("replica_states_differ", why=complaint)
-            else:
-                self._log.info("replica_states_agree_again")
-
-    def _progress(self, replica: Replica) -> dict[str, PeerProgress]:
-        lead = replica.lead
-        if lead is None or self._transport is None:
-            return {}
-        now = self._clock.now()
-        progress = {}
-        for peer in replica.electorate.peers:
-            heard = lead.heard_at.get(peer)
-            progress[peer] = PeerProgress(
-                connected=self._transport.connected(peer),
-                match_index=replica.engine.match_index(peer),
-                last_heard_ms=-1 if heard is None else int((now - heard) * 1000),
-            )
-        return progress
-
-    def _status_before_start(self) -> ReplicaStatus:
-        return ReplicaStatus(
-            node_id=self._config.self_id,
-            role=Role.FOLLOWER,
-            term=0,
-            leader_id=None,
-            commit_index=0,
-            applied_index=0,
-            last_log_index=0,
-            synced_index=0,
-            first_log_index=0,
-            snapshot_index=0,
-            write_block_reason=None,
-            members=self._config.members,
-        )

@@ -35,6 +35,7 @@ class ReplicaSettings:
     snapshot_resend_s: float = 1.0
     snapshot_bytes_per_s: int = 64 * MEBIBYTE  # sent to one follower
     state_check_s: float = 10.0  # between comparisons of the members' states; 0: none
+    highest_level: int = 0  # the highest feature level that this build supports
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,13 @@ import structlog
 
 from coord.replication.connections import Incoming, Outgoing
 from coord.replication.frames import pack
-from coord.replication.handshake import Hello, Refusal, RefusedError, check_hello
+from coord.replication.handshake import Hello, Refusal, RefusedError, Welcome, check_hello
+from coord.replication.levels import Levels, too_low
 
 log = structlog.get_logger(__name__)
 
 MAX_UNKNOWN_CONNECTIONS = 64  # accepted and not yet past the handshake
+_LASTING = frozenset({Refusal.LEVEL_TOO_LOW})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class TransportLimits:
     read_timeout_ms: int = 3_000  # > ping_interval_ms; also how long a dead link can hold up
     backoff_min_ms: int = 20
     backoff_max_ms: int = 500
+    backoff_lasting_ms: int = 2_000  # after a refusal that only people can do something about
 
 
 @dataclass(slots=True, eq=False)
@@ -75,8 +78,9 @@ class PeerTransport:
     `boot_id` grows with each run of the node. The callbacks run on the event loop and must be set
     before `start`. `on_connected` and `on_disconnected` are about the outgoing direction, the one
     `send` uses. A node that is not known is refused and gets what `members` returns, of at most
-    some 3 KiB; on its side `on_refused` is called with that. With `ssl_server` and `ssl_client` all
-    connections are TLS."""
+    some 3 KiB; on its side `on_refused` is called with that. `levels`: what this build supports and
+    what is required of peers; what they advertise is noted there. With `ssl_server` and
+    `ssl_client` all connections are TLS."""
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class PeerTransport:
         on_disconnected: Callable[[str], None] = lambda peer_id: None,
         on_refused: Callable[[str, object], None] = lambda peer_id, members: None,
         members: Callable[[], object] = lambda: None,
+        levels: Levels | None = None,
         limits: TransportLimits | None = None,
         rng: random.Random | None = None,
         ssl_server: ssl.SSLContext | None = None,
@@ -100,6 +105,7 @@ class PeerTransport:
         self.on_disconnected = on_disconnected
         self.on_refused = on_refused
         self.members = members
+        self._levels = levels or Levels()
         self._self_id = self_id
         self._cluster_id = cluster_id
         self._boot_id = boot_id
@@ -177,6 +183,18 @@ class PeerTransport:
                 peer = self._peers[peer_id] = _Peer(peer_id, address)
                 peer.incoming = known.incoming if known else None
                 self._start_dialling(peer)
+        self._levels.keep(self._peers.keys())
+
+    def require_level(self, level: int) -> None:
+        """Refuse, from now on, all whose builds support less; connections of such are closed."""
+        if not self._levels.require(level):
+            return
+        for peer in list(self._peers.values()):
+            incoming, outgoing = peer.incoming, peer.outgoing
+            if incoming and incoming.hello and self._levels.is_too_low(incoming.hello.level):
+                incoming.abort(too_low(peer.peer_id, incoming.hello.level, level))
+            if outgoing and self._levels.is_too_low(outgoing.level):
+                outgoing.abort(too_low(peer.peer_id, outgoing.level, level))
 
     def send(self, peer_id: str, message: object) -> bool:
         """Queue a message; never blocks. False: not connected, or the send buffer is full.
@@ -221,6 +239,8 @@ class PeerTransport:
                 await self._dial_once(peer)
             except (OSError, TimeoutError, RefusedError) as error:
                 self._note_failure(peer, error)
+                if isinstance(error, RefusedError) and error.refusal in _LASTING:
+                    delay_ms = limits.backoff_lasting_ms
                 if isinstance(error, RefusedError) and error.members is not None:
                     self._call("on_refused", self.on_refused, peer.peer_id, error.members)
             if loop.time() - started > 1.0:
@@ -234,7 +254,7 @@ class PeerTransport:
     async def _dial_once(self, peer: _Peer) -> None:
         """Connect, shake hands, and wait until the connection has ended."""
         host, port = split_address(peer.address)
-        hello = Hello(self._cluster_id, self._self_id, peer.peer_id, self._boot_id)
+        hello = self._hello_to(peer)
         timeout_s = self._limits.connect_timeout_ms / 1000
         outgoing = Outgoing(
             hello, self._limits.max_frame_bytes, lambda _, why: self._outgoing_ended(peer, why)
@@ -250,9 +270,20 @@ class PeerTransport:
         finally:
             outgoing.abort("given up")
 
+    def _hello_to(self, peer: _Peer) -> Hello:
+        return Hello(
+            self._cluster_id,
+            self._self_id,
+            peer.peer_id,
+            self._boot_id,
+            level=self._levels.own,
+        )
+
     def _outgoing_opened(self, peer: _Peer, outgoing: Outgoing) -> None:
+        """Raises RefusedError if it is not to be used."""
         if not outgoing.is_open:
             return
+        self._check_level(peer.peer_id, outgoing.level)
         peer.outgoing = outgoing
         peer.last_failure = ""
         self._log.info("peer_connected", peer_id=peer.peer_id, address=peer.address)
@@ -267,13 +298,16 @@ class PeerTransport:
 
     def _note_failure(self, peer: _Peer, error: Exception) -> None:
         """Say once, not at every attempt, why a peer cannot be reached."""
-        refused = isinstance(error, RefusedError)
-        kind = error.refusal if isinstance(error, RefusedError) else type(error).__name__
+        refused = error if isinstance(error, RefusedError) else None
+        kind = refused.refusal if refused else type(error).__name__
         if kind == peer.last_failure:
             return
         peer.last_failure = kind
         report = self._log.warning if refused else self._log.info
-        event = "peer_refused_us" if refused else "peer_unreachable"
+        if refused:
+            event = "peer_refused" if refused.by_us else "peer_refused_us"
+        else:
+            event = "peer_unreachable"
         report(event, peer_id=peer.peer_id, address=peer.address, reason=str(error) or kind)
 
     # Accepting
@@ -293,19 +327,28 @@ class PeerTransport:
             min(unknown, key=lambda c: c.order).abort("too many connections before a handshake")
         return incoming
 
-    def _admit(self, incoming: Incoming, hello: Hello) -> None:
+    def _admit(self, incoming: Incoming, hello: Hello) -> Welcome:
         """Take a connection as its peer's only one; RefusedError if it is not to be taken."""
         peer = self._peers.get(hello.node_id) if self._running else None
         try:
             check_hello(hello, self._cluster_id, self._self_id)
             if peer is None:
                 raise self._unknown(hello)
+            self._check_level(hello.node_id, hello.level)
             self._supersede(peer, incoming, hello)
         except RefusedError as error:
             self._note_refusal(incoming, hello, error)
             raise
         node_id = hello.node_id
         self._logged_refusals = {key for key in self._logged_refusals if key[0] != node_id}
+        return Welcome(self._levels.own)
+
+    def _check_level(self, peer_id: str, level: int) -> None:
+        """Note what a peer's build supports; RefusedError if that is too little."""
+        self._levels.heard(peer_id, level)
+        if self._levels.is_too_low(level):
+            detail = too_low(peer_id, level, self._levels.required)
+            raise RefusedError(Refusal.LEVEL_TOO_LOW, detail, by_us=True)
 
     def _unknown(self, hello: Hello) -> RefusedError:
         """Nobody sends its messages to a node that is no member; so it is told here that it is

@@ -9,6 +9,7 @@ from typing import Any
 
 from coord.replication.frames import frame_header, pack
 from coord.replication.handshake import PROTOCOL_VERSION, Hello, encode_hello
+from coord.replication.levels import Levels
 from coord.replication.transport import PeerTransport, TransportLimits
 from tests.support.waiting import eventually
 
@@ -26,11 +27,13 @@ class Node:
         limits: TransportLimits = FAST,
         ssl_contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
         port: int = 0,
+        level: int = 0,
     ) -> None:
         self.node_id = node_id
         self.messages: list[tuple[str, Any]] = []
         self.events: list[tuple[str, str]] = []
         self.refusals: list[tuple[str, object]] = []
+        self.levels = Levels(level)
         server, client = ssl_contexts or (None, None)
         self.transport = PeerTransport(
             node_id,
@@ -42,6 +45,7 @@ class Node:
             on_disconnected=lambda peer: self.events.append(("disconnected", peer)),
             on_refused=lambda peer, members: self.refusals.append((peer, members)),
             members=lambda: {"of": node_id},
+            levels=self.levels,
             limits=limits,
             rng=random.Random(1),
             ssl_server=server,
@@ -82,6 +86,20 @@ async def linked(*nodes: Node) -> None:
 def frame(message: object) -> bytes:
     payload = pack(message)
     return frame_header(payload) + payload
+
+
+def old_hello(node_id: str, target_id: str, boot_id: int = 1) -> bytes:
+    """As builds send it that know of no levels and no run ids."""
+    return frame(
+        {
+            "magic": "coord-peer",
+            "version": 1,
+            "cluster": "c",
+            "node": node_id,
+            "target": target_id,
+            "boot": boot_id,
+        }
+    )
 
 
 class RawPeer:

@@ -165,6 +165,21 @@ def test_a_learner_that_is_behind_away_or_not_admitted_is_not_promoted() -> None
     assert refused(world, Promote("n4")) is MembershipRefusal.LEARNER_BEHIND
 
 
+def test_a_learner_whose_build_is_behind_is_not_promoted() -> None:
+    world = leading()
+    world.replica.change_members(AddLearner(N4))
+    commit(world, "n2", "n3")
+    world.replica.connected("n4")
+    acknowledge(world, "n4", 4)
+    world.replica.levels.heard("n4", 0)
+    world.replica.levels.require(1)
+    with pytest.raises(MembershipRefusedError, match="upgrade n4 first") as error:
+        world.replica.change_members(Promote("n4"))
+    assert error.value.reason is MembershipRefusal.LEARNER_BEHIND
+    world.replica.levels.heard("n4", 1)
+    world.replica.change_members(Promote("n4"))
+
+
 def test_a_removal_that_leaves_no_majority_in_reach_is_refused() -> None:
     world = leading()
     world.replica.disconnected("n3")

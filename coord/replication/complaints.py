@@ -1,0 +1,47 @@
+"""What a node says in its log about itself and the other members, once each time it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from coord.replication.replica import Replica
+
+ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
+
+
+class Complaints:
+    """Looks at a replica from time to time. `clock`: seconds."""
+
+    def __init__(self, log: Any, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._clock = clock
+        self._waits_for = ""
+        self._waits_since = 0.0
+        self._wait_reported = False
+        self._complaint = ""  # about the members' states, as logged last
+
+    def look_at(self, replica: Replica) -> None:
+        """To be called at every tick."""
+        self._report_admission(replica.joining.waits_for)
+        self._report_states(replica.state_check.complaint)
+
+    def _report_admission(self, why: str) -> None:
+        """Say once what keeps this node from voting, if it takes a while."""
+        now = self._clock()
+        if why != self._waits_for:
+            self._waits_for, self._waits_since = why, now
+            self._wait_reported = False
+        if why and not self._wait_reported and now - self._waits_since >= ADMISSION_PATIENCE_S:
+            self._wait_reported = True
+            self._log.warning("replica_does_not_vote_yet", why=why)
+
+    def _report_states(self, complaint: str) -> None:
+        """Say once what is wrong with the members' states."""
+        if complaint == self._complaint:
+            return
+        self._complaint = complaint
+        if complaint:
+            self._log.error("replica_states_differ", why=complaint)
+        else:
+            self._log.info("replica_states_agree_again")

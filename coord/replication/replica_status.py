@@ -1,0 +1,67 @@
+"""A node's replication as it shows itself: what `Replicator.status` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from coord.replication.port import PeerProgress, ReplicaStatus, Role
+from coord.replication.replica import Replica
+from coord.replication.settings import ReplicationConfig
+
+
+def status_of(
+    replica: Replica, connected: Callable[[str], bool], now: float, *, serving: bool
+) -> ReplicaStatus:
+    """This moment's. `serving`: the node takes part."""
+    engine, journal = replica.engine, replica.journal
+    return ReplicaStatus(
+        node_id=replica.electorate.self_id,
+        role=replica.role if serving else Role.FOLLOWER,
+        term=engine.term,
+        leader_id=engine.leader_id if serving else None,
+        commit_index=engine.commit_index,
+        applied_index=engine.applied_index,
+        last_log_index=journal.last_index,
+        synced_index=journal.synced_index,
+        first_log_index=journal.first_index,
+        snapshot_index=replica.snapshot.index if replica.snapshot else 0,
+        write_block_reason=replica.why_nothing_is_kept,
+        members=replica.electorate.membership.members,
+        peers=_progress(replica, connected, now),
+        checked_index=replica.state_check.checked_index,
+    )
+
+
+def status_before_start(config: ReplicationConfig) -> ReplicaStatus:
+    """Of a node that has not read its data yet."""
+    return ReplicaStatus(
+        node_id=config.self_id,
+        role=Role.FOLLOWER,
+        term=0,
+        leader_id=None,
+        commit_index=0,
+        applied_index=0,
+        last_log_index=0,
+        synced_index=0,
+        first_log_index=0,
+        snapshot_index=0,
+        write_block_reason=None,
+        members=config.members,
+    )
+
+
+def _progress(
+    replica: Replica, connected: Callable[[str], bool], now: float
+) -> dict[str, PeerProgress]:
+    lead = replica.lead
+    if lead is None:
+        return {}
+    progress = {}
+    for peer in replica.electorate.peers:
+        heard = lead.heard_at.get(peer)
+        progress[peer] = PeerProgress(
+            connected=connected(peer),
+            match_index=replica.engine.match_index(peer),
+            last_heard_ms=-1 if heard is None else int((now - heard) * 1000),
+        )
+    return progress
