@@ -31,6 +31,7 @@ from coord.replication.write_ops import (
     WriteSink,
 )
 
+MAX_BATCH_ENTRIES = 16 * 1024  # fewer than a message may carry (`frames`)
 ENTRY_OVERHEAD_BYTES = 16  # so that many small entries count as well
 
 _Unsynced = tuple[int, int, int]
@@ -134,14 +135,15 @@ class EngineJournal:
         return self._entries[position]
 
     def batch_from(self, index: int, max_bytes: int) -> list[Entry]:
-        """Entries from `index` on: at least one if there is one, then while they fit."""
+        """Entries from `index` on: at least one if there is one, then while they fit; so many as
+        a message may carry at most."""
         position = index - self._entries[0][1]
         if position < 0:
             return []
         end, total = position, 0
         while end < len(self._entries):
             total += len(self._entries[end][0])
-            if total > max_bytes and end > position:
+            if end > position and (total > max_bytes or end - position >= MAX_BATCH_ENTRIES):
                 break
             end += 1
         return self._entries[position:end]

@@ -14,6 +14,7 @@ MAGIC = "coord-peer"
 PROTOCOL_VERSION = 1
 MAX_HANDSHAKE_BYTES = 4096
 _MAX_ID_LENGTH = 256
+_MAX_FIELDS = 32
 
 
 class Refusal(StrEnum):
@@ -145,7 +146,7 @@ def _level_of(values: dict[Any, Any]) -> int:
 
 def _unpack_map(payload: memoryview) -> dict[Any, Any]:
     try:
-        values = unpack(payload)
+        values = unpack(payload, max_width=_MAX_FIELDS)
     except FrameError as error:
         raise RefusedError(Refusal.BAD_HANDSHAKE, str(error)[:200]) from error
     if not isinstance(values, dict):

@@ -33,6 +33,7 @@ from coord.replication.port import (
 MAX_MEMBERS = 9
 MAX_VOTERS = 7
 _MAX_TEXT = 512
+MAX_ENCODED_BYTES = 64 * 1024  # of a list of members; more than 9 of the longest take
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,10 @@ def encode_members(members: Iterable[Member]) -> bytes:
 
 def decode_members(data: bytes) -> tuple[Member, ...]:
     """Raises ValueError for what is not a list of members with at least one voter."""
+    if len(data) > MAX_ENCODED_BYTES:
+        raise ValueError(f"{len(data)} bytes are no list of members")
     try:
-        rows = msgpack.unpackb(data)
+        rows = msgpack.unpackb(data, max_array_len=MAX_MEMBERS, max_map_len=0, max_ext_len=0)
     except Exception as error:
         raise ValueError(f"not a list of members: {error!r:.80}") from error
     if type(rows) is not list or not 1 <= len(rows) <= MAX_MEMBERS:

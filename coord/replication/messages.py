@@ -31,12 +31,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
+from coord.replication.entry_kinds import MEMBERS
 from coord.replication.membership import decode_members
 
 Message = dict[str, Any]
 
 MAX_INDEX = 2**62
 MAX_WORD = 64
+MAX_FOUNDERS = 64
 
 
 class InvalidMessageError(ValueError):
@@ -71,9 +73,13 @@ def _is_entries(value: object) -> bool:
 
 
 def _is_founders(value: object) -> bool:
-    return type(value) is list and all(
-        type(item) is list and len(item) == 2 and type(item[0]) is str and _is_number(item[1])
-        for item in value
+    return (
+        type(value) is list
+        and len(value) <= MAX_FOUNDERS
+        and all(
+            type(item) is list and len(item) == 2 and type(item[0]) is str and _is_number(item[1])
+            for item in value
+        )
     )
 
 
@@ -88,9 +94,12 @@ def _is_members(value: object) -> bool:
 
 
 def _is_command(value: object) -> bool:
-    return type(value) is bytes and len(value) >= 1
+    if type(value) is not bytes or not value:
+        return False
+    return value[0] != _MEMBERS or _is_members(value[1:])
 
 
+_MEMBERS = MEMBERS[0]
 _Check = Callable[[object], bool]
 
 _STAMP: Mapping[str, _Check] = {"term": _is_number, "boot": _is_number, "number": _is_number}
