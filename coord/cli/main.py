@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from coord.cli import digest, kv, leader, lock, member, node, queue, status, task, worker
+from coord.cli import cluster, digest, kv, leader, lock, member, node, queue, status, task, worker
 from coord.cli.exits import INTERRUPTED, USAGE, CommandError, explain
 from coord.cli.output import complain
 from coord.cli.remote import Common, EndpointsOption, OutputOption, TimeoutOption
@@ -52,6 +52,7 @@ status.register(app)
 for commands in (task.app, queue.app, worker.app, lock.app, kv.app):
     app.add_typer(commands)
 digest.register(app)
+app.add_typer(cluster.app)
 app.add_typer(leader.app)
 app.add_typer(member.app)
 node.register(app)

@@ -9,10 +9,12 @@ from coord.client.core import Core
 from coord.client.errors import CoordError, FailedPreconditionError
 from coord.client.methods import (
     ADD_MEMBER,
+    GET_LEVEL,
     LIST_MEMBERS,
     NODE_DIGEST,
     NODE_STATUS,
     PROMOTE_MEMBER,
+    RAISE_LEVEL,
     REMOVE_MEMBER,
     STATUS,
     TRANSFER,
@@ -20,6 +22,7 @@ from coord.client.methods import (
 from coord.client.retry import Deadline
 from coord.client.types import (
     ClusterStatus,
+    FeatureLevel,
     LeaderTransfer,
     Member,
     MemberStatus,
@@ -131,6 +134,18 @@ class Cluster:
             deadline,
         )
 
+    async def level(self, *, timeout_ms: int | None = None) -> FeatureLevel:
+        """The feature level in force (linearizable), and what the members' builds support."""
+        return _level(await self._core.read(GET_LEVEL, pb.GetLevelRequest(), timeout_ms))
+
+    async def raise_level(self, level: int = 0, *, timeout_ms: int | None = None) -> FeatureLevel:
+        """Raise the feature level (0: to the highest that the leader's build supports). It never
+        goes down again. Raises FailedPreconditionError while a member's build does not support it,
+        or that member is not connected. Doing it again changes nothing."""
+        request = pb.RaiseLevelRequest(level=level)
+        deadline = self._core.deadline(timeout_ms)
+        return _level(await self._core.caller.call(RAISE_LEVEL, request, deadline))
+
     async def _when_possible(
         self, call: Callable[[], Awaitable[pb.MembersResponse]], deadline: Deadline
     ) -> list[Member]:
@@ -154,6 +169,11 @@ class Cluster:
         return NodeDigest(
             reply.node_id, member.address, reply.applied_index, reply.revision, reply.digest
         )
+
+
+def _level(reply: pb.LevelResponse) -> FeatureLevel:
+    members = {one.id: one.highest if one.known else None for one in reply.members}
+    return FeatureLevel(reply.level, reply.highest, members)
 
 
 def _members(reply: pb.MembersResponse) -> list[Member]:

@@ -192,6 +192,7 @@ _REASONS: dict[str, tuple[type[CoordError], bool]] = {
     "LEARNER_BEHIND": (FailedPreconditionError, True),
     "UNIMPLEMENTED": (UnimplementedError, False),
     "LEVEL_TOO_LOW": (FailedPreconditionError, False),
+    "MEMBERS_BEHIND": (FailedPreconditionError, True),
     "OUTCOME_UNKNOWN": (OutcomeUnknownError, True),
     "DEADLINE_EXCEEDED": (DeadlineError, True),
     "INTERNAL": (InternalError, False),

@@ -55,6 +55,10 @@ TRANSFER = Method(
     cluster.TransferLeaderResponse,
     alone=True,
 )
+GET_LEVEL = Method(_C + "GetLevel", cluster.GetLevelRequest, cluster.LevelResponse, alone=True)
+RAISE_LEVEL = Method(
+    _C + "RaiseLevel", cluster.RaiseLevelRequest, cluster.LevelResponse, alone=True
+)
 LIST_MEMBERS = Method(
     _C + "ListMembers", cluster.ListMembersRequest, cluster.MembersResponse, alone=True
 )

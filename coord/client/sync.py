@@ -28,6 +28,7 @@ from coord.client.types import (
     ClaimedTask,
     ClusterStatus,
     DeleteResult,
+    FeatureLevel,
     HeartbeatItem,
     ItemResult,
     KeyValue,
@@ -428,6 +429,12 @@ class Cluster:
         self, node_id: str, *, timeout_ms: int | None = None
     ) -> builtins.list[Member]:
         return self._loop.run(self._inner.remove_member(node_id, timeout_ms=timeout_ms))
+
+    def level(self, *, timeout_ms: int | None = None) -> FeatureLevel:
+        return self._loop.run(self._inner.level(timeout_ms=timeout_ms))
+
+    def raise_level(self, level: int = 0, *, timeout_ms: int | None = None) -> FeatureLevel:
+        return self._loop.run(self._inner.raise_level(level, timeout_ms=timeout_ms))
 
 
 class Client:

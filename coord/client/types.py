@@ -372,3 +372,13 @@ class LeaderTransfer:
 
     leader: str
     term: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLevel:
+    """The feature `level` in force, the `highest` that the leader's build supports, and the highest
+    that each member's build supports (by node id; None: not connected to the leader)."""
+
+    level: int
+    highest: int
+    members: dict[str, int | None]

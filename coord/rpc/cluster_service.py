@@ -11,6 +11,7 @@ import grpc
 
 from coord.core.digest import Digester
 from coord.core.form import COMPILED
+from coord.core.levels import HIGHEST_LEVEL
 from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
 from coord.rpc import errors
@@ -19,6 +20,7 @@ from coord.rpc.calls import Call, Method, Route
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.forwarding import Forwarder
 from coord.rpc.gen import cluster_pb2 as pb
+from coord.rpc.level_keeper import LevelKeeper
 from coord.rpc.member_changes import MemberChanges
 
 _PATH = "/coord.v1.Cluster/"
@@ -33,9 +35,10 @@ class ClusterService:
 
     name = "coord.v1.Cluster"
 
-    def __init__(self, backend: Backend, forwarder: Forwarder) -> None:
+    def __init__(self, backend: Backend, forwarder: Forwarder, levels: LevelKeeper) -> None:
         self._backend = backend
         self._forwarder = forwarder
+        self._levels = levels
         self._members = MemberChanges(backend)
 
     def methods(self) -> Iterable[Method]:
@@ -44,6 +47,8 @@ class ClusterService:
         yield Method(f"{_PATH}NodeStatus", self.node_status, Route.HERE)
         yield Method(f"{_PATH}NodeDigest", self.node_digest, Route.HERE)
         yield Method(f"{_PATH}TransferLeader", self.transfer_leader, writes=True)
+        yield Method(f"{_PATH}GetLevel", self.get_level)
+        yield Method(f"{_PATH}RaiseLevel", self.raise_level, writes=True)
         yield from self._members.methods()
 
     async def status(self, call: Call) -> bytes:
@@ -164,6 +169,32 @@ class ClusterService:
             ) from error
         term = replicator.status().term
         return pb.TransferLeaderResponse(leader=leader, term=term).SerializeToString()
+
+    async def get_level(self, call: Call) -> bytes:
+        """The level in force, and what the builds of the members support."""
+        call.parse(pb.GetLevelRequest)
+        await self._backend.replicator.read_barrier()
+        return self._level_answer()
+
+    async def raise_level(self, call: Call) -> bytes:
+        """Raise the level; 0 in the request: to the highest that this build supports."""
+        await self._levels.raise_to(call.parse(pb.RaiseLevelRequest).level or HIGHEST_LEVEL)
+        return self._level_answer()
+
+    def _level_answer(self) -> bytes:
+        known = self._backend.replicator.member_levels
+        return pb.LevelResponse(
+            level=self._levels.level,
+            highest=HIGHEST_LEVEL,
+            members=[
+                pb.MemberLevel(
+                    id=node_id,
+                    highest=known.get(node_id) or 0,
+                    known=known.get(node_id) is not None,
+                )
+                for node_id in self._backend.leadership.members
+            ],
+        ).SerializeToString()
 
 
 def _unreachable(member: Member) -> pb.MemberStatus:

@@ -31,6 +31,7 @@ class ServiceReason(StrEnum):
     TOO_STALE = "TOO_STALE"  # metadata: age_ms, max_stale_ms
     TRANSFER_FAILED = "TRANSFER_FAILED"
     LEVEL_TOO_LOW = "LEVEL_TOO_LOW"  # metadata: level, needed
+    MEMBERS_BEHIND = "MEMBERS_BEHIND"  # metadata: level
     INTERNAL = "INTERNAL"
 
 
@@ -165,6 +166,16 @@ def level_too_low(what: str, level: int, needed: int) -> CallError:
         f"{what} needs feature level {needed}, and the cluster is at {level}: upgrade every node, "
         f"then run `coord cluster level raise`",
         metadata={"level": str(level), "needed": str(needed)},
+    )
+
+
+def members_behind(level: int, said: str) -> CallError:
+    """Not every member's build supports a feature level; nothing was done."""
+    return CallError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        ServiceReason.MEMBERS_BEHIND,
+        f"feature level {level} needs a build that supports it on every member: {said}",
+        metadata={"level": str(level)},
     )
 
 

@@ -32,6 +32,7 @@ from coord.rpc.health import Health
 from coord.rpc.host import MachineHost
 from coord.rpc.leadership import Leadership
 from coord.rpc.lease_watch import LeaseWatch
+from coord.rpc.level_keeper import LevelKeeper
 from coord.rpc.lock_service import LockService
 from coord.rpc.proposer import Proposer, ProposerLimits
 from coord.rpc.session_service import SessionService
@@ -76,6 +77,7 @@ class RpcServer:
         self.waiters = Waiters()
         self.desk = ClaimDesk(lambda queue: ready_count(self.host.state, queue))
         self.proposer = Proposer(self.replicator, self.clock, cache, settings.proposer)
+        self.levels = LevelKeeper(self.replicator, self.host, self.proposer, self.leadership)
         self._ticker = Ticker(
             self.clock,
             self.host.next_deadline_ms,
@@ -162,7 +164,7 @@ class RpcServer:
             SessionService(backend),
             TaskService(backend),
             LockService(backend),
-            ClusterService(backend, self._forwarder),
+            ClusterService(backend, self._forwarder, self.levels),
             EtcdKvService(backend),
         ]
 
@@ -195,21 +197,25 @@ class RpcServer:
         ready = [event.subject for event in events if event.kind is EventKind.TASK_READY]
         if ready:
             self.desk.look(ready)
+        self.levels.tell()
         self._ticker.look()
 
     def _restored(self) -> None:
         self.waiters.wake_all()
         self.work.restored()
         self.desk.look_everywhere()
+        self.levels.tell()
         self._ticker.look()
 
     def _follow(self, leadership: Leadership) -> None:
         if leadership.is_leader:
             self.clock.start()
             self._ticker.lead()
+            self.levels.lead()
         else:
             self.clock.stop()
             self._ticker.rest()
+            self.levels.rest()
             # Nothing of these was logged: their calls follow the leadership.
             moved = NotLeaderError(leadership.leader_id)
             self.proposer.fail_waiting(moved)

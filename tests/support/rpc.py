@@ -11,6 +11,7 @@ from typing import Any
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
+from coord.core.levels import HIGHEST_LEVEL
 from coord.replication.local import LocalReplicator
 from coord.replication.port import Member, ReplicaStatus, Role
 from coord.rpc.gen import (
@@ -93,13 +94,21 @@ class LocalNode:
 
 @asynccontextmanager
 async def local_node(
-    settings: ServerSettings = SETTINGS, *, follower: bool = False, **changes: Any
+    settings: ServerSettings = SETTINGS,
+    *,
+    follower: bool = False,
+    level: int = HIGHEST_LEVEL,
+    **changes: Any,
 ) -> AsyncIterator[LocalNode]:
-    """A node that leads a cluster of one; as a follower, its replicator is a FollowerReplicator."""
+    """A node that leads a cluster of one; as a follower, its replicator is a FollowerReplicator.
+    `level`: the highest feature level that its build is said to support."""
     settings = replace(settings, **changes)
     member = Member(settings.node_id, "", "127.0.0.1:1")
     kind = FollowerReplicator if follower else LocalReplicator
-    server = RpcServer(settings, lambda machine: kind(settings.node_id, machine, members=(member,)))
+    server = RpcServer(
+        settings,
+        lambda machine: kind(settings.node_id, machine, members=(member,), highest_level=level),
+    )
     replicator = server.replicator
     assert isinstance(replicator, LocalReplicator)
     await server.start()
