@@ -15,6 +15,10 @@ PROTOCOL_VERSION = 1
 MAX_HANDSHAKE_BYTES = 4096
 _MAX_ID_LENGTH = 256
 _MAX_FIELDS = 32
+_NOT_HERE = (
+    "another cluster or another node is at this address; compare cluster_id, the node ids and the "
+    "peer addresses in the configurations"
+)
 
 
 class Refusal(StrEnum):
@@ -22,8 +26,7 @@ class Refusal(StrEnum):
 
     BAD_HANDSHAKE = "BAD_HANDSHAKE"
     WRONG_VERSION = "WRONG_VERSION"
-    WRONG_CLUSTER = "WRONG_CLUSTER"
-    WRONG_TARGET = "WRONG_TARGET"
+    NOT_HERE = "NOT_HERE"  # another cluster or node is; which one is not told
     UNKNOWN_NODE = "UNKNOWN_NODE"
     SUPERSEDED = "SUPERSEDED"
     LEVEL_TOO_LOW = "LEVEL_TOO_LOW"
@@ -32,14 +35,22 @@ class Refusal(StrEnum):
 class RefusedError(Exception):
     """A connection is refused, by this side or by the other. `members`: what a node that is not
     known is told of who is (of any shape, when it comes from the other side). `by_us`: this side
-    refuses a connection that the other would take."""
+    refuses a connection that the other would take. `told`: what the other side is told instead of
+    the detail."""
 
     def __init__(
-        self, refusal: str, detail: str, members: object = None, *, by_us: bool = False
+        self,
+        refusal: str,
+        detail: str,
+        members: object = None,
+        *,
+        by_us: bool = False,
+        told: str = "",
     ) -> None:
         super().__init__(f"{refusal}: {detail}")
         self.refusal = refusal
         self.detail = detail
+        self.told = told or detail
         self.members = members
         self.by_us = by_us
 
@@ -91,7 +102,7 @@ def decode_hello(payload: memoryview) -> Hello:
     boot_id = values.get("boot")
     if not all(isinstance(text, str) and len(text) <= _MAX_ID_LENGTH for text in texts):
         raise RefusedError(Refusal.BAD_HANDSHAKE, "an id is missing or too long")
-    if not isinstance(boot_id, int):
+    if type(boot_id) is not int or boot_id < 0:
         raise RefusedError(Refusal.BAD_HANDSHAKE, "the boot id is missing")
     cluster_id, node_id, target_id = map(str, texts)
     return Hello(cluster_id, node_id, target_id, boot_id, level=_level_of(values))
@@ -108,7 +119,7 @@ def encode_refusal(error: RefusedError) -> bytes:
             "magic": MAGIC,
             "version": PROTOCOL_VERSION,
             "refused": str(error.refusal),
-            "detail": error.detail,
+            "detail": error.told,
             "members": error.members,
         }
     )
@@ -127,13 +138,14 @@ def check_answer(payload: memoryview) -> Welcome:
 
 
 def check_hello(hello: Hello, cluster_id: str, node_id: str) -> None:
-    """Raise RefusedError unless `hello` is for this node, from one of its cluster."""
+    """Raise RefusedError unless `hello` is for this node, from one of its cluster. Who asks for
+    another cluster or node may be a stranger, and learns nothing of this one."""
     if hello.cluster_id != cluster_id:
         detail = f"node {hello.node_id!r} is of cluster {hello.cluster_id!r}, not {cluster_id!r}"
-        raise RefusedError(Refusal.WRONG_CLUSTER, detail)
+        raise RefusedError(Refusal.NOT_HERE, detail, told=_NOT_HERE)
     if hello.target_id != node_id:
         detail = f"node {hello.node_id!r} wants node {hello.target_id!r}, this is {node_id!r}"
-        raise RefusedError(Refusal.WRONG_TARGET, detail)
+        raise RefusedError(Refusal.NOT_HERE, detail, told=_NOT_HERE)
 
 
 def _level_of(values: dict[Any, Any]) -> int:

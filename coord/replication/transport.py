@@ -28,6 +28,7 @@ from coord.replication.connections import Incoming, Outgoing
 from coord.replication.frames import pack
 from coord.replication.handshake import Hello, Refusal, RefusedError, Welcome, check_hello
 from coord.replication.levels import Levels, too_low
+from coord.replication.peer_log import PeerLog
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +60,6 @@ class _Peer:
     outgoing: Outgoing | None = None
     incoming: Incoming | None = None
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
-    last_failure: str = ""
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -119,9 +119,8 @@ class PeerTransport:
         self._accept_count = 0
         self._server: asyncio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._logged_refusals: set[tuple[str, str]] = set()
         self._running = False
-        self._log = log.bind(node_id=self_id)
+        self._log = PeerLog(log.bind(node_id=self_id))
 
     async def start(self) -> None:
         """Listen and dial the known peers. Raises OSError if the address cannot be listened on."""
@@ -238,7 +237,8 @@ class PeerTransport:
             try:
                 await self._dial_once(peer)
             except (OSError, TimeoutError, RefusedError) as error:
-                self._note_failure(peer, error)
+                asked_for = f"node {peer.peer_id!r} of cluster {self._cluster_id!r}"
+                self._log.unreachable(peer.peer_id, peer.address, error, asked_for)
                 if isinstance(error, RefusedError) and error.refusal in _LASTING:
                     delay_ms = limits.backoff_lasting_ms
                 if isinstance(error, RefusedError) and error.members is not None:
@@ -285,30 +285,15 @@ class PeerTransport:
             return
         self._check_level(peer.peer_id, outgoing.level)
         peer.outgoing = outgoing
-        peer.last_failure = ""
-        self._log.info("peer_connected", peer_id=peer.peer_id, address=peer.address)
+        self._log.connected(peer.peer_id, peer.address)
         self._call("on_connected", self.on_connected, peer.peer_id)
 
     def _outgoing_ended(self, peer: _Peer, reason: str) -> None:
         if peer.outgoing is None:
             return
         peer.outgoing = None
-        self._log.info("peer_disconnected", peer_id=peer.peer_id, reason=reason)
+        self._log.disconnected(peer.peer_id, reason)
         self._call("on_disconnected", self.on_disconnected, peer.peer_id)
-
-    def _note_failure(self, peer: _Peer, error: Exception) -> None:
-        """Say once, not at every attempt, why a peer cannot be reached."""
-        refused = error if isinstance(error, RefusedError) else None
-        kind = refused.refusal if refused else type(error).__name__
-        if kind == peer.last_failure:
-            return
-        peer.last_failure = kind
-        report = self._log.warning if refused else self._log.info
-        if refused:
-            event = "peer_refused" if refused.by_us else "peer_refused_us"
-        else:
-            event = "peer_unreachable"
-        report(event, peer_id=peer.peer_id, address=peer.address, reason=str(error) or kind)
 
     # Accepting
 
@@ -337,10 +322,10 @@ class PeerTransport:
             self._check_level(hello.node_id, hello.level)
             self._supersede(peer, incoming, hello)
         except RefusedError as error:
-            self._note_refusal(incoming, hello, error)
+            is_peer = peer is not None and hello.cluster_id == self._cluster_id
+            self._log.refused(hello, incoming.remote, error, is_peer=is_peer)
             raise
-        node_id = hello.node_id
-        self._logged_refusals = {key for key in self._logged_refusals if key[0] != node_id}
+        self._log.welcomed(hello.node_id)
         return Welcome(self._levels.own)
 
     def _check_level(self, peer_id: str, level: int) -> None:
@@ -379,23 +364,14 @@ class PeerTransport:
         self._accepted.discard(incoming)
         if incoming.hello is None:
             if self._running and reason.startswith("malformed"):
-                self._note_refusal(incoming, None, RefusedError(Refusal.BAD_HANDSHAKE, reason))
+                error = RefusedError(Refusal.BAD_HANDSHAKE, reason)
+                self._log.refused(None, incoming.remote, error, is_peer=False)
             return
         peer_id = incoming.hello.node_id
         peer = self._peers.get(peer_id)
         if peer is not None and peer.incoming is incoming:
             peer.incoming = None
-        self._log.info("peer_connection_ended", peer_id=peer_id, reason=reason)
-
-    def _note_refusal(self, incoming: Incoming, hello: Hello | None, error: RefusedError) -> None:
-        """Say once who is refused for what; a refused node tries again and again."""
-        key = (hello.node_id if hello else "", error.refusal)
-        if key in self._logged_refusals:
-            return
-        if len(self._logged_refusals) >= 256:
-            self._logged_refusals.clear()
-        self._logged_refusals.add(key)
-        self._log.warning("peer_refused", peer_id=key[0], remote=incoming.remote, reason=str(error))
+        self._log.ended(peer_id, reason)
 
     # Both directions
 
@@ -416,6 +392,7 @@ class PeerTransport:
         while True:
             await asyncio.sleep(due - loop.time())
             now = loop.time()
+            self._log.tick()
             late, due = now > due + interval_s, now + interval_s
             if late:  # the loop stood still: what was sent meanwhile is not read yet
                 continue
@@ -447,8 +424,8 @@ class PeerTransport:
             return True
         try:
             callback(*args)
-        except Exception:
-            self._log.exception("peer_callback_failed", callback=name, peer_id=args[0])
+        except Exception as error:
+            self._log.callback_failed(name, args[0], error)
             return False
         return True
 

@@ -60,9 +60,7 @@ def stranger(cluster: LocalCluster, cluster_id: str, node_id: str) -> tuple[list
     return lines, f"127.0.0.1:{base}"
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"), [("cluster", "WRONG_CLUSTER"), ("node", "UNKNOWN_NODE")]
-)
+@pytest.mark.parametrize(("kind", "reason"), [("cluster", "NOT_HERE"), ("node", "UNKNOWN_NODE")])
 async def test_a_stranger_is_refused_and_changes_nothing(
     cluster: LocalCluster, tmp_path: Path, kind: str, reason: str
 ) -> None:

@@ -15,6 +15,7 @@ import uvloop
 
 from coord.replication.frames import PING, frame_header
 from coord.replication.handshake import Refusal, encode_welcome
+from coord.replication.messages import InvalidMessageError
 from coord.replication.transport import TransportLimits, split_address
 from tests.support.transports import FAST, Node, RawPeer, connect, frame, linked
 from tests.support.waiting import eventually
@@ -63,9 +64,9 @@ async def test_send_without_connection_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"cluster_id": "other"}, Refusal.WRONG_CLUSTER),
+        ({"cluster_id": "other"}, Refusal.NOT_HERE),
         ({"node_id": "stranger"}, Refusal.UNKNOWN_NODE),
-        ({"target_id": "z"}, Refusal.WRONG_TARGET),
+        ({"target_id": "z"}, Refusal.NOT_HERE),
         ({"version": 99}, Refusal.WRONG_VERSION),
     ],
 )
@@ -90,11 +91,76 @@ async def test_both_sides_say_once_why_and_the_dialler_keeps_trying() -> None:
             await eventually(lambda: b.transport._accept_count >= 4, what="retries")
             assert not a.transport.connected("b")
             assert a.events == []
-    for node in ("a", "b"):
-        for event in ("peer_refused", "peer_refused_us"):
-            (line,) = [e for e in logged(entries, event) if e["node_id"] == node]
-            assert "mine" in line["reason"]
-            assert "yours" in line["reason"]
+    for node, own, other in (("a", "mine", "yours"), ("b", "yours", "mine")):
+        (line,) = [e for e in logged(entries, "peer_refused") if e["node_id"] == node]
+        assert own in line["reason"]
+        assert other in line["reason"]
+        (line,) = [e for e in logged(entries, "peer_refused_us") if e["node_id"] == node]
+        assert f"of cluster '{own}'" in line["reason"]
+        assert "compare cluster_id" in line["reason"]
+        assert other not in line["reason"], "the other cluster's name is not told"
+
+
+async def test_a_stranger_learns_nothing() -> None:
+    """Neither names nor members, nor which part of its guess was right."""
+    async with Node("b", cluster_id="secret") as b:
+        b.transport.set_peers({"a": "127.0.0.1:1"})
+        answers = []
+        for guess in (
+            {"node_id": "a", "target_id": "b", "cluster_id": "wrong"},
+            {"node_id": "a", "target_id": "wrong", "cluster_id": "secret"},
+            {"node_id": "wrong", "target_id": "wrong", "cluster_id": "secret"},
+            {"node_id": "a", "target_id": "wrong", "cluster_id": "wrong"},
+        ):
+            raw = await RawPeer.dial(b.port)
+            raw.hello(**guess)
+            answers.append(await raw.answer())
+            await raw.close()
+        assert len(set(answers)) == 1
+        assert b"secret" not in answers[0]
+        assert msgpack.unpackb(answers[0])["members"] is None
+
+
+async def test_random_handshakes_leave_few_lines_in_the_log() -> None:
+    """They wrote 227 KB of log in a second."""
+    with structlog.testing.capture_logs() as entries:
+        async with Node("b") as b:
+            b.transport.set_peers({"a": "127.0.0.1:1"})
+            for number in range(300):
+                raw = await RawPeer.dial(b.port)
+                raw.hello(f"stranger {number}", "b", cluster_id=f"c{number % 2}")
+                await raw.answer()
+                await raw.close()
+            one = await RawPeer.dial(b.port)
+            one.hello("a", "nobody")
+            await one.answer()
+            await one.close()
+    lines = logged(entries, "peer_refused")
+    assert 1 <= len([line for line in lines if "stranger" in line["peer_id"]]) <= 6
+    assert [line["peer_id"] for line in lines if line["peer_id"] == "a"] == ["a"], (
+        "a flood of strangers does not hide what is said of a member"
+    )
+    assert len(entries) <= 12
+
+
+async def test_a_peer_that_sends_nonsense_leaves_few_lines_in_the_log() -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with Node("b") as b:
+            b.transport.set_peers({"a": "127.0.0.1:1"})
+
+            def refuse(peer_id: str, message: Any) -> None:
+                raise InvalidMessageError("nonsense")
+
+            b.transport.on_message = refuse
+            for _ in range(60):
+                raw = await welcome(b.port)
+                raw.writer.write(frame({"type": "nonsense"}))
+                await raw.end()
+                await raw.close()
+    refused = logged(entries, "peer_message_refused")
+    assert 1 <= len(refused) <= 6
+    assert "exc_info" not in refused[0], "no traceback of what a peer sent"
+    assert len(logged(entries, "peer_connection_ended")) <= 6
 
 
 async def test_only_a_node_that_is_not_known_is_told_the_members() -> None:

@@ -44,7 +44,7 @@ async def test_tls_both_ways_and_no_plain_text(tmp_path: Path) -> None:
         async with Node("plain") as plain:
             plain.transport.set_peers({"b": b.address})
             b.transport.set_peers({"a": a.address, "plain": plain.address})
-            await eventually(lambda: b.transport._peers["plain"].last_failure)
-            await eventually(lambda: plain.transport._peers["b"].last_failure)
+            await eventually(lambda: b.transport._log._failures.get("plain"))
+            await eventually(lambda: plain.transport._log._failures.get("b"))
             assert not plain.transport.connected("b")
             assert not b.transport.connected("plain")
