@@ -34,6 +34,7 @@ from dataclasses import dataclass
 
 from coord.journal import Admission, Founders, Standing
 from coord.replication.membership import Membership, same_ids
+from coord.replication.yardstick import REASON
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ def decide(
     founders = own.founders
     if founders and any(facts.votes and facts.founders == founders for facts in answers.values()):
         return BeginToVote()
+    if unlikely := _differ_beyond_reason(answers):
+        return Wait(unlikely)
     latest = _latest(known, answers)
     peers = [peer for peer in latest.voters if peer != self_id]
     missing = [peer for peer in peers if peer not in answers]
@@ -117,6 +120,18 @@ def has_caught_up(told_commit: int, told_term: int | None, term: int, durable: i
     `told_term` the term of that entry here, `term` the leader's; `durable` is up to where this log
     is on disk. An entry of the leader's own term means that all before it agrees as well."""
     return told_term == term and durable >= told_commit
+
+
+def _differ_beyond_reason(answers: Mapping[str, Facts]) -> str:
+    """What is wrong if one of the answers cannot be right: a node without data believes them."""
+    for what, numbers in (
+        ("terms", {peer: facts.term for peer, facts in answers.items()}),
+        ("memberships", {peer: facts.membership.index for peer, facts in answers.items()}),
+    ):
+        if numbers and max(numbers.values()) - min(numbers.values()) > REASON:
+            listed = ", ".join(f"{peer} {number}" for peer, number in sorted(numbers.items()))
+            return f"the {what} of the others differ beyond reason, so one is wrong: {listed}"
+    return ""
 
 
 def _reason(virgin: bool) -> str:

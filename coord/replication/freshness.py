@@ -47,15 +47,18 @@ class Freshness:
         return int(self._clock() * 1000)
 
     def vouched(self, voucher: Sequence[int]) -> None:
-        """A leader has given a mark back (or has none yet: an empty voucher)."""
-        if len(voucher) == 3 and voucher[0] == self._boot_id():
+        """A leader has given a mark back (or has none yet: an empty voucher). One that was not made
+        yet is not this node's."""
+        if len(voucher) == 3 and voucher[0] == self._boot_id() and voucher[1] <= self.mark():
             self.covered(voucher[1], voucher[2])
 
     def covered(self, mark: int, index: int) -> None:
         """The state after `index` has everything that was acknowledged before `mark`."""
         pending = self._pending
-        if pending and (mark <= pending[-1][1] or index < pending[-1][0]):
+        if pending and mark <= pending[-1][1]:
             return
+        while pending and index < pending[-1][0]:
+            pending.pop()  # of what is sooner applied, and says more
         if len(pending) == MAX_PENDING:
             pending.pop()  # applying is far behind: its progress is what counts, not each mark
         pending.append((index, mark))

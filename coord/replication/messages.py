@@ -228,3 +228,7 @@ class StampGuard:
     def boot_of(self, peer_id: str) -> int:
         """The latest run of the peer; -1 if it was never heard."""
         return self._last.get(peer_id, (-1, -1))[0]
+
+    def last_of(self, peer_id: str) -> tuple[int, int]:
+        """Run and number of the newest message of the peer."""
+        return self._last.get(peer_id, (-1, -1))

@@ -27,7 +27,7 @@ from coord.replication.membership import (
     encode_members,
     refuse,
 )
-from coord.replication.messages import Message, is_members
+from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
 from coord.replication.port import (
     AddLearner,
@@ -144,12 +144,10 @@ class Reconfiguration:
         fields = self._fields()
         return fields if len(fields["members"]) <= MAX_FAREWELL_BYTES else None
 
-    def refused(self, peer_id: str, fields: object) -> None:
+    def refused(self, peer_id: str, fields: Message) -> None:
         """A peer does not know this node, and says who the members are: it was removed while it was
-        down, or will hear of one who leads and knows that for sure. What is malformed is ignored.
-        """
-        if is_members(fields):
-            self._on_members(peer_id, fields)
+        down, or will hear of one who leads and knows that for sure."""
+        self._on_members(peer_id, fields)
 
     def hear(self, told: Membership) -> None:
         """A peer named its membership."""

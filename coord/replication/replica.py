@@ -31,7 +31,7 @@ from coord.replication.leadership import Leadership
 from coord.replication.levels import Levels
 from coord.replication.membership import Electorate, Membership, membership
 from coord.replication.message_filter import Answer
-from coord.replication.messages import Message, StampGuard, check_message
+from coord.replication.messages import Message, StampGuard, check_message, is_members
 from coord.replication.outbox import Outbox
 from coord.replication.pace import Pace
 from coord.replication.port import (
@@ -55,6 +55,7 @@ from coord.replication.snapshot_exchange import SnapshotExchange
 from coord.replication.snapshots import SnapshotWorker
 from coord.replication.state_check import StateCheck
 from coord.replication.voting import Voting
+from coord.replication.yardstick import Yardstick
 
 
 class Replica:
@@ -114,6 +115,14 @@ class Replica:
             may_stand=self._may_stand,
             hear=self._hear,
             now=ports.now,
+        )
+        self._yardstick = Yardstick(
+            self.journal,
+            own_run=lambda: self._outbox.boot_id,
+            stamp_of=self._stamps.last_of,
+            wall_ms=ports.wall_ms,
+            is_silent=lambda: not self.joining.follows,
+            has_log=lambda: self.joining.votes and electorate.votes,
         )
         self._handover = Handover(
             electorate, self.engine, self.journal, self._outbox, ports.now, settings.transfer_s
@@ -191,11 +200,13 @@ class Replica:
         self.settle()
 
     def receive(self, peer_id: str, raw: object) -> None:
-        """A message from a peer. Raises InvalidMessageError for one that is not well formed (its
-        connection should be closed); it has had no effect then."""
+        """A message from a peer. Raises InvalidMessageError for one that is not well formed, or has
+        numbers that cannot be right (its connection should be closed); it has had no effect then.
+        """
         message = check_message(raw)
         if peer_id not in self.reconfiguration.known:
             return
+        self._yardstick.check(peer_id, message)
         if not self._stamps.is_fresh(peer_id, message):
             self._answer_late(peer_id, message)
             return
@@ -224,6 +235,11 @@ class Replica:
             self.engine.forget_leader()
             self._election.lost_leader(self._ports.now())
         self.settle()
+
+    def refused(self, peer_id: str, fields: object) -> None:
+        """A peer does not know this node, and says who the members are."""
+        if is_members(fields) and fields["index"] <= self._yardstick.index_limit():
+            self.reconfiguration.refused(peer_id, fields)
 
     def synced(self, sequence: int) -> None:
         """All write operations up to `sequence` are durable."""

@@ -350,7 +350,7 @@ class PySyncObjReplicator:
             on_connected=lambda peer: self._call(lambda replica: replica.connected(peer)),
             on_disconnected=lambda peer: self._call(lambda replica: replica.disconnected(peer)),
             on_refused=lambda peer, members: self._call(
-                lambda replica: replica.reconfiguration.refused(peer, members)
+                lambda replica: replica.refused(peer, members)
             ),
             members=lambda: self._replica and self._replica.reconfiguration.farewell(),
             levels=self._levels,

@@ -236,7 +236,7 @@ def test_a_node_that_was_removed_while_it_was_down_learns_it_when_it_is_refused(
             "members": encode_members(members_of("n2", "n3")),
             "committed": committed,
         }
-        away.replica.reconfiguration.refused("n2", words)
+        away.replica.refused("n2", words)
         if not committed:
             away.tick(0.1)
     with pytest.raises(RemovedFromClusterError, match="n2, n3"):
@@ -246,7 +246,7 @@ def test_a_node_that_was_removed_while_it_was_down_learns_it_when_it_is_refused(
 @pytest.mark.parametrize("fields", [7, [], {}, {"index": 9, "members": b"?", "committed": True}])
 def test_a_malformed_word_of_its_removal_is_ignored(fields: object) -> None:
     world = ReplicaWorld()
-    world.replica.reconfiguration.refused("n2", fields)
+    world.replica.refused("n2", fields)
     world.tick(0.1)
 
 

@@ -1,0 +1,174 @@
+"""Numbers in peers' messages that cannot be right: one of them, once it is stored, would end the
+cluster. A term near the largest there is leaves no later one to be elected in; a run counted from
+such a number mutes the node it is said to be of; an index misleads whoever waits for it.
+
+Each number is measured by what this node has itself of its kind, and may be 2^32 ahead of it:
+more elections, entries or messages than there can be in the time that a node is away. A node that
+is being admitted has no term, and a log that is still to be copied to it, to measure by; it takes
+terms from a set of answers that agree (`admission`), and its log is checked as it grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from operator import itemgetter
+from typing import Final
+
+from coord.replication.engine_journal import EngineJournal
+from coord.replication.messages import MAX_INDEX, InvalidMessageError, Message
+
+REASON: Final = 2**32
+COUNT_FLOOR: Final = 2**40  # messages of a run that was not heard from its beginning
+LARGEST_SIZE: Final = 2**44
+LATEST_CLOCK_MS: Final = 2**45
+# Runs of a new directory count from the wall clock. One that shows less than this is wrong, as on
+# a machine without a battery; the others' clocks may be right.
+EARLIEST_WALL_MS: Final = 1_795_000_000_000
+
+
+class Kind(Enum):
+    """What a number counts."""
+
+    TERM = "term"
+    INDEX = "index"
+    RUN = "run"
+    COUNT = "count"
+    CLOCK = "clock"
+    SIZE = "size"
+    RANDOM = "random"  # compared with nothing but itself
+
+
+_T, _I, _R, _C = Kind.TERM, Kind.INDEX, Kind.RUN, Kind.COUNT
+STAMP: Final[Mapping[str, Kind]] = {"term": _T, "boot": _R, "number": _C}
+NUMBERS: Final[Mapping[str, Mapping[str, Kind]]] = {
+    "append": {"prev_index": _I, "prev_term": _T, "commit": _I, "append": _C, "read": _C},
+    "ack": {"append": _C, "next": _I, "read": _C, "mark": Kind.CLOCK},
+    "seen": {"append": _C, "read": _C, "mark": Kind.CLOCK},
+    "vote_request": {"last_index": _I, "last_term": _T},
+    "vote": {},
+    "pre_vote": {"last_index": _I, "last_term": _T, "wanted": _T},
+    "pre_vote_reply": {"wanted": _T},
+    "stale": {},
+    "timeout_now": {},
+    "check": {"index": _I},
+    "digest": {"index": _I},
+    "snapshot": {
+        "index": _I,
+        "snapshot_term": _T,
+        "prev_index": _I,
+        "prev_term": _T,
+        "created_wall_ms": Kind.CLOCK,
+        "format": Kind.SIZE,
+        "size": Kind.SIZE,
+        "offset": Kind.SIZE,
+    },
+    "snapshot_ack": {"index": _I, "snapshot_term": _T, "offset": Kind.SIZE},
+    "members": {"index": _I},
+    "behind": {"known": _R},
+    "introduce": {"nonce": Kind.RANDOM},
+    "introduction": {"nonce": Kind.RANDOM, "incarnation": Kind.RANDOM, "members_index": _I},
+}
+"""Of each kind of message. The terms of entries are at most that of the message, which is checked
+before; a run and a mark that a leader gives back have to be the follower's own."""
+
+_LISTS: Final = {kind: (*STAMP.items(), *fields.items()) for kind, fields in NUMBERS.items()}
+
+
+def _values(kind: str, *counted: Kind) -> Callable[[Message], tuple[int, ...]]:
+    """The values of those fields that count this, at least one of which every message has."""
+    names = [name for name, what in _LISTS[kind] if what in counted and name != "mark"]
+    return itemgetter(*names, names[0])
+
+
+_TERMS: Final = {kind: _values(kind, _T) for kind in NUMBERS}
+_OTHERS: Final = {kind: _values(kind, _I, _C, Kind.SIZE) for kind in NUMBERS}
+
+
+class BeyondReasonError(InvalidMessageError):
+    """A number is too far ahead to be right; the message has no effect."""
+
+
+def latest_run(wall_ms: int, *known: int) -> int:
+    """The highest run that a node can be in. `known`: runs of it, or of this node."""
+    return max(EARLIEST_WALL_MS, wall_ms, *known) + REASON
+
+
+class Yardstick:
+    """What a replica measures its peers' numbers by. `own_run()`: of this node; `stamp_of(peer)`:
+    run and number of the last message taken from a peer; `is_silent()`: this node is not admitted
+    yet; `has_log()`: it votes, so its log is not being filled from nothing."""
+
+    def __init__(
+        self,
+        journal: EngineJournal,
+        own_run: Callable[[], int],
+        stamp_of: Callable[[str], tuple[int, int]],
+        wall_ms: Callable[[], int],
+        is_silent: Callable[[], bool],
+        has_log: Callable[[], bool],
+    ) -> None:
+        self._journal = journal
+        self._own_run = own_run
+        self._stamp_of = stamp_of
+        self._wall_ms = wall_ms
+        self._is_silent = is_silent
+        self._has_log = has_log
+
+    def check(self, peer_id: str, message: Message) -> None:
+        """Raises BeyondReasonError. For messages that are well formed."""
+        if not self._is_ordinary(peer_id, message):
+            self._measure(peer_id, message)
+
+    def _is_ordinary(self, peer_id: str, message: Message) -> bool:
+        """Nearly all messages are, which is seen at once: their numbers are below all limits."""
+        kind = message["type"]
+        voucher = message.get("fresh")
+        return (
+            max(_TERMS[kind](message)) <= self._journal.getCurrentTerm() + REASON
+            and max(_OTHERS[kind](message)) <= REASON
+            and message["boot"] <= self._stamp_of(peer_id)[0]
+            and message.get("mark", 0) <= LATEST_CLOCK_MS
+            and message.get("known", 0) <= REASON
+            and message.get("created_wall_ms", 0) <= LATEST_CLOCK_MS
+            and not (voucher and voucher[2] > REASON)
+        )
+
+    def _measure(self, peer_id: str, message: Message) -> None:
+        term_limit, index_limit = self._term_limit(), self.index_limit()
+        for name, kind in _LISTS[message["type"]]:
+            value = message.get(name, 0)
+            if kind is Kind.TERM:
+                limit = term_limit
+            elif kind is Kind.INDEX:
+                limit = index_limit
+            elif value <= REASON or kind is Kind.RANDOM:
+                continue
+            else:
+                limit = self._limit(peer_id, kind)
+            if value > limit:
+                raise BeyondReasonError(_told(message["type"], name, value, limit))
+        if (voucher := message.get("fresh")) and voucher[2] > index_limit:
+            raise BeyondReasonError(_told("append", "fresh", voucher[2], index_limit))
+
+    def index_limit(self) -> int:
+        return self._journal.last_index + REASON if self._has_log() else MAX_INDEX
+
+    def _term_limit(self) -> int:
+        return MAX_INDEX if self._is_silent() else self._journal.getCurrentTerm() + REASON
+
+    def _limit(self, peer_id: str, kind: Kind) -> int:
+        """For numbers that are large at all."""
+        if kind is Kind.RUN:
+            return latest_run(self._wall_ms(), self._own_run(), self._stamp_of(peer_id)[0])
+        if kind is Kind.COUNT:
+            return max(COUNT_FLOOR, self._stamp_of(peer_id)[1]) + REASON
+        return LATEST_CLOCK_MS if kind is Kind.CLOCK else LARGEST_SIZE
+
+
+def _told(message_type: str, name: str, value: int, limit: int) -> str:
+    return (
+        f"{message_type}: {name} {value} is beyond reason ({limit} at most can be right here), so "
+        "the message is not taken; if it is right after all (this node was away for years, or a "
+        "clock is far off), stop this node, move its data directory away and start it again"
+    )
