@@ -3,18 +3,27 @@
 Theory of operation. A key is filed under a time, in a slot of 64 ms; arming it for later, which is
 what every heartbeat does, only notes the new deadline, and it is filed anew when that time comes.
 So renewing a lease moves nothing. (What is armed for much later, as a task when it ends, is moved
-at once: that is cheaper than to open its slot and find that it is not due.) A slot is opened when
-its time has come: only then its keys go into a heap. What is disarmed leaves its slot at once. So
-nothing here ever takes longer than the slots that time has passed, however many keys there are and
-were: under load a node has millions. What is due comes out by (deadline, key), whatever happened
-before: the same on every node, also on one that was restored from a snapshot.
+at once: that is cheaper than to open its slot and find that it is not due.)
+
+A look at what is due costs the same however many keys there are and were; under load a node has
+millions, and a million of them can share one moment. Three bounds see to that:
+
+- Slots are opened one at a time, when all before them is done: only then their keys are sorted.
+- A slot keeps 2,048 keys unsorted. The others are sorted as they come, so a crowded slot opens as
+  fast as a full one.
+- At most 512 keys are filed under a time that is not their deadline; renewals beyond that are
+  moved at once. So thousands of leases of one moment are never all filed anew together.
+
+What is disarmed leaves its place at once. What is due comes out by (deadline, key), whatever
+happened before: the same on every node, also on one that was restored from a snapshot.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from heapq import heapify, heappop, heappush
 from typing import Final
+
+from coord.core.sorted_keys import SortedKeys
 
 
 class TimerKind(IntEnum):
@@ -29,26 +38,44 @@ class TimerKind(IntEnum):
 # Within one kind, idents are of one type, so keys always compare.
 Ident = int | str | tuple[str, int]
 TimerKey = tuple[TimerKind, Ident]
+Entry = tuple[int, TimerKey]  # the time under which a key is filed, and the key
 
 _SLOT_BITS: Final = 6
-_SLACK: Final = 1_024
 _FAR_MS: Final = 60_000  # what is armed for so much later is filed anew at once
+_MAX_UNSORTED: Final = 2_048  # keys of a slot
+_MAX_STALE: Final = 512  # keys that are filed under a time before their deadline
 
 
 class Timers:
     """At most one deadline per key, in integer milliseconds of one clock."""
 
-    __slots__ = ("_deadlines", "_filed", "_near", "_near_count", "_opened", "_order", "_slots")
+    __slots__ = (
+        "_crowd",
+        "_crowds",
+        "_deadlines",
+        "_filed",
+        "_max_stale",
+        "_max_unsorted",
+        "_near",
+        "_opened",
+        "_order",
+        "_slots",
+        "_stale",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, max_unsorted: int = _MAX_UNSORTED, max_stale: int = _MAX_STALE) -> None:
+        self._max_unsorted = max_unsorted
+        self._max_stale = max_stale
         self._deadlines: dict[TimerKey, int] = {}
         # The time under which a key is filed; never later than its deadline.
         self._filed: dict[TimerKey, int] = {}
-        self._slots: dict[int, dict[TimerKey, None]] = {}  # none is empty
-        self._order: list[int] = []  # heap of their numbers, and of some that are gone
+        self._stale = 0  # how many of them are not filed under their deadline
+        self._slots: dict[int, dict[TimerKey, None]] = {}
+        self._crowds: dict[int, SortedKeys[Entry]] = {}  # what a slot did not take; none is empty
+        self._order: SortedKeys[int] = SortedKeys()  # the numbers of all slots
         self._opened = -1  # the last slot that was opened; what is filed there, or before, is near
-        self._near: list[tuple[int, TimerKey]] = []  # heap; entries filed otherwise by now are dead
-        self._near_count = 0  # those that are not
+        self._near: SortedKeys[Entry] = SortedKeys()
+        self._crowd: SortedKeys[Entry] = SortedKeys()  # the crowd of the slot opened last: near too
 
     def __len__(self) -> int:
         return len(self._deadlines)
@@ -56,18 +83,35 @@ class Timers:
     def arm(self, kind: TimerKind, ident: Ident, deadline_ms: int) -> None:
         """Sets or moves the deadline of a key."""
         key = (kind, ident)
-        self._deadlines[key] = deadline_ms
         filed = self._filed.get(key)
-        if filed is None or deadline_ms < filed or deadline_ms - filed > _FAR_MS:
-            if filed is not None:
-                self._take_out(key, filed)
+        if filed is None:
+            self._deadlines[key] = deadline_ms
             self._file(key, deadline_ms)
+            return
+        was_stale = self._deadlines[key] != filed
+        self._deadlines[key] = deadline_ms
+        if deadline_ms == filed:
+            self._stale -= was_stale
+        elif (
+            deadline_ms < filed
+            or deadline_ms - filed > _FAR_MS
+            or (self._stale >= self._max_stale and not was_stale)
+        ):
+            self._stale -= was_stale
+            self._take_out(key, filed)
+            self._file(key, deadline_ms)
+        elif not was_stale:
+            self._stale += 1
 
     def disarm(self, kind: TimerKind, ident: Ident) -> None:
         """Forgets the deadline of a key, if it has one."""
         key = (kind, ident)
-        if self._deadlines.pop(key, None) is not None:
-            self._take_out(key, self._filed.pop(key))
+        deadline_ms = self._deadlines.pop(key, None)
+        if deadline_ms is not None:
+            filed = self._filed.pop(key)
+            if deadline_ms != filed:
+                self._stale -= 1
+            self._take_out(key, filed)
 
     def deadline_of(self, kind: TimerKind, ident: Ident) -> int | None:
         return self._deadlines.get((kind, ident))
@@ -77,82 +121,105 @@ class Timers:
         and not after that deadline, at which to ask again. None if no key has a deadline."""
         if not self._deadlines:
             return None
-        self._settle(until_ms)
-        if self._near:
-            return self._near[0][0]
-        while self._order[0] not in self._slots:
-            heappop(self._order)
-        return self._order[0] << _SLOT_BITS
+        due = self._first_due(until_ms)
+        if due is not None:
+            return due[0]
+        nearest = self._nearest()
+        return nearest[0] if nearest is not None else self._order.first() << _SLOT_BITS
 
     def pop_due(self, now_ms: int) -> TimerKey | None:
         """Takes out the first key whose deadline is not after `now_ms`."""
-        self._settle(now_ms)
-        if not self._near or self._near[0][0] > now_ms:
+        due = self._first_due(now_ms)
+        if due is None:
             return None
-        _, key = heappop(self._near)
-        self._near_count -= 1
+        key = due[1]
+        self._pop_nearest()
         del self._filed[key], self._deadlines[key]
         return key
 
-    def _settle(self, until_ms: int) -> None:
-        """Opens what can be due by then; after that, what is nearest is a deadline, or later."""
-        self._open(until_ms >> _SLOT_BITS)
-        near, filed, deadlines = self._near, self._filed, self._deadlines
-        while near and near[0][0] <= until_ms:
-            at_ms, key = near[0]
-            if filed.get(key) != at_ms:
-                heappop(near)
+    def _first_due(self, until_ms: int) -> Entry | None:
+        """The first by (deadline, key), if it is due by then. What is filed before it, and is not
+        due yet, is filed anew."""
+        last = until_ms >> _SLOT_BITS
+        while True:
+            nearest = self._nearest()
+            if nearest is None:
+                if not len(self._order) or self._order.first() > last:
+                    return None
+                self._open_first()
                 continue
-            deadline_ms = deadlines[key]
+            at_ms, key = nearest
+            if at_ms > until_ms:
+                return None
+            deadline_ms = self._deadlines[key]
             if deadline_ms == at_ms:
-                return
-            heappop(near)
-            self._near_count -= 1
+                return nearest
+            self._pop_nearest()
+            self._stale -= 1
             self._file(key, deadline_ms)
 
-    def _open(self, last: int) -> None:
-        """The slots up to this one."""
-        order, near = self._order, self._near
-        self._opened = max(self._opened, last)
-        while order and order[0] <= last:
-            keys = self._slots.pop(heappop(order), None)
-            if keys is not None:
-                self._near_count += len(keys)
-                for key in keys:
-                    heappush(near, (self._filed[key], key))
+    def _nearest(self) -> Entry | None:
+        """The first of what is filed in opened slots."""
+        if not len(self._crowd):
+            return self._near.first() if len(self._near) else None
+        first = self._crowd.first()
+        return min(first, self._near.first()) if len(self._near) else first
+
+    def _pop_nearest(self) -> None:
+        near, crowd = self._near, self._crowd
+        if not len(crowd) or (len(near) and near.first() < crowd.first()):
+            near.pop_first()
+        else:
+            crowd.pop_first()
+
+    def _open_first(self) -> None:
+        """The first slot there is. Nothing before it is left."""
+        number = self._order.pop_first()
+        self._opened = number
+        filed = self._filed
+        self._near.update([(filed[key], key) for key in self._slots.pop(number)])
+        crowd = self._crowds.pop(number, None)
+        if crowd is not None:
+            self._crowd = crowd
 
     def _file(self, key: TimerKey, at_ms: int) -> None:
         self._filed[key] = at_ms
         number = at_ms >> _SLOT_BITS
         if number <= self._opened:
-            heappush(self._near, (at_ms, key))
-            self._near_count += 1
+            self._near.add((at_ms, key))
             return
         keys = self._slots.get(number)
         if keys is None:
             self._slots[number] = {key: None}
-            heappush(self._order, number)
-        else:
+            self._order.add(number)
+        elif len(keys) < self._max_unsorted:
             keys[key] = None
+        else:
+            crowd = self._crowds.get(number)
+            if crowd is None:
+                crowd = self._crowds[number] = SortedKeys()
+            crowd.add((at_ms, key))
 
     def _take_out(self, key: TimerKey, filed_ms: int) -> None:
-        """Of the place where it is filed. Places that have become useless are not let pile up."""
+        """Of the place where it is filed."""
         number = filed_ms >> _SLOT_BITS
         if number <= self._opened:
-            self._near_count -= 1
-            if len(self._near) > 2 * self._near_count + _SLACK:
-                self._drop_dead()
+            self._take_near((filed_ms, key))
             return
         keys = self._slots[number]
-        del keys[key]
-        if not keys:
+        if key in keys:
+            del keys[key]
+        else:
+            crowd = self._crowds[number]
+            crowd.remove((filed_ms, key))
+            if not len(crowd):
+                del self._crowds[number]
+        if not keys and number not in self._crowds:
             del self._slots[number]
-            if len(self._order) > 2 * len(self._slots) + _SLACK:
-                self._order[:] = self._slots
-                heapify(self._order)
+            self._order.remove(number)
 
-    def _drop_dead(self) -> None:
-        filed = self._filed
-        alive = dict.fromkeys(entry for entry in self._near if filed.get(entry[1]) == entry[0])
-        self._near[:] = alive
-        heapify(self._near)
+    def _take_near(self, entry: Entry) -> None:
+        if len(self._crowd) and entry in self._crowd:
+            self._crowd.remove(entry)
+        else:
+            self._near.remove(entry)
