@@ -2,14 +2,17 @@
 
 BLAKE2b over every row of every table in canonical order. It reads a frozen view in slices, so a
 large state is digested while batches go on being applied, and the digest is that of one moment.
-Rows differ in size by a factor of ten thousand, so a slice is measured in text, not in rows."""
+Rows differ in size by a factor of ten thousand and more, so a slice is measured in text, not in
+rows, and a row that is larger than a slice is digested in parts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
+from coord.core.row_weight import weight_of
 from coord.core.snapshot import NamedRow, StateView
 from coord.core.state import State
 
@@ -27,6 +30,7 @@ class Digester:
         self._view = StateView(state)
         self._slice_chars = slice_chars
         self._rows: list[NamedRow] = []  # read and not yet digested, the next one last
+        self._parts: Iterator[str] = iter(())  # of a large row
         self._hash = blake2b(digest_size=_DIGEST_BYTES)
         self._finished = False
 
@@ -36,22 +40,34 @@ class Digester:
     def __next__(self) -> str | None:
         if self._finished:
             raise StopIteration
-        lines: list[str] = []
+        parts: list[str] = []
         size = 0
         while size < self._slice_chars:
-            if not self._rows and not self._read():
+            part = self._next_part()
+            if part is None:
                 break
-            # ascii() of integers, text, bytes and tuples is the same in every Python, unlike
-            # repr().
-            line = ascii(self._rows.pop())
-            lines.append(line)
-            size += len(line)
-        if not lines:
+            parts.append(part)
+            size += len(part)
+        if not parts:
             self._finished = True
             return self._hash.hexdigest()
-        self._hash.update("\n".join(lines).encode())
-        self._hash.update(b"\n")
+        self._hash.update("".join(parts).encode())
         return None
+
+    def _next_part(self) -> str | None:
+        """A row and the end of its line, or a part of that."""
+        part = next(self._parts, None)
+        if part is not None:
+            return part
+        if not self._rows and not self._read():
+            return None
+        row = self._rows.pop()
+        if weight_of(row) <= self._slice_chars:
+            # ascii() of integers, text, bytes and tuples is the same in every Python, unlike
+            # repr().
+            return ascii(row) + "\n"
+        self._parts = _line(row, self._slice_chars)
+        return next(self._parts)
 
     def _read(self) -> bool:
         rows = self._view.next_rows(_ROWS_AT_ONCE)
@@ -75,6 +91,42 @@ class Digester:
         """Lets go of the view; may be called twice."""
         self._finished = True
         self._view.close()
+
+
+def _line(row: Any, max_chars: int) -> Iterator[str]:
+    yield from _ascii_parts(row, max_chars)
+    yield "\n"
+
+
+def _ascii_parts(value: Any, max_chars: int) -> Iterator[str]:
+    """ascii(value), in parts of about so much at most."""
+    if isinstance(value, bytes | str) and len(value) > max_chars:
+        yield from _ascii_pieces(value, max_chars)
+    elif isinstance(value, tuple) and weight_of(value) > max_chars:
+        yield "("
+        for place, item in enumerate(value):
+            if place:
+                yield ", "
+            yield from _ascii_parts(item, max_chars)
+        yield ",)" if len(value) == 1 else ")"
+    else:
+        yield ascii(value)
+
+
+def _ascii_pieces(value: Any, max_chars: int) -> Iterator[str]:
+    """Of bytes or text. Which quotes ascii() chooses depends on what is in the whole: with both of
+    them in a piece it chooses as for a value that has both, or neither."""
+    begin = "b" if isinstance(value, bytes) else ""
+    single: Any = b"'" if begin else "'"
+    double: Any = b'"' if begin else '"'
+    if single in value and double not in value:
+        quote, mark, end = '"', single, "'\""
+    else:
+        quote, mark, end = "'", double + single, "\"\\''"
+    yield begin + quote
+    for at in range(0, len(value), max_chars):
+        yield ascii(value[at : at + max_chars] + mark)[len(begin) + 1 : -len(end)]
+    yield quote
 
 
 def digest(state: State) -> str:

@@ -5,6 +5,7 @@ snapshots on disk: they are never reused, and a new type gets the next one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
 from coord.core import replies as r
@@ -38,9 +39,9 @@ def encode_reply(reply: r.Reply) -> Row:
     return cast(Row, _encode(reply))
 
 
-def decode_reply(row: GivenRow) -> r.Reply:
-    """The reply again; takes lists for tuples."""
-    return cast(r.Reply, _decode(row))
+def decode_reply(row: GivenRow, share: Callable[[r.KeyValue], r.KeyValue] | None = None) -> r.Reply:
+    """The reply again; takes lists for tuples. `share`: gives one object for equal pairs."""
+    return cast(r.Reply, _decode(row, share))
 
 
 def _encode(value: Any) -> Any:
@@ -51,13 +52,14 @@ def _encode(value: Any) -> Any:
     return value
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: Any, share: Callable[[r.KeyValue], r.KeyValue] | None) -> Any:
     if not isinstance(value, tuple | list):
         return value
-    items = tuple(_decode(item) for item in value[1:])
+    items = tuple(_decode(item, share) for item in value[1:])
     if value[0] == 0:
         return items
     reply_type: Any = _TYPES[value[0]]
     if reply_type is r.Rejected:
         return r.Rejected(Reason(items[0]), *items[1:])
-    return reply_type(*items)
+    reply = reply_type(*items)
+    return share(reply) if share is not None and reply_type is r.KeyValue else reply

@@ -14,11 +14,13 @@ from coord.core import task_states
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.limits import LIMITS, Limits
 from coord.core.records import Session
+from coord.core.sharing import Sharing
 from coord.core.state import State
-from coord.core.table import GivenRow, Row, View
+from coord.core.table import Budget, GivenRow, Row, View
 from coord.core.timers import TimerKind
 
 FORMAT: Final = 1
+MAX_HELD_BYTES: Final = 256 * 1024 * 1024
 _META: Final = "meta"
 
 NamedRow = tuple[str, Row]
@@ -30,16 +32,21 @@ class SnapshotFormatError(Exception):
 
 
 class StateView:
-    """The whole state as of one moment. `close` it in the end; views do not disturb each other."""
+    """The whole state as of one moment. `close` it in the end; views do not disturb each other.
 
-    def __init__(self, state: State) -> None:
+    `max_held_bytes` bounds what it keeps of rows that change while it is read: a busy node with a
+    large state changes more than it has memory for."""
+
+    def __init__(self, state: State, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self.revision = state.revision
         self._meta: Row = _meta_row(state)
         self._meta_pending = True
-        self._views: list[View[Any, Any]] = [table.freeze() for table in state.tables()]
+        budget = Budget(max_held_bytes)
+        self._views: list[View[Any, Any]] = [table.freeze(budget) for table in state.tables()]
 
     def next_rows(self, max_rows: int) -> list[NamedRow] | None:
-        """Up to `max_rows` (table name, row), at least one; None once there are no more."""
+        """Up to `max_rows` (table name, row), at least one, fewer where they are large; None once
+        there are no more. Raises ViewGivenUpError when it would hold too much."""
         if self._meta_pending:
             self._meta_pending = False
             return [(_META, self._meta)]
@@ -64,11 +71,14 @@ def restore(rows: Iterable[GivenNamedRow], limits: Limits = LIMITS) -> State:
     state = State(limits)
     tables = {table.name: table for table in state.tables()}
     seen_meta = False
+    sharing = Sharing()
     for name, named in groupby(rows, key=itemgetter(0)):
-        of_table = (row for _, row in named)
+        of_table = (sharing.row(row) for _, row in named)
         if name == _META:
             _load_meta(state, *of_table)
             seen_meta = True
+        elif name == state.replies.name:
+            state.replies.load(of_table, sharing.decode_kept_reply)
         elif name in tables:
             tables[name].load(of_table)
         else:

@@ -6,7 +6,8 @@ opens a view and costs nothing but an object: from then on every mutation first 
 row as it was (its pre-image), unless the view has already walked past that key. The view walks in
 key order with a cursor and ends at the key that was last at the freeze, so "does the view still
 need this row" is two comparisons. A view therefore holds only the rows that changed ahead of its
-cursor, and no mutation waits for it.
+cursor, and no mutation waits for it. What it may hold is bounded by a `Budget`: a view that would
+need more is given up, and its reader is told.
 
 The one rule for callers: a record is changed in place only after `edit(key)`.
 """
@@ -16,17 +17,47 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from sortedcontainers import SortedDict
 
 from coord.core.invariants import invariant
+from coord.core.row_weight import weight_of
 from coord.core.sorted_keys import SortedKeys
 
 K = TypeVar("K")
 V = TypeVar("V")
 Row = tuple[Any, ...]
 GivenRow = Sequence[Any]  # a row that was read: also a list
+
+UNLIMITED: Final = 1 << 62
+_SLICE_WEIGHT: Final = 256 * 1024  # of the rows that a view gives at a time
+_SAVED_ROW_BYTES: Final = 150  # what keeping a row takes beside the row
+
+
+class ViewGivenUpError(Exception):
+    """The rows that changed while a view was read took more memory than it may have."""
+
+
+class Budget:
+    """How much the views of one moment may hold of what has changed since, in bytes."""
+
+    __slots__ = ("held_bytes", "max_bytes", "overdrawn")
+
+    def __init__(self, max_bytes: int = UNLIMITED) -> None:
+        self.max_bytes = max_bytes
+        self.held_bytes = 0
+        self.overdrawn = False
+
+    def take(self, count: int) -> None:
+        """Note that so much more is held."""
+        self.held_bytes += count
+        if self.held_bytes > self.max_bytes:
+            self.overdrawn = True
+
+    def give_back(self, count: int) -> None:
+        """Note that so much less is held."""
+        self.held_bytes -= count
 
 
 class Table(Generic[K, V]):
@@ -126,22 +157,28 @@ class Table(Generic[K, V]):
         """The record of `key` as its row."""
         return self._encode(key, self._rows[key])
 
-    def freeze(self) -> View[K, V]:
+    def freeze(self, budget: Budget | None = None) -> View[K, V]:
         """Opens the view of the table as it is now, in constant time.
 
         Views do not disturb each other."""
-        view = View(self)
+        view = View(self, budget or Budget())
         self._views += (view,)
         return view
 
-    def load(self, rows: Iterable[GivenRow]) -> None:
-        """Inserts rows, as a view emitted them, into a table nobody is reading yet."""
+    def load(
+        self,
+        rows: Iterable[GivenRow],
+        decode: Callable[[GivenRow], tuple[K, V]] | None = None,
+    ) -> None:
+        """Inserts rows, as a view emitted them, into a table nobody is reading yet. `decode`: in
+        place of the table's own."""
         invariant(not self._views, "loaded table is not frozen", self.name)
+        decode = decode or self._decode
         records = self._rows
         before = len(records)
         keys = []
         for row in rows:
-            key, record = self._decode(row)
+            key, record = decode(row)
             records[key] = record
             keys.append(key)
         invariant(len(records) == before + len(keys), "loaded keys are new", self.name)
@@ -151,14 +188,16 @@ class Table(Generic[K, V]):
 class View(Generic[K, V]):
     """The rows of a table as of one moment, read in slices in key order.
 
-    `next_rows` gives up to `max_rows` rows, and an empty list once there are no more. `close` must
-    be called in the end (also after the last row); it makes mutations cheap again."""
+    `next_rows` gives up to `max_rows` rows, fewer where they are large, and an empty list once
+    there are no more. It raises ViewGivenUpError when the budget is overdrawn. `close` must be
+    called in the end (also after the last row); it makes mutations cheap again."""
 
-    __slots__ = ("_at_start", "_cursor", "_done", "_last", "_saved", "_table", "name")
+    __slots__ = ("_at_start", "_budget", "_cursor", "_done", "_last", "_saved", "_table", "name")
 
-    def __init__(self, table: Table[K, V]) -> None:
+    def __init__(self, table: Table[K, V], budget: Budget) -> None:
         self.name = table.name
         self._table = table
+        self._budget = budget
         self._cursor: K | None = None
         self._at_start = True
         self._done = not table._rows
@@ -169,17 +208,24 @@ class View(Generic[K, V]):
     def keep(self, key: K, record: V) -> None:
         """Called before a record changes or goes."""
         if self._is_ahead(key) and key not in self._saved:
-            self._saved[key] = self._table._encode(key, record)
+            self._save(key, self._table._encode(key, record))
 
     def keep_absence(self, key: K) -> None:
         """Called before a key comes."""
         if self._is_ahead(key) and key not in self._saved:
-            self._saved[key] = None
+            self._save(key, None)
 
     def next_rows(self, max_rows: int) -> list[Row]:
+        if self._budget.overdrawn:
+            self.close()
+            raise ViewGivenUpError(
+                f"the rows of table {self.name} that changed meanwhile take more than the "
+                f"{self._budget.max_bytes} bytes that may be kept of them"
+            )
         rows: list[Row] = []
-        while len(rows) < max_rows and not self._done:
-            self._walk(max_rows - len(rows), rows)
+        weight = 0
+        while len(rows) < max_rows and weight < _SLICE_WEIGHT and not self._done:
+            weight += self._walk(max_rows - len(rows), _SLICE_WEIGHT - weight, rows)
         return rows
 
     def close(self) -> None:
@@ -194,8 +240,17 @@ class View(Generic[K, V]):
             return False
         return key <= self._last and (self._at_start or key > self._cursor)  # type: ignore[operator]
 
-    def _walk(self, max_keys: int, rows: list[Row]) -> None:
-        """Moves the cursor over up to `max_keys` keys of the table or of the saved rows."""
+    def _save(self, key: K, row: Row | None) -> None:
+        budget = self._budget
+        budget.take(_held_bytes(row))
+        if budget.overdrawn:  # nobody will read what was saved
+            self.close()
+        else:
+            self._saved[key] = row
+
+    def _walk(self, max_keys: int, max_weight: int, rows: list[Row]) -> int:
+        """Moves the cursor over up to `max_keys` keys of the table or of the saved rows; the weight
+        of the rows found, the last of which may exceed `max_weight`."""
         table, saved = self._table, self._saved
         low = None if self._at_start else self._cursor
         keys = list(islice(table._keys.between(low, self._last, (False, True)), max_keys))
@@ -204,17 +259,28 @@ class View(Generic[K, V]):
             keys = list(islice(_without_repeats(merge(keys, kept)), max_keys))
         if not keys:
             self._done = True
-            return
+            return 0
         encode, live = table._encode, table._rows
+        weight = 0
         for key in keys:
+            row: Row | None
             if saved and key in saved:
                 row = saved.pop(key)
-                if row is not None:
-                    rows.append(row)
+                self._budget.give_back(_held_bytes(row))
             else:
-                rows.append(encode(key, live[key]))
-        self._cursor = keys[-1]
+                row = encode(key, live[key])
+            self._cursor = key
+            if row is not None:
+                rows.append(row)
+                weight += weight_of(row)
+                if weight >= max_weight:
+                    break
         self._at_start = False
+        return weight
+
+
+def _held_bytes(row: Row | None) -> int:
+    return _SAVED_ROW_BYTES if row is None else _SAVED_ROW_BYTES + weight_of(row)
 
 
 def _without_repeats(keys: Iterable[K]) -> Iterator[K]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coord.core.invariants import InvariantViolation
-from coord.core.table import Row, Table
+from coord.core.table import Budget, Row, Table, ViewGivenUpError
 
 
 @dataclass(slots=True)
@@ -127,3 +127,51 @@ def test_view_equals_a_copy_taken_at_the_freeze(
         seen += chunk
     view.close()
     assert seen == expected
+
+
+def text_table(rows: int, size: int) -> Table[int, bytes]:
+    table: Table[int, bytes] = Table("texts", lambda key, text: (key, text), tuple)
+    for key in range(rows):
+        table.insert(key, b"x" * size)
+    return table
+
+
+@pytest.mark.parametrize(("size", "most"), [(10, 64), (10_000, 27), (1_048_576, 1)])
+def test_a_slice_is_bounded_by_bytes_too(size: int, most: int) -> None:
+    table = text_table(70, size)
+    view = table.freeze()
+    slices = list(iter(lambda: view.next_rows(64), []))
+    view.close()
+    assert max(map(len, slices)) == most
+    assert [row for rows in slices for row in rows] == [table.row(key) for key in range(70)]
+
+
+def test_what_a_view_holds_of_changed_rows_is_bounded() -> None:
+    table, other = text_table(100, 1_000), text_table(1, 1)
+    budget = Budget(50_000)
+    view, second = table.freeze(budget), other.freeze(budget)
+    steady = table.freeze()
+    assert view.next_rows(10) == [(key, b"x" * 1_000) for key in range(10)]
+    for key in range(100):
+        table.replace(key, b"y")
+    assert budget.overdrawn
+    assert not view._saved, "what nobody will read is not kept"
+    for given_up in (view, second):
+        with pytest.raises(ViewGivenUpError, match="50000 bytes"):
+            given_up.next_rows(10)
+    assert len(list(iter(lambda: steady.next_rows(64), []))) == 2
+    steady.close()
+    assert table._views == ()
+
+
+def test_what_was_walked_over_counts_no_more() -> None:
+    table = text_table(100, 1_000)
+    budget = Budget(20_000)
+    view = table.freeze(budget)
+    seen = []
+    for key in range(100):
+        table.replace(key, b"y")
+        if key % 10 == 9:
+            seen += view.next_rows(10)
+    assert seen == [(key, b"x" * 1_000) for key in range(100)]
+    assert budget.held_bytes == 0
