@@ -43,6 +43,9 @@ EXIT_FATAL = 70  # sysexits.h EX_SOFTWARE: the node stopped itself rather than g
 _LOOK_AGAIN_S = 0.1
 # Nodes wait for different times, between the election timeout and this many times it.
 _ELECTION_SPREAD = 1.7
+# A log that has grown to so many times what makes a snapshot due may grow no further.
+_LOG_FACTOR = 4
+_SMALLEST_MAX_LOG = 64 * 1024 * 1024
 # What an entry adds to the requests in it.
 _ENTRY_SLACK = 1024 * 1024
 
@@ -262,6 +265,7 @@ def _replication_config(config: ServerConfig) -> ReplicationConfig:
             transfer_s=config.transfer_timeout_ms / 1000,
             snapshot_entries=config.snapshot_entries,
             snapshot_bytes=config.snapshot_bytes,
+            max_log_bytes=max(_LOG_FACTOR * config.snapshot_bytes, _SMALLEST_MAX_LOG),
             keep_entries=config.keep_entries,
             state_check_s=config.state_check_interval_ms / 1000,
             highest_level=HIGHEST_LEVEL,

@@ -36,6 +36,7 @@ async def show_status(cli: Remote) -> None:
                         "checked_index": member.checked_index,
                         "reachable": member.reachable,
                         "version": member.version,
+                        "alarms": list(member.alarms),
                     }
                     for member in status.members
                 ],
@@ -65,3 +66,6 @@ async def show_status(cli: Remote) -> None:
             for m in status.members
         ],
     )
+    for member in status.members:
+        if member.alarms:
+            cli.out.line(f"alarm on {member.id}: {', '.join(member.alarms)}")

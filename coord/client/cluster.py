@@ -192,4 +192,5 @@ def _member(member: pb.MemberStatus) -> MemberStatus:
         version=member.version,
         peer_address=member.peer_address,
         checked_index=member.checked_index,
+        alarms=tuple(member.alarms),
     )

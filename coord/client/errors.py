@@ -155,6 +155,7 @@ _REASONS: dict[str, tuple[type[CoordError], bool]] = {
     "DUPLICATE_KEY": (InvalidArgumentError, False),
     "LIMIT_EXCEEDED": (ResourceExhaustedError, False),
     "DISK_FULL": (ResourceExhaustedError, True),
+    "LOG_TOO_LARGE": (ResourceExhaustedError, True),
     "SESSION_NOT_FOUND": (SessionExpiredError, False),
     "SEQUENCE_FORGOTTEN": (OutcomeUnknownError, False),
     "TASK_NOT_FOUND": (NotFoundError, False),

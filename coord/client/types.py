@@ -301,7 +301,7 @@ class SessionInfo:
 class MemberStatus:
     """One node. `role` is leader, follower, candidate or learner; empty when unreachable.
     `checked_index`: the last applied index at which it saw a majority, itself included, with equal
-    states."""
+    states. `alarms`: what somebody should look at, such as SNAPSHOT_FAILED."""
 
     id: str
     address: str
@@ -313,6 +313,7 @@ class MemberStatus:
     version: str
     peer_address: str
     checked_index: int = 0
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

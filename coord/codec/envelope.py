@@ -19,6 +19,7 @@ from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.core.commands import Batch, Request
 
 VERSION: Final = 1
+_CACHE_BYTES: Final = 64 * 1024 * 1024  # the decoded requests take about as much again
 _MAX_UINT64: Final = (1 << 64) - 1
 
 
@@ -94,27 +95,35 @@ class BatchCache:
     """Batches that this node made itself and has not applied yet, by the bytes of their entry.
 
     Equal bytes decode to equal batches, so an answer is right whatever became of the entry in
-    between; a batch that is never asked for is dropped once `capacity` newer ones are known.
-    A batch that was put here must not be changed any more."""
+    between; a batch that is never asked for is dropped once `capacity` newer ones, or newer ones of
+    `max_bytes`, are known. A batch that was put here must not be changed any more."""
 
-    __slots__ = ("_batches", "_capacity")
+    __slots__ = ("_batches", "_bytes", "_capacity", "_max_bytes")
 
-    def __init__(self, capacity: int = 256) -> None:
+    def __init__(self, capacity: int = 256, max_bytes: int = _CACHE_BYTES) -> None:
         self._batches: OrderedDict[bytes, Batch] = OrderedDict()
         self._capacity = capacity
+        self._max_bytes = max_bytes
+        self._bytes = 0  # of the entries
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def put(self, data: bytes, batch: Batch) -> None:
         """Remember what `data` decodes to."""
+        self.take(data)
         self._batches[data] = batch
-        if len(self._batches) > self._capacity:
-            self._batches.popitem(last=False)
+        self._bytes += len(data)
+        while len(self._batches) > self._capacity or self._bytes > self._max_bytes:
+            dropped, _ = self._batches.popitem(last=False)
+            self._bytes -= len(dropped)
 
     def take(self, data: bytes) -> Batch | None:
         """The batch of these bytes, once; None if it is not known."""
-        return self._batches.pop(data, None)
+        batch = self._batches.pop(data, None)
+        if batch is not None:
+            self._bytes -= len(data)
+        return batch
 
 
 def _is_count(value: Any) -> bool:

@@ -146,6 +146,11 @@ class LocalReplicator:
     def require_level(self, level: int) -> None:
         """See `Replicator.require_level`: there is nobody to refuse."""
 
+    @property
+    def growth_block_reason(self) -> str | None:
+        """See `Replicator.growth_block_reason`: there is no log."""
+        return None
+
     def status(self) -> ReplicaStatus:
         """See `Replicator.status`."""
         return ReplicaStatus(

@@ -127,12 +127,17 @@ class SnapshotSource(Protocol):
     """A frozen view of the state, read in slices between which the event loop runs."""
 
     def next_chunk(self) -> bytes | None:
-        """The next chunk (a few hundred KB at most, a few ms of work), or None at the end."""
+        """The next chunk (a few MB at most, a few ms of work), or None at the end. An exception
+        means that this snapshot cannot be taken; the node goes on."""
         ...
 
     def close(self) -> None:
         """Give the view up; allowed at any time, more than once."""
         ...
+
+
+class DigestGivenUpError(Exception):
+    """A digest would have taken too much memory: too much changed while it was made."""
 
 
 class DigestSource(Protocol):
@@ -145,7 +150,8 @@ class DigestSource(Protocol):
         ...
 
     def next_slice(self) -> str | None:
-        """Do a few ms of work; the digest (64 characters at most) at the end, None before."""
+        """Do a few ms of work; the digest (64 characters at most) at the end, None before. Raises
+        DigestGivenUpError."""
         ...
 
     def close(self) -> None:
@@ -214,6 +220,7 @@ class ReplicaStatus:
     members: tuple[Member, ...]
     peers: Mapping[str, PeerProgress] = field(default_factory=dict)
     checked_index: int = 0  # the last at which a majority was seen to have this node's state
+    alarms: tuple[str, ...] = ()  # what somebody should look at: SNAPSHOT_FAILED, ...
 
 
 class Replicator(Protocol):
@@ -239,6 +246,12 @@ class Replicator(Protocol):
     @property
     def write_block_reason(self) -> str | None:
         """Why no write can be kept now (a full disk); `propose` would refuse one."""
+        ...
+
+    @property
+    def growth_block_reason(self) -> str | None:
+        """Why nothing should be proposed now that makes the state larger (the log is too large);
+        `propose` itself takes it, as it does not know what an entry means."""
         ...
 
     async def read_barrier(self) -> int:

@@ -19,7 +19,6 @@ from typing import Any
 
 from coord.journal import SnapshotMeta, Standing
 from coord.replication.appends import Appends
-from coord.replication.background import IDLE, UNHURRIED
 from coord.replication.election import Election
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError, FatalReplicaError
@@ -51,7 +50,7 @@ from coord.replication.reconfiguration import Reconfiguration
 from coord.replication.recovery import first_membership, membership_of
 from coord.replication.replica_ports import DISK_FULL, Boot, ReplicaPorts
 from coord.replication.settings import ReplicaSettings
-from coord.replication.snapshot_exchange import SnapshotExchange
+from coord.replication.snapshot_exchange import LOG_TOO_LARGE, SnapshotExchange
 from coord.replication.snapshots import SnapshotWorker
 from coord.replication.state_check import StateCheck
 from coord.replication.voting import Voting
@@ -285,6 +284,22 @@ class Replica:
         able = self._connected.difference(full)
         return None if self.electorate.is_majority(able) else DISK_FULL
 
+    @property
+    def why_nothing_grows(self) -> str | None:
+        """Why no write is taken that makes the state larger: the log has to get shorter first."""
+        return LOG_TOO_LARGE if self._snapshots.log_is_too_large else None
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What somebody should look at, in words for programs."""
+        full = [self.write_block_reason] if self.write_block_reason is not None else []
+        return (*full, *self._snapshots.alarms)
+
+    @property
+    def snapshot_complaint(self) -> str:
+        """Why no snapshot could be taken the last time; empty if one could."""
+        return self._snapshots.complaint
+
     def _check_writable(self) -> None:
         if self.engine.role is not Role.LEADER:
             raise NotLeaderError(self.engine.leader_id)
@@ -336,8 +351,8 @@ class Replica:
         """Do a slice of what is in no hurry: a snapshot, a digest. If there is more to do, how many
         times as long as that took to rest before; otherwise 0."""
         if self._snapshots.step():
-            return UNHURRIED
-        return IDLE if self.state_check.step() else 0.0
+            return self._snapshots.rest
+        return self.state_check.rest if self.state_check.step() else 0.0
 
     def state_replaced(self, index: int) -> None:
         """A snapshot was installed (see ExchangeOwner)."""

@@ -90,6 +90,7 @@ class PySyncObjReplicator:
         self._stopped = False
         self._failure: BaseException | None = None
         self._complaints = Complaints(self._log, clock)
+        self._snapshot_complaint = ""  # as logged last
         self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
         self._fatal_callbacks: list[Callable[[BaseException], None]] = []
 
@@ -228,6 +229,11 @@ class PySyncObjReplicator:
                 f"most: install a build that supports level {required} and start this node again; "
                 "its data directory is in order"
             )
+
+    @property
+    def growth_block_reason(self) -> str | None:
+        """See `Replicator.growth_block_reason`."""
+        return None if self._replica is None else self._replica.why_nothing_grows
 
     def status(self) -> ReplicaStatus:
         """See `Replicator.status`."""

@@ -30,6 +30,7 @@ class ReplicaSettings:
     transfer_s: float = 3.0
     snapshot_entries: int = 100_000
     snapshot_bytes: int = 256 * MEBIBYTE
+    max_log_bytes: int = 1024 * MEBIBYTE  # then nothing is taken that makes the state larger
     keep_entries: int = 10_000
     snapshot_chunk_bytes: int = 512 * 1024
     snapshot_resend_s: float = 1.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from coord.journal import SnapshotMeta
+from coord.journal import DiskFullError, SnapshotMeta
+from coord.replication.background import AWAITED, UNHURRIED
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.leadership import Leadership
 from coord.replication.loading import load
@@ -26,6 +27,11 @@ from coord.replication.snapshots import (
 )
 
 FEWEST_ENTRIES = 10_000  # between two snapshots, however small
+RETRY_S = 1.0  # after the first attempt that failed; twice as long after each further one
+MAX_RETRY_S = 300.0
+MAX_FULL_RETRY_S = 30.0  # if it was a full disk: room can come at any time
+SNAPSHOT_FAILED = "SNAPSHOT_FAILED"
+LOG_TOO_LARGE = "LOG_TOO_LARGE"
 
 
 class ExchangeOwner(Protocol):
@@ -72,7 +78,10 @@ class SnapshotExchange:
         self._journal = owner.journal
         self.latest = latest  # the newest durable one
         self._compacted = (owner.engine.commit_index, 0)  # index, and bytes of the log then
-        self._taker = SnapshotTaker(worker, self._taken, ports.failed)
+        self._taker = SnapshotTaker(worker, self._taken, self._given_up, ports.failed)
+        self._failures = 0  # attempts since the last snapshot that was taken
+        self._retry_at = 0.0
+        self.complaint = ""  # why the last attempt failed; empty if it did not
         self._receiver = SnapshotReceiver(
             worker, self._answer, self._install_received, ports.failed
         )
@@ -84,6 +93,8 @@ class SnapshotExchange:
     def take_if_due(self) -> None:
         """Begin to take one if enough has been written since the last."""
         if self._taker.busy or self._sending_from is not None:
+            return
+        if self._failures and self._ports.now() < self._retry_at:
             return
         index = self._engine.applied_index
         done, size = self._compacted
@@ -107,6 +118,11 @@ class SnapshotExchange:
     def take(self) -> None:
         """Begin to take a snapshot of what is applied now. Not while one is under way."""
         index = self._engine.applied_index
+        try:
+            source = self._machine.begin_snapshot()
+        except Exception as error:
+            self._given_up(error)
+            return
         meta = SnapshotMeta(
             index=index,
             term=self._journal.term_at(index) or 0,
@@ -115,7 +131,41 @@ class SnapshotExchange:
             members=self._members_at(index),
             created_wall_ms=self._ports.wall_ms(),
         )
-        self._taker.begin(meta, self._machine.begin_snapshot())
+        self._taker.begin(meta, source)
+
+    @property
+    def alarms(self) -> list[str]:
+        """What is wrong: words for programs, see `complaint` for people."""
+        alarms = [SNAPSHOT_FAILED] if self._failures else []
+        return [*alarms, LOG_TOO_LARGE] if self.log_is_too_large else alarms
+
+    @property
+    def log_is_too_large(self) -> bool:
+        """Whether only what makes the state no larger may still be written: the log is held in
+        memory and on the disk until a snapshot replaces it."""
+        return self._journal.size_bytes >= self._settings.max_log_bytes
+
+    @property
+    def rest(self) -> float:
+        """How many times as long as a slice to rest after it: one that has to succeed at last may
+        take more of the node, so that less changes meanwhile."""
+        return AWAITED if self._failures else UNHURRIED
+
+    def _given_up(self, error: BaseException) -> None:
+        """The log stays as it is, and another attempt follows."""
+        longest_s = MAX_FULL_RETRY_S if isinstance(error, DiskFullError) else MAX_RETRY_S
+        wait_s = min(RETRY_S * 2 ** min(self._failures, 20), longest_s)
+        self._failures += 1
+        self._retry_at = self._ports.now() + wait_s
+        why = str(error) or type(error).__name__
+        self.complaint = (
+            f"attempt {self._failures} to take a snapshot failed: {why}; "
+            f"the log keeps everything, and the next attempt is in {wait_s:.0f} s"
+        )
+
+    def _succeeded(self) -> None:
+        self._failures = 0
+        self.complaint = ""
 
     def _members_at(self, index: int) -> bytes:
         """Empty while they were never changed."""
@@ -127,6 +177,7 @@ class SnapshotExchange:
         return self._taker.step()
 
     def _taken(self, meta: SnapshotMeta) -> None:
+        self._succeeded()
         if self.latest is None or meta.index > self.latest.index:
             self.latest = meta
         self._compact(meta.index)
@@ -246,6 +297,7 @@ class SnapshotExchange:
                 self._journal.reset_to(base, membership_of(meta, self._first))
             self._engine.snapshot_installed(meta.index)
             self.latest = meta
+            self._succeeded()
             self._compacted = (meta.index, self._journal.size_bytes)
             self._owner.state_replaced(meta.index)
             self._ports.applied_by_snapshot(meta.index)

@@ -8,6 +8,10 @@ so a crash in between leaves a snapshot and a longer log, which recovery knows t
 A transfer is a conversation of one piece at a time: the sender names snapshot, size and offset,
 the receiver answers with how much it has (after writing it), so either side can lose the
 connection and the transfer goes on where it was. Every byte is verified before the file counts.
+
+A snapshot that cannot be taken is no reason to stop: the log is all there. What the state machine
+cannot write, or the store does not take, is given up. What throws doubt on the disk (a failed
+write or sync) is another matter: the node has to stop.
 """
 
 from __future__ import annotations
@@ -23,7 +27,9 @@ from coord.journal import (
     SnapshotRejectedError,
     SnapshotStore,
     SnapshotWriter,
+    StorageError,
 )
+from coord.replication.errors import FatalReplicaError
 from coord.replication.messages import Message
 from coord.replication.port import SnapshotSource
 
@@ -39,16 +45,19 @@ class SnapshotWorker(Protocol):
 
 
 class SnapshotTaker:
-    """Writes one snapshot at a time. `on_taken(meta)` after it is durable; `on_error(error)`."""
+    """Writes one snapshot at a time. `on_taken(meta)` after it is durable; `on_given_up(error)`
+    when this one cannot be taken; `on_error(error)`: the node has to stop."""
 
     def __init__(
         self,
         worker: SnapshotWorker,
         on_taken: Callable[[SnapshotMeta], None],
+        on_given_up: Callable[[BaseException], None],
         on_error: Callable[[BaseException], None],
     ) -> None:
         self._worker = worker
         self._on_taken = on_taken
+        self._on_given_up = on_given_up
         self._on_error = on_error
         self._source: SnapshotSource | None = None
         self._meta: SnapshotMeta | None = None
@@ -71,7 +80,11 @@ class SnapshotTaker:
         source, meta = self._source, self._meta
         if source is None or meta is None or self._waiting >= MAX_CHUNKS_WAITING:
             return False
-        chunk = source.next_chunk()
+        try:
+            chunk = source.next_chunk()
+        except Exception as error:
+            self._give_up(error)
+            return False
         if chunk is None:
             source.close()
             self._source = None
@@ -117,13 +130,25 @@ class SnapshotTaker:
             return
         self._waiting -= 1
         if isinstance(result, BaseException):
-            self._writer = None
-            self.cancel()
-            if not isinstance(result, DiskFullError):  # that one is tried again later
+            if _is_fatal(result):
+                self.cancel()
                 self._on_error(result)
+            else:
+                self._give_up(result)
         elif result is True:
             self._meta = self._writer = None
             self._on_taken(meta)
+
+    def _give_up(self, error: BaseException) -> None:
+        self.cancel()
+        self._on_given_up(error)
+
+
+def _is_fatal(error: BaseException) -> bool:
+    """Whether it throws doubt on what is on the disk, or on the replica itself."""
+    if isinstance(error, DiskFullError):
+        return False
+    return isinstance(error, StorageError | OSError | FatalReplicaError)
 
 
 @dataclass(slots=True)

@@ -22,11 +22,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from coord.replication.background import IDLE, UNHURRIED
 from coord.replication.errors import DivergenceError
 from coord.replication.membership import Electorate
 from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
-from coord.replication.port import DigestSource
+from coord.replication.port import DigestGivenUpError, DigestSource
 
 REST = 3  # times as long as a digest took; it is made in a 25th of the time at most
 KEEP = 4  # digests kept of each member, those of the highest indexes
@@ -94,6 +95,7 @@ class StateCheck:
         self._work: _Work | None = None
         self._known: dict[str, dict[int, tuple[str, str]]] = {}  # member: index: scheme, digest
         self._split: tuple[int, float] | None = None  # index, and since when it is seen
+        self.rest = IDLE  # how many times as long as a slice to rest after it
         self.checked_index = 0
         self.complaint = ""
         self.handlers: dict[str, Callable[[str, Message], None]] = {"digest": self._on_digest}
@@ -143,16 +145,25 @@ class StateCheck:
         work = self._work
         if work is None:
             return False
-        digest = work.source.next_slice()
+        try:
+            digest = work.source.next_slice()
+        except DigestGivenUpError:  # too much changed meanwhile: the next one is made faster
+            self._end(work, UNHURRIED)
+            self._due_at = max(self._due_at, self._now() + self._interval_s)
+            return False
         if digest is None:
             return True
-        self._work = None
-        work.source.close()
+        self._end(work, IDLE)
         now = self._now()
         rest_s = max(self._interval_s, REST * (now - work.began_at))
         self._due_at = max(self._due_at, now + rest_s)
         self._tell(work.index, work.source.scheme, digest)
         return False
+
+    def _end(self, work: _Work, rest: float) -> None:
+        self._work = None
+        self.rest = rest
+        work.source.close()
 
     def _freeze(self) -> None:
         index, self._target = self._target, None

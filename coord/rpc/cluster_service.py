@@ -12,6 +12,7 @@ import grpc
 from coord.core.digest import Digester
 from coord.core.form import COMPILED
 from coord.core.levels import HIGHEST_LEVEL
+from coord.core.table import ViewGivenUpError
 from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
 from coord.rpc import errors
@@ -28,6 +29,7 @@ _ASK_TIMEOUT_S = 0.5
 # A node that runs the compiled core says so.
 _VERSION = version("coord-store") + ("+compiled" if COMPILED else "")
 _MAX_DIGEST_WAIT_MS = 60_000
+_DIGEST_RETRY_MS = 1_000  # after more has changed during a digest than memory may be taken for
 
 
 class ClusterService:
@@ -107,6 +109,7 @@ class ClusterService:
                 reachable=True,
                 version=_VERSION,
                 checked_index=status.checked_index,
+                alarms=status.alarms,
             ),
             leader=status.leader_id or "",
             revision=backend.state.revision,
@@ -129,19 +132,17 @@ class ClusterService:
             except TimeoutError:
                 pass  # the answer says how far this node is
         applied_index = backend.replicator.status().applied_index
-        with Digester(backend.state) as digester:
-            began = time.perf_counter()
-            for digest in digester:
-                if digest is not None:
-                    return pb.NodeDigestResponse(
-                        node_id=backend.node_id,
-                        applied_index=applied_index,
-                        revision=digester.revision,
-                        digest=digest,
-                    ).SerializeToString()
-                await asyncio.sleep(rest_s(began, AWAITED))
-                began = time.perf_counter()
-        raise errors.internal()
+        try:
+            with Digester(backend.state) as digester:
+                digest = await _digest_in_slices(digester)
+        except ViewGivenUpError as error:
+            raise errors.busy(_DIGEST_RETRY_MS) from error
+        return pb.NodeDigestResponse(
+            node_id=backend.node_id,
+            applied_index=applied_index,
+            revision=digester.revision,
+            digest=digest,
+        ).SerializeToString()
 
     async def transfer_leader(self, call: Call) -> bytes:
         """Hand leadership over."""
@@ -195,6 +196,16 @@ class ClusterService:
                 for node_id in self._backend.leadership.members
             ],
         ).SerializeToString()
+
+
+async def _digest_in_slices(digester: Digester) -> str:
+    began = time.perf_counter()
+    for digest in digester:
+        if digest is not None:
+            return digest
+        await asyncio.sleep(rest_s(began, AWAITED))
+        began = time.perf_counter()
+    raise errors.internal()
 
 
 def _unreachable(member: Member) -> pb.MemberStatus:

@@ -21,6 +21,7 @@ class ServiceReason(StrEnum):
     NOT_LEADER = "NOT_LEADER"  # metadata: leader, leader_address
     BUSY = "BUSY"  # metadata: retry_after_ms
     DISK_FULL = "DISK_FULL"
+    LOG_TOO_LARGE = "LOG_TOO_LARGE"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # indefinite
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
@@ -87,6 +88,18 @@ def busy(retry_after_ms: int) -> CallError:
         ServiceReason.BUSY,
         f"too many requests are waiting; try again after {retry_after_ms} ms",
         metadata={"retry_after_ms": str(retry_after_ms)},
+    )
+
+
+def log_too_large() -> CallError:
+    """The log waits for a snapshot and must not take the whole disk until then; nothing was
+    done."""
+    return CallError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        ServiceReason.LOG_TOO_LARGE,
+        "the log is too large, and no snapshot has replaced it yet: until then nothing is taken "
+        "that adds to the state, while reads, completions and deletes go on; the leader's log says "
+        "whether snapshots fail, and why",
     )
 
 

@@ -15,7 +15,8 @@ from coord.core.digest import Digester
 from coord.core.machine import Machine
 from coord.core.replies import Applied, Event
 from coord.core.state import State
-from coord.replication.port import DigestSource, SnapshotSource
+from coord.core.table import ViewGivenUpError
+from coord.replication.port import DigestGivenUpError, DigestSource, SnapshotSource
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.collector import building
 
@@ -39,7 +40,10 @@ class StateDigest:
 
     def next_slice(self) -> str | None:
         """See `DigestSource.next_slice`."""
-        return next(self._digester)
+        try:
+            return next(self._digester)
+        except ViewGivenUpError as error:
+            raise DigestGivenUpError(str(error)) from error
 
     def close(self) -> None:
         """See `DigestSource.close`."""

@@ -29,6 +29,7 @@ from coord.replication.port import (
 )
 from coord.rpc import errors
 from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.growth import grows
 
 _REQUEST_OVERHEAD_BYTES = 64
 _NO_IDENTITY = RequestId(0, 0, 0)
@@ -116,9 +117,11 @@ class Proposer:
         drops the request.
 
         `expires_at`: event loop time after which the caller is gone. `hold_ms`: it may be held back
-        this long to travel with others. Raises CallError BUSY; the future may end with CallError
-        (definite) or a ReplicationError, which says of itself whether it is definite."""
+        this long to travel with others. Raises CallError BUSY or LOG_TOO_LARGE; the future may end
+        with CallError (definite) or a ReplicationError, which says whether it is definite."""
         limits = self._limits
+        if self._replicator.growth_block_reason is not None and grows(command):
+            raise errors.log_too_large()
         size = len(raw) + _REQUEST_OVERHEAD_BYTES
         if (
             len(self._waiting) + len(self._held) >= limits.max_waiting

@@ -107,3 +107,24 @@ def test_the_cache_answers_once_and_is_bounded() -> None:
         assert again == batches[data]
         assert again is not batches[data]
     assert len(cache) == 0
+
+
+def test_the_cache_is_bounded_by_bytes_too() -> None:
+    """One entry can be as large as a thousand others."""
+    entries = [
+        encode_envelope(n, 0, [EnvelopeItem(1, "", 0, 0, 0, b"x" * 1_000)]) for n in range(9)
+    ]
+    size = len(entries[0])
+    cache = BatchCache(max_bytes=3 * size)
+    for n, data in enumerate(entries):
+        cache.put(data, Batch(n, 0, []))
+        cache.put(data, Batch(n, 0, []))
+    assert len(cache) == 3
+    assert cache.take(entries[5]) is None
+    assert cache.take(entries[8]) == Batch(8, 0, [])
+    cache.put(entries[0], Batch(0, 0, []))
+    assert cache.take(entries[6]) == Batch(6, 0, []), "what was taken counts no more"
+    cache.put(b"x" * 3 * size, Batch(1, 0, []))
+    assert len(cache) == 1
+    cache.put(b"x" * (3 * size + 1), Batch(1, 0, []))
+    assert len(cache) == 0

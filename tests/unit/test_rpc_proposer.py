@@ -10,6 +10,7 @@ import pytest
 
 from coord.codec.envelope import BatchCache, decode_envelope
 from coord.codec.kinds import CommandKind
+from coord.core import commands as c
 from coord.core.commands import KeepAlive, RequestId
 from coord.core.replies import Applied, Reply, SessionKept
 from coord.replication.port import (
@@ -32,6 +33,7 @@ class FakeReplicator:
         self.entries: list[tuple[bytes, asyncio.Future[object]]] = []
         self.refuse_with: Exception | None = None
         self.write_block_reason: str | None = None
+        self.growth_block_reason: str | None = None
 
     def propose(self, data: bytes) -> asyncio.Future[object]:
         if self.refuse_with is not None:
@@ -114,6 +116,38 @@ async def test_who_waits_behind_entries_that_nobody_can_keep_is_told_at_once() -
     replicator.apply(2)
     assert await again == SessionKept(2)
     assert proposer.waiting == 0
+
+
+async def test_while_the_log_is_too_large_only_what_adds_nothing_is_taken() -> None:
+    proposer, replicator, submit = make()
+    replicator.growth_block_reason = "LOG_TOO_LARGE"
+    put, delete = c.KvPut(b"k", b"v"), c.KvDelete(b"k")
+    adding: list[c.Command] = [
+        put,
+        c.SubmitTasks([c.TaskSpec("q", b"")]),
+        c.KvTxn([], [delete], [put]),
+        c.KvTxn([], [c.KvTxn([], [put], [])], []),
+    ]
+    for command in adding:
+        with pytest.raises(CallError, match="the log is too large") as refused:
+            proposer.submit(0, b"", command)
+        assert (refused.value.reason, refused.value.definite) == ("LOG_TOO_LARGE", True)
+    assert proposer.waiting == 0
+    other: list[c.Command] = [
+        delete,
+        c.KvTxn([], [delete, c.KvRange(b"k")], [c.KvTxn([], [delete], [])]),
+        c.KvCompact(1),
+        c.OpenSession(1_000, b"n"),
+        c.CompleteTasks([c.CompleteItem("t1", 1, b"x")]),
+        c.ClaimTasks(("q",), 1, 500),
+    ]
+    for command in other:
+        proposer.submit(0, b"", command)
+    submit()
+    await turn()
+    assert replicator.sizes() == [len(other) + 1]
+    replicator.growth_block_reason = None
+    proposer.submit(0, b"", put)
 
 
 async def test_the_pipeline_is_bounded() -> None:

@@ -11,7 +11,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class MemberStatus(_message.Message):
-    __slots__ = ("id", "address", "role", "term", "commit_index", "applied_index", "reachable", "version", "peer_address", "checked_index")
+    __slots__ = ("id", "address", "role", "term", "commit_index", "applied_index", "reachable", "version", "peer_address", "checked_index", "alarms")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class MemberStatus(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     CHECKED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
     id: str
     address: str
     role: str
@@ -32,7 +33,8 @@ class MemberStatus(_message.Message):
     version: str
     peer_address: str
     checked_index: int
-    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., role: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., reachable: _Optional[bool] = ..., version: _Optional[str] = ..., peer_address: _Optional[str] = ..., checked_index: _Optional[int] = ...) -> None: ...
+    alarms: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., role: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., reachable: _Optional[bool] = ..., version: _Optional[str] = ..., peer_address: _Optional[str] = ..., checked_index: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
     __slots__ = ("cluster_id", "leader", "term", "revision", "members", "node_id")
