@@ -178,3 +178,62 @@ def test_messages_of_strangers_and_repeated_ones_do_nothing() -> None:
     assert world.replica.engine.term == 4
     world.replica.receive("n2", {**message, "term": 9})
     assert world.replica.engine.term == 4
+
+
+def test_a_read_is_not_confirmed_by_an_answer_to_an_earlier_append() -> None:
+    world = World()
+    world.lead()
+    world.deliver("n2", "ack", 1, append=1, next=3, success=True, reset=False, read=0)
+    world.sync()
+    got: list[int | None] = []
+    world.replica.read(got.append)
+    world.replica.flush()
+    asked = world.replica.reads.number
+    world.deliver("n3", "seen", 1, append=1, read=asked - 1)
+    assert got == []
+    world.deliver("n3", "seen", 1, append=2, read=asked)
+    assert got == [2]
+
+
+@pytest.mark.parametrize(
+    ("last_term", "last_index", "granted"),
+    [(2, 9, False), (3, 2, True), (3, 1, False), (4, 2, True), (4, 1, True)],
+)
+def test_logs_are_compared_by_their_last_term_first(
+    last_term: int, last_index: int, granted: bool
+) -> None:
+    """A longer log of an earlier term may lack what was committed in a later one."""
+    world = World()
+    world.append("n2", 3, [3, b"\x00a"])
+    world.replica.disconnected("n2")
+    world.outbox.clear()
+    log = {"last_index": last_index, "last_term": last_term}
+    world.deliver("n3", "pre_vote", 4, wanted=5, **log)
+    assert [m["granted"] for _, m in world.take("pre_vote_reply")] == [granted]
+    world.deliver("n3", "vote_request", 5, **log, forced=False)
+    world.sync()
+    assert [peer for peer, _ in world.take("vote")] == (["n3"] if granted else [])
+
+
+def test_an_answer_to_an_earlier_leadership_counts_for_nothing() -> None:
+    world = World()
+    world.lead()
+    index, _ = world.replica.propose(b"of the first term")
+    world.append("n3", 2, prev=1)  # which n3 leads, and says nothing more
+    world.tick(5.0)
+    for kind, fields in (("pre_vote_reply", {"wanted": 3, "granted": True}), ("vote", {})):
+        world.deliver("n2", kind, 2 if fields else 3, **fields)
+        world.sync()
+    assert (world.replica.engine.role, world.replica.engine.term) == (Role.LEADER, 3)
+    got: list[int | None] = []
+    world.replica.read(got.append)
+    world.replica.flush()
+    last = world.replica.journal.last_index
+    answer = {"next": last + 1, "success": True, "reset": False, "read": 99}
+    world.deliver("n2", "ack", 1, append=1, **answer)
+    world.sync()
+    assert world.replica.engine.match_index("n2") == 0
+    assert world.replica.engine.commit_index < index
+    assert got == []
+    world.deliver("n2", "ack", 3, append=1, **answer)
+    assert world.replica.engine.commit_index == last

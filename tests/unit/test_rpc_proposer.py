@@ -321,3 +321,24 @@ async def test_time_stands_still_while_writes_are_refused() -> None:
     proposer.propose_empty()
     await turn()
     assert stamps() == [0, 7]
+
+
+async def test_each_caller_gets_the_reply_of_its_own_request() -> None:
+    _, replicator, submit = make()
+    waiting = [submit(session_id) for session_id in (1, 2, 3)]
+    await turn()
+    ((_, future),) = replicator.entries
+    future.set_result(Applied([SessionKept(ttl_ms) for ttl_ms in (10, 20, 30)], [], 1))
+    assert await asyncio.gather(*waiting) == [SessionKept(10), SessionKept(20), SessionKept(30)]
+
+
+async def test_a_proposal_that_is_given_up_is_of_unknown_outcome() -> None:
+    """It is in the log of a leader, and may be committed yet."""
+    _, replicator, submit = make()
+    waiting = submit()
+    await turn()
+    ((_, future),) = replicator.entries
+    future.cancel()
+    with pytest.raises(OutcomeUnknownError) as raised:
+        await waiting
+    assert not raised.value.definite

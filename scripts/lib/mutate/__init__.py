@@ -1,0 +1,1 @@
+"""Mutation tests: hand-chosen one-line bugs, each with the tests that must catch it."""

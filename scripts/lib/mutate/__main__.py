@@ -1,0 +1,3 @@
+from scripts.lib.mutate.cli import main
+
+main()

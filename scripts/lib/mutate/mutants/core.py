@@ -1,0 +1,185 @@
+"""Bugs in the state machine: sessions, tasks, locks, time, snapshots."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scripts.lib.mutate.mutant import Mutant, mutant
+
+_SCENARIOS: Final = "tests/scenario/test_core_scenarios.py"
+_MACHINE: Final = "tests/unit/test_core_machine.py"
+_TIMERS: Final = "tests/unit/test_core_timers.py"
+_TABLE: Final = "tests/unit/test_core_table.py"
+_BACKLOG: Final = "tests/unit/test_core_backlog.py"
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    mutant(
+        "cluster-time-goes-back",
+        "coord/core/state.py",
+        "self.now_ms = max(self.now_ms, now_ms)",
+        "self.now_ms = now_ms",
+        _SCENARIOS,
+    ),
+    mutant(
+        "timer-a-millisecond-late",
+        "coord/core/timers.py",
+        "self._near[0][0] > now_ms:",
+        "self._near[0][0] >= now_ms:",
+        _TIMERS,
+    ),
+    mutant(
+        "session-lives-at-its-end",
+        "coord/core/sessions.py",
+        "session.expires_at_ms > state.now_ms",
+        "session.expires_at_ms >= state.now_ms",
+        _BACKLOG,
+    ),
+    mutant(
+        "old-fencing-token-commits",
+        "coord/core/attempts.py",
+        "item.fencing_token == task.token",
+        "item.fencing_token <= task.token",
+        _SCENARIOS,
+    ),
+    mutant(
+        "any-later-token-frees-a-lock",
+        "coord/core/locks.py",
+        "lock.token != token",
+        "lock.token > token",
+        _SCENARIOS,
+    ),
+    mutant(
+        "repeated-request-runs-again",
+        "coord/core/dedupe.py",
+        "return state.replies.get((session.session_id, sequence))",
+        "return None",
+        _SCENARIOS,
+    ),
+    mutant(
+        "acked-below-off-by-one",
+        "coord/core/dedupe.py",
+        "bisect_left(session.replies, acked_below)",
+        "bisect_left(session.replies, acked_below + 1)",
+        _SCENARIOS,
+    ),
+    mutant(
+        "forgotten-request-runs-again",
+        "coord/core/dedupe.py",
+        "sequence = request_id.sequence\n    if sequence < session.acked_below:",
+        "sequence = request_id.sequence\n    if sequence < session.acked_below - 1:",
+        _SCENARIOS,
+    ),
+    mutant(
+        "ended-session-stays-in-lock-queues",
+        "coord/core/sessions.py",
+        "in sorted(session.waits):",
+        "in sorted(session.waits)[:0]:",
+        _SCENARIOS,
+    ),
+    mutant(
+        "last-waiter-gets-the-lock-first",
+        "coord/core/locks.py",
+        "first = next(waiters_of(state, name), None)",
+        "first = next(reversed(list(waiters_of(state, name))), None)",
+        _SCENARIOS,
+    ),
+    mutant(
+        "lock-passed-on-with-the-same-token",
+        "coord/core/locks.py",
+        "lock.token = state.next_revision()",
+        "state.next_revision()",
+        _SCENARIOS,
+    ),
+    mutant(
+        "idempotency-key-not-kept",
+        "coord/core/tasks.py",
+        "queue.known_keys[spec.idempotency_key] = serial",
+        "pass",
+        _SCENARIOS,
+    ),
+    mutant(
+        "idempotency-key-lost-in-a-snapshot",
+        "coord/core/snapshot.py",
+        "queue.known_keys[task.idempotency_key] = task.serial",
+        "pass",
+        _SCENARIOS,
+        _MACHINE,
+    ),
+    mutant(
+        "retry-waits-a-step-too-long",
+        "coord/core/attempts.py",
+        "for _ in range(task.attempt - 1):",
+        "for _ in range(task.attempt):",
+        _SCENARIOS,
+    ),
+    mutant(
+        "failed-task-gets-an-attempt-too-many",
+        "coord/core/attempts.py",
+        "if not retryable or task.attempt >= ",
+        "if not retryable or task.attempt > ",
+        _SCENARIOS,
+    ),
+    mutant(
+        "lost-task-gets-an-attempt-too-many",
+        "coord/core/attempts.py",
+        "if task.attempt >= task.options.max_attempts",
+        "if task.attempt > task.options.max_attempts",
+        _SCENARIOS,
+    ),
+    mutant(
+        "given-back-task-loses-an-attempt",
+        "coord/core/attempts.py",
+        "task.attempt -= 1",
+        "task.attempt -= 0",
+        _SCENARIOS,
+    ),
+    mutant(
+        "claim-after-the-total-time-out",
+        "coord/core/tasks.py",
+        "if 0 < task.dies_at_ms <= state.now_ms:",
+        "if 0 < task.dies_at_ms < state.now_ms:",
+        _BACKLOG,
+    ),
+    mutant(
+        "paused-queue-hands-out",
+        "coord/core/tasks.py",
+        "if known is None or known.paused:",
+        "if known is None:",
+        _SCENARIOS,
+    ),
+    mutant(
+        "overdue-taken-for-valid",
+        "coord/core/machine.py",
+        "if not state.expiries_left:",
+        "if False:",
+        _BACKLOG,
+    ),
+    mutant(
+        "snapshot-without-the-replies",
+        "coord/core/state.py",
+        "            self.replies,\n",
+        "",
+        _MACHINE,
+    ),
+    mutant(
+        "snapshot-without-the-waiters",
+        "coord/core/state.py",
+        "            self.waiters,\n",
+        "",
+        _MACHINE,
+    ),
+    mutant(
+        "snapshot-takes-a-later-change",
+        "coord/core/table.py",
+        "return key <= self._last and",
+        "return key < self._last and",
+        _TABLE,
+    ),
+    mutant(
+        "page-begins-with-the-last-task-again",
+        "coord/core/queries.py",
+        "return index.between(after, None, (False, False))",
+        "return index.between(after, None, (True, False))",
+        "tests/unit/test_core_queries.py",
+    ),
+)
