@@ -38,12 +38,16 @@ class Memory:
 
 
 class AcknowledgedLoad:
-    """Runs `submitters` and `workers`, each with a client of its own, until `stop()`."""
+    """Runs `submitters` and `workers`, each with a client of its own, until `stop()`. Each rests
+    `pause_s` after every call."""
 
-    def __init__(self, endpoints: str, submitters: int = 2, workers: int = 3) -> None:
+    def __init__(
+        self, endpoints: str, submitters: int = 2, workers: int = 3, pause_s: float = 0.0
+    ) -> None:
         self.memory = Memory()
         self._endpoints = endpoints
         self._counts = (submitters, workers)
+        self._pause_s = pause_s
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
 
@@ -65,6 +69,7 @@ class AcknowledgedLoad:
     async def _submit_forever(self, number: int) -> None:
         async with self._client(f"submitter-{number}") as client:
             for sequence in itertools.count():
+                await asyncio.sleep(self._pause_s)
                 if self._stopping.is_set():
                     return
                 payload = f"{number}:{sequence}".encode()
@@ -80,6 +85,7 @@ class AcknowledgedLoad:
     async def _work_forever(self, number: int) -> None:
         async with self._client(f"worker-{number}") as client:
             while not self._stopping.is_set():
+                await asyncio.sleep(self._pause_s)
                 try:
                     await self._work_once(client, number)
                 except CoordError as error:
