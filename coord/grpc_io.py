@@ -27,3 +27,9 @@ def poll_in_place(version: str | None = None) -> bool:
         return False
     os.environ[VARIABLE] = POLL_IN_PLACE
     return True
+
+
+def keep_quiet() -> None:
+    """Keep what gRPC's core notes of closed connections off standard error, unless the user wants
+    it. The same rules as for `poll_in_place`."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")

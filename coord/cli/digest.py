@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from coord.cli.exits import UNREACHABLE, CommandError
+from coord.cli.output import Column
 from coord.cli.remote import Remote, remote
 from coord.client import Client, NodeDigest
 
@@ -82,7 +83,7 @@ def show(cli: Remote, nodes: Sequence[NodeDigest], *, equal: bool | None) -> Non
         )
         return
     cli.out.table(
-        ("node", "address", "applied", "revision", "digest"),
+        ("node", Column("address", rank=1), "applied", "revision", "digest"),
         [
             (node.node_id, node.address, node.applied_index, node.revision, node.digest[:SHOWN])
             if node.error is None

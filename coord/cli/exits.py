@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from coord.client.errors import CoordError, DefiniteError, NoLeaderError, UnavailableError
+from coord.terminal import entry
 
 OK = 0
 REFUSED = 1  # refused, failed or not found
-USAGE = 2
+USAGE = entry.USAGE
 UNREACHABLE = 3
-INTERRUPTED = 130  # as shells report SIGINT
+INTERRUPTED = entry.INTERRUPTED
 
 
 class CommandError(Exception):
@@ -28,4 +29,6 @@ def explain(error: CoordError) -> CommandError:
         return CommandError(message, UNREACHABLE)
     if isinstance(error, DefiniteError):
         return CommandError(message, REFUSED)
+    if error.definite:  # a read, which has no outcome beside its answer
+        return CommandError(message, UNREACHABLE)
     return CommandError(f"{message}; it may have happened nevertheless", UNREACHABLE)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from coord.cli.exits import REFUSED, USAGE, CommandError
-from coord.cli.output import bytes_cell, bytes_json, raw, read_value, to_bytes
+from coord.cli.output import Column, bytes_cell, bytes_json, raw, read_value, to_bytes
 from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.cli.txn_text import parse_condition, parse_operation
@@ -22,6 +22,7 @@ from coord.client import (
     RangeResult,
     TxnResult,
 )
+from coord.terminal.text import counted
 
 Response = RangeResult | PutResult | DeleteResult | TxnResult
 
@@ -45,6 +46,8 @@ async def get(
     """Show a key, or all keys with a prefix. Exit 1 when the one key does not exist."""
     if prefix and value_only:
         raise CommandError("--value-only shows one key; leave out --prefix", USAGE)
+    if not prefix:
+        not_empty(key)
     allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
         if prefix:
@@ -61,7 +64,13 @@ async def get(
         cli.out.json({"kvs": [kv_json(kv) for kv in found], **age_json(allowed)})
     else:
         cli.out.table(
-            ("key", "value", "version", "created at", "modified at"),
+            (
+                Column("key", wraps=True),
+                Column("value", wraps=True),
+                Column("version", rank=2),
+                Column("create revision", rank=3),
+                Column("mod revision", rank=1),
+            ),
             [
                 (
                     bytes_cell(kv.key),
@@ -72,6 +81,7 @@ async def get(
                 )
                 for kv in found
             ],
+            "no keys",
         )
     show_age(allowed)
 
@@ -85,6 +95,7 @@ async def put(
     ],
 ) -> None:
     """Set a key."""
+    not_empty(key)
     content = read_value(value)
     async with cli.client() as client:
         revision = await client.kv.put(to_bytes(key), content)
@@ -95,8 +106,20 @@ async def put(
 
 
 @remote(app, "del")
-async def delete(cli: Remote, key: Key, prefix: Prefix = False) -> None:
+async def delete(
+    cli: Remote,
+    key: Annotated[str, typer.Argument(metavar="[KEY]", show_default=False)] = "",
+    prefix: Prefix = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All keys there are; then without KEY.")
+    ] = False,
+) -> None:
     """Delete a key, or all keys with a prefix. Exit 1 when the one key does not exist."""
+    if everything and (key or prefix):
+        raise CommandError("--all takes no KEY and no --prefix", USAGE)
+    if not everything:
+        not_empty(key, "; to delete all keys, say --all" if prefix else "")
+    prefix = prefix or everything
     async with cli.client() as client:
         if prefix:
             deleted = int(await client.kv.delete_prefix(to_bytes(key)))
@@ -107,7 +130,7 @@ async def delete(cli: Remote, key: Key, prefix: Prefix = False) -> None:
     if cli.out.is_json:
         cli.out.json({"deleted": deleted})
     else:
-        cli.out.line(f"{deleted} deleted")
+        cli.out.line(f"{counted(deleted, 'key')} deleted")
 
 
 @remote(app, "txn")
@@ -149,6 +172,11 @@ async def transact(
     cli.out.line("conditions held" if result.succeeded else "conditions did not hold")
     for response in result.responses:
         cli.out.line(response_line(response))
+
+
+def not_empty(key: str, advice: str = "") -> None:
+    if not key:
+        raise CommandError(f"KEY must not be empty{advice}", USAGE)
 
 
 def condition(text: str) -> Compare:
@@ -195,7 +223,7 @@ def response_line(response: Response) -> str:
             kv = response.kvs[0]
             return f"get: {bytes_cell(kv.key)} = {bytes_cell(kv.value)}"
         case DeleteResult():
-            return f"del: {response.deleted} deleted"
+            return f"del: {counted(response.deleted, 'key')} deleted"
         case _:
             return f"put: revision {response.revision}"
 

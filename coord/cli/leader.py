@@ -15,7 +15,8 @@ app = group("leader", "Who leads the cluster.")
 async def transfer(
     cli: Remote,
     target: Annotated[
-        str, typer.Argument(metavar="[NODE]", help="Node id; none = the most caught-up follower.")
+        str,
+        typer.Argument(metavar="[NODE]", help="Node id; without one, the most caught-up follower."),
     ] = "",
 ) -> None:
     """Hand leadership to another node, and return when it leads."""

@@ -13,11 +13,25 @@ from typing import Annotated
 
 import typer
 
-from coord.cli import cluster, digest, kv, leader, lock, member, node, queue, status, task, worker
-from coord.cli.exits import INTERRUPTED, USAGE, CommandError, explain
-from coord.cli.output import complain
+from coord.cli import (
+    cluster,
+    digest,
+    kv,
+    leader,
+    lock,
+    member,
+    node,
+    queue,
+    session,
+    status,
+    task,
+    worker,
+)
+from coord.cli.exits import INTERRUPTED, REFUSED, USAGE, CommandError, explain
 from coord.cli.remote import Common, EndpointsOption, OutputOption, TimeoutOption
 from coord.client.errors import CoordError
+from coord.terminal.entry import WrongUsageError, complain, leave_a_broken_pipe, run_app
+from coord.terminal.text import os_reason
 
 app = typer.Typer(
     name="coord",
@@ -49,7 +63,7 @@ def common_options(
 
 
 status.register(app)
-for commands in (task.app, queue.app, worker.app, lock.app, kv.app):
+for commands in (task.app, queue.app, worker.app, session.app, lock.app, kv.app):
     app.add_typer(commands)
 digest.register(app)
 app.add_typer(cluster.app)
@@ -60,21 +74,28 @@ node.register(app)
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 refused or not found, 2 usage, 3 unreachable."""
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        app(prog_name="coord")
+        return run_app(app, "coord")
     except CommandError as error:
         failure = error
     except CoordError as error:
         failure = explain(error)
+    except WrongUsageError as error:
+        failure = CommandError(str(error), USAGE)
     except UnicodeEncodeError:
         failure = CommandError("an argument is not valid UTF-8", USAGE)
     except ValueError as error:  # a number that the protocol has no room for
         failure = CommandError(str(error), USAGE)
     except BrokenPipeError:
-        # Whoever read our output has left; Python must not complain about it when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        leave_a_broken_pipe()
+        return REFUSED
+    except OSError as error:
+        failure = CommandError(os_reason(error))
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     complain(str(failure))
-    sys.exit(failure.code)
+    return failure.code

@@ -7,16 +7,24 @@ from typing import Annotated
 
 import typer
 
-from coord.cli.remote import Remote, group, remote
-from coord.client import Client, Member
+from coord.cli.exits import USAGE, CommandError
+from coord.cli.output import Column
+from coord.cli.remote import Remote, group, is_endpoint, remote
+from coord.client import Member
+from coord.terminal.options import whole
 
 app = group("member", "The members of the cluster.")
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="Node id.")]
-ClientAddress = Annotated[str, typer.Option("--address", help="host:port for clients.")]
-PeerAddress = Annotated[str, typer.Option("--peer-address", help="host:port for the other nodes.")]
+ClientAddress = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="Where clients reach it.")
+]
+PeerAddress = Annotated[
+    str, typer.Option("--peer-address", metavar="HOST:PORT", help="Where the other nodes reach it.")
+]
 Wait = Annotated[
-    int, typer.Option("--wait-ms", min=1, help="How long a new node may take to catch up.")
+    int,
+    whole("--wait-ms", low=1, high=86_400_000, help="How long a new node may take to catch up."),
 ]
 CATCH_UP_MS = 60_000
 
@@ -43,6 +51,7 @@ async def add(
 
     Then start it, with an empty data directory and a configuration whose `members` lists the
     present members and itself. It is safe to do this again."""
+    check_addresses(address, peer_address)
     async with cli.client() as client:
         members = await client.cluster.add_member(node, address, peer_address)
         if promote:
@@ -79,8 +88,13 @@ async def replace(
     """Put a new node in the place of a dead one: remove OLD, add NEW, let it catch up and vote.
 
     Start the new node before, or while this waits. If it is interrupted, do it again."""
+    if old == new:
+        raise CommandError(
+            f"OLD and NEW are both {old!r}: the new node needs an id of its own", USAGE
+        )
+    check_addresses(address, peer_address)
     async with cli.client() as client:
-        if await _has(client, old):
+        if check_replacement(await client.cluster.members(), old, new, address, peer_address):
             await client.cluster.remove_member(old)
             _say(cli, f"{old} is removed")
         await client.cluster.add_member(new, address, peer_address)
@@ -88,8 +102,48 @@ async def replace(
         _show(cli, await client.cluster.promote_member(new, timeout_ms=wait_ms))
 
 
-async def _has(client: Client, node: str) -> bool:
-    return any(member.id == node for member in await client.cluster.members())
+def check_addresses(address: str, peer_address: str) -> None:
+    """A usage error for what cannot be two addresses of one node."""
+    for option, value in (("--address", address), ("--peer-address", peer_address)):
+        if not is_endpoint(value):
+            raise CommandError(f"{option} must be HOST:PORT, not {value!r}", USAGE)
+    if address == peer_address:
+        raise CommandError(
+            "--address and --peer-address must differ: clients and peers need a port each", USAGE
+        )
+
+
+def check_replacement(
+    members: Sequence[Member], old: str, new: str, address: str, peer_address: str
+) -> bool:
+    """Whether OLD is still to be removed. Whatever would be refused later is refused before
+    anything is changed."""
+    known = {member.id: member for member in members}
+    there = known.get(new)
+    if there is not None and (there.address, there.peer_address) != (address, peer_address):
+        raise CommandError(
+            f"{new} is a member already, at {there.address} and {there.peer_address}; "
+            "give the new node another id"
+        )
+    if there is not None and not there.learner and old in known:
+        raise CommandError(
+            f"{new} is a member that votes already; 'coord member remove {old}' is left"
+        )
+    taken = {
+        one: member.id
+        for member in members
+        if member.id not in {old, new}
+        for one in (member.address, member.peer_address)
+    }
+    for one in (address, peer_address):
+        if one in taken:
+            raise CommandError(f"{one} is the address of {taken[one]}")
+    if old not in known and there is None:
+        raise CommandError(
+            f"there is no member {old!r}, only {', '.join(sorted(known))}; if it is removed "
+            f"already, go on with 'coord member add {new} ... --promote'"
+        )
+    return old in known
 
 
 def _say(cli: Remote, text: str) -> None:
@@ -111,6 +165,6 @@ def _show(cli: Remote, members: Sequence[Member]) -> None:
         cli.out.json({"members": rows})
         return
     cli.out.table(
-        ("node", "address", "peer address", "votes"),
+        ("node", "address", Column("peer address", rank=1), "votes"),
         [(m.id, m.address, m.peer_address, "no" if m.learner else "yes") for m in members],
     )

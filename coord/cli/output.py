@@ -13,15 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from coord.cli.exits import USAGE, CommandError
+from coord.terminal.layout import Column, Lines, Printer
+from coord.terminal.text import duration, printable
 
-from coord.cli.exits import CommandError
-
-# Not on a terminal: never cut a cell off, whoever reads it has no window to widen.
-PIPE_WIDTH = 10_000
-CELL_LENGTH = 60
+__all__ = ["Column", "Format", "Lines", "Output", "duration", "printable"]
 
 STYLES = {
     "leader": "green",
@@ -48,8 +44,7 @@ class Output:
 
     def __init__(self, form: Format) -> None:
         self.form = form
-        width = None if sys.stdout.isatty() else PIPE_WIDTH
-        self._console = Console(highlight=False, markup=False, emoji=False, width=width)
+        self._printer = Printer(STYLES)
 
     @property
     def is_json(self) -> bool:
@@ -58,30 +53,27 @@ class Output:
     def json(self, value: Mapping[str, Any]) -> None:
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """A table; an empty one still shows its heading."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column.upper(), overflow="fold")
-        for row in rows:
-            table.add_row(*(_cell(value) for value in row))
-        self._console.print(table)
+    def table(
+        self, columns: Sequence[Column | str], rows: Iterable[Sequence[object]], nothing: str = ""
+    ) -> None:
+        """A table; where there are no rows, `nothing` says so in words."""
+        self._printer.table(columns, rows, nothing)
 
     def facts(self, facts: Mapping[str, object]) -> None:
         """One thing: a line for each of its properties; empty ones are left out."""
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in facts.items():
-            if value not in {"", None}:
-                table.add_row(name, _cell(value, length=0))
-        self._console.print(table)
+        self._printer.facts(facts)
 
     def flush(self) -> None:
         sys.stdout.flush()
 
     def line(self, text: str) -> None:
-        self._console.print(printable(text), soft_wrap=True)
+        self._printer.line(text)
+
+
+def note(message: str) -> None:
+    """One line on standard error that is no error."""
+    sys.stderr.write(f"{printable(message)}\n")
+    sys.stderr.flush()
 
 
 def raw(value: bytes) -> None:
@@ -89,16 +81,6 @@ def raw(value: bytes) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(value)
     sys.stdout.buffer.flush()
-
-
-def complain(message: str) -> None:
-    """One line on standard error."""
-    sys.stderr.write(f"error: {printable(message)}\n")
-
-
-def printable(text: str) -> str:
-    """Text without control characters; line breaks and the like are shown as escapes."""
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def as_text(value: bytes) -> tuple[str, str]:
@@ -130,8 +112,9 @@ def read_value(argument: str) -> bytes:
     try:
         with open(argument[1:], "rb") as file:
             return file.read()
-    except OSError as error:
-        raise CommandError(f"cannot read {argument[1:]!r}: {error.strerror}", 2) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise CommandError(f"cannot read {argument[1:]!r}: {why}", USAGE) from error
 
 
 def to_bytes(argument: str) -> bytes:
@@ -145,33 +128,8 @@ def pairs(arguments: Iterable[str], what: str) -> dict[str, str]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not key or not equals:
-            raise CommandError(f"{what} must be KEY=VALUE, not {argument!r}", 2)
+            raise CommandError(f"{what} must be KEY=VALUE, not {argument!r}", USAGE)
+        if key in found:
+            raise CommandError(f"{what} names {key!r} twice", USAGE)
         found[key] = value
     return found
-
-
-def duration(milliseconds: int) -> str:
-    """A time for people: 250 ms, 3.2 s, 4 min 10 s, 3 h 5 min, 2 d 4 h."""
-    seconds, rest = divmod(milliseconds, 1_000)
-    if seconds == 0:
-        return f"{rest} ms"
-    if seconds < 60:
-        return f"{seconds}.{rest // 100} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def _cell(value: object, length: int = CELL_LENGTH) -> Text:
-    text = "-" if value in {"", None} else printable(str(value))
-    if length and len(text) > length:
-        text = text[: length - 1] + "…"
-    return Text(text, style=STYLES.get(text, ""))
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -6,25 +6,28 @@ from typing import Annotated, Any
 
 import typer
 
-from coord.cli.output import duration
+from coord.cli.exits import CommandError
+from coord.cli.output import Column
 from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
-from coord.client import QueueInfo
+from coord.client import Client, QueueInfo
+from coord.client.errors import NotFoundError
+from coord.terminal.text import duration
 
 app = group("queue", "Queues of tasks.")
 
 Queue = Annotated[str, typer.Argument(metavar="QUEUE")]
 
 COLUMNS = (
-    "queue",
+    Column("queue", wraps=True),
     "state",
     "ready",
-    "scheduled",
+    Column("scheduled", rank=2),
     "claimed",
-    "completed",
+    Column("completed", rank=1),
     "dead",
-    "lost leases",
-    "oldest ready",
+    Column("lost leases", rank=4),
+    Column("oldest ready", rank=3),
 )
 COUNTS = (
     "ready",
@@ -71,13 +74,22 @@ async def list_queues(
             )
             for q in queues
         ],
+        "no queues; a queue begins with its first task",
     )
 
 
 @remote(app, "pause")
-async def pause(cli: Remote, queue: Queue) -> None:
+async def pause(
+    cli: Remote,
+    queue: Queue,
+    create: Annotated[
+        bool, typer.Option("--create", help="Also pause a queue that had no task so far.")
+    ] = False,
+) -> None:
     """Let a queue accept tasks but hand out none."""
     async with cli.client() as client:
+        if not create:
+            await must_exist(client, queue, "--create pauses it before its first task")
         await client.queues.pause(queue)
     report(cli, queue, paused=True)
 
@@ -86,8 +98,17 @@ async def pause(cli: Remote, queue: Queue) -> None:
 async def resume(cli: Remote, queue: Queue) -> None:
     """Let a paused queue hand out tasks again."""
     async with cli.client() as client:
+        await must_exist(client, queue, "'coord queue list' shows those there are")
         await client.queues.resume(queue)
     report(cli, queue, paused=False)
+
+
+async def must_exist(client: Client, queue: str, advice: str) -> None:
+    """Refuse a name that is no queue: it is a slip more often than not."""
+    try:
+        await client.queues.get(queue)
+    except NotFoundError:
+        raise CommandError(f"no queue {queue!r}; {advice} (QUEUE_NOT_FOUND)") from None
 
 
 def report(cli: Remote, queue: str, *, paused: bool) -> None:

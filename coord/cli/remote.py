@@ -14,28 +14,42 @@ import typer
 from coord.cli.exits import INTERRUPTED, UNREACHABLE, USAGE, CommandError
 from coord.cli.output import Format, Output
 from coord.client import Client
-from coord.client.errors import TooStaleError, UnavailableError
+from coord.client.errors import CoordError, NoLeaderError, TooStaleError, UnavailableError
+from coord.terminal.options import whole
+from coord.terminal.text import counted
 
 DEFAULT_ENDPOINTS = "127.0.0.1:7400"
 DEFAULT_TIMEOUT_MS = 10_000
+LONGEST_TIMEOUT_MS = 86_400_000
+LOOK_MS = 1_000
 
 EndpointsOption = Annotated[
     str | None,
     typer.Option(
         "--endpoints",
         metavar="HOST:PORT,...",
-        help="Nodes to ask (or COORD_ENDPOINTS).",
-        show_default=False,
+        help="Nodes to ask, else those in COORD_ENDPOINTS.",
+        show_default=DEFAULT_ENDPOINTS,
     ),
 ]
 OutputOption = Annotated[
     Format | None,
-    typer.Option("-o", "--output", help="How to print the result.", show_default=False),
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="table|json",
+        help="How to print the result.",
+        show_default="table",
+    ),
 ]
 TimeoutOption = Annotated[
     int | None,
-    typer.Option(
-        "--timeout-ms", min=1, help="Give up on a call after this long.", show_default=False
+    whole(
+        "--timeout-ms",
+        low=1,
+        high=LONGEST_TIMEOUT_MS,
+        help="Give up on a call after this long.",
+        show_default="10000",
     ),
 ]
 
@@ -64,8 +78,12 @@ class Remote:
         self.out = Output(common.output or Format.TABLE)
         self.endpoints = check_endpoints(common.endpoints or DEFAULT_ENDPOINTS)
         self.timeout_ms = common.timeout_ms or DEFAULT_TIMEOUT_MS
+        self._timeout_is_given = common.timeout_ms is not None
 
-    def client(self, **settings: Any) -> Client:
+    def client(self, *, usual_timeout_ms: int = 0, **settings: Any) -> Client:
+        """`usual_timeout_ms`: of this command, unless the user gives another."""
+        if usual_timeout_ms and not self._timeout_is_given:
+            self.timeout_ms = usual_timeout_ms
         return Client(self.endpoints, name="coord", timeout_ms=self.timeout_ms, **settings)
 
 
@@ -117,10 +135,15 @@ def group(name: str, summary: str) -> typer.Typer:
 def check_endpoints(text: str) -> str:
     """The endpoints as given; a usage error when one is not host:port."""
     for endpoint in text.split(","):
-        found = re.fullmatch(r"\s*(\[[0-9A-Fa-f:.%]+\]|[^\s:/,\[\]]+):(\d{1,5})\s*", endpoint)
-        if not found or not 0 < int(found[2]) < 65_536:
+        if not is_endpoint(endpoint):
             raise CommandError(f"endpoint {endpoint.strip()!r} is not HOST:PORT", USAGE)
     return text
+
+
+def is_endpoint(text: str) -> bool:
+    """Whether this is host:port, or [IPv6 address]:port."""
+    found = re.fullmatch(r"\s*(\[[0-9A-Fa-f:.%]+\]|[^\s:/,\[\]]+):([0-9]{1,5})\s*", text)
+    return found is not None and 0 < int(found[2]) < 65_536
 
 
 async def _run(body: Callable[..., Awaitable[None]], common: Common, values: Any) -> None:
@@ -129,8 +152,30 @@ async def _run(body: Callable[..., Awaitable[None]], common: Common, values: Any
         await body(cli, **values)
     except TooStaleError as error:
         raise CommandError(str(error)) from error
+    except NoLeaderError as error:
+        raise CommandError(
+            f"{await _votes_there(cli) or error} (NO_LEADER)", UNREACHABLE
+        ) from error
     except UnavailableError as error:
         raise CommandError(f"no node serves at {cli.endpoints}: {error}", UNREACHABLE) from error
+
+
+async def _votes_there(cli: Remote) -> str:
+    """How many members answer, of how many that are needed; empty where nobody can say."""
+    try:
+        async with Client(cli.endpoints, name="coord", timeout_ms=LOOK_MS) as client:
+            members = (await client.cluster.status()).members
+    except CoordError:
+        return ""
+    there = [member.id for member in members if member.reachable]
+    needed = len(members) // 2 + 1
+    if len(there) >= needed:
+        return ""
+    return (
+        f"no majority, so no leader: of {counted(len(members), 'member')} only "
+        f"{', '.join(there) or 'none'} {'answers' if len(there) == 1 else 'answer'}, "
+        f"{needed} are needed"
+    )
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from coord.client import Stale
+from coord.terminal.options import whole
 
 HoweverOld = Annotated[
     bool,
@@ -18,10 +19,9 @@ HoweverOld = Annotated[
 ]
 AtMost = Annotated[
     int | None,
-    typer.Option(
+    whole(
         "--max-stale-ms",
-        metavar="N",
-        min=0,
+        high=86_400_000,
         help="As --stale, but no older than this.",
         show_default=False,
     ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from coord.cli.remote import Remote, remote
+from coord.cli.output import Column
+from coord.cli.remote import LOOK_MS, Remote, remote
 
 
 def register(app: typer.Typer) -> None:
@@ -15,7 +16,7 @@ async def show_status(cli: Remote) -> None:
     """Show the members of the cluster, who leads and how far each has got.
 
     Any one node that is up can answer; also without a leader."""
-    async with cli.client() as client:
+    async with cli.client(usual_timeout_ms=LOOK_MS) as client:
         status = await client.cluster.status()
     if cli.out.is_json:
         cli.out.json(
@@ -49,7 +50,16 @@ async def show_status(cli: Remote) -> None:
         f"  revision {status.revision}"
     )
     cli.out.table(
-        ("node", "address", "role", "term", "commit", "applied", "checked", "version"),
+        (
+            "node",
+            "address",
+            "role",
+            "term",
+            "commit",
+            "applied",
+            Column("checked", rank=2),
+            Column("version", rank=1),
+        ),
         [
             (
                 m.id,

@@ -6,42 +6,60 @@ from typing import Annotated
 
 import typer
 
-from coord.cli.exits import REFUSED, USAGE, CommandError
-from coord.cli.output import bytes_cell, duration, pairs, read_value
+from coord.cli.exits import USAGE, CommandError
+from coord.cli.output import note, pairs, read_value
 from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.cli.task_views import (
     ROW,
     STATES,
+    explanation_facts,
+    explanation_json,
     state_name,
     task_facts,
     task_json,
     task_row,
 )
-from coord.client import Client, Task, TaskState
+from coord.cli.task_wait import LONGEST_WAIT_MS, report_end, report_ends, wait_for
+from coord.client import Client, SubmittedTask, TaskState
+from coord.client.errors import NotFoundError
+from coord.terminal.options import whole
+from coord.terminal.text import counted
 
-app = group("task", "Tasks: submit, look at, cancel, retry.")
+app = group("task", "Tasks: submit, look at, wait for, cancel, retry.")
 
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="Task id, such as t17.")]
-WAIT_STEP_MS = 30_000
+Queue = Annotated[str, typer.Option("--queue", "-q", metavar="QUEUE", help="Only of this queue.")]
 
 
 @remote(app, "submit")
 async def submit(
     cli: Remote,
-    queue: Annotated[str, typer.Option("--queue", "-q", help="Queue to put the task in.")],
+    queue: Annotated[
+        str, typer.Option("--queue", "-q", metavar="QUEUE", help="Queue to put the task in.")
+    ],
     payload: Annotated[
         str,
-        typer.Option(metavar="TEXT|@FILE|-", help="What the worker gets; - reads standard input."),
+        typer.Option(
+            metavar="TEXT|@FILE|-",
+            help="What the worker gets; - reads standard input.",
+            show_default="empty",
+        ),
     ] = "",
-    task_type: Annotated[str, typer.Option("--type", help="Which handler is meant.")] = "",
+    task_type: Annotated[
+        str, typer.Option("--type", metavar="TYPE", help="Which handler is meant.")
+    ] = "",
     priority: Annotated[
-        int, typer.Option(min=-(2**31), max=2**31 - 1, help="Larger is sooner.")
+        int,
+        whole("--priority", low=-(2**31), high=2**31 - 1, help="Larger is sooner."),
     ] = 0,
-    delay_ms: Annotated[int, typer.Option(min=0, help="Not claimable before.")] = 0,
-    max_attempts: Annotated[int, typer.Option(min=0, help="0 = the default (3).")] = 0,
+    delay_ms: Annotated[
+        int, whole("--delay-ms", high=366 * 86_400_000, help="Not claimable before.")
+    ] = 0,
+    max_attempts: Annotated[int, whole("--max-attempts", high=1_000, help="0 means 3.")] = 0,
     idempotency_key: Annotated[
-        str, typer.Option(help="A second submit with this key returns the first task.")
+        str,
+        typer.Option(metavar="KEY", help="A second submit with this key returns the first task."),
     ] = "",
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be repeated.")
@@ -49,8 +67,21 @@ async def submit(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the end of the task; exit 1 if it failed.")
     ] = False,
+    wait_ms: Annotated[
+        int | None,
+        whole(
+            "--wait-ms",
+            low=1,
+            high=LONGEST_WAIT_MS,
+            help="As --wait, but no longer than this.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Submit one task and print its id, or with --wait its result."""
+    """Submit one task and print its id, or with --wait its result.
+
+    With --wait, the id is told on standard error as soon as the task is accepted, so it is not
+    lost with Ctrl-C; `coord task wait` goes on waiting."""
     content = read_value(payload)
     labels = pairs(label or (), "--label")
     async with cli.client() as client:
@@ -64,13 +95,65 @@ async def submit(
             idempotency_key=idempotency_key,
             labels=labels,
         )
-        if wait:
-            report_end(cli, await wait_for(client, task.task_id))
+        differs = None
+        if idempotency_key and task.existed:
+            differs = await differences(client, task, queue, task_type, content)
+            if differs:
+                note(
+                    f"warning: {task.task_id} was submitted before under this idempotency key "
+                    f"with another {' and '.join(differs)}; yours was not submitted"
+                )
+        if wait or wait_ms is not None:
+            note(f"{task.task_id} is submitted; waiting for its end")
+            (ended,) = await wait_for(client, [task.task_id], wait_ms)
+            report_end(cli, ended, wait_ms)
             return
     if cli.out.is_json:
-        cli.out.json({"task_id": task.task_id, "revision": task.revision, "existed": task.existed})
+        known = {} if differs is None else {"differs": differs}
+        cli.out.json(
+            {"task_id": task.task_id, "revision": task.revision, "existed": task.existed, **known}
+        )
     else:
         cli.out.line(task.task_id)
+
+
+async def differences(
+    client: Client, submitted: SubmittedTask, queue: str, task_type: str, payload: bytes
+) -> list[str]:
+    """In what a task that existed already differs from the one that was to be submitted."""
+    try:
+        task = await client.tasks.get(submitted.task_id)
+    except NotFoundError:  # its retention is over just now
+        return []
+    pairs_ = {
+        "queue": (task.queue, queue),
+        "type": (task.type, task_type),
+        "payload": (task.payload, payload),
+    }
+    return [name for name, (kept, given) in pairs_.items() if kept != given]
+
+
+@remote(app, "wait")
+async def wait_command(
+    cli: Remote,
+    task_ids: Annotated[list[str], typer.Argument(metavar="TASK...", help="Task ids.")],
+    wait_ms: Annotated[
+        int | None,
+        whole(
+            "--wait-ms",
+            low=1,
+            high=LONGEST_WAIT_MS,
+            help="Wait no longer than this.",
+            show_default="no bound",
+        ),
+    ] = None,
+) -> None:
+    """Wait until all of these tasks are at their end.
+
+    Exit 0 when all completed; 1 when one is dead or cancelled, or not at its end in time."""
+    async with cli.client() as client:
+        tasks = await wait_for(client, list(dict.fromkeys(task_ids)), wait_ms)
+    report_ends(cli, tasks, wait_ms)
 
 
 @remote(app, "get")
@@ -94,12 +177,14 @@ async def get(
 @remote(app, "list")
 async def list_tasks(
     cli: Remote,
-    queue: Annotated[str, typer.Option("--queue", "-q", help="Only of this queue.")] = "",
+    queue: Queue = "",
     state: Annotated[
         list[str] | None,
-        typer.Option(metavar="STATE", help=f"Only in this state; may be repeated: {STATES}."),
+        typer.Option(
+            metavar="STATE", help=f"Only in this state; may be repeated: {', '.join(STATES)}."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    limit: Annotated[int, whole("--limit", low=1, high=10_000, help="At most so many.")] = 100,
     after: Annotated[str, typer.Option(metavar="TASK", help="Only those behind this one.")] = "",
     stale: HoweverOld = False,
     max_stale_ms: AtMost = None,
@@ -117,7 +202,10 @@ async def list_tasks(
     if cli.out.is_json:
         cli.out.json({"tasks": [task_json(task) for task in tasks], **age_json(allowed)})
     else:
-        cli.out.table(ROW, [task_row(task) for task in tasks])
+        nothing = "no such tasks" if queue or states or after else "no tasks"
+        cli.out.table(ROW, [task_row(task) for task in tasks], nothing)
+    if len(tasks) == limit:
+        note(f"only {limit:,} are listed; --after {tasks[-1].task_id} lists those behind them")
     show_age(allowed)
 
 
@@ -125,7 +213,7 @@ async def list_tasks(
 async def cancel(
     cli: Remote,
     task_id: TaskId,
-    reason: Annotated[str, typer.Option(help="Kept with the task.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept with the task.")] = "",
 ) -> None:
     """Cancel a task that is not at its end."""
     async with cli.client() as client:
@@ -145,7 +233,7 @@ async def retry(cli: Remote, task_id: TaskId) -> None:
 async def redrive(
     cli: Remote,
     queue: Annotated[str, typer.Argument(metavar="QUEUE")],
-    limit: Annotated[int, typer.Option(min=0, max=10_000, help="At most so many.")] = 1_000,
+    limit: Annotated[int, whole("--limit", low=1, high=10_000, help="At most so many.")] = 1_000,
 ) -> None:
     """Put the dead tasks of a queue back."""
     async with cli.client() as client:
@@ -153,56 +241,21 @@ async def redrive(
     if cli.out.is_json:
         cli.out.json({"queue": queue, "redriven": count})
     else:
-        cli.out.line(f"{count} put back in {queue}")
+        cli.out.line(f"{counted(count, 'task')} put back in {queue}")
 
 
 @remote(app, "explain")
 async def explain(cli: Remote, task_id: TaskId) -> None:
-    """Say why a task is not running."""
+    """Say why a task is not running; of a dead one, why, and what can be done."""
     async with cli.client() as client:
         found = await client.tasks.explain(task_id)
+        dead = found.state in {TaskState.DEAD, TaskState.CANCELLED}
+        task = await client.tasks.get(task_id, omit_payload=True) if dead else None
     if cli.out.is_json:
-        cli.out.json(
-            {
-                "task_id": task_id,
-                "state": state_name(found.state),
-                "summary": found.summary,
-                "reasons": list(found.reasons),
-                "ahead": found.ahead,
-                "ready_in_ms": found.ready_in_ms,
-                "workers": found.workers,
-            }
-        )
-        return
-    cli.out.line(found.summary)
-    cli.out.facts(
-        {
-            "state": state_name(found.state),
-            "reasons": ", ".join(found.reasons),
-            "ahead": found.ahead or "",
-            "ready in": duration(found.ready_in_ms) if found.ready_in_ms else "",
-            "workers": found.workers,
-        }
-    )
-
-
-async def wait_for(client: Client, task_id: str) -> Task:
-    """The task once it is at its end, however long that takes."""
-    while True:
-        (task,) = await client.tasks.wait([task_id], timeout_ms=WAIT_STEP_MS)
-        if task.finished:
-            return task
-
-
-def report_end(cli: Remote, task: Task) -> None:
-    """Prints the result; a task that did not complete is an error."""
-    if cli.out.is_json:
-        cli.out.json(task_json(task))
-    if task.state is not TaskState.COMPLETED:
-        why = f": {task.last_error}" if task.last_error else ""
-        raise CommandError(f"task {task.task_id} is {state_name(task.state)}{why}", REFUSED)
-    if not cli.out.is_json:
-        cli.out.line(bytes_cell(task.result))
+        cli.out.json(explanation_json(task_id, found, task))
+    else:
+        cli.out.line(found.summary)
+        cli.out.facts(explanation_facts(found, task))
 
 
 def report_state(cli: Remote, task_id: str, state: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from coord.cli.output import bytes_cell, bytes_json, duration
-from coord.client.types import Task, TaskState
+from coord.cli.output import Column, Lines, bytes_cell, bytes_json
+from coord.client.types import Task, TaskExplanation, TaskState
+from coord.terminal.text import duration, gist
 
 STATES = ("scheduled", "ready", "claimed", "completed", "dead", "cancelled")
 
@@ -68,7 +69,7 @@ def task_facts(task: Task) -> dict[str, object]:
         "payload": bytes_cell(task.payload),
         "checkpoint": bytes_cell(task.checkpoint),
         "result": bytes_cell(task.result),
-        "last error": task.last_error,
+        "last error": Lines(task.last_error),
         "submitted": moment(task.submitted_unix_ms),
         "finished": moment(task.finished_unix_ms),
     }
@@ -84,11 +85,74 @@ def task_row(task: Task) -> tuple[object, ...]:
         f"{task.attempt}/{task.max_attempts}",
         task.worker,
         moment(task.submitted_unix_ms),
-        task.last_error,
+        gist(task.last_error),
     )
 
 
-ROW = ("task", "queue", "type", "state", "priority", "attempt", "worker", "submitted", "last error")
+ROW = (
+    "task",
+    Column("queue", wraps=True),
+    Column("type", rank=3, wraps=True),
+    "state",
+    Column("priority", rank=6),
+    Column("attempt", rank=2),
+    Column("worker", rank=4, wraps=True),
+    Column("submitted", rank=5),
+    Column("last error", rank=1, wraps=True),
+)
+
+
+def explanation_json(task_id: str, found: TaskExplanation, task: Task | None) -> dict[str, Any]:
+    """`task`: given when it ended without a result."""
+    ended = (
+        {}
+        if task is None
+        else {
+            "attempt": task.attempt,
+            "max_attempts": task.max_attempts,
+            "lost_leases": task.lost_leases,
+            "last_error": task.last_error,
+            "advice": advice(task),
+        }
+    )
+    return {
+        "task_id": task_id,
+        "state": state_name(found.state),
+        "summary": found.summary,
+        "reasons": list(found.reasons),
+        "ahead": found.ahead,
+        "ready_in_ms": found.ready_in_ms,
+        "workers": found.workers,
+        **ended,
+    }
+
+
+def explanation_facts(found: TaskExplanation, task: Task | None) -> dict[str, object]:
+    """The same for people."""
+    facts: dict[str, object] = {
+        "state": state_name(found.state),
+        "reasons": ", ".join(found.reasons),
+        "ahead": found.ahead or "",
+        "ready in": duration(found.ready_in_ms) if found.ready_in_ms else "",
+        "workers": found.workers,
+    }
+    if task is not None:
+        facts |= {
+            "attempts": f"{task.attempt} of {task.max_attempts}",
+            "lost leases": task.lost_leases or "",
+            "last error": Lines(task.last_error),
+            "finished": moment(task.finished_unix_ms),
+            "what to do": Lines(advice(task)),
+        }
+    return facts
+
+
+def advice(task: Task) -> str:
+    """What brings back a task that ended without a result."""
+    once = f"'coord task retry {task.task_id}' tries it again with fresh attempts"
+    if task.state is not TaskState.DEAD:
+        return once
+    return f"{once};\n'coord task redrive {task.queue}' does so for all dead tasks of its queue"
 
 
 def moment(unix_ms: int) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from coord.cli.output import duration
+from coord.cli.output import Column
 from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
+from coord.terminal.text import duration
 
 app = group("worker", "Agents that claim tasks.")
 
@@ -43,7 +44,15 @@ async def list_workers(
         )
         return
     cli.out.table(
-        ("session", "name", "queues", "labels", "slots", "busy", "expires in"),
+        (
+            Column("session", rank=1),
+            Column("name", wraps=True),
+            Column("queues", wraps=True),
+            Column("labels", rank=3, wraps=True),
+            "slots",
+            "busy",
+            Column("expires in", rank=2),
+        ),
         [
             (
                 w.session_id,
@@ -56,4 +65,5 @@ async def list_workers(
             )
             for w in workers
         ],
+        "no workers are connected",
     )

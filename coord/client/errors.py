@@ -13,6 +13,8 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
+from coord.client.wording import not_connected, own_words
+
 ERROR_DOMAIN = "coord"
 _DETAILS_KEY = "grpc-status-details-bin"
 # gRPC core says this when it never had a connection, so nothing was sent.
@@ -37,11 +39,13 @@ class CoordError(Exception):
         self.reason = reason
         self.metadata: dict[str, str] = dict(metadata or {})
         self.retryable = retryable
+        self.read_only = False
 
     @property
     def definite(self) -> bool:
-        """The operation certainly did not happen."""
-        return isinstance(self, DefiniteError)
+        """The operation certainly did not happen. A read changes nothing, whatever became of it
+        (`read_only`)."""
+        return isinstance(self, DefiniteError) or self.read_only
 
     @property
     def retry_after_ms(self) -> int:
@@ -242,13 +246,13 @@ _STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grp
 
 
 def _from_code(code: grpc.StatusCode, message: str, details: Sequence[bytes]) -> CoordError:
-    message = message or code.name
+    raw, message = message, own_words(message or code.name)
     info = _error_info(details)
     if info is not None:
         return from_reason(info.reason, message, dict(info.metadata))
-    if code is grpc.StatusCode.UNAVAILABLE and message.lower().startswith(_NEVER_SENT):
-        return UnavailableError(message, "UNREACHABLE", retryable=True)
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
+    if code is grpc.StatusCode.UNAVAILABLE and raw.lower().startswith(_NEVER_SENT):
+        return UnavailableError(not_connected(raw), "UNREACHABLE", retryable=True)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in raw:
         return InvalidArgumentError(message, "MESSAGE_TOO_LARGE")  # gRPC's own bound
     kind, retryable = _CODES.get(code, (InternalError, False))
     return kind(message, code.name, retryable=retryable)

@@ -78,4 +78,4 @@ class Pending(Generic[Request, Result]):
 
 
 def never_sent() -> CoordError:
-    return UnavailableError("the request was never sent", "UNREACHABLE", retryable=True)
+    return UnavailableError("no connection could be made", "UNREACHABLE", retryable=True)

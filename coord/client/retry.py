@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 
 from coord.client.channel import Connection, Metadata, Method, Rep, Req
 from coord.client.discovery import Discovery
@@ -80,14 +81,16 @@ class Caller:
         wait_ms: int = 0,
         metadata: Metadata = (),
         after: CoordError | None = None,
+        on_failure: Callable[[CoordError], object] | None = None,
     ) -> Rep:
         """The reply; or, when the deadline passes first, the error that says most: DeadlineError if
         some attempt's outcome is unknown, else the last refusal.
 
         `reads`: it changes nothing. `wait_ms`: how long the server may hold the call on purpose.
-        `after`: what became of a first attempt that was made another way."""
+        `after`: what became of a first attempt that was made another way. `on_failure`: is told
+        what became of each attempt that failed."""
         await self.discovery.ready(deadline.remaining_s)
-        attempts = _Attempts(deadline, repeatable, reads=reads)
+        attempts = _Attempts(deadline, repeatable, reads=reads, on_failure=on_failure)
         if after is not None:
             attempts.failed(after)
         while True:
@@ -153,10 +156,18 @@ class Caller:
 class _Attempts:
     """What the attempts of one call have shown so far."""
 
-    def __init__(self, deadline: Deadline, repeatable: bool, *, reads: bool) -> None:
+    def __init__(
+        self,
+        deadline: Deadline,
+        repeatable: bool,
+        *,
+        reads: bool,
+        on_failure: Callable[[CoordError], object] | None = None,
+    ) -> None:
         self._deadline = deadline
         self._repeatable = repeatable
         self._reads = reads
+        self._on_failure = on_failure
         self._unknown: CoordError | None = None
         self._last: CoordError | None = None
         self._count = 0
@@ -170,6 +181,9 @@ class _Attempts:
         """Returns if the call should be tried again; raises how it ends otherwise."""
         self._count += 1
         self._last = error
+        error.read_only = self._reads
+        if self._on_failure is not None:
+            self._on_failure(error)
         if self._reads:
             self._unknown = None
         if not isinstance(error, DefiniteError):
@@ -201,14 +215,24 @@ class _Attempts:
         return min(random.uniform(ceiling_s / 2, ceiling_s), self._deadline.remaining_s)
 
     def _given_up(self) -> CoordError:
+        error = self._last_word()
+        error.read_only = self._reads
+        return error
+
+    def _last_word(self) -> CoordError:
         within = f"within {self._deadline.timeout_ms} ms"
         if self._unknown is not None:
             message = f"no answer {within}; last: {self._last}"
             return DeadlineError(message, "DEADLINE_EXCEEDED", self._unknown.metadata, True)
         if self._last is None:
             return UnavailableError(f"no time was left {within}", "DEADLINE_TOO_SHORT", None, True)
-        last = self._last
-        return type(last)(f"{last.message} ({within})", last.reason, last.metadata, True)
+        return given_up(self._last, self._deadline)
+
+
+def given_up(last: CoordError, deadline: Deadline) -> CoordError:
+    """The refusal that stood at the end of the time."""
+    message = f"{last.message} (within {deadline.timeout_ms} ms)"
+    return type(last)(message, last.reason, last.metadata, True)
 
 
 def _unknown_since_session_ended(error: SessionExpiredError) -> CoordError:

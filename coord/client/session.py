@@ -22,11 +22,12 @@ from coord.client.errors import (
     BusyError,
     ClientClosedError,
     CoordError,
+    DefiniteError,
     SessionExpiredError,
     UnavailableError,
 )
 from coord.client.methods import CLOSE_SESSION, KEEP_ALIVE, OPEN_SESSION
-from coord.client.retry import Caller, Deadline
+from coord.client.retry import Caller, Deadline, given_up
 from coord.rpc.gen import common_pb2
 from coord.rpc.gen import session_pb2 as pb
 
@@ -180,6 +181,7 @@ class SessionKeeper:
         self._keeping: asyncio.Task[None] | None = None
         self._nonce = os.urandom(16)
         self._callbacks: list[Callable[[int], object]] = []
+        self._trouble: CoordError | None = None  # why no session is open yet
         self._closed = False
 
     @property
@@ -208,8 +210,20 @@ class SessionKeeper:
         try:
             return await asyncio.wait_for(asyncio.shield(self._opening), deadline.remaining_s)
         except TimeoutError:
-            message = f"no session could be opened within {deadline.timeout_ms} ms"
-            raise UnavailableError(message, "UNREACHABLE", retryable=True) from None
+            raise self._not_opened(deadline) from None
+
+    def _not_opened(self, deadline: Deadline) -> CoordError:
+        """Nothing that needs the session was sent: whatever became of opening it, this is
+        definite."""
+        trouble = self._trouble
+        if isinstance(trouble, DefiniteError):
+            return given_up(trouble, deadline)
+        why = f": {trouble}" if trouble is not None else ""
+        message = f"no session could be opened within {deadline.timeout_ms} ms{why}"
+        return UnavailableError(message, "UNREACHABLE", retryable=True)
+
+    def _note_trouble(self, error: CoordError) -> None:
+        self._trouble = error
 
     def lost(self, session: Session) -> None:
         """The cluster said that this session is over."""
@@ -254,7 +268,10 @@ class SessionKeeper:
             slots=options.slots,
         )
         sent_at_s = time.monotonic()
-        reply = await self._caller.call(OPEN_SESSION, request, Deadline(self._timeout_ms))
+        self._trouble = None
+        reply = await self._caller.call(
+            OPEN_SESSION, request, Deadline(self._timeout_ms), on_failure=self._note_trouble
+        )
         self._nonce = os.urandom(16)
         session = Session(reply.session_id, reply.ttl_ms or options.ttl_ms, sent_at_s)
         self._session = session

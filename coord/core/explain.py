@@ -16,7 +16,8 @@ class Explanation(NamedTuple):
     """As coord.v1.ExplainTaskResponse shows it.
 
     `reasons`: FINISHED, RUNNING, BACKOFF, DELAYED, NOT_BEFORE, QUEUE_PAUSED, BEHIND, NO_WORKERS or
-    NEXT; what stands first in the way comes first."""
+    NEXT; what stands first in the way comes first. For a dead task, FINISHED is followed by
+    ATTEMPTS_USED, PERMANENT_ERROR or TOTAL_TIMEOUT."""
 
     state: TaskState
     summary: str
@@ -38,7 +39,7 @@ def explain_task(state: State, task_id: str, now_ms: int = 0) -> Explanation | R
     )
     ahead = ahead_of(queue, task) if task.state is TaskState.READY else 0
     if task.finished:
-        found = [("FINISHED", f"it is {task.state.name}")]
+        found = _finished(task)
     elif task.state is TaskState.CLAIMED:
         found = [_running(info)]
     else:
@@ -48,6 +49,27 @@ def explain_task(state: State, task_id: str, now_ms: int = 0) -> Explanation | R
     reasons = tuple(reason for reason, _ in found)
     summary = f"Task {task_id}: {'; '.join(said for _, said in found)}."
     return Explanation(task.state, summary, reasons, ahead, info.ready_in_ms, workers)
+
+
+def _finished(task: Task) -> list[tuple[str, str]]:
+    if task.state is TaskState.COMPLETED:
+        return [("FINISHED", "it is COMPLETED")]
+    error = task.last_error.strip().partition("\n")[0][:200]
+    if task.state is TaskState.CANCELLED:
+        return [("FINISHED", f"it is CANCELLED ({error})" if error else "it is CANCELLED")]
+    return [("FINISHED", "it is DEAD"), _cause_of_death(task, error)]
+
+
+def _cause_of_death(task: Task, error: str) -> tuple[str, str]:
+    most = task.options.max_attempts
+    lost = f", {task.lost_leases} of them with a lost lease" if task.lost_leases else ""
+    tried = f"{task.attempt} of {most} attempts were made{lost}"
+    last = f"the last error was: {error}" if error else "no error was told"
+    if error.startswith("total time-out"):
+        return "TOTAL_TIMEOUT", f"its {error}; {tried}"
+    if task.attempt >= most:
+        return "ATTEMPTS_USED", f"all attempts are used up ({tried}); {last}"
+    return "PERMANENT_ERROR", f"its worker said that trying again is of no use ({tried}); {last}"
 
 
 def _running(info: TaskInfo) -> tuple[str, str]:

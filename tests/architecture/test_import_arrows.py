@@ -52,13 +52,22 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.rpc.host",
     ),
     "coord.grpc_io": (),
+    # What all commands share at a terminal.
+    "coord.terminal": (),
     "coord.serve": ("coord.config", "coord.node"),
     "coord.dev": ("coord.config",),
     "coord.client": (),
-    "coord.localcluster": ("coord.client",),
-    "coord.cli": ("coord.client", "coord.config", "coord.dev", "coord.grpc_io", "coord.serve"),
+    "coord.localcluster": ("coord.client", "coord.terminal"),
+    "coord.cli": (
+        "coord.client",
+        "coord.config",
+        "coord.dev",
+        "coord.grpc_io",
+        "coord.serve",
+        "coord.terminal",
+    ),
     "agentnode": ("coord.client",),
-    "chaos": ("coord.client", "coord.localcluster"),
+    "chaos": ("coord.client", "coord.localcluster", "coord.terminal"),
     # Runs in the node's process: `coord serve`'s node, on a disk and clocks that can be hurt.
     "chaos.nodes": ("coord.config", "coord.journal", "coord.node", "coord.serve"),
     "chaos.sim": (

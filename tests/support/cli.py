@@ -13,6 +13,7 @@ import pytest
 
 from coord.cli import main as cli_main
 from coord.cli import remote
+from coord.client.errors import UnavailableError
 from coord.client.types import MemberStatus, NodeDigest, Task, TaskSpec, TaskState
 
 ENVIRONMENT = ("COORD_ENDPOINTS", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
@@ -34,7 +35,10 @@ class FakeClient:
     asked is in `calls`; how clients were made is in `made`."""
 
     def __init__(self) -> None:
-        self.replies: dict[str, Any] = {}
+        # Asked when there is no leader, to say how many members answer.
+        self.replies: dict[str, Any] = {
+            "cluster.status": UnavailableError("no node", "UNREACHABLE")
+        }
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.made: list[tuple[str, dict[str, Any]]] = []
 

@@ -17,6 +17,7 @@ from coord.client import Compare, Delete, Get, Put, Txn, errors, kv, prefix_end,
 from coord.client import client as async_client
 from coord.client.errors import from_reason, from_rpc_error
 from coord.client.types import TaskState
+from coord.client.wording import not_connected, own_words
 from coord.rpc.gen import etcd_rpc_pb2, task_pb2
 from tests.support.client import fake_cluster
 
@@ -170,7 +171,51 @@ def test_what_the_wire_says_becomes_a_typed_error(
     assert type(error).__name__ == kind
     assert (error.definite, error.retryable) == (definite, retryable)
     assert error.reason == (reason or error.reason)
-    assert error.message == details
+    assert error.message == own_words(details) or error.message == not_connected(details)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("etcdserver: key is not provided", "the key must not be empty"),
+        (
+            "etcdserver: request is too large: 9 bytes, 8 at most",
+            "the request is too large: 9 bytes, 8 at most",
+        ),
+        ("etcdserver: mvcc: something new", "something new"),
+        (
+            "SERVER: Received message larger than max (9000000 vs. 8388608)",
+            "the request has 9000000 bytes; 8388608 at most",
+        ),
+        (
+            "CLIENT: Received message larger than max (9000000 vs. 8388608)",
+            "the answer has 9000000 bytes; 8388608 at most",
+        ),
+        ("CLIENT: Sent message larger than max (9 vs. 8)", "the request has 9 bytes; 8 at most"),
+        ("queue must not be empty", "queue must not be empty"),
+    ],
+)
+def test_what_others_say_is_told_in_own_words(theirs: str, ours: str) -> None:
+    assert own_words(theirs) == ours
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: "
+            "Failed to connect to remote host: connect: Connection refused (111)",
+            "nobody listens there",
+        ),
+        ("DNS resolution failed for no.such.host:1: Domain name not found", "the host name cannot"),
+        ("failed to connect to all addresses; last error: Timeout occurred: FD", "took too long"),
+        ("failed to connect to all addresses", "no connection could be made"),
+    ],
+)
+def test_why_no_connection_could_be_made_is_told_in_own_words(theirs: str, ours: str) -> None:
+    error = from_rpc_error(rpc_error(grpc.StatusCode.UNAVAILABLE, theirs, ""))
+    assert ours in error.message
+    assert (error.reason, error.definite) == ("UNREACHABLE", True)
 
 
 def test_metadata_travels() -> None:

@@ -197,8 +197,13 @@ async def test_a_read_that_nobody_answers_says_so() -> None:
     async with fake_cluster() as (node,), client_of([node]) as client:
         await client.kv.put("k", "v")
         node.next_calls(RANGE, hang)
-        with pytest.raises(DeadlineError):
+        with pytest.raises(DeadlineError) as caught:
             await client.kv.get("k", timeout_ms=300)
+        assert caught.value.definite, "a read has no outcome beside its answer"
+        node.next_calls(PUT, hang)
+        with pytest.raises(DeadlineError) as caught:
+            await client.kv.put("k", "v", timeout_ms=300)
+        assert not caught.value.definite
 
 
 async def test_busy_waits_as_long_as_it_is_told() -> None:

@@ -11,6 +11,7 @@ import pytest
 from coord.client import (
     Client,
     LockNotAcquiredError,
+    NoLeaderError,
     OutcomeUnknownError,
     SessionExpiredError,
     UnavailableError,
@@ -97,12 +98,22 @@ async def test_a_session_that_ends_after_a_lost_reply_leaves_the_outcome_unknown
             await client.kv.put("k", "v")
 
 
-async def test_no_session_in_time() -> None:
+async def test_no_session_in_time_tells_why() -> None:
     async with fake_cluster() as (node,), client_of(node, timeout_ms=300) as client:
         no_leader = refuse(grpc.StatusCode.UNAVAILABLE, "NO_LEADER")
         node.next_calls(OPEN_SESSION, *[no_leader] * 100)
-        with pytest.raises(UnavailableError):
+        with pytest.raises(NoLeaderError, match="within 100 ms") as caught:
             await client.kv.put("k", "v", timeout_ms=100)
+    assert (caught.value.reason, caught.value.definite) == ("NO_LEADER", True)
+
+
+async def test_a_session_of_unknown_outcome_is_no_write_of_unknown_outcome() -> None:
+    async with fake_cluster() as (node,), client_of(node, timeout_ms=300) as client:
+        lost = refuse(grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN")
+        node.next_calls(OPEN_SESSION, *[lost] * 100)
+        with pytest.raises(UnavailableError, match="no session could be opened") as caught:
+            await client.kv.put("k", "v", timeout_ms=100)
+    assert caught.value.definite
 
 
 async def test_acked_below_follows_the_oldest_call_under_way() -> None:
