@@ -19,11 +19,11 @@ from typing import Any
 
 from chaos.agents import Agents
 from chaos.hardware import Hardware
-from chaos.leash import Leash
 from chaos.netns import NamespaceNetwork
 from chaos.network import Network, ProxyNetwork
 from chaos.proxy import Links
 from coord.localcluster import launch, probe
+from coord.localcluster.leash import Leash
 from coord.localcluster.processes import (
     ProcessRecord,
     ProcessState,

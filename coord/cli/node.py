@@ -9,6 +9,9 @@ import typer
 
 from coord.cli.exits import USAGE, CommandError
 from coord.cli.output import pairs
+from coord.terminal.options import whole
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def register(app: typer.Typer) -> None:
@@ -20,8 +23,12 @@ def serve(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML file with any of the settings.")
     ] = None,
-    node_id: Annotated[str | None, typer.Option(help="Name of this node, such as n1.")] = None,
-    cluster_id: Annotated[str | None, typer.Option(help="The same on every node.")] = None,
+    node_id: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of this node, such as n1.")
+    ] = None,
+    cluster_id: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The same on every node.")
+    ] = None,
     data_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="A directory of this node's own.")
     ] = None,
@@ -82,24 +89,42 @@ def serve(
 
 
 def dev(
-    nodes: Annotated[int, typer.Option(min=1, max=9, help="How many nodes.")] = 3,
+    nodes: Annotated[
+        int | None, whole("--nodes", low=1, high=9, help="How many nodes.", show_default="3")
+    ] = None,
     base_port: Annotated[
-        int, typer.Option(min=1, max=65_535, help="Client port of the first node.")
-    ] = 7_400,
+        int | None,
+        whole(
+            "--base-port",
+            low=1,
+            high=65_535,
+            metavar="PORT",
+            help="Client port of the first node.",
+            show_default="7400",
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Keeps the data; none = a temporary directory."),
+        typer.Option(metavar="DIR", help="Keeps the data.", show_default="a temporary directory"),
     ] = None,
     log_level: Annotated[
         str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
     ] = "info",
 ) -> None:
-    """Run a whole cluster in this terminal until Ctrl-C, for trying things out."""
-    from coord.config import ConfigError
-    from coord.dev import run
+    """Run a whole cluster in this terminal until Ctrl-C, for trying things out.
 
+    A node that dies is started again. Without --data-dir nothing is kept."""
+    from coord.config import ConfigError
+    from coord.dev import DevError, run
+
+    if log_level not in LOG_LEVELS:
+        raise CommandError(
+            f"--log-level must be {' or '.join(LOG_LEVELS)}, not {log_level!r}", USAGE
+        )
     try:
         code = run(data_dir, base_port=base_port, nodes=nodes, log_level=log_level)
     except ConfigError as error:
         raise CommandError("; ".join(error.lines), USAGE) from error
+    except DevError as error:
+        raise CommandError(str(error)) from error
     raise typer.Exit(code)

@@ -50,10 +50,13 @@ def spawn_detached(argv: Sequence[str], log: Path, env: Mapping[str, str]) -> Pr
         setsid=True,
         setsigmask=[],
     )
+    return record_of(pid)
+
+
+def record_of(pid: int) -> ProcessRecord:
+    """The name of the process that has this id now."""
     seen = _look(pid)
-    if seen is None:  # only possible when somebody else reaps our children
-        return ProcessRecord(pid, "")
-    return ProcessRecord(pid, seen[0])
+    return ProcessRecord(pid, "" if seen is None else seen[0])  # "": it is gone already
 
 
 def process_state(record: ProcessRecord) -> ProcessState:

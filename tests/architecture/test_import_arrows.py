@@ -55,7 +55,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     # What all commands share at a terminal.
     "coord.terminal": (),
     "coord.serve": ("coord.config", "coord.node"),
-    "coord.dev": ("coord.config",),
+    "coord.dev": ("coord.config", "coord.localcluster"),
     "coord.client": (),
     "coord.localcluster": ("coord.client", "coord.terminal"),
     "coord.cli": (

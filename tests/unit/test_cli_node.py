@@ -76,4 +76,4 @@ def test_dev(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("dev").code == 0
     assert cli("dev", "--nodes", "1", "--base-port", "65535").code == 2
     assert cli("dev", "--nodes", "10").code == 2
-    assert calls[0] == (None, {"base_port": 7_400, "nodes": 3, "log_level": "info"})
+    assert calls[0] == (None, {"base_port": None, "nodes": None, "log_level": "info"})

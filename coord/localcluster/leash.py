@@ -1,8 +1,10 @@
-"""Nodes run in sessions of their own, so they would outlive a harness that was killed. A small
-process holds the other end of a pipe: when the pipe ends without a farewell, the harness is gone,
+"""Nodes run in sessions of their own, so they would outlive a program that was killed. A small
+process holds the other end of a pipe: when the pipe ends without a farewell, the program is gone,
 and it kills what is left and removes the cluster's directory.
 
-    python -m chaos.leash DIRECTORY    # then lines "PID STARTED", "remove ARGV", at last "farewell"
+    python -m coord.localcluster.leash DIRECTORY
+
+Then lines "PID STARTED", "remove ARGV", at last "farewell". DIRECTORY "-": there is none to remove.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from coord.localcluster.processes import ProcessRecord, kill
 
 
 class Leash:
-    """The harness's end. `removers`: commands that remove what else would stay behind. `let_go`
-    when everything was stopped in an orderly way."""
+    """The program's end. `directory` None: none is removed. `removers`: commands that remove what
+    else would stay behind. `let_go` when everything was stopped in an orderly way."""
 
-    def __init__(self, directory: Path, removers: Sequence[Sequence[str]] = ()) -> None:
+    def __init__(self, directory: Path | None, removers: Sequence[Sequence[str]] = ()) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "chaos.leash", str(directory)],
+            [sys.executable, "-m", "coord.localcluster.leash", str(directory or "-")],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -34,7 +36,7 @@ class Leash:
             self._say(f"remove {json.dumps(command)}")
 
     def hold(self, record: ProcessRecord) -> None:
-        """This process is not to outlive the harness."""
+        """This process is not to outlive the program."""
         self._say(f"{record.pid} {record.started}")
 
     def let_go(self) -> None:
@@ -52,7 +54,7 @@ class Leash:
             self._process.stdin.flush()
 
 
-def watch(lines: Iterable[str], directory: Path) -> None:
+def watch(lines: Iterable[str], directory: Path | None) -> None:
     """Until the lines end; without a farewell, everything named is killed."""
     held: list[ProcessRecord] = []
     removers: list[list[str]] = []
@@ -68,8 +70,9 @@ def watch(lines: Iterable[str], directory: Path) -> None:
     kill(held)
     for command in removers:
         subprocess.run(command, check=False, capture_output=True)
-    shutil.rmtree(directory, ignore_errors=True)
+    if directory is not None:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    watch(sys.stdin, Path(sys.argv[1]))
+    watch(sys.stdin, None if sys.argv[1] == "-" else Path(sys.argv[1]))
