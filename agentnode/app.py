@@ -14,6 +14,7 @@ import structlog
 from agentnode.config import WorkerConfig
 from agentnode.errors import ClusterUnreachableError, WorkerRefusedError
 from agentnode.executors import Runner
+from agentnode.loop import guarded
 from agentnode.ports import CoordError, is_worth_repeating
 from agentnode.worker import Worker
 from coord.client import Client
@@ -44,7 +45,7 @@ async def serve(
         worker = Worker(client, runner, config)
         watcher = asyncio.create_task(_stop_without_parent(worker, parent_pid))
         try:
-            with _signals(worker):
+            with _signals(worker), guarded():
                 await worker.run()
         finally:
             watcher.cancel()

@@ -23,6 +23,7 @@ from agentnode.config import DEFAULT_DRAIN_TIMEOUT_MS, DEFAULT_LEASE_TTL_MS, Wor
 from agentnode.errors import ClusterUnreachableError, LoadError, WorkerRefusedError
 from agentnode.executors import RegistryRunner, Runner
 from agentnode.loading import load_registry
+from agentnode.loop import WorkerLoop
 from agentnode.ports import CoordError, is_worth_repeating
 from agentnode.subprocess_runner import ExecRunner
 from agentnode.supervisor import Supervisor
@@ -193,7 +194,8 @@ def _serve(runner: Runner, config: WorkerConfig, process: Process) -> None:
     if process.processes > 1:
         raise typer.Exit(asyncio.run(_supervise(config.name, process.processes)))
     try:
-        asyncio.run(serve(runner, config, process.endpoints, parent_pid=process.parent_pid))
+        with asyncio.Runner(loop_factory=WorkerLoop) as loop:
+            loop.run(serve(runner, config, process.endpoints, parent_pid=process.parent_pid))
     except WorkerRefusedError as error:
         _stop(EXIT_REFUSED, str(error))
     except ClusterUnreachableError as error:

@@ -86,8 +86,12 @@ class BaseContext:
 
         Returns at once: the newest checkpoint goes out with the next heartbeat (about a second
         at most), and before a failure is reported or the task is given back. `flush` waits until
-        it is durable. ValueError above 1 MiB, TypeError if it is not JSON."""
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        it is durable. ValueError above 1 MiB and for NaN or Infinity, TypeError if it is not
+        JSON."""
+        if isinstance(value, bytes):
+            data = memoryview(value).tobytes()
+        else:
+            data = json.dumps(value, allow_nan=False).encode()
         if len(data) > MAX_CHECKPOINT_BYTES:
             raise ValueError(
                 f"a checkpoint has at most {MAX_CHECKPOINT_BYTES} bytes, not {len(data)}"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+MAX_RETRY_MS: Final = 366 * 86_400_000  # as long as the store lets anything wait
+
 
 class PermanentError(Exception):
     """Raise it in a handler when another attempt cannot help: the task is dead at once."""
@@ -11,8 +15,10 @@ class RetryLater(Exception):  # noqa: N818 - reads as the instruction it is
     """Raise it in a handler to end this attempt and ask for the next one after `after_ms`."""
 
     def __init__(self, after_ms: int, message: str = "") -> None:
-        if after_ms < 0:
-            raise ValueError(f"after_ms must be 0 or more, not {after_ms}")
+        if isinstance(after_ms, bool) or not isinstance(after_ms, int):
+            raise TypeError(f"after_ms must be an integer, not {type(after_ms).__name__}")
+        if not 0 <= after_ms <= MAX_RETRY_MS:
+            raise ValueError(f"after_ms must be 0 to {MAX_RETRY_MS}, not {after_ms}")
         super().__init__(message or f"the handler asked to be tried again in {after_ms} ms")
         self.after_ms = after_ms
 

@@ -8,14 +8,18 @@ that never returns could keep a stopped worker from exiting.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from agentnode.context import AsyncTaskContext, ContextServices, TaskContext
 from agentnode.held import HeldTask
-from agentnode.outcome import Done, Failed, Outcome, Stopped, from_exception
+from agentnode.outcome import Done, Failed, Outcome, Stopped, Unhandled, from_exception
 from agentnode.registry import Handler, Registry
+
+_EXIT_FORKED = 70
 
 
 class Runner(Protocol):
@@ -41,17 +45,15 @@ class RegistryRunner:
     async def run(self, held: HeldTask, services: ContextServices) -> Outcome:
         handler = self._registry.find(held.claim.type, held.claim.queue)
         if handler is None:
-            # Another worker of the queue may have it, so it is worth another attempt.
-            return Failed(
-                f"this worker has no handler for type {held.claim.type!r}"
-                f" (queue {held.claim.queue!r})"
-            )
+            return Unhandled(f"no handler for type {held.claim.type!r}")
         if handler.is_async:
             return await _run_coroutine(handler, held, services)
         return await _run_in_thread(handler, held, services)
 
 
 async def _run_coroutine(handler: Handler, held: HeldTask, services: ContextServices) -> Outcome:
+    process = os.getpid()
+
     async def attempt() -> Outcome:
         try:
             arguments = (handler.decode(held.claim.payload), AsyncTaskContext(held, services))
@@ -63,6 +65,8 @@ async def _run_coroutine(handler: Handler, held: HeldTask, services: ContextServ
             return from_exception(error, handler.permanent)
         except BaseException as error:
             return from_exception(error, handler.permanent)
+        finally:
+            _end_a_fork(process)
 
     task = asyncio.ensure_future(attempt())
     held.on_cancel(task.cancel)
@@ -70,7 +74,7 @@ async def _run_coroutine(handler: Handler, held: HeldTask, services: ContextServ
 
 
 async def _ended(task: asyncio.Task[Outcome]) -> Outcome:
-    """The outcome of the task, which may be cancelled before it ran at all."""
+    """The outcome of the task, which may be cancelled before it ran at all, or by itself."""
     await asyncio.wait({task})
     return Stopped() if task.cancelled() else task.result()
 
@@ -87,21 +91,35 @@ async def _run_in_thread(handler: Handler, held: HeldTask, services: ContextServ
 
 
 async def _in_thread(work: Callable[[], Outcome], *, name: str) -> Outcome:
-    """Run `work`, which must not raise, in a new daemon thread."""
+    """Run `work` in a new daemon thread. However the thread ends, there is an outcome."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Outcome] = loop.create_future()
+    process = os.getpid()
 
     def settle(outcome: Outcome) -> None:
         if not ended.done():
             ended.set_result(outcome)
 
     def body() -> None:
-        outcome = work()
+        outcome: Outcome = Failed("the handler's thread ended without an outcome")
         try:
-            loop.call_soon_threadsafe(settle, outcome)
-        except RuntimeError:
-            # The worker is gone and its event loop closed: nobody waits for this any more.
-            return
+            outcome = work()
+        except BaseException as error:  # one that another thread raised in this one, say
+            outcome = from_exception(error, ())
+        finally:
+            _end_a_fork(process)
+            # The worker may be gone and its event loop closed: then nobody waits for this.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle, outcome)
 
-    threading.Thread(target=body, name=name, daemon=True).start()
+    try:
+        threading.Thread(target=body, name=name, daemon=True).start()
+    except RuntimeError as error:
+        return Failed(f"no thread could be started for the handler: {error}")
     return await ended
+
+
+def _end_a_fork(process: int) -> None:
+    """A child that a handler forked off, and let return from there, is not a second worker."""
+    if os.getpid() != process:
+        os._exit(_EXIT_FORKED)

@@ -70,7 +70,8 @@ class SideEffectLedger:
     async def finish(self, intent: Intent, value: object) -> Any:
         """Record the outcome and return it as every repeat will see it.
 
-        TypeError if the value is neither bytes nor JSON; the effect then counts as unfinished."""
+        TypeError or ValueError if the value is neither bytes nor JSON (NaN and Infinity are not);
+        the effect then counts as unfinished."""
         fields: dict[str, object]
         if isinstance(value, bytes):
             fields = {"base64": base64.b64encode(value).decode()}
@@ -100,7 +101,7 @@ class SideEffectLedger:
 
     def _entry(self, state: str, **fields: object) -> bytes:
         head = {"state": state, "attempt": self._attempt, "fencing_token": self._fencing_token}
-        return json.dumps({**head, **fields}, separators=(",", ":")).encode()
+        return json.dumps({**head, **fields}, separators=(",", ":"), allow_nan=False).encode()
 
     def _key(self, name: str) -> str:
         if not name or len(name.encode()) > _MAX_NAME_BYTES:

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from typing import Any, TextIO, cast
 
 import structlog
 
 FORMATS = ("console", "json")
 LEVELS = ("debug", "info", "warning", "error")
+
+
+class Unbreakable:
+    """A stream for the log whose loss stops nothing: a reader that went away, a handler that closed
+    standard error."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def configure(log_format: str = "console", level: str = "info") -> None:
@@ -27,5 +46,5 @@ def configure(log_format: str = "console", level: str = "info") -> None:
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Unbreakable(sys.stderr))),
     )

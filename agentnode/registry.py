@@ -8,6 +8,7 @@ as they are, or a value that is stored as JSON.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import typing
@@ -20,6 +21,9 @@ import pydantic
 import pydantic_core
 
 from agentnode.errors import LoadError, PermanentError
+from agentnode.outcome import text_of
+
+MAX_RESULT_BYTES = 1_048_576
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -50,15 +54,32 @@ class Handler:
             ) from None
 
     def encode(self, value: object) -> bytes:
-        """A result as it is stored. PermanentError when it is not JSON."""
-        if isinstance(value, bytes):
-            return value
-        try:
-            return pydantic_core.to_json(value)
-        except (ValueError, TypeError) as error:
+        """A result as it is stored. PermanentError when it is not JSON, or too large."""
+        data = self._as_bytes(value)
+        if len(data) > MAX_RESULT_BYTES:
             raise PermanentError(
-                f"the result of handler {self.name!r} is not JSON: {error}"
+                f"the result of handler {self.name!r} has {len(data)} bytes; at most"
+                f" {MAX_RESULT_BYTES}: keep it elsewhere and return where it is"
+            )
+        return data
+
+    def _as_bytes(self, value: object) -> bytes:
+        if isinstance(value, bytes):
+            return memoryview(value).tobytes()  # of a subclass, too, nothing but the bytes
+        if inspect.isawaitable(value):
+            _close(value)
+            raise PermanentError(
+                f"handler {self.name!r} returned something to await instead of a result:"
+                " declare it with `async def`, or await that before returning"
+            )
+        try:
+            data = pydantic_core.to_json(value)
+            check_numbers(data)
+        except Exception as error:
+            raise PermanentError(
+                f"the result of handler {self.name!r} is not JSON: {text_of(error)}"
             ) from None
+        return data
 
     def check(self) -> None:
         """Resolve the annotations now. LoadError when that fails."""
@@ -75,7 +96,7 @@ class Handler:
         names = list(inspect.signature(self.function).parameters)
         if not names:
             return Any
-        return typing.get_type_hints(self.function).get(names[0], Any)
+        return typing.get_type_hints(_annotated(self.function)).get(names[0], Any)
 
     @cached_property
     def _adapter(self) -> pydantic.TypeAdapter[Any]:
@@ -106,10 +127,10 @@ class Registry:
 
         def register(function: _F) -> _F:
             handler = Handler(
-                name=name or function.__name__,
+                name=name or _name_of(function),
                 function=function,
                 parameters=_count_parameters(function),
-                is_async=inspect.iscoroutinefunction(function),
+                is_async=_is_async(function),
                 timeout_ms=timeout_ms,
                 permanent=permanent,
             )
@@ -140,6 +161,47 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._handlers)
+
+
+def _annotated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What carries the annotations of a callable."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return type(function).__call__
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise TypeError("a handler without a name of its own is registered under one: task('name')")
+    return name
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    """Also for an object whose call is a coroutine function."""
+    if inspect.isasyncgenfunction(function):
+        raise TypeError("a handler returns one result; it cannot be an asynchronous generator")
+    called = getattr(function, "__call__", None)  # noqa: B004 - what a call runs, not whether
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def _close(awaitable: object) -> None:
+    """End a coroutine that was never begun, without the interpreter's warning."""
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()
+
+
+def check_numbers(data: bytes) -> None:
+    """ValueError if JSON text of Python has a number that JSON does not know: NaN or Infinity."""
+    if b"NaN" in data or b"Infinity" in data:
+        json.loads(data, parse_constant=no_constant)
+
+
+def no_constant(name: str) -> float:
+    """For `json.loads(parse_constant=...)`: refuse NaN and Infinity."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def _count_parameters(function: Callable[..., Any]) -> int:

@@ -29,9 +29,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from agentnode.context import BaseContext, ContextServices
+from agentnode.errors import TaskCancelledError
 from agentnode.held import HeldTask
 from agentnode.outcome import Done, Failed, Outcome, Stopped, bounded
 from agentnode.ports import ClaimedTask
+from agentnode.registry import no_constant
 
 EXIT_PERMANENT = 65
 MAX_OUTPUT_BYTES = 1_048_576
@@ -147,8 +149,8 @@ class _Output(asyncio.SubprocessProtocol):
             return self._failure(returncode)
         result = bytes(self._stdout).strip() or b"null"
         try:
-            json.loads(result, parse_constant=_no_constant)
-        except ValueError as error:
+            json.loads(result, parse_constant=no_constant)
+        except (ValueError, RecursionError) as error:
             return Failed(f"the command's output is not JSON: {error}", retryable=False)
         return Done(result)
 
@@ -200,12 +202,12 @@ class _StderrLines:
 
     def _control(self, text: bytes) -> None:
         try:
-            report = json.loads(text)
+            report = json.loads(text, parse_constant=no_constant)
             if "checkpoint" in report:
                 self._context.save_checkpoint(report["checkpoint"])
             if "progress" in report:
                 self._context.report_progress(report["progress"])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError, TaskCancelledError) as error:
             self._context.logger.warning("bad @agentnode line", error=str(error))
 
 
@@ -223,8 +225,8 @@ def task_as_json(claim: ClaimedTask) -> bytes:
     }
     for name, data in (("payload", claim.payload), ("checkpoint", claim.checkpoint)):
         try:
-            task[name] = json.loads(data, parse_constant=_no_constant) if data else None
-        except ValueError:
+            task[name] = json.loads(data, parse_constant=no_constant) if data else None
+        except (ValueError, RecursionError):
             task[f"{name}_base64"] = base64.b64encode(data).decode()
     return json.dumps(task).encode() + b"\n"
 
@@ -235,7 +237,3 @@ def _feed(transport: asyncio.SubprocessTransport, data: bytes) -> None:
     if not stdin.is_closing():
         stdin.write(data)
         stdin.write_eof()
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")

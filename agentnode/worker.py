@@ -26,9 +26,9 @@ from agentnode.errors import ClusterUnreachableError, WorkerRefusedError
 from agentnode.executors import Runner
 from agentnode.heartbeat import Heartbeats
 from agentnode.held import CancelReason, HeldTask
-from agentnode.outcome import Outcome, Stopped
+from agentnode.outcome import Failed, Outcome, Stopped, describe
 from agentnode.ports import CoordError, KvApi, LostTask, TasksApi
-from agentnode.settlement import Settlement
+from agentnode.settlement import Ending, Settlement
 
 # For giving tasks back, on top of what handlers get to clean up in.
 _GIVE_BACK_S = 3.0
@@ -187,7 +187,7 @@ class Worker:
             held.settling = True
             if not handler.done():
                 self._work.keep_slot(claim)
-            ending = await self._settlement.settle(held, outcome)
+            ending = await self._settle(held, outcome)
             elapsed_ms = round((loop.time() - started_at) * 1000)
             log.log(ending.level, ending.event, elapsed_ms=elapsed_ms, **ending.facts)
             return handler
@@ -196,6 +196,14 @@ class Worker:
             self._unsettled.discard(held)
             if not self._unsettled:
                 self._all_settled.set()
+
+    async def _settle(self, held: HeldTask, outcome: Outcome) -> Ending:
+        try:
+            return await self._settlement.settle(held, outcome)
+        except Exception as error:
+            # Whatever the handler has left behind, the task must not stay with nobody.
+            failed = Failed(f"the outcome could not be settled: {describe(error)}")
+            return await self._settlement.settle(held, failed)
 
     async def _is_ours(self, held: HeldTask) -> bool:
         """A claim whose answer took most of its lease (a failover, say) is asked about first."""
@@ -226,7 +234,12 @@ class Worker:
             await _first(
                 handler, self._stop_now.wait(), timeout_s=self._config.cancel_grace_ms / 1000
             )
-        return handler.result() if handler.done() else Stopped()
+        if not handler.done() or handler.cancelled():
+            return Stopped()
+        broken = handler.exception()
+        if broken is not None:
+            return Failed(f"the attempt could not be made: {describe(broken)}")
+        return handler.result()
 
     async def _drain(self, taking: asyncio.Task[None]) -> None:
         """Have no more tasks sent, and end those that are here."""

@@ -36,6 +36,7 @@ class FakeTask:
     results: list[bytes] = field(default_factory=list)
     errors: list[tuple[str, bool, int | None]] = field(default_factory=list)
     released: int = 0
+    delays_ms: list[int] = field(default_factory=list)  # of the releases
     checkpoint: bytes = b""
     progress: list[int] = field(default_factory=list)
     heartbeats: int = 0
@@ -90,6 +91,11 @@ class FakeTasks:
     def _put(self, task_id: str) -> None:
         self._ready.append(task_id)
         self.news.set()
+
+    def hand_out_again(self, task: FakeTask) -> None:
+        """What was given back is ready once more; the attempt did not count."""
+        task.claim = task.claim._replace(attempt=task.claim.attempt - 1)
+        self._put(task.claim.task_id)
 
     def take_away(self, task: FakeTask) -> None:
         """Somebody else holds it now."""
@@ -188,6 +194,7 @@ class FakeTasks:
         self.calls.append(("release", task.task_id))
         known = self._checked("release", task)
         known.released += 1
+        known.delays_ms.append(delay_ms)
         known.state = "released"
 
     def _checked(self, method: str, claim: ClaimedTask) -> FakeTask:

@@ -20,6 +20,7 @@ from agentnode.errors import (
 from agentnode.executors import RegistryRunner
 from agentnode.ports import ClaimedTask, DefiniteError, IndefiniteError
 from agentnode.registry import Registry
+from agentnode.settlement import Returns
 from agentnode.worker import Worker
 from tests.support.agentnode import FakeClient, config, running_worker, unavailable
 from tests.support.waiting import eventually
@@ -235,9 +236,26 @@ async def test_unknown_type_is_left_to_other_workers(registry: Registry) -> None
     client = FakeClient()
     task = client.tasks.add(type="other")
     registry.task("work")(lambda _: None)
-    async with running_worker(client, registry):
-        await eventually(lambda: len(task.errors) == 3)
-    assert task.errors[0][:2] == ("this worker has no handler for type 'other' (queue 'q')", True)
+    with structlog.testing.capture_logs() as logs:
+        async with running_worker(client, registry):
+            for times in range(1, 5):
+                await eventually(lambda times=times: task.released == times)  # type: ignore[misc]
+                client.tasks.hand_out_again(task)
+    assert task.errors == [], "an attempt that nobody made does not count"
+    delays = [delay / 1_000 for delay in task.delays_ms[:4]]
+    assert all(0.8 * 2**n <= delay <= 2**n for n, delay in enumerate(delays)), delays
+    passed_on = [line for line in logs if line["event"] == "task passed on"]
+    assert passed_on[0]["reason"] == "no handler for type 'other'"
+    assert [line["log_level"] for line in passed_on[:3]] == ["warning", "debug", "debug"]
+
+
+def test_the_delay_of_what_nobody_can_handle_is_bounded_and_forgotten() -> None:
+    returns = Returns(most=2)
+    delays = [returns.next_delay_ms("t1") for _ in range(50)]
+    assert 24_000 <= delays[-1] <= 30_000
+    returns.next_delay_ms("t2")
+    returns.next_delay_ms("t3")
+    assert returns.next_delay_ms("t1") <= 1_000, "two others came since"
 
 
 async def test_stale_commit_is_dropped(registry: Registry) -> None:
