@@ -77,7 +77,7 @@ class SnapshotExchange:
         self._engine = owner.engine
         self._journal = owner.journal
         self.latest = latest  # the newest durable one
-        self._compacted = (owner.engine.commit_index, 0)  # index, and bytes of the log then
+        self._compacted = (owner.engine.commit_index, 0)  # index, and bytes of the log up to it
         self._taker = SnapshotTaker(worker, self._taken, self._given_up, ports.failed)
         self._failures = 0  # attempts since the last snapshot that was taken
         self._retry_at = 0.0
@@ -97,17 +97,22 @@ class SnapshotExchange:
         if self._failures and self._ports.now() < self._retry_at:
             return
         index = self._engine.applied_index
-        done, size = self._compacted
-        if index <= done:
-            return
-        entries, grown_bytes = index - done, self._journal.size_bytes - size
-        due = entries >= self._settings.snapshot_entries
-        if (
-            due
-            or grown_bytes >= self._settings.snapshot_bytes
-            or self._is_cheap(entries, grown_bytes)
-        ):
+        done, _ = self._compacted
+        if index > done and self._is_due(index - done):
             self.take()
+
+    def _is_due(self, entries: int) -> bool:
+        if entries >= self._settings.snapshot_entries:
+            return True
+        grown_bytes = self._journal.size_bytes - self._compacted[1]
+        if not self._is_worth_it(entries, grown_bytes):
+            return False
+        # What is not applied yet, as after a restart, is in no snapshot taken now.
+        grown_bytes -= self._journal.bytes_after(self._engine.applied_index)
+        return self._is_worth_it(entries, grown_bytes)
+
+    def _is_worth_it(self, entries: int, grown_bytes: int) -> bool:
+        return grown_bytes >= self._settings.snapshot_bytes or self._is_cheap(entries, grown_bytes)
 
     def _is_cheap(self, entries: int, grown_bytes: int) -> bool:
         """Writing a small state costs less than applying a long log again after a restart: a node
@@ -191,7 +196,11 @@ class SnapshotExchange:
             keep_from = index  # large entries: the tail must not keep the log from shrinking
         if self._journal.term_at(keep_from) is not None:
             self._journal.drop_before(keep_from)
-        self._compacted = (index, self._journal.size_bytes)
+        self._note_compacted(index)
+
+    def _note_compacted(self, index: int) -> None:
+        size = self._journal.size_bytes - self._journal.bytes_after(index)
+        self._compacted = (index, size)
 
     # Sending
 
@@ -298,7 +307,7 @@ class SnapshotExchange:
             self._engine.snapshot_installed(meta.index)
             self.latest = meta
             self._succeeded()
-            self._compacted = (meta.index, self._journal.size_bytes)
+            self._note_compacted(meta.index)
             self._owner.state_replaced(meta.index)
             self._ports.applied_by_snapshot(meta.index)
         self._finish_receiving(meta)
