@@ -20,11 +20,13 @@ class Complaints:
         self._waits_since = 0.0
         self._wait_reported = False
         self._complaint = ""  # about the members' states, as logged last
+        self._snapshot_complaint = ""  # as logged last
 
     def look_at(self, replica: Replica) -> None:
         """To be called at every tick."""
         self._report_admission(replica.joining.waits_for)
         self._report_states(replica.state_check.complaint)
+        self._report_snapshots(replica.snapshots.complaint)
 
     def _report_admission(self, why: str) -> None:
         """Say once what keeps this node from voting, if it takes a while."""
@@ -45,3 +47,13 @@ class Complaints:
             self._log.error("replica_states_differ", why=complaint)
         else:
             self._log.info("replica_states_agree_again")
+
+    def _report_snapshots(self, complaint: str) -> None:
+        """Say once for each attempt why no snapshot can be taken."""
+        if complaint == self._snapshot_complaint:
+            return
+        self._snapshot_complaint = complaint
+        if complaint:
+            self._log.error("replica_snapshot_failed", why=complaint)
+        else:
+            self._log.info("replica_snapshot_taken_again")

@@ -50,7 +50,7 @@ from coord.replication.reconfiguration import Reconfiguration
 from coord.replication.recovery import first_membership, membership_of
 from coord.replication.replica_ports import DISK_FULL, Boot, ReplicaPorts
 from coord.replication.settings import ReplicaSettings
-from coord.replication.snapshot_exchange import LOG_TOO_LARGE, SnapshotExchange
+from coord.replication.snapshot_exchange import SnapshotExchange
 from coord.replication.snapshots import SnapshotWorker
 from coord.replication.state_check import StateCheck
 from coord.replication.voting import Voting
@@ -137,7 +137,7 @@ class Replica:
             ports,
             self.levels,
         )
-        self._snapshots = SnapshotExchange(
+        self.snapshots = SnapshotExchange(
             self, settings, machine, ports, worker, self._outbox, first, boot.snapshot
         )
         self.freshness = Freshness(lambda: self._outbox.boot_id, ports.real_now)
@@ -187,7 +187,7 @@ class Replica:
         self.engine.tick()
         if self.engine.role is Role.LEADER:
             self._tick_leader(now)
-        self._snapshots.take_if_due()
+        self.snapshots.take_if_due()
         self.reconfiguration.tick()
         leads = self.engine.role is Role.LEADER
         self.state_check.tick(self.engine.applied_index, self.journal.last_index if leads else None)
@@ -284,22 +284,6 @@ class Replica:
         able = self._connected.difference(full)
         return None if self.electorate.is_majority(able) else DISK_FULL
 
-    @property
-    def why_nothing_grows(self) -> str | None:
-        """Why no write is taken that makes the state larger: the log has to get shorter first."""
-        return LOG_TOO_LARGE if self._snapshots.log_is_too_large else None
-
-    @property
-    def alarms(self) -> tuple[str, ...]:
-        """What somebody should look at, in words for programs."""
-        full = [self.write_block_reason] if self.write_block_reason is not None else []
-        return (*full, *self._snapshots.alarms)
-
-    @property
-    def snapshot_complaint(self) -> str:
-        """Why no snapshot could be taken the last time; empty if one could."""
-        return self._snapshots.complaint
-
     def _check_writable(self) -> None:
         if self.engine.role is not Role.LEADER:
             raise NotLeaderError(self.engine.leader_id)
@@ -345,13 +329,13 @@ class Replica:
 
     def take_snapshot(self) -> None:
         """Begin to take a snapshot of what is applied now. Not while one is under way."""
-        self._snapshots.take()
+        self.snapshots.take()
 
     def step_background(self) -> float:
         """Do a slice of what is in no hurry: a snapshot, a digest. If there is more to do, how many
         times as long as that took to rest before; otherwise 0."""
-        if self._snapshots.step():
-            return self._snapshots.rest
+        if self.snapshots.step():
+            return self.snapshots.rest
         return self.state_check.rest if self.state_check.step() else 0.0
 
     def state_replaced(self, index: int) -> None:
@@ -361,7 +345,7 @@ class Replica:
     @property
     def snapshot(self) -> SnapshotMeta | None:
         """The latest durable snapshot."""
-        return self._snapshots.latest
+        return self.snapshots.latest
 
     @property
     def lead(self) -> Leadership | None:
@@ -462,7 +446,7 @@ class Replica:
 
     def _on_snapshot(self, peer_id: str, message: Message) -> None:
         if self._following.is_snapshot_of_leader(peer_id, message):
-            self._snapshots.receive(peer_id, message)
+            self.snapshots.receive(peer_id, message)
 
     # Leading
 
@@ -492,7 +476,7 @@ class Replica:
         self._reading.begin()
         if commit_index >= self.engine.own_term_index:  # as for reads
             lead.vouching.begin(commit_index, self.freshness, lead.last_sent())
-        self._snapshots.tick_senders(lead, self._connected, now)
+        self.snapshots.tick_senders(lead, self._connected, now)
         self._abdicate_if_blocked()
         self._handover.advance()
 
@@ -571,7 +555,7 @@ class Replica:
         self._handover.advance()
 
     def _on_snapshot_ack(self, peer_id: str, message: Message) -> None:
-        if self._hears(peer_id, message) and self._snapshots.acknowledged(
+        if self._hears(peer_id, message) and self.snapshots.acknowledged(
             self.leadership(), peer_id, message
         ):
             self._send_backlog()
@@ -600,7 +584,7 @@ class Replica:
         was_leading = self._shown[0] is Role.LEADER
         still_leading = engine.role is Role.LEADER and engine.term == self._shown[1]
         self._shown = shown
-        self._snapshots.leader_is(engine.leader_id)
+        self.snapshots.leader_is(engine.leader_id)
         if was_leading and not still_leading:
             self._stop_leading()
         self._handover.leader_is(engine.leader_id)

@@ -9,6 +9,12 @@ from coord.replication.replica import Replica
 from coord.replication.settings import ReplicationConfig
 
 
+def alarms_of(replica: Replica) -> tuple[str, ...]:
+    """What somebody should look at, in words for programs."""
+    full = [replica.write_block_reason] if replica.write_block_reason is not None else []
+    return (*full, *replica.snapshots.alarms)
+
+
 def status_of(
     replica: Replica, connected: Callable[[str], bool], now: float, *, serving: bool
 ) -> ReplicaStatus:
@@ -29,6 +35,7 @@ def status_of(
         members=replica.electorate.membership.members,
         peers=_progress(replica, connected, now),
         checked_index=replica.state_check.checked_index,
+        alarms=alarms_of(replica),
     )
 
 

@@ -90,7 +90,6 @@ class PySyncObjReplicator:
         self._stopped = False
         self._failure: BaseException | None = None
         self._complaints = Complaints(self._log, clock)
-        self._snapshot_complaint = ""  # as logged last
         self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
         self._fatal_callbacks: list[Callable[[BaseException], None]] = []
 
@@ -233,7 +232,7 @@ class PySyncObjReplicator:
     @property
     def growth_block_reason(self) -> str | None:
         """See `Replicator.growth_block_reason`."""
-        return None if self._replica is None else self._replica.why_nothing_grows
+        return None if self._replica is None else self._replica.snapshots.why_nothing_grows
 
     def status(self) -> ReplicaStatus:
         """See `Replicator.status`."""

@@ -145,6 +145,11 @@ class SnapshotExchange:
         return [*alarms, LOG_TOO_LARGE] if self.log_is_too_large else alarms
 
     @property
+    def why_nothing_grows(self) -> str | None:
+        """Why no write is taken that makes the state larger: the log has to get shorter first."""
+        return LOG_TOO_LARGE if self.log_is_too_large else None
+
+    @property
     def log_is_too_large(self) -> bool:
         """Whether only what makes the state no larger may still be written: the log is held in
         memory and on the disk until a snapshot replaces it."""

@@ -48,6 +48,6 @@ def test_a_small_state_is_written_after_few_entries() -> None:
 @pytest.mark.parametrize(("large_bytes", "expected"), [(1_000, 1), (1 << 30, 0)])
 def test_a_large_state_only_when_the_log_has_grown_as_much(large_bytes: int, expected: int) -> None:
     world = World()
-    world.replica._snapshots._taker.bytes_taken = large_bytes  # of the one before
+    world.replica.snapshots._taker.bytes_taken = large_bytes  # of the one before
     world.grow(FEWEST_ENTRIES + 100)
     assert world.taken == expected

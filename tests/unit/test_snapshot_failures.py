@@ -8,13 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 
 from chaos.sim.disk import SimDisk
 from chaos.sim.machine import LogMachine
 from coord.core.table import ViewGivenUpError
 from coord.journal import SnapshotStore, SyncFailedError, snapshot_format
 from coord.replication.background import AWAITED, UNHURRIED
+from coord.replication.complaints import Complaints
 from coord.replication.port import SnapshotSource
+from coord.replication.replica_status import alarms_of, status_of
 from coord.replication.settings import ReplicaSettings
 from tests.support.replica_world import ReplicaWorld
 
@@ -67,7 +70,7 @@ class World(ReplicaWorld):
         self.store = SnapshotStore(self.disk, SNAPSHOTS)
         super().__init__(1, settings=SETTINGS)
         self.machine = Machine()
-        self.replica._machine = self.replica._snapshots._machine = self.machine
+        self.replica._machine = self.replica.snapshots._machine = self.machine
         self.tick(5.0)
         self.sync()
 
@@ -93,7 +96,7 @@ class World(ReplicaWorld):
 
     @property
     def attempts(self) -> int:
-        return self.replica._snapshots._failures
+        return self.replica.snapshots._failures
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -105,9 +108,9 @@ def test_what_cannot_be_encoded(failure: Exception, at_once: bool) -> None:
     world.machine.failure, world.machine.at_once = failure, at_once
     world.grow(30)
     assert (world.caught, world.attempts) == ([], 1)
-    assert world.replica.alarms == ("SNAPSHOT_FAILED",)
+    assert alarms_of(world.replica) == ("SNAPSHOT_FAILED",)
     why = str(failure) or type(failure).__name__
-    assert f"attempt 1 to take a snapshot failed: {why}" in world.replica.snapshot_complaint
+    assert f"attempt 1 to take a snapshot failed: {why}" in world.replica.snapshots.complaint
     assert world.replica.snapshot is None
     assert world.replica.journal.first_index == 1, "the log keeps everything"
     assert world.machine.open_sources == 0
@@ -116,7 +119,7 @@ def test_what_cannot_be_encoded(failure: Exception, at_once: bool) -> None:
     world.work(2.0)
     assert world.replica.snapshot is not None
     assert world.replica.journal.first_index > 10
-    assert (world.replica.alarms, world.replica.snapshot_complaint) == ((), "")
+    assert (alarms_of(world.replica), world.replica.snapshots.complaint) == ((), "")
 
 
 def test_it_is_tried_again_more_and_more_seldom() -> None:
@@ -154,7 +157,7 @@ def test_what_the_store_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot_format, "MAX_CHUNK_BYTES", 100)
     world.grow(30)
     assert (world.caught, world.attempts) == ([], 1)
-    assert "a snapshot chunk of" in world.replica.snapshot_complaint
+    assert "a snapshot chunk of" in world.replica.snapshots.complaint
     assert world.disk.paths() == []
     monkeypatch.undo()
     world.work(2.0)
@@ -166,7 +169,7 @@ def test_a_full_disk_is_tried_again_soon() -> None:
     world.disk.free_bytes = 200
     world.grow(30)
     assert (world.caught, world.attempts) == ([], 1)
-    assert "no space left" in world.replica.snapshot_complaint
+    assert "no space left" in world.replica.snapshots.complaint
     for _ in range(40):
         world.work(10.0)
     assert world.disk.paths() == []
@@ -174,7 +177,7 @@ def test_a_full_disk_is_tried_again_soon() -> None:
     world.disk.free_bytes = None
     world.work(30.0)
     assert world.replica.snapshot is not None
-    assert world.replica.alarms == ()
+    assert alarms_of(world.replica) == ()
 
 
 @pytest.mark.parametrize("operation", ["create", "write", "fdatasync", "rename", "fsync_dir"])
@@ -191,15 +194,36 @@ def test_a_log_that_cannot_be_shortened_may_not_grow_for_ever() -> None:
     world = World()
     world.machine.failure = ValueError("never")
     world.grow(10, 280)
-    assert world.replica.why_nothing_grows is None
+    assert world.replica.snapshots.why_nothing_grows is None
     world.grow(1, 280)
-    assert world.replica.why_nothing_grows == "LOG_TOO_LARGE"
-    assert world.replica.alarms == ("LOG_TOO_LARGE",)
+    assert world.replica.snapshots.why_nothing_grows == "LOG_TOO_LARGE"
+    assert alarms_of(world.replica) == ("LOG_TOO_LARGE",)
     world.grow(10)
-    assert world.replica.alarms == ("SNAPSHOT_FAILED", "LOG_TOO_LARGE")
+    assert alarms_of(world.replica) == ("SNAPSHOT_FAILED", "LOG_TOO_LARGE")
     assert world.replica.why_nothing_is_kept is None, "what frees room goes on"
     world.machine.failure = None
     world.grow(5)
     world.work(2.0)
-    assert world.replica.why_nothing_grows is None
-    assert world.replica.alarms == ()
+    assert world.replica.snapshots.why_nothing_grows is None
+    assert alarms_of(world.replica) == ()
+
+
+def test_a_failed_snapshot_is_told_in_the_status_and_once_in_the_log() -> None:
+    world = World()
+    complaints = Complaints(structlog.get_logger(), lambda: 0.0)
+    world.machine.failure = ValueError("too long")
+    world.grow(30)
+    assert status_of(world.replica, lambda _: True, 0.0, serving=True).alarms == (
+        "SNAPSHOT_FAILED",
+    )
+    with structlog.testing.capture_logs() as lines:
+        complaints.look_at(world.replica)
+        complaints.look_at(world.replica)
+        world.machine.failure = None
+        world.work(2.0)
+        complaints.look_at(world.replica)
+    assert [line["event"] for line in lines] == [
+        "replica_snapshot_failed",
+        "replica_snapshot_taken_again",
+    ]
+    assert "too long" in lines[0]["why"]

@@ -13,6 +13,8 @@ from scripts.lib.mutate.mutant import Mutant, MutantError
 from scripts.lib.mutate.suite import Ending, Outcome, check_imports, run_tests
 from scripts.lib.mutate.tree import Tree, copied
 
+_LEAST_S = 60.0  # for all tests without a mutant, however short a mutant's own time is
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -56,7 +58,7 @@ async def try_mutants(
 
 async def _check_tests_pass(tree: Tree, mutants: Sequence[Mutant], timeout_s: float) -> None:
     tests = dict.fromkeys(test for mutant in mutants for test in mutant.tests)
-    outcome = await run_tests(tree.root, tests, timeout_s * max(1, len(mutants)), every=True)
+    outcome = await run_tests(tree.root, tests, max(_LEAST_S, timeout_s * len(mutants)), every=True)
     if outcome.ending is Ending.PASSED:
         return
     failed = set(outcome.failed)

@@ -23,8 +23,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "timer-a-millisecond-late",
         "coord/core/timers.py",
-        "self._near[0][0] > now_ms:",
-        "self._near[0][0] >= now_ms:",
+        "if at_ms > until_ms:",
+        "if at_ms >= until_ms:",
         _TIMERS,
     ),
     mutant(

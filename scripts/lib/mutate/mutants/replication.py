@@ -80,7 +80,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "read-at-an-index-of-an-old-term",
-        "coord/replication/replica.py",
+        "coord/replication/reading.py",
         "if engine.commit_index < engine.own_term_index:\n            return",
         "if False:\n            return",
         _ELECTION,
