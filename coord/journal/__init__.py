@@ -11,6 +11,7 @@ from coord.journal.errors import (
 )
 from coord.journal.filesystem import AppendFile, FileLock, FileSystem, OsFileSystem
 from coord.journal.log import DEFAULT_SEGMENT_BYTES, Journal
+from coord.journal.peer_runs import PeerRun, PeerRunsFile
 from coord.journal.recovery import Entry, RecoveryReport
 from coord.journal.snapshot_format import SnapshotMeta
 from coord.journal.snapshots import RawSnapshotWriter, SnapshotStore, SnapshotWriter
@@ -30,6 +31,8 @@ __all__ = [
     "Identity",
     "Journal",
     "OsFileSystem",
+    "PeerRun",
+    "PeerRunsFile",
     "RawSnapshotWriter",
     "RecoveryReport",
     "SnapshotMeta",

@@ -3,6 +3,7 @@
 LOCK         locked while a node runs
 IDENTITY     whose directory this is (JSON with a checksum)
 vote         term and vote
+peers        which runs of the other nodes were seen
 journal/     the write-ahead log
 snapshots/   snapshots
 """
@@ -81,6 +82,10 @@ class DataDirectory:
     @property
     def vote_path(self) -> str:
         return f"{self.path}/vote"
+
+    @property
+    def peers_path(self) -> str:
+        return f"{self.path}/peers"
 
     @property
     def snapshot_directory(self) -> str:

@@ -12,6 +12,7 @@ from coord.journal import (
     DataDirectory,
     FileSystem,
     Journal,
+    PeerRunsFile,
     SnapshotStore,
     Standing,
     Vote,
@@ -32,6 +33,7 @@ class OpenStorage:
     writer: LogWriter
     snapshots: SnapshotStore
     boot: Boot
+    peer_runs: PeerRunsFile
 
     def close(self) -> None:
         """Close the files and give up the lock. Idempotent."""
@@ -103,6 +105,11 @@ def _open(
             journal.take_recovered(),
             (meta.index, meta.term) if meta else None,
         )
+        peer_runs = PeerRunsFile(fs, directory.peers_path)
+        known_runs = peer_runs.load()
+        if peer_runs.damage:
+            why = f"{peer_runs.damage}; an older copy of a peer may go unnoticed once"
+            logger.warning("peer_runs_forgotten", path=peer_runs.path, why=why)
         votes.store(vote)
         directory.mark_initialized()
     except BaseException:
@@ -117,5 +124,6 @@ def _open(
         voted_for=vote.voted_for,
         snapshot=meta,
         admission=vote.admission,
+        peer_runs=known_runs,
     )
-    return OpenStorage(directory, LogWriter(journal, votes, vote), store, boot)
+    return OpenStorage(directory, LogWriter(journal, votes, vote), store, boot, peer_runs)

@@ -48,6 +48,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if self.closed.is_set():  # given up before it was there
+            self._transport.abort()
+            return
         self.remote = str(transport.get_extra_info("peername"))
         self.is_open = True
 

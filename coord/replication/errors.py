@@ -28,6 +28,10 @@ class RemovedFromClusterError(FatalReplicaError):
     """This node is not a member any more, and that is committed."""
 
 
+class CopiedDirectoryError(FatalReplicaError):
+    """Another run of this node was seen that its data directory knows nothing of."""
+
+
 class LevelTooHighError(FatalReplicaError):
     """The cluster is at a feature level that this build does not support."""
 

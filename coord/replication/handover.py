@@ -64,6 +64,16 @@ class Handover:
         self.advance()
         return chosen
 
+    def others_keep_more(self) -> bool:
+        """Whether a majority without this node has kept what its own disk did not take. Else writes
+        would stop under another leader as well, and reads with them until that one's first entry is
+        committed."""
+        last = self._journal.last_index
+        voters = self._electorate.voting_peers
+        keep = [peer for peer in voters if self._engine.match_index(peer) == last]
+        enough = len(keep) >= self._electorate.quorum
+        return enough and self._journal.synced_index < last and self._transfer is None
+
     def advance(self) -> None:
         """Tell the target as soon as it has everything; give up when it takes too long."""
         transfer = self._transfer

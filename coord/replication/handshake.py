@@ -13,6 +13,7 @@ from coord.replication.levels import MAX_LEVEL
 MAGIC = "coord-peer"
 PROTOCOL_VERSION = 1
 MAX_HANDSHAKE_BYTES = 4096
+MAX_RUN_ID = 64
 _MAX_ID_LENGTH = 256
 _MAX_FIELDS = 32
 _NOT_HERE = (
@@ -30,6 +31,9 @@ class Refusal(StrEnum):
     UNKNOWN_NODE = "UNKNOWN_NODE"
     SUPERSEDED = "SUPERSEDED"
     LEVEL_TOO_LOW = "LEVEL_TOO_LOW"
+    BEYOND_REASON = "BEYOND_REASON"
+    OLDER_COPY = "OLDER_COPY"
+    CLONE = "CLONE"
 
 
 class RefusedError(Exception):
@@ -58,7 +62,9 @@ class RefusedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Hello:
     """Who dials (`node_id` of `cluster_id` in its `boot_id`-th run) and whom it means to reach.
-    `level`: the highest feature level that its build supports."""
+    `level`: the highest feature level that its build supports. `run_id`: drawn at random for the
+    run; empty: its build draws none. `is_new`: it has a new data directory and takes no part yet.
+    """
 
     cluster_id: str
     node_id: str
@@ -66,6 +72,8 @@ class Hello:
     boot_id: int
     version: int = PROTOCOL_VERSION
     level: int = 0
+    run_id: str = ""
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,8 @@ def encode_hello(hello: Hello) -> bytes:
             "target": hello.target_id,
             "boot": hello.boot_id,
             "level": hello.level,
+            "run": hello.run_id,
+            "new": hello.is_new,
         }
     )
 
@@ -105,7 +115,11 @@ def decode_hello(payload: memoryview) -> Hello:
     if type(boot_id) is not int or boot_id < 0:
         raise RefusedError(Refusal.BAD_HANDSHAKE, "the boot id is missing")
     cluster_id, node_id, target_id = map(str, texts)
-    return Hello(cluster_id, node_id, target_id, boot_id, level=_level_of(values))
+    run_id, is_new = values.get("run", ""), values.get("new", False)
+    if type(run_id) is not str or len(run_id) > MAX_RUN_ID or type(is_new) is not bool:
+        raise RefusedError(Refusal.BAD_HANDSHAKE, "the run id is none")
+    level = _level_of(values)
+    return Hello(cluster_id, node_id, target_id, boot_id, level=level, run_id=run_id, is_new=is_new)
 
 
 def encode_welcome(welcome: Welcome | None = None) -> bytes:

@@ -212,10 +212,12 @@ def _check_append(kind: object, raw: Mapping[str, Any]) -> None:
 
 class StampGuard:
     """Lets each stamp of a peer pass once and in rising order, so that nothing delayed or doubled
-    by the network acts twice (one per replica)."""
+    by the network acts twice (one per replica). `boots`: the runs of peers that are known."""
 
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[int, int]] = {}
+    def __init__(self, boots: Mapping[str, int] | None = None) -> None:
+        self._last: dict[str, tuple[int, int]] = {
+            peer_id: (boot, -1) for peer_id, boot in (boots or {}).items()
+        }
 
     def is_fresh(self, peer_id: str, message: Message) -> bool:
         """Whether it is newer than all before from that peer; then it becomes the newest."""

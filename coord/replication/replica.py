@@ -33,6 +33,7 @@ from coord.replication.message_filter import Answer
 from coord.replication.messages import Message, StampGuard, check_message, is_members
 from coord.replication.outbox import Outbox
 from coord.replication.pace import Pace
+from coord.replication.peer_runs import OwnRun
 from coord.replication.port import (
     Member,
     MembershipChange,
@@ -79,7 +80,8 @@ class Replica:
         self.levels = levels or Levels(settings.highest_level)
         self._machine = machine
         self._ports = ports
-        self._connected, self._stamps = set[str](), StampGuard()
+        self._connected = set[str]()
+        self._stamps = StampGuard({peer: number for peer, (number, _) in boot.peer_runs.items()})
         self._proposals = Proposals(settings)
         self.write_block_reason: str | None = None
         seeds = membership(0, members)
@@ -323,6 +325,11 @@ class Replica:
         return self.freshness.age_ms(self.engine.applied_index)
 
     @property
+    def own_run(self) -> OwnRun:
+        """The present run of this node, without its id."""
+        return OwnRun(self._outbox.boot_id, is_new=not self.joining.follows)
+
+    @property
     def role(self) -> Role:
         """LEARNER unless this node may vote."""
         return self.engine.role if self.joining.votes and self.electorate.votes else Role.LEARNER
@@ -561,14 +568,8 @@ class Replica:
             self._send_backlog()
 
     def _abdicate_if_blocked(self) -> None:
-        """A leader that can not write lets another one lead, if that helps: if a majority without
-        it has kept what its own disk did not take. Else writes would stop under another leader as
-        well, and reads with them until that one's first entry is committed."""
-        if self.write_block_reason is None or self._handover.under_way:
-            return
-        last = self.journal.last_index
-        keep = [p for p in self.electorate.voting_peers if self.engine.match_index(p) == last]
-        if self.journal.synced_index < last and len(keep) >= self.electorate.quorum:
+        """A leader that can not write lets another one lead, if that helps."""
+        if self.write_block_reason is not None and self._handover.others_keep_more():
             with contextlib.suppress(ReplicationError):  # nobody is there to take it
                 self.transfer(None, lambda _: None)
 

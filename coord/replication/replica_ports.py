@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from coord.journal import Admission, SnapshotMeta
+from coord.journal import Admission, PeerRun, SnapshotMeta
 from coord.replication.messages import Message
 from coord.replication.write_ops import Entry, WriteOp
 
@@ -61,7 +61,7 @@ class ReplicaPorts(Protocol):
 @dataclass(frozen=True, slots=True)
 class Boot:
     """What a replica starts with. `boot_id` grows with each run of the node; the state machine has
-    been restored from `snapshot` already."""
+    been restored from `snapshot` already. `peer_runs`: the last that was seen of each peer."""
 
     boot_id: int
     entries: Sequence[Entry]
@@ -71,3 +71,4 @@ class Boot:
     voted_for: str | None
     snapshot: SnapshotMeta | None
     admission: Admission = VOTES_ALREADY
+    peer_runs: Mapping[str, PeerRun] = field(default_factory=dict)

@@ -8,8 +8,10 @@ stops the node: it is not asked anything again, and `on_fatal` tells the owner.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -19,10 +21,11 @@ from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
 from coord.replication.background import rest_s
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.complaints import Complaints
-from coord.replication.errors import LevelTooHighError
+from coord.replication.errors import CopiedDirectoryError, LevelTooHighError
 from coord.replication.levels import Levels
 from coord.replication.loading import load
 from coord.replication.messages import InvalidMessageError, Message
+from coord.replication.peer_runs import COPY_ADVICE, OwnRun, PeerRuns
 from coord.replication.port import (
     Member,
     MembershipChange,
@@ -37,6 +40,7 @@ from coord.replication.replica import Replica
 from coord.replication.replica_ports import DISK_FULL
 from coord.replication.replica_status import status_before_start, status_of
 from coord.replication.responsive_clock import ResponsiveClock, seconds_passed
+from coord.replication.runs_keeper import RunsKeeper
 from coord.replication.settings import ReplicationConfig
 from coord.replication.storage import LogStorage, SnapshotThread
 from coord.replication.transport import PeerTransport
@@ -79,6 +83,8 @@ class PySyncObjReplicator:
         self._log_storage: LogStorage | None = None
         self._snapshot_thread: SnapshotThread | None = None
         self._transport: PeerTransport | None = None
+        self._runs_keeper: RunsKeeper | None = None
+        self._run_id = secrets.token_hex(8)
         self._ticking: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._pending: dict[int, tuple[int, asyncio.Future[object]]] = {}
@@ -115,6 +121,8 @@ class PySyncObjReplicator:
             await self._closing
         if self._transport is not None:
             await self._transport.stop()
+        if self._runs_keeper is not None:
+            await self._runs_keeper.stop()
         if self._log_storage is not None:
             await self._log_storage.stop()
         if self._snapshot_thread is not None:
@@ -346,10 +354,14 @@ class PySyncObjReplicator:
         )
         self._snapshot_thread = SnapshotThread(storage.snapshots, self.failed)
         own = config.own
+        runs = PeerRuns(
+            storage.boot.peer_runs, changed=self._peer_runs_changed, wall_ms=self.wall_ms
+        )
+        self._runs_keeper = RunsKeeper(storage.peer_runs.store, lambda: runs.known, self._log)
         self._transport = PeerTransport(
             config.self_id,
             config.cluster_id,
-            storage.boot.boot_id,
+            self._own_run,
             config.listen_address or own.peer_address,
             on_message=self._on_message,
             on_connected=lambda peer: self._call(lambda replica: replica.connected(peer)),
@@ -358,6 +370,8 @@ class PySyncObjReplicator:
                 lambda replica: replica.refused(peer, members)
             ),
             members=lambda: self._replica and self._replica.reconfiguration.farewell(),
+            on_copied=self._copied,
+            runs=runs,
             levels=self._levels,
         )
         self._clock.step()
@@ -376,6 +390,20 @@ class PySyncObjReplicator:
         self._transport.set_peers(self._replica.reconfiguration.addresses)
         await self._transport.start()
         self._ticking = asyncio.create_task(self._tick_forever(), name="replica-tick")
+
+    def _own_run(self) -> OwnRun:
+        own = self._replica.own_run if self._replica is not None else OwnRun(0, is_new=True)
+        return replace(own, run_id=self._run_id)
+
+    def _peer_runs_changed(self) -> None:
+        if self._runs_keeper is not None:
+            self._runs_keeper.changed()
+
+    def _copied(self, peer_id: str, what: str) -> None:
+        """A peer has seen a run of this node that cannot be, or be beside this one."""
+        if self._own_run().is_new:
+            return
+        self.failed(CopiedDirectoryError(f"{peer_id} refuses this node: {what}. {COPY_ADVICE}"))
 
     async def _load(self, store: SnapshotStore, meta: SnapshotMeta) -> None:
         """In a thread: a large state takes seconds, in which the loop answers signals."""

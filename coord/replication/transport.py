@@ -29,11 +29,13 @@ from coord.replication.frames import pack
 from coord.replication.handshake import Hello, Refusal, RefusedError, Welcome, check_hello
 from coord.replication.levels import Levels, too_low
 from coord.replication.peer_log import PeerLog
+from coord.replication.peer_runs import OwnRun, PeerRuns
 
 log = structlog.get_logger(__name__)
 
 MAX_UNKNOWN_CONNECTIONS = 64  # accepted and not yet past the handshake
-_LASTING = frozenset({Refusal.LEVEL_TOO_LOW})
+_COPIED = frozenset({Refusal.OLDER_COPY, Refusal.CLONE})
+_LASTING = _COPIED | {Refusal.LEVEL_TOO_LOW, Refusal.BEYOND_REASON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +77,28 @@ def split_address(address: str) -> tuple[str, int]:
 class PeerTransport:
     """This node's end of all connections to its peers.
 
-    `boot_id` grows with each run of the node. The callbacks run on the event loop and must be set
-    before `start`. `on_connected` and `on_disconnected` are about the outgoing direction, the one
-    `send` uses. A node that is not known is refused and gets what `members` returns, of at most
-    some 3 KiB; on its side `on_refused` is called with that. `levels`: what this build supports and
-    what is required of peers; what they advertise is noted there. With `ssl_server` and
-    `ssl_client` all connections are TLS."""
+    `own_run()` tells which run of the node this is; `runs` knows those of the peers. The callbacks
+    run on the event loop and must be set before `start`. `on_connected` and `on_disconnected` are
+    about the outgoing direction, the one `send` uses. A node that is not known is refused and gets
+    what `members` returns, of at most some 3 KiB; on its side `on_refused` is called with that.
+    `on_copied` is called when a peer has seen another run of this node than there can be, with what
+    is wrong. `levels`: what this build supports and what is required of peers; what they advertise
+    is noted there. With `ssl_server` and `ssl_client` all connections are TLS."""
 
     def __init__(
         self,
         self_id: str,
         cluster_id: str,
-        boot_id: int,
+        own_run: Callable[[], OwnRun],
         listen_address: str,
         *,
         on_message: Callable[[str, Any], None],
         on_connected: Callable[[str], None] = lambda peer_id: None,
         on_disconnected: Callable[[str], None] = lambda peer_id: None,
         on_refused: Callable[[str, object], None] = lambda peer_id, members: None,
+        on_copied: Callable[[str, str], None] = lambda peer_id, what: None,
         members: Callable[[], object] = lambda: None,
+        runs: PeerRuns | None = None,
         levels: Levels | None = None,
         limits: TransportLimits | None = None,
         rng: random.Random | None = None,
@@ -104,11 +109,13 @@ class PeerTransport:
         self.on_connected = on_connected
         self.on_disconnected = on_disconnected
         self.on_refused = on_refused
+        self.on_copied = on_copied
         self.members = members
+        self._runs = runs or PeerRuns()
         self._levels = levels or Levels()
         self._self_id = self_id
         self._cluster_id = cluster_id
-        self._boot_id = boot_id
+        self._own_run = own_run
         self._listen_address = listen_address
         self._limits = limits or TransportLimits()
         self._rng = rng or random.Random()
@@ -243,6 +250,8 @@ class PeerTransport:
                     delay_ms = limits.backoff_lasting_ms
                 if isinstance(error, RefusedError) and error.members is not None:
                     self._call("on_refused", self.on_refused, peer.peer_id, error.members)
+                if isinstance(error, RefusedError) and error.refusal in _COPIED:
+                    self._call("on_copied", self.on_copied, peer.peer_id, error.detail)
             if loop.time() - started > 1.0:
                 delay_ms = limits.backoff_min_ms
             jittered_s = delay_ms * self._rng.uniform(0.5, 1.0) / 1000
@@ -271,12 +280,15 @@ class PeerTransport:
             outgoing.abort("given up")
 
     def _hello_to(self, peer: _Peer) -> Hello:
+        own = self._own_run()
         return Hello(
             self._cluster_id,
             self._self_id,
             peer.peer_id,
-            self._boot_id,
+            own.boot_id,
             level=self._levels.own,
+            run_id=own.run_id,
+            is_new=own.is_new,
         )
 
     def _outgoing_opened(self, peer: _Peer, outgoing: Outgoing) -> None:
@@ -307,6 +319,8 @@ class PeerTransport:
             self._incoming_ended,
         )
         self._accepted.add(incoming)
+        if not self._running:  # it was on its way when this node stopped
+            incoming.abort("stopped")
         unknown = [c for c in self._accepted if c.hello is None and c is not incoming]
         if len(unknown) >= MAX_UNKNOWN_CONNECTIONS:
             min(unknown, key=lambda c: c.order).abort("too many connections before a handshake")
@@ -320,6 +334,7 @@ class PeerTransport:
             if peer is None:
                 raise self._unknown(hello)
             self._check_level(hello.node_id, hello.level)
+            self._runs.take(hello, self._own_run())
             self._supersede(peer, incoming, hello)
         except RefusedError as error:
             is_peer = peer is not None and hello.cluster_id == self._cluster_id

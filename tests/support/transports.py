@@ -10,6 +10,7 @@ from typing import Any
 from coord.replication.frames import frame_header, pack
 from coord.replication.handshake import PROTOCOL_VERSION, Hello, encode_hello
 from coord.replication.levels import Levels
+from coord.replication.peer_runs import OwnRun, PeerRuns
 from coord.replication.transport import PeerTransport, TransportLimits
 from tests.support.waiting import eventually
 
@@ -28,23 +29,29 @@ class Node:
         ssl_contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
         port: int = 0,
         level: int = 0,
+        run_id: str = "",
+        is_new: bool = False,
+        runs: PeerRuns | None = None,
     ) -> None:
         self.node_id = node_id
         self.messages: list[tuple[str, Any]] = []
         self.events: list[tuple[str, str]] = []
         self.refusals: list[tuple[str, object]] = []
         self.levels = Levels(level)
+        self.copied: list[tuple[str, str]] = []
         server, client = ssl_contexts or (None, None)
         self.transport = PeerTransport(
             node_id,
             cluster_id,
-            boot_id,
+            lambda: OwnRun(boot_id, run_id, is_new),
             f"127.0.0.1:{port}",
             on_message=lambda peer, message: self.messages.append((peer, message)),
             on_connected=lambda peer: self.events.append(("connected", peer)),
             on_disconnected=lambda peer: self.events.append(("disconnected", peer)),
             on_refused=lambda peer, members: self.refusals.append((peer, members)),
             members=lambda: {"of": node_id},
+            on_copied=lambda peer, what: self.copied.append((peer, what)),
+            runs=runs,
             levels=self.levels,
             limits=limits,
             rng=random.Random(1),
@@ -121,8 +128,13 @@ class RawPeer:
         cluster_id: str = "c",
         boot_id: int = 1,
         version: int = PROTOCOL_VERSION,
+        run_id: str = "",
+        is_new: bool = False,
     ) -> None:
-        payload = encode_hello(Hello(cluster_id, node_id, target_id, boot_id, version))
+        hello = Hello(
+            cluster_id, node_id, target_id, boot_id, version, run_id=run_id, is_new=is_new
+        )
+        payload = encode_hello(hello)
         self.writer.write(frame_header(payload) + payload)
 
     async def answer(self) -> bytes:
