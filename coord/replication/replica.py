@@ -50,6 +50,7 @@ from coord.replication.reading import Reading
 from coord.replication.reconfiguration import Reconfiguration
 from coord.replication.recovery import first_membership, membership_of
 from coord.replication.replica_ports import DISK_FULL, Boot, ReplicaPorts
+from coord.replication.sending import Sending
 from coord.replication.settings import ReplicaSettings
 from coord.replication.snapshot_exchange import SnapshotExchange
 from coord.replication.snapshots import SnapshotWorker
@@ -127,6 +128,18 @@ class Replica:
         )
         self._handover = Handover(
             electorate, self.engine, self.journal, self._outbox, ports.now, settings.transfer_s
+        )
+        self._sending = Sending(
+            self.engine,
+            self.journal,
+            electorate,
+            self._handover,
+            self._appends,
+            self.leadership,
+            self._connected,
+            self.may_send_to,
+            ports.now,
+            settings.heartbeat_s,
         )
         self.reconfiguration = Reconfiguration(
             electorate,
@@ -231,7 +244,7 @@ class Replica:
         self.engine.disconnected(peer_id)
         if self.engine.role is Role.LEADER:
             self.leadership().disconnected(peer_id)
-            self._choose_eager()
+            self._sending.choose_eager(self.leadership())
         elif self.engine.leader_id == peer_id:
             self.engine.forget_leader()
             self._election.lost_leader(self._ports.now())
@@ -297,7 +310,7 @@ class Replica:
     def flush(self) -> None:
         """Send what was proposed, and begin a round for the reads that wait."""
         self._reading.begin()
-        self._send_backlog()
+        self._sending.backlog()
         self._reading.hurry()
 
     @property
@@ -461,7 +474,7 @@ class Replica:
         """The account of the present term."""
         if self._lead.term != self.engine.term:
             self._lead = self._new_leadership(self.engine.term)
-            self._choose_eager()
+            self._sending.choose_eager(self._lead)
         return self._lead
 
     def _new_leadership(self, term: int) -> Leadership:
@@ -470,43 +483,14 @@ class Replica:
 
     def _tick_leader(self, now: float) -> None:
         lead = self.leadership()
-        self._choose_eager()
-        for peer_id in self.electorate.peers:
-            silent = now - lead.sent_at.get(peer_id, -1.0) >= self._settings.heartbeat_s
-            if silent and not self.may_send_to(peer_id):
-                self._appends.send_bare_heartbeat(peer_id)
-        commit_index = self.engine.commit_index
-        behind = [p for p in self.electorate.peers if lead.flow(p).last_commit_sent < commit_index]
-        if behind:
-            self.engine.send_now(behind)
-        self._send_backlog()
+        self._sending.tick(lead, now)
         self._reading.begin()
+        commit_index = self.engine.commit_index
         if commit_index >= self.engine.own_term_index:  # as for reads
             lead.vouching.begin(commit_index, self.freshness, lead.last_sent())
         self.snapshots.tick_senders(lead, self._connected, now)
         self._abdicate_if_blocked()
         self._handover.advance()
-
-    def _send_backlog(self) -> None:
-        """Send entries to those that lack some, have room, and whose turn it is; no heartbeats."""
-        engine = self.engine
-        if engine.role is not Role.LEADER:
-            return
-        last, now = self.journal.last_index, self._ports.now()
-        lead = self.leadership()
-        lead.pace.note(engine.commit_index, last, now)
-        peers = self.electorate.peers
-        lacking: Sequence[str] = [p for p in peers if engine.next_index(p) <= last]
-        if lacking and not self._handover.under_way:
-            lacking = lead.pace.due(lacking, lead.sent_at, engine.match_index, now)
-        if lacking:
-            engine.send_now(lacking)
-
-    def _choose_eager(self) -> None:
-        """Anew, of the voters that can be sent to now and whose disks take it."""
-        able = self._connected - self.leadership().full
-        voters = self.electorate.voting_peers
-        self.leadership().pace.choose([p for p in voters if p in able and self.may_send_to(p)])
 
     def _hears(self, peer_id: str, message: Message) -> bool:
         """Whether a reply is to this leader of this term; then the peer counts as alive."""
@@ -558,14 +542,14 @@ class Replica:
             self.engine.receive_ack(peer_id, answer.next_index, answer.success, answer.reset)
             self.engine.commit()
         self._reading.begin()
-        self._send_backlog()
+        self._sending.backlog()
         self._handover.advance()
 
     def _on_snapshot_ack(self, peer_id: str, message: Message) -> None:
         if self._hears(peer_id, message) and self.snapshots.acknowledged(
             self.leadership(), peer_id, message
         ):
-            self._send_backlog()
+            self._sending.backlog()
 
     def _abdicate_if_blocked(self) -> None:
         """A leader that can not write lets another one lead, if that helps."""

@@ -20,6 +20,7 @@ import structlog
 from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
 from coord.replication.background import rest_s
 from coord.replication.boot import OpenStorage, open_storage
+from coord.replication.callers import Callers
 from coord.replication.complaints import Complaints
 from coord.replication.errors import CopiedDirectoryError, LevelTooHighError
 from coord.replication.levels import Levels
@@ -87,8 +88,7 @@ class PySyncObjReplicator:
         self._run_id = secrets.token_hex(8)
         self._ticking: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._pending: dict[int, tuple[int, asyncio.Future[object]]] = {}
-        self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._callers = Callers()
         self._flush_scheduled = False
         self._work_scheduled = False
         self._spur_scheduled = False
@@ -161,7 +161,7 @@ class PySyncObjReplicator:
         if replica.engine.applied_index >= index:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._applied_waiters.append((index, waiter))
+        self._callers.wait_for(index, waiter)
         await waiter
 
     async def change_members(self, change: MembershipChange) -> tuple[Member, ...]:
@@ -287,29 +287,17 @@ class PySyncObjReplicator:
             self._log_storage.write(sequence, operation)
 
     def applied(self, index: int, term: int, result: object) -> None:
-        pending = self._pending.pop(index, None)
-        if pending is None:
-            return
-        proposed_term, future = pending
-        if future.done():
-            return
-        if proposed_term == term:
-            future.set_result(result)
-        else:
-            future.set_exception(OutcomeUnknownError("another entry took its place"))
+        self._callers.applied(index, term, result)
 
     def applied_by_snapshot(self, index: int) -> None:
-        self._give_up_all("a snapshot replaced the log")
+        self._callers.give_up_proposers("a snapshot replaced the log")
 
     def changed(self) -> None:
         """Leadership lost means that the fate of what is pending is not known any more here."""
         replica = self._replica
         if replica is None:
             return
-        leading_term = replica.engine.term if replica.engine.role is Role.LEADER else -1
-        lost = [i for i, (term, _) in self._pending.items() if term != leading_term]
-        for index in lost:
-            self._give_up(index, "leadership was lost")
+        self._callers.leads(replica.engine.term if replica.engine.role is Role.LEADER else -1)
         status = self.status()
         for callback in self._role_callbacks:
             callback(status)
@@ -487,8 +475,7 @@ class PySyncObjReplicator:
         if replica is None:
             return
         applied = replica.engine.applied_index
-        if self._applied_waiters:
-            self._wake(applied)
+        self._callers.wake(applied)
         behind = replica.engine.commit_index - applied
         if behind >= BACKLOG_ENTRIES:
             self._schedule_work()
@@ -553,7 +540,7 @@ class PySyncObjReplicator:
     def _expect(self, index: int, term: int) -> asyncio.Future[Any]:
         """The result of an entry that was just appended."""
         future: asyncio.Future[Any] = self._running_loop().create_future()
-        self._pending[index] = (term, future)
+        self._callers.expect(index, term, future)
         self._schedule_flush()
         return future
 
@@ -578,27 +565,9 @@ class PySyncObjReplicator:
             self.failed(error)
             raise OutcomeUnknownError("the node stopped itself") from error
 
-    def _wake(self, applied: int) -> None:
-        waiting = []
-        for index, waiter in self._applied_waiters:
-            if index > applied:
-                waiting.append((index, waiter))
-            elif not waiter.done():
-                waiter.set_result(None)
-        self._applied_waiters = [(i, w) for i, w in waiting if not w.done()]
-
-    def _give_up(self, index: int, why: str) -> None:
-        _, future = self._pending.pop(index)
-        if not future.done():
-            future.set_exception(OutcomeUnknownError(why))
-
     def _give_up_all(self, why: str) -> None:
-        for index in list(self._pending):
-            self._give_up(index, why)
-        if self._stopped or self._failure is not None:
-            if self._replica is not None:
-                self._replica.reads.fail_all()
-            waiters, self._applied_waiters = self._applied_waiters, []
-            for _, waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(ReplicationError(why))
+        """This node takes no part any more."""
+        self._callers.give_up_proposers(why)
+        if self._replica is not None:
+            self._replica.reads.fail_all()
+        self._callers.give_up_readers(why)
