@@ -146,6 +146,9 @@ class _SimLock:
     def release(self) -> None:
         self._locks.discard(self._path)
 
+    def is_in_place(self) -> bool:
+        return self._path in self._locks
+
 
 class SimDisk:
     """A disk of one simulated machine. Implements `coord.journal.FileSystem`.

@@ -1,8 +1,10 @@
 """Durable storage of one node: the write-ahead log, the vote, snapshots, the data directory."""
 
+from coord.journal.clean_stop import CleanStop
 from coord.journal.datadir import DataDirectory, Identity
 from coord.journal.errors import (
     DataDirectoryError,
+    DataDirectoryLostError,
     DiskFullError,
     SnapshotRejectedError,
     StorageDamagedError,
@@ -21,8 +23,10 @@ __all__ = [
     "DEFAULT_SEGMENT_BYTES",
     "Admission",
     "AppendFile",
+    "CleanStop",
     "DataDirectory",
     "DataDirectoryError",
+    "DataDirectoryLostError",
     "DiskFullError",
     "Entry",
     "FileLock",

@@ -4,6 +4,7 @@ LOCK         locked while a node runs
 IDENTITY     whose directory this is (JSON with a checksum)
 vote         term and vote
 peers        which runs of the other nodes were seen
+stopped      where the journal ended when the node was stopped in order
 journal/     the write-ahead log
 snapshots/   snapshots
 """
@@ -11,10 +12,11 @@ snapshots/   snapshots
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from zlib import crc32
 
-from coord.journal.errors import DataDirectoryError, StorageDamagedError
+from coord.journal.errors import DataDirectoryError, DataDirectoryLostError, StorageDamagedError
 from coord.journal.filesystem import FileLock, FileSystem, OsFileSystem
 from coord.journal.io import read_file, replace_file, sync_directory
 
@@ -84,6 +86,10 @@ class DataDirectory:
         return f"{self.path}/vote"
 
     @property
+    def clean_stop_path(self) -> str:
+        return f"{self.path}/stopped"
+
+    @property
     def peers_path(self) -> str:
         return f"{self.path}/peers"
 
@@ -105,6 +111,20 @@ class DataDirectory:
             identity = replace(self.identity, initialized=True)
             replace_file(self._fs, f"{self.path}/IDENTITY", _encode(identity))
             self.identity = identity
+
+    def check_in_place(self, active_segment: Callable[[], str]) -> None:
+        """Raise DataDirectoryLostError if this is not the directory any more that was opened, or
+        what is in use of it is gone. `active_segment()`: the journal's, which may be another any
+        moment. Callable from any thread, and OSError says that nothing was found out."""
+        if not self._lock.is_in_place():
+            raise DataDirectoryLostError(self.path, "it was removed, moved or replaced")
+        used = [f"{self.path}/IDENTITY", self.vote_path] if self.initialized else []
+        missing = [path for path in used if not self._fs.exists(path)]
+        segment = active_segment()
+        if not self._fs.exists(segment) and segment == active_segment():
+            missing.append(segment)
+        if missing and self._lock.is_in_place():
+            raise DataDirectoryLostError(self.path, f"{', '.join(missing)} was removed")
 
     def close(self) -> None:
         """Give the lock up. Idempotent."""

@@ -56,6 +56,22 @@ class SnapshotRejectedError(StorageError):
     """A received snapshot is not what was announced; it was dropped, nothing else changed."""
 
 
+class DataDirectoryLostError(StorageError):
+    """The data directory was removed or replaced under a running node, which has to stop: nothing
+    that it writes is there any more for the next start."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(
+            f"data directory {path}: {what} while this node was running. It stops, as nothing that "
+            "it would confirm could be found again. What to do: if the directory was moved, move "
+            "it back and start the node again; if another one was put in its place, find out which "
+            "is right before starting again; if it is gone, start the node with an empty one: it "
+            "copies the state from the other nodes, and votes again when that is safe; never do "
+            "that on a majority of the nodes at once"
+        )
+        self.path = path
+
+
 class DataDirectoryError(StorageError):
     """The data directory cannot be used by this node: in use, another node's, another cluster's,
     or of a newer format. The message says which and what to do."""

@@ -51,6 +51,10 @@ class FileLock(Protocol):
 
     def release(self) -> None: ...
 
+    def is_in_place(self) -> bool:
+        """Whether the locked file is still the one that is found by its name."""
+        ...
+
 
 class FileSystem(Protocol):
     """What storage needs of a file system."""
@@ -125,8 +129,16 @@ class _OsAppendFile:
 
 
 class _OsFileLock:
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
         self._descriptor = descriptor
+        self._locked = os.fstat(descriptor)
+
+    def is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), self._locked)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def release(self) -> None:
         if self._descriptor >= 0:
@@ -194,4 +206,4 @@ class OsFileSystem:
         except OSError:
             os.close(descriptor)
             raise
-        return _OsFileLock(descriptor)
+        return _OsFileLock(path, descriptor)

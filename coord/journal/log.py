@@ -86,14 +86,17 @@ class Journal:
         *,
         reserve_bytes: int = 0,
         must_exist: bool = False,
+        stopped_at: int = 0,
     ) -> Journal:
         """Recover what is there, or begin a new journal. `reserve_bytes`: how much room is reserved
-        at a time; 0: none.
+        at a time; 0: none. `stopped_at`: the last record when it was stopped in order.
 
         Raises StorageDamagedError (also when `must_exist` and there is none), DiskFullError,
         SyncFailedError."""
         make_directory(fs, directory)
-        journal = cls(fs, directory, segment_bytes, reserve_bytes, recover(fs, directory))
+        journal = cls(
+            fs, directory, segment_bytes, reserve_bytes, recover(fs, directory, stopped_at)
+        )
         if journal._segments:
             active = journal._segments[-1]
             journal._file = open_file(fs, active.path)
@@ -125,6 +128,16 @@ class Journal:
     def next_index(self) -> int:
         """The index the next appended entry must have; 0: any (nothing was ever appended)."""
         return self._next_index
+
+    @property
+    def last_sequence(self) -> int:
+        """The number of the last record, which only grows; see `CleanStop`."""
+        return self._sequence
+
+    @property
+    def active_path(self) -> str:
+        """The file that is written to now."""
+        return self._segments[-1].path
 
     @property
     def size_bytes(self) -> int:

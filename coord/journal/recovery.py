@@ -95,8 +95,9 @@ def segment_path(directory: str, number: int) -> str:
     return f"{directory}/{number:020d}.wal"
 
 
-def recover(fs: FileSystem, directory: str) -> Recovered:
-    """Read and, where a crash left something unfinished, repair. Raises StorageDamagedError."""
+def recover(fs: FileSystem, directory: str, stopped_at: int = 0) -> Recovered:
+    """Read and, where a crash left something unfinished, repair. `stopped_at`: the last record when
+    the journal was stopped in order, 0 if it was not. Raises StorageDamagedError."""
     state = Recovered()
     removed = _remove_temporaries(fs, directory)
     segments, leftovers = _live_segments(_read_headers(fs, directory))
@@ -107,6 +108,7 @@ def recover(fs: FileSystem, directory: str) -> Recovered:
         if following and not segment.sealed:
             removed += _remove(fs, directory, [following[0].path])
             break
+    _check_end(directory, state, stopped_at)
     _finish(fs, state)
     sync_directory(fs, directory)  # a process killed before it did so left names that may vanish
     state.report = replace(
@@ -280,6 +282,19 @@ def _has_lost_sector(data: bytes, start: int, end: int) -> bool:
             return True
         start = stop
     return False
+
+
+def _check_end(directory: str, state: Recovered, stopped_at: int) -> None:
+    """Before anything is repaired: what is missing here is no torn tail."""
+    if state.sequence >= stopped_at:
+        return
+    last = state.segments[-1] if state.segments else None
+    raise StorageDamagedError(
+        last.path if last else directory,
+        last.size if last else -1,
+        f"it ends after record {state.sequence}, and this node was stopped in order when record "
+        f"{stopped_at} was the last: its end was cut off",
+    )
 
 
 def _finish(fs: FileSystem, state: Recovered) -> None:

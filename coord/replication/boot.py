@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 
 import structlog
@@ -9,12 +10,14 @@ import structlog
 from coord.journal import (
     DEFAULT_SEGMENT_BYTES,
     Admission,
+    CleanStop,
     DataDirectory,
     FileSystem,
     Journal,
     PeerRunsFile,
     SnapshotStore,
     Standing,
+    StorageError,
     Vote,
     VoteFile,
 )
@@ -34,6 +37,18 @@ class OpenStorage:
     snapshots: SnapshotStore
     boot: Boot
     peer_runs: PeerRunsFile
+    clean_stop: CleanStop
+
+    def check_in_place(self) -> None:
+        """Raises DataDirectoryLostError, or OSError if nothing was found out."""
+        self.directory.check_in_place(lambda: self.writer.active_segment)
+
+    def note_clean_stop(self) -> None:
+        """Note where the journal ends, if nothing is on its way to it any more: nothing may be
+        written to it after this. A mark that cannot be written is left out."""
+        if (end := self.writer.durable_end) is not None:
+            with contextlib.suppress(StorageError):
+                self.clean_stop.write(end)
 
     def close(self) -> None:
         """Close the files and give up the lock. Idempotent."""
@@ -81,12 +96,14 @@ def _open(
     if votes.repaired:
         why = "a store was not finished, or the disk damaged a copy; the other one is intact"
         logger.warning("vote_copy_repaired", why=why, path=directory.vote_path)
+    clean_stop = CleanStop(fs, directory.clean_stop_path)
     journal = Journal.open(
         fs,
         directory.journal_directory,
         segment_bytes,
         reserve_bytes=reserve_bytes,
         must_exist=known,
+        stopped_at=clean_stop.read(),
     )
     found = journal.recovery
     if found.torn_bytes:
@@ -110,6 +127,7 @@ def _open(
         if peer_runs.damage:
             why = f"{peer_runs.damage}; an older copy of a peer may go unnoticed once"
             logger.warning("peer_runs_forgotten", path=peer_runs.path, why=why)
+        clean_stop.remove()
         votes.store(vote)
         directory.mark_initialized()
     except BaseException:
@@ -126,4 +144,5 @@ def _open(
         admission=vote.admission,
         peer_runs=known_runs,
     )
-    return OpenStorage(directory, LogWriter(journal, votes, vote), store, boot, peer_runs)
+    writer = LogWriter(journal, votes, vote)
+    return OpenStorage(directory, writer, store, boot, peer_runs, clean_stop)

@@ -17,7 +17,13 @@ from typing import Any
 
 import structlog
 
-from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
+from coord.journal import (
+    DataDirectoryLostError,
+    FileSystem,
+    OsFileSystem,
+    SnapshotMeta,
+    SnapshotStore,
+)
 from coord.replication.background import rest_s
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.callers import Callers
@@ -51,6 +57,7 @@ log = structlog.get_logger(__name__)
 
 INCARNATION_BITS = 62
 APPLY_PAUSE_S = 0.001  # in which a follower writes the entry that told it of the commit
+DIRECTORY_CHECK_S = 1.0
 SPUR_S = 0.005  # how soon it is looked whether a majority takes long
 BACKLOG_ENTRIES = 64  # with so many to apply there is no time to lose
 
@@ -86,7 +93,7 @@ class PySyncObjReplicator:
         self._transport: PeerTransport | None = None
         self._runs_keeper: RunsKeeper | None = None
         self._run_id = secrets.token_hex(8)
-        self._ticking: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
         self._callers = Callers()
         self._flush_scheduled = False
@@ -113,10 +120,10 @@ class PySyncObjReplicator:
     async def stop(self) -> None:
         """See `Replicator.stop`."""
         first, self._stopped = not self._stopped, True
-        ticking, self._ticking = self._ticking, None
-        if ticking is not None:
-            ticking.cancel()
-            await asyncio.gather(ticking, return_exceptions=True)
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._closing is not None:
             await self._closing
         if self._transport is not None:
@@ -127,8 +134,12 @@ class PySyncObjReplicator:
             await self._log_storage.stop()
         if self._snapshot_thread is not None:
             await self._snapshot_thread.stop()
-        if self._storage is not None:
-            self._storage.close()
+        storage, self._storage = self._storage, None
+        if storage is not None:
+            written = self._log_storage is None or self._log_storage.finished
+            if written and self._failure is None:
+                await asyncio.get_running_loop().run_in_executor(None, storage.note_clean_stop)
+            storage.close()
         if first:
             self._give_up_all("the node stopped")
 
@@ -377,7 +388,10 @@ class PySyncObjReplicator:
         )
         self._transport.set_peers(self._replica.reconfiguration.addresses)
         await self._transport.start()
-        self._ticking = asyncio.create_task(self._tick_forever(), name="replica-tick")
+        self._tasks = [
+            asyncio.create_task(self._tick_forever(), name="replica-tick"),
+            asyncio.create_task(self._watch_directory(storage), name="data-directory-watch"),
+        ]
 
     def _own_run(self) -> OwnRun:
         own = self._replica.own_run if self._replica is not None else OwnRun(0, is_new=True)
@@ -416,6 +430,18 @@ class PySyncObjReplicator:
             segment_bytes=config.segment_bytes,
             reserve_bytes=config.reserve_bytes,
         )
+
+    async def _watch_directory(self, storage: OpenStorage) -> None:
+        """A directory that is gone is noticed by no write: the files that are open stay usable."""
+        loop = asyncio.get_running_loop()
+        while self._failure is None:
+            await asyncio.sleep(DIRECTORY_CHECK_S)
+            try:
+                await loop.run_in_executor(None, storage.check_in_place)
+            except DataDirectoryLostError as error:
+                self.failed(error)
+            except OSError:  # it could not be looked at; a write will say what is wrong
+                continue
 
     # Turning the crank
 

@@ -67,6 +67,11 @@ class LogStorage:
         await self._loop.run_in_executor(None, self._worker.join)
         await asyncio.sleep(0)  # its last report
 
+    @property
+    def finished(self) -> bool:
+        """After `stop`: whether everything that was asked for is written and durable."""
+        return self._worker.finished
+
     def _hand_over(self) -> None:
         if self._turn:
             turn, self._turn = self._turn, []
@@ -107,6 +112,7 @@ class _LogWorker(Thread):
         self._report = report
         self._pending: deque[Numbered] = deque()
         self._ending = False
+        self.finished = False
 
     def run(self) -> None:
         full = False
@@ -117,6 +123,7 @@ class _LogWorker(Thread):
                 self._take()
                 if self._pending:
                     full = self._write()
+            self.finished = not self._pending
         except BaseException as error:  # whatever it is, nothing may count as durable after it
             self._report(error)
 

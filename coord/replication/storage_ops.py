@@ -66,6 +66,16 @@ class LogWriter:
         """Everything carried out is durable after it. Raises SyncFailedError."""
         self._journal.sync()
 
+    @property
+    def active_segment(self) -> str:
+        """The journal's file that is written to now; for any thread."""
+        return self._journal.active_path
+
+    @property
+    def durable_end(self) -> int | None:
+        """The last record of the journal; None if something of it is not known to be durable."""
+        return None if self._journal.unsynced else self._journal.last_sequence
+
     def close(self) -> None:
         """Close the files. Idempotent."""
         self._journal.close()
