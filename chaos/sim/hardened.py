@@ -74,7 +74,8 @@ class HardenedNode(SimNode):
             segment_bytes=SEGMENT_BYTES,
             reserve_bytes=SEGMENT_BYTES // 8,
         )
-        self.watcher.node_recovered(self, self.disk.at_stake(f"{DIRECTORY}/journal"))
+        places = (DIRECTORY, f"{DIRECTORY}/journal")
+        self.watcher.node_recovered(self, [one for at in places for one in self.disk.at_stake(at)])
         host = self.service.host
         if storage.boot.snapshot is not None:
             restore(host, storage.snapshots, storage.boot.snapshot)

@@ -18,7 +18,15 @@ from zlib import crc32
 
 from coord.journal.errors import DataDirectoryError, DataDirectoryLostError, StorageDamagedError
 from coord.journal.filesystem import FileLock, FileSystem, OsFileSystem
-from coord.journal.io import read_file, replace_file, sync_directory
+from coord.journal.io import (
+    file_exists,
+    list_directory,
+    put_back,
+    read_file,
+    replace_file,
+    rewrite,
+    sync_directory,
+)
 
 FORMAT_VERSION = 1
 _OWN_NAMES = frozenset({"vote", "journal", "snapshots"})
@@ -133,12 +141,15 @@ class DataDirectory:
 
 def _claim(fs: FileSystem, path: str, cluster_id: str, node_id: str, wall_ms: int) -> Identity:
     file = f"{path}/IDENTITY"
-    if fs.exists(file):
+    put_back(fs, path)
+    if file_exists(fs, file):
         sync_directory(fs, path)
-        identity = _decode(file, read_file(fs, file))
+        data = read_file(fs, file)
+        identity = _decode(file, data)
         _check_owner(path, identity, cluster_id, node_id)
+        rewrite(fs, file, data)
         return identity
-    found = sorted(_OWN_NAMES.intersection(fs.listdir(path)))
+    found = sorted(_OWN_NAMES.intersection(list_directory(fs, path)))
     if found:
         what = f"the file that says whose data this is is missing, beside {', '.join(found)}"
         raise StorageDamagedError(file, -1, what)

@@ -13,6 +13,7 @@ from coord.journal.filesystem import AppendFile, FileSystem
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 TEMPORARY_SUFFIX = ".tmp"
+MOVED_SUFFIX = ".moved"
 
 
 def is_full(error: OSError) -> bool:
@@ -118,6 +119,100 @@ def replace_file(fs: FileSystem, path: str, data: bytes) -> None:
         raise
     finally:
         file.close()
+
+
+# At the start of a node, what its files say may be in memory only: a sync failed, the process ended
+# and the system holds for clean what the disk does not have. Another sync changes nothing. So
+# whatever a node starts from is written once more, and its name too.
+
+
+def rewrite(fs: FileSystem, path: str, data: bytes, *, cut: bool = False) -> None:
+    """Have the disk hold `data`, which is what a reader of the file finds, or (`cut`) the beginning
+    of that. Where there is no room for a copy, the same bytes are written in place. A crash leaves
+    the file as it was or as it should be, with `cut` also with a zero behind that."""
+    try:
+        replace_file(fs, path, data)
+    except DiskFullError:
+        rewrite_in_place(fs, path, data, cut=cut)
+
+
+def rewrite_in_place(fs: FileSystem, path: str, data: bytes, *, cut: bool) -> None:
+    """The same, without room, unless the file system needs some to write in place: it raises
+    DiskFullError then."""
+    file = open_file(fs, path)
+    try:
+        overwrite_fully(file, path, 0, data)
+        if cut:
+            # Also if the size seems right: what was cut off before may still be on the disk.
+            cut_file(file, path, len(data) + 1)
+            cut_file(file, path, len(data))
+        sync_file(file, path)
+    finally:
+        file.close()
+    name_anew(fs, path)
+
+
+def name_anew(fs: FileSystem, path: str) -> None:
+    """Make a file's name durable by giving it once more. `put_back` is what a start does first, in
+    case that a crash comes in between."""
+    moved = path + MOVED_SUFFIX
+    for source, target in ((path, moved), (moved, path)):
+        try:
+            fs.rename(source, target)
+        except OSError as error:
+            raise storage_error(path, "rename", error) from error
+    sync_directory(fs, posixpath.dirname(path))
+
+
+def put_back(fs: FileSystem, directory: str) -> None:
+    """Give files their names that `name_anew` has left under the other one."""
+    for name in list_directory(fs, directory):
+        if name.endswith(MOVED_SUFFIX):
+            moved = f"{directory}/{name}"
+            try:
+                fs.rename(moved, moved.removesuffix(MOVED_SUFFIX))
+            except OSError as error:
+                raise storage_error(moved, "rename", error) from error
+
+
+def cut_file(file: AppendFile, path: str, size: int) -> None:
+    """Truncate an open file."""
+    try:
+        file.truncate(size)
+    except OSError as error:
+        raise storage_error(path, "truncate", error) from error
+
+
+def list_directory(fs: FileSystem, path: str) -> list[str]:
+    """The names in a directory."""
+    try:
+        return fs.listdir(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def file_exists(fs: FileSystem, path: str) -> bool:
+    """Whether there is such a file."""
+    try:
+        return fs.exists(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def file_size(fs: FileSystem, path: str) -> int:
+    """Bytes of a file that is there."""
+    try:
+        return fs.size(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def read_part(fs: FileSystem, path: str, offset: int, length: int) -> bytes:
+    """Some bytes of a file that is there."""
+    try:
+        return fs.read_at(path, offset, length)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def read_file(fs: FileSystem, path: str) -> bytes:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from coord.journal.errors import DiskFullError, StorageDamagedError
+from coord.journal.errors import StorageDamagedError
 from coord.journal.filesystem import FileSystem
 from coord.journal.format import (
     RECORD_MAGIC,
@@ -31,13 +31,14 @@ from coord.journal.format import (
 )
 from coord.journal.io import (
     TEMPORARY_SUFFIX,
-    open_file,
+    file_size,
+    list_directory,
+    put_back,
     read_file,
-    replace_file,
+    read_part,
+    rewrite,
     storage_error,
     sync_directory,
-    sync_file,
-    unreadable,
 )
 
 Entry = tuple[bytes, int, int]  # command, index, term
@@ -99,6 +100,7 @@ def recover(fs: FileSystem, directory: str, stopped_at: int = 0) -> Recovered:
     """Read and, where a crash left something unfinished, repair. `stopped_at`: the last record when
     the journal was stopped in order, 0 if it was not. Raises StorageDamagedError."""
     state = Recovered()
+    put_back(fs, directory)
     removed = _remove_temporaries(fs, directory)
     segments, leftovers = _live_segments(_read_headers(fs, directory))
     removed += _remove(fs, directory, [segment.path for segment in leftovers])
@@ -124,7 +126,7 @@ def recover(fs: FileSystem, directory: str, stopped_at: int = 0) -> Recovered:
 
 
 def _remove_temporaries(fs: FileSystem, directory: str) -> list[str]:
-    names = [name for name in fs.listdir(directory) if name.endswith(TEMPORARY_SUFFIX)]
+    names = [name for name in list_directory(fs, directory) if name.endswith(TEMPORARY_SUFFIX)]
     return _remove(fs, directory, [f"{directory}/{name}" for name in names])
 
 
@@ -141,16 +143,14 @@ def _remove(fs: FileSystem, directory: str, paths: list[str]) -> list[str]:
 
 def _read_headers(fs: FileSystem, directory: str) -> list[Segment]:
     segments = []
-    for name in fs.listdir(directory):
+    for name in list_directory(fs, directory):
         match = _SEGMENT_NAME.fullmatch(name)
         if match is None:
             continue
         path = f"{directory}/{name}"
+        size = file_size(fs, path)
         try:
-            size = fs.size(path)
-            header = decode_segment_header(fs.read_at(path, 0, SEGMENT_HEADER_BYTES))
-        except OSError as error:
-            raise unreadable(path, error) from error
+            header = decode_segment_header(read_part(fs, path, 0, SEGMENT_HEADER_BYTES))
         except UnknownFormatError as error:
             raise StorageDamagedError(path, 0, str(error), UPGRADE_ADVICE) from error
         if header is None or header.number != int(match[1]):
@@ -299,30 +299,6 @@ def _check_end(directory: str, state: Recovered, stopped_at: int) -> None:
 
 def _finish(fs: FileSystem, state: Recovered) -> None:
     """Make durable what was read, without the torn tail: it counts as durable from here. That can
-    include the seal before an active segment without records.
-
-    A sync alone is not enough: if one failed in a process that died at once, the system may hold
-    its pages for clean although the disk does not have them. So they are written once more."""
+    include the seal before an active segment without records."""
     for segment in state.segments[-2:]:
-        try:
-            _write_anew(fs, segment)
-        except DiskFullError:
-            _cut_and_sync(fs, segment)
-
-
-def _write_anew(fs: FileSystem, segment: Segment) -> None:
-    """Replace a segment by a copy of its whole records, atomically."""
-    replace_file(fs, segment.path, read_file(fs, segment.path)[: segment.size])
-
-
-def _cut_and_sync(fs: FileSystem, segment: Segment) -> None:
-    """What can be done without room for a copy."""
-    file = open_file(fs, segment.path)
-    try:
-        if fs.size(segment.path) > segment.size:
-            file.truncate(segment.size)
-        sync_file(file, segment.path)
-    except OSError as error:
-        raise storage_error(segment.path, "truncate", error) from error
-    finally:
-        file.close()
+        rewrite(fs, segment.path, read_file(fs, segment.path)[: segment.size], cut=True)

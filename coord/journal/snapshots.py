@@ -13,12 +13,15 @@ from coord.journal.filesystem import FileSystem
 from coord.journal.io import (
     TEMPORARY_SUFFIX,
     create_file,
+    list_directory,
     make_directory,
+    name_anew,
     publish,
+    put_back,
+    read_part,
     remove_quietly,
     sync_directory,
     sync_file,
-    unreadable,
     write_fully,
 )
 from coord.journal.snapshot_format import (
@@ -153,7 +156,8 @@ class SnapshotStore:
         self._fs = fs
         self._directory = directory
         make_directory(fs, directory)
-        for name in fs.listdir(directory):
+        put_back(fs, directory)
+        for name in list_directory(fs, directory):
             if name.endswith(TEMPORARY_SUFFIX):
                 remove_quietly(fs, f"{directory}/{name}")
         sync_directory(fs, directory)  # a process killed before that left names that may vanish
@@ -170,6 +174,11 @@ class SnapshotStore:
         """The newest snapshot (its header verified), if any. Raises StorageDamagedError."""
         positions = self._positions()
         return self._read_meta(self._path(*positions[-1])) if positions else None
+
+    def confirm(self, meta: SnapshotMeta) -> None:
+        """Make sure that a snapshot found at the start of a node is durable. Its content is: it was
+        synced before it got its name."""
+        name_anew(self._fs, self._path(meta.index, meta.term))
 
     def all(self) -> list[SnapshotMeta]:
         """All snapshots, oldest first. Raises StorageDamagedError."""
@@ -213,17 +222,14 @@ class SnapshotStore:
         return len(old)
 
     def _positions(self) -> list[tuple[int, int]]:
-        matches = map(_NAME.fullmatch, self._fs.listdir(self._directory))
+        matches = map(_NAME.fullmatch, list_directory(self._fs, self._directory))
         return sorted((int(match[1]), int(match[2])) for match in matches if match)
 
     def _path(self, index: int, term: int) -> str:
         return f"{self._directory}/{index:020d}-{term:020d}.snapshot"
 
     def _read(self, path: str, offset: int, length: int = READ_BYTES) -> bytes:
-        try:
-            return self._fs.read_at(path, offset, length)
-        except OSError as error:
-            raise unreadable(path, error) from error
+        return read_part(self._fs, path, offset, length)
 
     def _read_meta(self, path: str) -> SnapshotMeta:
         try:

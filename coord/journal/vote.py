@@ -13,8 +13,10 @@ elect a leader on full disks too. It counts as done after the second sync. There
   its way and nobody has been told;
 - if neither is intact, the vote is lost, and that is said.
 
-The first copy to be written is never the only good one: opening makes both the same again, and
-after a store that failed half-way the next one begins with the copy that was not finished.
+The first copy to be written is never the only good one: opening makes both the same again, also on
+the disk, where one may be older although both read the same (its sync failed, and the process
+ended); and after a store that failed half-way the next one begins with the copy that was not
+finished.
 
 Older files have one sealed value, and are replaced by the first store."""
 
@@ -25,11 +27,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from coord.journal.errors import StorageDamagedError
+from coord.journal.errors import DiskFullError, StorageDamagedError
 from coord.journal.filesystem import FileSystem
 from coord.journal.io import (
+    file_exists,
+    name_anew,
     open_file,
     overwrite_fully,
+    put_back,
     read_file,
     replace_file,
     sync_directory,
@@ -97,11 +102,13 @@ class VoteFile:
         """The stored vote, durable by now; None only for a node that has never run.
 
         Raises StorageDamagedError, SyncFailedError, DiskFullError (the file was cut short)."""
-        if not self._fs.exists(self._path):
+        directory = posixpath.dirname(self._path)
+        put_back(self._fs, directory)
+        if not file_exists(self._fs, self._path):
             if self._must_exist:
                 raise StorageDamagedError(self._path, -1, "the vote of this node is missing")
             return None
-        sync_directory(self._fs, posixpath.dirname(self._path))
+        sync_directory(self._fs, directory)
         data = read_file(self._fs, self._path)
         try:
             if data.startswith(_OLD_MAGIC):
@@ -128,8 +135,7 @@ class VoteFile:
         self._must_exist = True
 
     def _load_copies(self, data: bytes) -> Vote:
-        """The newest of the intact copies. Afterwards both are as it is, and on the disk: after a
-        failed sync it may have been read from memory only."""
+        """The newest of the intact copies. Afterwards both are as it is, and on the disk."""
         pages = [data[:COPY_BYTES], data[COPY_BYTES:]]
         found = [_decode(page) for page in pages]
         intact = [copy for copy in found if copy is not None]
@@ -137,16 +143,21 @@ class VoteFile:
             raise SealError("neither of its copies is")
         newest = max(intact, key=lambda copy: copy.number)
         self._number = newest.number
-        good = found.index(newest)
-        page = pages[good][:COPY_BYTES].ljust(COPY_BYTES, b"\0")
-        if len(data) != 2 * COPY_BYTES:
-            replace_file(self._fs, self._path, page * 2)
-        elif found[0] != found[1]:
-            self._write(good, page)
-            self._write(1 - good, page)
+        self._good = found.index(newest)
         self.repaired = found[0] != found[1]
-        self._good = good
+        self._rewrite(pages[self._good][:COPY_BYTES].ljust(COPY_BYTES, b"\0"), len(data))
         return newest.vote
+
+    def _rewrite(self, page: bytes, size: int) -> None:
+        """Both copies and the name. Without room: the one to rely on first, as in any store."""
+        try:
+            replace_file(self._fs, self._path, page * 2)
+        except DiskFullError:
+            if size != 2 * COPY_BYTES or self._good is None:
+                raise
+            self._write(self._good, page)
+            self._write(1 - self._good, page)
+            name_anew(self._fs, self._path)
 
     def _write(self, which: int, copy: bytes) -> None:
         """One copy in place, durably; it is the one to rely on then."""

@@ -117,6 +117,8 @@ def _open(
     try:
         store = SnapshotStore(fs, directory.snapshot_directory)
         meta = store.latest()
+        if meta is not None:
+            store.confirm(meta)
         log = recover_log(
             directory.journal_directory,
             journal.take_recovered(),

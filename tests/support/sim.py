@@ -7,9 +7,16 @@ from chaos.sim.runner import SeedReport, run_one
 
 
 def run_seed(
-    seed: int, *, nodes: int = 3, engine: str = "hardened", profile: str | None = None
+    seed: int,
+    *,
+    nodes: int = 3,
+    engine: str = "hardened",
+    profile: str | None = None,
+    keep: tuple[int, ...] | None = None,
 ) -> SeedReport:
-    return run_one(make_plan(seed, nodes=nodes, engine=engine, profile=profile))
+    """`keep`: only these of its faults."""
+    plan = make_plan(seed, nodes=nodes, engine=engine, profile=profile)
+    return run_one(plan if keep is None else plan.keeping(keep))
 
 
 def told(report: SeedReport) -> str:

@@ -198,7 +198,7 @@ def test_a_crash_at_every_change_leaves_the_old_vote_or_the_new(
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_copy_that_rots_before_or_while_the_next_vote_is_stored(which: int) -> None:
     """Wherever it crashes: never an older vote than the last that was acknowledged."""
-    for point in range(10):
+    for point in range(20):
         for seed in range(40):
             disk = stored(OLDER)
             disk.flip_bit(PATH, (which * COPY_BYTES + 30) * 8)
