@@ -65,14 +65,15 @@ def run(disk: SimDisk) -> None:
         carry_out(storage, step)
 
 
-def fail_sync(disk: SimDisk, number: int) -> None:
-    """The sync of this number, counted from now, fails."""
+def fail_sync(disk: SimDisk, number: int, *, dies: bool = False) -> None:
+    """The sync of this number, counted from now, fails; `dies`: nothing can be done after it."""
     left = number
 
     def fault(operation: str, _: str) -> OSError | None:
         nonlocal left
         left -= operation in SYNCS
-        return OSError(errno.EIO, "broken") if left == -1 and operation in SYNCS else None
+        now = left == -1 and operation in SYNCS
+        return OSError(errno.EIO, "broken") if now or (dies and left < 0) else None
 
     disk.fault = fault
 
@@ -107,11 +108,12 @@ def syncs_of_a_run() -> int:
     return count
 
 
+@pytest.mark.parametrize("dies", [False, True])
 @pytest.mark.parametrize("full", [False, True])
-def test_whichever_sync_failed(full: bool) -> None:
+def test_whichever_sync_failed(full: bool, dies: bool) -> None:
     for number in range(syncs_of_a_run()):
         disk = SimDisk()
-        fail_sync(disk, number)
+        fail_sync(disk, number, dies=dies)
         with pytest.raises(StorageError):
             run(disk)
         disk.revive()
@@ -141,12 +143,12 @@ def test_also_if_another_sync_fails_at_the_start(full: bool) -> None:
     for number in range(10, syncs_of_a_run(), 7):
         for second in range(12):
             disk = SimDisk()
-            fail_sync(disk, number)
+            fail_sync(disk, number, dies=True)
             with pytest.raises(StorageError):
                 run(disk)
             disk.revive()
             disk.free_bytes = 0 if full else None
-            fail_sync(disk, second)
+            fail_sync(disk, second, dies=True)
             with contextlib.suppress(StorageError):
                 opened(disk)
             disk.revive()
