@@ -20,6 +20,7 @@ from coord.core.table import Budget, GivenRow, Row, View
 from coord.core.timers import TimerKind
 
 FORMAT: Final = 1
+LEVEL_FORMAT: Final = 2  # with the feature level, once it is raised
 MAX_HELD_BYTES: Final = 256 * 1024 * 1024
 _META: Final = "meta"
 
@@ -90,14 +91,14 @@ def restore(rows: Iterable[GivenNamedRow], limits: Limits = LIMITS) -> State:
 
 
 def _meta_row(state: State) -> Row:
-    row = (FORMAT, state.revision, state.now_ms, state.wall_ms)
-    # Builds that know no levels read exactly four fields.
-    return (*row, state.level) if state.level else row
+    row = (state.revision, state.now_ms, state.wall_ms)
+    # Builds that know no levels read the first format, and say so of any other.
+    return (LEVEL_FORMAT, *row, state.level) if state.level else (FORMAT, *row)
 
 
 def _load_meta(state: State, row: GivenRow) -> None:
-    if row[0] != FORMAT:
-        raise SnapshotFormatError(f"state format {row[0]}; this version reads {FORMAT}")
+    if row[0] not in {FORMAT, LEVEL_FORMAT}:
+        raise SnapshotFormatError(f"state format {row[0]}; this version reads up to {LEVEL_FORMAT}")
     _, state.revision, state.now_ms, state.wall_ms, *rest = row
     state.level = rest[0] if rest else 0
     if state.level > HIGHEST_LEVEL:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from coord.client import Client
+from coord.client.errors import FailedPreconditionError
+from coord.core.levels import HIGHEST_LEVEL
 from coord.localcluster import LocalCluster
 from coord.localcluster.ports import free_base_port
 from tests.support.acknowledged_load import AcknowledgedLoad, losses
 from tests.support.faults import acknowledged_more, endpoints, equal_digests
 from tests.support.mixed_cluster import Churn, MixedCluster, lead
 from tests.support.old_build import NEW, Build
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -63,6 +69,35 @@ async def works(load: AcknowledgedLoad, churn: Churn) -> None:
     await asyncio.gather(acknowledged_more(load, 5, within_s=60), churn.goes_on())
 
 
+async def raise_refused(cluster: LocalCluster, behind: str) -> None:
+    """While a member of the old build is there, and it says which."""
+    async with Client(endpoints(cluster), name="operator") as client:
+        with pytest.raises(FailedPreconditionError, match=f"{behind} supports 0") as raised:
+            await client.cluster.raise_level()
+    assert raised.value.reason == "MEMBERS_BEHIND"
+
+
+async def raised(cluster: LocalCluster) -> None:
+    """As soon as all members are connected; not by itself before."""
+    deadline = asyncio.get_running_loop().time() + 30
+    async with Client(endpoints(cluster), name="operator") as client:
+        assert (await client.cluster.level()).level == 0
+        while (await client.cluster.level()).level < HIGHEST_LEVEL:
+            assert asyncio.get_running_loop().time() < deadline, "a member is not connected"
+            with contextlib.suppress(FailedPreconditionError):
+                await client.cluster.raise_level()
+            await asyncio.sleep(0.05)
+
+
+async def refused_again(nodes: MixedCluster, node_id: str, old: Build) -> None:
+    """A node that is started with the old build after the level was raised says why it cannot take
+    part: its snapshot, its log or its peers tell."""
+    await asyncio.to_thread(nodes.cluster.stop, node_id)
+    why = re.compile("state format 2|command kind|supports feature level 0")
+    with nodes.alone(node_id, old) as log:
+        await eventually(lambda: why.search(log.read_text()), 60, f"an explanation in {log}")
+
+
 @pytest.mark.timeout(300)
 async def test_a_rolling_upgrade_loses_nothing(nodes: MixedCluster, old: Build) -> None:
     """On the way both builds lead, both follow, and a leader of each is killed."""
@@ -72,14 +107,19 @@ async def test_a_rolling_upgrade_loses_nothing(nodes: MixedCluster, old: Build) 
         await works(load, churn)
         await asyncio.to_thread(nodes.kill, "n1")  # the new one, which leads two old ones
         await asyncio.to_thread(nodes.change, "n2", NEW)
+        await lead(nodes.cluster, "n2")
+        await raise_refused(nodes.cluster, "n3")
         await lead(nodes.cluster, "n3")
         await works(load, churn)
         await asyncio.to_thread(nodes.kill, "n3")  # the old one, which leads two new ones
         await works(load, churn)
         await asyncio.to_thread(nodes.change, "n3", NEW)
         await works(load, churn)
+        await raised(nodes.cluster)
+        await works(load, churn)
     status = old.run("-m", "coord.cli", "--endpoints", endpoints(nodes.cluster), "status")
     assert all(node_id in status for node_id in nodes.cluster.node_ids), "an older client is served"
+    await refused_again(nodes, "n1", old)
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 from coord.client import Client
 from coord.client.errors import CoordError
 from coord.localcluster import LocalCluster
-from tests.support.faults import endpoints
+from coord.localcluster.launch import node_command, node_environment
+from tests.support.faults import config_of, endpoints
 from tests.support.old_build import Build
 from tests.support.waiting import eventually
 
@@ -62,6 +64,23 @@ class MixedCluster:
 
     def nodes_of(self, build: Build) -> list[str]:
         return [node_id for node_id, known in self.builds.items() if known == build]
+
+    @contextmanager
+    def alone(self, node_id: str, build: Build) -> Iterator[Path]:
+        """A node that is down, as a process that nobody waits for; gives its log."""
+        log = self.cluster.directory / node_id / "alone.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                node_command(config_of(self.cluster, node_id)),
+                stdout=output,
+                stderr=output,
+                env=node_environment({**os.environ, **build.variables}),
+            )
+            try:
+                yield log
+            finally:
+                process.terminate()
+                process.wait(30)
 
     def _note(self, *node_ids: str, build: Build) -> None:
         for node_id in node_ids:

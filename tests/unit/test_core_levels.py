@@ -32,7 +32,7 @@ def test_a_new_state_is_at_level_0_and_its_meta_row_is_that_of_the_first_release
 def test_a_raised_level_is_in_snapshot_and_digest() -> None:
     machine = raised(1)
     assert machine.state.level == 1
-    assert read_rows(machine)[0] == ("meta", (1, 0, 1, 2, 1))
+    assert read_rows(machine)[0] == ("meta", (2, 0, 1, 2, 1))
     restored = Machine.from_rows(read_rows(machine))
     assert restored.state.level == 1
     assert restored.digest() == machine.digest()
@@ -51,7 +51,7 @@ def test_raising_takes_no_revision_and_tells_once() -> None:
 
 
 def test_a_snapshot_of_a_later_level_is_refused_with_advice() -> None:
-    row = ("meta", (1, 0, 0, 0, HIGHEST_LEVEL + 1))
+    row = ("meta", (2, 0, 0, 0, HIGHEST_LEVEL + 1))
     with pytest.raises(SnapshotFormatError, match="start a newer build"):
         Machine.from_rows([row])
 

@@ -14,7 +14,7 @@ from coord.core.invariants import InvariantViolation
 from coord.core.limits import LIMITS
 from coord.core.machine import Machine
 from coord.core.queries import list_queues, list_tasks
-from coord.core.snapshot import FORMAT, SnapshotFormatError
+from coord.core.snapshot import FORMAT, LEVEL_FORMAT, SnapshotFormatError
 from tests.support.core_rows import read_rows, read_view
 
 
@@ -92,7 +92,7 @@ def test_view_of_the_whole_state_while_it_changes() -> None:
     ("rows", "message"),
     [
         ([], "revision and time"),
-        ([("meta", (FORMAT + 1, 1, 1, 1))], "format 2"),
+        ([("meta", (LEVEL_FORMAT + 1, 1, 1, 1))], "format 3"),
         ([("nonsense", (1,))], "unknown table 'nonsense'"),
         ([("meta", (FORMAT, 9, 9, 9)), ("replies", (4, 1, (2, 5)))], "session 4"),
     ],
