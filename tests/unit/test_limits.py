@@ -1,0 +1,286 @@
+"""Every limit of `coord.core.limits`: what is at it is accepted, what is one beyond it is not.
+
+The tables are the register of limits: a new field of `Limits` without a line here fails. What one
+request asks for goes into REQUESTS, with the real limits; what the state holds goes into STATES,
+where limits are scaled down to SMALL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.limits import LIMITS, Limits
+from coord.core.machine import Machine
+from coord.core.queries import TaskPage, list_tasks
+from coord.core.reasons import Reason
+from coord.core.validate import validate
+
+SMALL = 3
+SPEC = c.TaskSpec("q", b"")
+LOCK = c.AcquireLock("l", "h", 0, 0)
+OPEN = c.OpenSession(5_000, b"n")
+CLAIM = c.ClaimTasks(("q",), 1, 500)
+REFUSALS = {Reason.TOO_LARGE, Reason.INVALID_ARGUMENT}
+
+
+# ---- what one request asks for
+
+Ask = Callable[[int], c.Command]
+
+
+def labels(count: int) -> dict[str, str]:
+    return {f"k{n}": "v" for n in range(count)}
+
+
+def txn(
+    *, compare: Any = (), success: list[c.KvOp] | None = None, failure: list[c.KvOp] | None = None
+) -> c.KvTxn:
+    return c.KvTxn(list(compare), success or [], failure or [])
+
+
+def compare(key: bytes) -> c.KvCompare:
+    return c.KvCompare(key, c.CompareTarget.VERSION, c.CompareResult.EQUAL, 0)
+
+
+def puts(count: int) -> list[c.KvOp]:
+    return [c.KvPut(b"k%d" % n, b"") for n in range(count)]
+
+
+REQUESTS: dict[str, tuple[Ask, ...]] = {
+    "max_name_bytes": (
+        lambda n: c.PauseQueue("q" * n, True),
+        lambda n: c.SubmitTasks([replace(SPEC, queue="q" * n)]),
+        lambda n: c.SubmitTasks([replace(SPEC, type="t" * n)]),
+        lambda n: c.SubmitTasks([replace(SPEC, idempotency_key="k" * n)]),
+        lambda n: c.SubmitTasks([replace(SPEC, labels={"k" * n: "v" * n})]),
+        lambda n: replace(OPEN, name="\u00e9" * (n // 2) + "e" * (n % 2)),
+        lambda n: replace(CLAIM, worker="w" * n),
+        lambda n: replace(LOCK, name="l" * n),
+        lambda n: replace(LOCK, holder="h" * n),
+    ),
+    "max_key_bytes": (
+        lambda n: c.KvPut(b"k" * n, b""),
+        lambda n: c.KvDelete(b"k" * n),
+        lambda n: c.KvDelete(b"k", b"l" * (n + 1)),  # the end behind the longest key
+        lambda n: txn(compare=[compare(b"k" * n)]),
+    ),
+    "max_value_bytes": (
+        lambda n: c.KvPut(b"k", b"v" * n),
+        lambda n: txn(success=[c.KvPut(b"k", b"v" * n)]),
+    ),
+    "max_payload_bytes": (
+        lambda n: c.SubmitTasks([SPEC, replace(SPEC, payload=b"p" * n)]),
+        lambda n: c.CompleteTasks([c.CompleteItem("t1", 1, b"r" * n)]),
+        lambda n: c.HeartbeatTasks([c.HeartbeatItem("t1", 1, b"c" * n)]),
+    ),
+    "max_error_bytes": (
+        lambda n: c.FailTasks([c.FailItem("t1", 1, "e" * n, True)]),
+        lambda n: c.CancelTask("t1", "r" * n),
+    ),
+    "max_batch_items": (
+        lambda n: c.SubmitTasks([SPEC] * n),
+        lambda n: replace(CLAIM, max_tasks=n),
+        lambda n: c.HeartbeatTasks([c.HeartbeatItem("t1", 1)] * n),
+        lambda n: c.CompleteTasks([c.CompleteItem("t1", 1, b"")] * n),
+        lambda n: c.FailTasks([c.FailItem("t1", 1, "", True)] * n),
+        lambda n: c.ReleaseTasks([c.ReleaseItem("t1", 1, 0)] * n),
+    ),
+    "max_txn_ops": (
+        lambda n: txn(success=puts(n)),
+        lambda n: txn(failure=puts(n)),
+        lambda n: txn(success=[txn(success=puts(n - 1))]),
+        lambda n: txn(compare=[compare(b"k")] * n),
+    ),
+    "max_labels": (
+        lambda n: c.SubmitTasks([replace(SPEC, labels=labels(n))]),
+        lambda n: replace(OPEN, labels=labels(n)),
+    ),
+    "max_queues_per_call": (
+        lambda n: replace(CLAIM, queues=tuple(f"q{i}" for i in range(n))),
+        lambda n: replace(OPEN, queues=tuple(f"q{i}" for i in range(n))),
+    ),
+    "min_ttl_ms": (
+        lambda n: replace(OPEN, ttl_ms=n),
+        lambda n: replace(CLAIM, lease_ttl_ms=n),
+        lambda n: replace(LOCK, ttl_ms=n),
+    ),
+    "max_ttl_ms": (
+        lambda n: replace(OPEN, ttl_ms=n),
+        lambda n: replace(CLAIM, lease_ttl_ms=n),
+        lambda n: replace(LOCK, ttl_ms=n),
+    ),
+    "max_duration_ms": (
+        lambda n: c.SubmitTasks([replace(SPEC, delay_ms=n)]),
+        lambda n: c.SubmitTasks([replace(SPEC, backoff_initial_ms=n)]),
+        lambda n: c.SubmitTasks([replace(SPEC, backoff_max_ms=n)]),
+        lambda n: c.SubmitTasks([replace(SPEC, attempt_timeout_ms=n)]),
+        lambda n: c.SubmitTasks([replace(SPEC, progress_timeout_ms=n)]),
+        lambda n: c.SubmitTasks([replace(SPEC, total_timeout_ms=n)]),
+        lambda n: c.SubmitTasks([replace(SPEC, retention_ms=n)]),
+        lambda n: c.FailTasks([c.FailItem("t1", 1, "", True, n)]),
+        lambda n: c.ReleaseTasks([c.ReleaseItem("t1", 1, n)]),
+        lambda n: replace(LOCK, wait_ms=n),
+    ),
+    "max_attempts": (lambda n: c.SubmitTasks([replace(SPEC, max_attempts=n)]),),
+    "max_list_items": (
+        lambda n: c.RedriveQueue("q", n),
+        lambda n: replace(OPEN, slots=n),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "ask"), [(name, ask) for name, asks in REQUESTS.items() for ask in asks]
+)
+def test_a_request_at_a_limit_and_one_beyond(name: str, ask: Ask) -> None:
+    limit: int = getattr(LIMITS, name)
+    assert validate(ask(limit)) is None
+    refused = validate(ask(limit - 1 if name.startswith("min_") else limit + 1))
+    assert refused is not None
+    assert refused.reason in REFUSALS
+
+
+# ---- what the state holds
+
+
+class World:
+    """A machine with one limit scaled down, and a session that asks."""
+
+    def __init__(self, name: str, limit: int = SMALL) -> None:
+        self.machine = Machine(limits=replace(LIMITS, **{name: limit}))
+        self.now_ms = 1
+        (opened,) = self.do(c.OpenSession(60_000, b"n"), session=0)
+        self.session: int = opened.session_id
+
+    @property
+    def state(self) -> Any:
+        return self.machine.state
+
+    def do(self, *commands: c.Command, session: int | None = None, sequence: int = 0) -> list[Any]:
+        session_id = self.session if session is None else session
+        identity = c.RequestId(session_id, sequence, 0) if session_id else None
+        requests = [c.Request(command, identity) for command in commands]
+        return self.machine.apply(c.Batch(self.now_ms, 1, requests)).replies
+
+    def finished_task(self) -> str:
+        ((task_id, _, _),) = self.do(c.SubmitTasks([SPEC]))[0].tasks
+        self.do(c.CancelTask(task_id, ""))
+        return str(task_id)
+
+
+def sessions() -> None:
+    world = World("max_sessions")
+    for number in range(SMALL - 1):
+        assert isinstance(world.do(c.OpenSession(60_000, b"%d" % number))[0], r.SessionOpened)
+    (refused,) = world.do(c.OpenSession(60_000, b"one more"))
+    assert refused.reason is Reason.LIMIT_EXCEEDED
+
+
+def replies() -> None:
+    """At level 0 the oldest is given up for the newest; it is refused then, not done again."""
+    world = World("max_replies_per_session")
+    put = [c.KvPut(b"%d" % number, b"") for number in range(SMALL + 2)]
+    first = [world.do(put[n], sequence=n)[0] for n in range(1, SMALL + 1)]
+    assert [world.do(put[n], sequence=n)[0] for n in range(1, SMALL + 1)] == first
+    world.do(put[SMALL + 1], sequence=SMALL + 1)
+    (forgotten,) = world.do(put[1], sequence=1)
+    assert forgotten.reason is Reason.SEQUENCE_FORGOTTEN
+    assert world.do(put[2], sequence=2) == first[1:2]
+
+
+def waiters() -> None:
+    world = World("max_waiters_per_lock")
+    world.do(LOCK)
+    for number in range(SMALL):
+        (queued,) = world.do(replace(LOCK, holder=f"h{number}", wait_ms=1_000))
+        assert queued.queued
+    (refused,) = world.do(replace(LOCK, holder="one more", wait_ms=1_000))
+    assert refused.reason is Reason.LIMIT_EXCEEDED
+
+
+def oldest_readable_is_compacted_with_one_more(world: World, put: c.KvPut) -> None:
+    """`SMALL` puts behind the first are kept as they were; one more is too many."""
+    (first,) = world.do(put)
+    for _ in range(SMALL):
+        world.do(put)
+
+    def read() -> r.KvRangeReply | r.Rejected:
+        reply: r.KvRangeReply | r.Rejected = world.state.kv.range(
+            c.KvRange(put.key, revision=first.revision), world.state.revision
+        )
+        return reply
+
+    assert isinstance(read(), r.KvRangeReply)
+    world.do(put)
+    refused = read()
+    assert isinstance(refused, r.Rejected)
+    assert refused.reason is Reason.REVISION_COMPACTED
+
+
+def history_revisions() -> None:
+    world = World("kv_history_revisions")
+    oldest_readable_is_compacted_with_one_more(world, c.KvPut(b"k", b""))
+
+
+def history_bytes() -> None:
+    # Each put leaves what was there before: a key of one byte with its value.
+    world = World("kv_history_bytes", SMALL * 5)
+    oldest_readable_is_compacted_with_one_more(world, c.KvPut(b"k", b"four"))
+
+
+def finished_tasks() -> None:
+    """At level 0 the task that ended first is forgotten."""
+    world = World("max_finished_tasks")
+    tasks = [world.finished_task() for _ in range(SMALL)]
+    assert len(world.state.finished) == SMALL
+    world.finished_task()
+    assert len(world.state.finished) == SMALL
+    (refused,) = world.do(c.CancelTask(tasks[0], ""))
+    assert refused.reason is Reason.TASK_NOT_FOUND
+
+
+def expiries() -> None:
+    """What is left over is carried out by the next batch."""
+    for count, left in ((SMALL, False), (SMALL + 1, True)):
+        world = World("max_expiries_per_batch")
+        world.do(c.SubmitTasks([SPEC] * count), c.ClaimTasks(("q",), count, 500))
+        world.now_ms += 500
+        world.do()
+        assert world.state.behind is left
+        world.do()
+        assert not world.state.behind
+
+
+def listed() -> None:
+    world = World("max_list_items")
+    world.do(c.SubmitTasks([SPEC] * (SMALL + 1)))
+    for asked in (SMALL, SMALL + 1, 0):
+        page = list_tasks(world.state, limit=asked)
+        assert isinstance(page, TaskPage)
+        assert (len(page.tasks), page.more) == (SMALL, True)
+
+
+STATES: dict[str, Callable[[], None]] = {
+    "max_sessions": sessions,
+    "max_replies_per_session": replies,
+    "max_waiters_per_lock": waiters,
+    "kv_history_revisions": history_revisions,
+    "kv_history_bytes": history_bytes,
+    "max_finished_tasks": finished_tasks,
+    "max_expiries_per_batch": expiries,
+    "max_list_items": listed,
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_state_at_a_limit_and_one_beyond(name: str) -> None:
+    STATES[name]()
+
+
+def test_every_limit_is_tested() -> None:
+    assert {*REQUESTS, *STATES} == {field.name for field in fields(Limits)}
