@@ -9,6 +9,7 @@ from coord.journal.errors import (
     SnapshotRejectedError,
     StorageDamagedError,
     StorageError,
+    StorageUnusableError,
     SyncFailedError,
 )
 from coord.journal.filesystem import AppendFile, FileLock, FileSystem, OsFileSystem
@@ -46,6 +47,7 @@ __all__ = [
     "Standing",
     "StorageDamagedError",
     "StorageError",
+    "StorageUnusableError",
     "SyncFailedError",
     "Vote",
     "VoteFile",

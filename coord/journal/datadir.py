@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from zlib import crc32
 
+from coord.journal.advice import advice_on
 from coord.journal.errors import DataDirectoryError, DataDirectoryLostError, StorageDamagedError
 from coord.journal.filesystem import FileLock, FileSystem, OsFileSystem
 from coord.journal.io import (
@@ -65,7 +66,8 @@ class DataDirectory:
         """Lock the directory and check (or, in an empty one, write) whose it is.
 
         `wall_ms` is noted as the time of creation. Raises DataDirectoryError when it is in use,
-        another node's or of a newer format, StorageDamagedError, DiskFullError, SyncFailedError."""
+        another node's or of a newer format, StorageDamagedError, StorageUnusableError,
+        DiskFullError, SyncFailedError."""
         fs = fs or OsFileSystem()
         path = path.rstrip("/") or "/"
         try:
@@ -77,7 +79,10 @@ class DataDirectory:
                 "give this one a directory of its own"
             ) from error
         except OSError as error:
-            raise DataDirectoryError(f"data directory {path} cannot be used: {error}") from error
+            reason = error.strerror or str(error)
+            raise DataDirectoryError(
+                f"data directory {path} cannot be used: {reason}. What to do: {advice_on(error)}"
+            ) from error
         try:
             identity = _claim(fs, path, cluster_id, node_id, wall_ms)
         except BaseException:

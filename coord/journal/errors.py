@@ -29,13 +29,27 @@ class StorageDamagedError(StorageError):
         self.advice = advice
 
 
+class StorageUnusableError(StorageError):
+    """The system does not let this node read what is there. That is no damage: the data are as
+    good as they were, once the cause is gone."""
+
+    def __init__(self, path: str, operation: str, reason: str, advice: str) -> None:
+        super().__init__(f"cannot {operation} {path}: {reason}. What to do: {advice}")
+        self.path = path
+        self.operation = operation
+        self.reason = reason
+        self.advice = advice
+
+
 class DiskFullError(StorageError):
     """No space or quota left (ENOSPC, EDQUOT). Definite: nothing of the failed call is kept, and
     the same call can succeed once there is space."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"no space left to write {path}")
+    def __init__(self, path: str, advice: str = "") -> None:
+        what_to_do = f". What to do: {advice}" if advice else ""
+        super().__init__(f"no space left to write {path}{what_to_do}")
         self.path = path
+        self.advice = advice
 
 
 class SyncFailedError(StorageError):
@@ -45,11 +59,14 @@ class SyncFailedError(StorageError):
     fsync would report success for data that is gone (Rebello et al., "Can Applications Recover
     from fsync Failures?", USENIX ATC 2020). The node has to stop; recovery reads what is there."""
 
-    def __init__(self, path: str, operation: str, reason: str) -> None:
-        super().__init__(f"{operation} of {path} failed: {reason}; the node has to stop")
+    def __init__(self, path: str, operation: str, reason: str, advice: str = "") -> None:
+        what_to_do = f". What to do: {advice}" if advice else ""
+        text = f"{operation} of {path} failed: {reason}; the node has to stop{what_to_do}"
+        super().__init__(text)
         self.path = path
         self.operation = operation
         self.reason = reason
+        self.advice = advice
 
 
 class SnapshotRejectedError(StorageError):

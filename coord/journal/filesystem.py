@@ -7,7 +7,6 @@ unusable) is decided by the callers. Durability follows POSIX: file content is d
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -71,7 +70,9 @@ class FileSystem(Protocol):
 
     def size(self, path: str) -> int: ...
 
-    def exists(self, path: str) -> bool: ...
+    def exists(self, path: str) -> bool:
+        """Whether there is something; OSError where that cannot be found out."""
+        ...
 
     def listdir(self, path: str) -> list[str]:
         """Names in a directory, sorted."""
@@ -172,7 +173,11 @@ class OsFileSystem:
         return os.stat(path).st_size
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(path)
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def listdir(self, path: str) -> list[str]:
         return sorted(os.listdir(path))
@@ -182,8 +187,11 @@ class OsFileSystem:
             return
         parent = os.path.dirname(os.path.abspath(path))
         self.mkdir(parent)
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
         self.fsync_dir(parent)
 
     def rename(self, source: str, target: str) -> None:

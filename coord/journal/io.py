@@ -8,7 +8,8 @@ import errno
 import posixpath
 from collections.abc import Callable
 
-from coord.journal.errors import DiskFullError, StorageDamagedError, SyncFailedError
+from coord.journal.advice import advice_on
+from coord.journal.errors import DiskFullError, StorageUnusableError, SyncFailedError
 from coord.journal.filesystem import AppendFile, FileSystem
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -25,8 +26,8 @@ def storage_error(path: str, operation: str, error: OSError) -> DiskFullError | 
     """What a failed write-side call means. A failed sync never counts as a full disk: what of the
     earlier writes is durable is unknown."""
     if is_full(error) and operation != "sync":
-        return DiskFullError(path)
-    return SyncFailedError(path, operation, error.strerror or str(error))
+        return DiskFullError(path, advice_on(error))
+    return SyncFailedError(path, operation, error.strerror or str(error), advice_on(error))
 
 
 def write_fully(file: AppendFile, path: str, data: bytes | memoryview) -> None:
@@ -188,7 +189,7 @@ def list_directory(fs: FileSystem, path: str) -> list[str]:
     try:
         return fs.listdir(path)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path, error, "list") from error
 
 
 def file_exists(fs: FileSystem, path: str) -> bool:
@@ -196,7 +197,7 @@ def file_exists(fs: FileSystem, path: str) -> bool:
     try:
         return fs.exists(path)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path, error, "look for") from error
 
 
 def file_size(fs: FileSystem, path: str) -> int:
@@ -216,13 +217,13 @@ def read_part(fs: FileSystem, path: str, offset: int, length: int) -> bytes:
 
 
 def read_file(fs: FileSystem, path: str) -> bytes:
-    """All bytes of a file; unreadable means damaged."""
+    """All bytes of a file that is there."""
     try:
         return fs.read_all(path)
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def unreadable(path: str, error: OSError) -> StorageDamagedError:
-    """The error for a file that is there and cannot be read."""
-    return StorageDamagedError(path, -1, f"it cannot be read ({error.strerror or error})")
+def unreadable(path: str, error: OSError, operation: str = "read") -> StorageUnusableError:
+    """The error for what is there and cannot be read. That says nothing of what is in it."""
+    return StorageUnusableError(path, operation, error.strerror or str(error), advice_on(error))

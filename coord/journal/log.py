@@ -22,6 +22,7 @@ import contextlib
 import posixpath
 from collections.abc import Sequence
 
+from coord.journal.advice import advice_on
 from coord.journal.errors import DiskFullError, StorageDamagedError, SyncFailedError
 from coord.journal.filesystem import AppendFile, FileSystem
 from coord.journal.format import (
@@ -91,8 +92,8 @@ class Journal:
         """Recover what is there, or begin a new journal. `reserve_bytes`: how much room is reserved
         at a time; 0: none. `stopped_at`: the last record when it was stopped in order.
 
-        Raises StorageDamagedError (also when `must_exist` and there is none), DiskFullError,
-        SyncFailedError."""
+        Raises StorageDamagedError (also when `must_exist` and there is none),
+        StorageUnusableError, DiskFullError, SyncFailedError."""
         make_directory(fs, directory)
         journal = cls(
             fs, directory, segment_bytes, reserve_bytes, recover(fs, directory, stopped_at)
@@ -311,7 +312,8 @@ class Journal:
         try:
             self._active_file().truncate(active.size)
         except OSError as error:
-            self._failure = SyncFailedError(active.path, "truncate", error.strerror or str(error))
+            reason = error.strerror or str(error)
+            self._failure = SyncFailedError(active.path, "truncate", reason, advice_on(error))
             raise self._failure from error
         self._reserved = active.size
 
