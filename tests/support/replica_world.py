@@ -28,6 +28,7 @@ class ReplicaWorld:
         members: tuple[Member, ...] = (),
         admission: Admission = VOTES_ALREADY,
         settings: ReplicaSettings | None = None,
+        boot: Boot | None = None,
     ) -> None:
         self.time = 100.0
         self.outbox: list[tuple[str, Message]] = []
@@ -38,7 +39,7 @@ class ReplicaWorld:
         self.known: Mapping[str, str] = {}
         self.results: list[tuple[int, object]] = []
         self._number = 0
-        boot = Boot(1, [], False, 1, term, voted_for, None, admission)
+        boot = boot or Boot(1, [], False, 1, term, voted_for, None, admission)
         self.replica = Replica(
             "n1",
             members,
