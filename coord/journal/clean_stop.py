@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import posixpath
 
-from coord.journal.errors import StorageDamagedError
 from coord.journal.filesystem import FileSystem
-from coord.journal.io import read_file, replace_file, storage_error, sync_directory
+from coord.journal.io import file_exists, read_file, replace_file, storage_error, sync_directory
 from coord.journal.sealed import SealError, seal, unseal
 
 _MAGIC = b"COORDEND"
@@ -26,12 +25,14 @@ class CleanStop:
         self._path = path
 
     def read(self) -> int:
-        """The number of the last record of the journal when it was stopped; 0: not known."""
+        """The number of the last record of the journal when it was stopped; 0: not known. Raises
+        StorageUnusableError."""
+        if not file_exists(self._fs, self._path):
+            return 0
+        data = read_file(self._fs, self._path)
         try:
-            if not self._fs.exists(self._path):
-                return 0
-            return int(unseal(_MAGIC, read_file(self._fs, self._path))["sequence"])
-        except (StorageDamagedError, SealError, KeyError, TypeError, ValueError):
+            return int(unseal(_MAGIC, data)["sequence"])
+        except (SealError, KeyError, TypeError, ValueError):
             return 0
 
     def write(self, sequence: int) -> None:
@@ -41,7 +42,7 @@ class CleanStop:
 
     def remove(self) -> None:
         """Durably, if there is one. Raises DiskFullError, SyncFailedError."""
-        if not self._fs.exists(self._path):
+        if not file_exists(self._fs, self._path):
             return
         try:
             self._fs.remove(self._path)

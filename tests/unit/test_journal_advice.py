@@ -65,6 +65,8 @@ READS = [
     ("size", ".wal"),
     ("exists", "/IDENTITY"),
     ("exists", "/vote"),
+    ("exists", "/stopped"),
+    ("read_all", "/stopped"),
     ("listdir", "/journal"),
     ("listdir", "/snapshots"),
 ]
@@ -147,6 +149,7 @@ class FailingFileSystem(OsFileSystem):
 
 def start(fs: OsFileSystem, path: Path) -> None:
     storage = open_storage(str(path), "c", "n1", wall_ms=1, incarnation=1, fs=fs)
+    storage.note_clean_stop()
     storage.close()
 
 
@@ -158,6 +161,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
     snapshot = storage.snapshots.begin(SnapshotMeta(1, 1, 0, 0, b"", 0))
     snapshot.write(b"state")
     snapshot.commit()
+    storage.note_clean_stop()
     storage.close()
     return path
 
