@@ -27,6 +27,7 @@ from agentnode.loop import WorkerLoop
 from agentnode.ports import CoordError, is_worth_repeating
 from agentnode.subprocess_runner import ExecRunner
 from agentnode.supervisor import Supervisor
+from coord.terminal.interrupts import take_interrupts
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
@@ -228,4 +229,5 @@ def _stop(code: int, message: str) -> NoReturn:
 
 def main() -> None:
     """Entry point of the console script."""
+    take_interrupts()
     app(prog_name="agentnode")

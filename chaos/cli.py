@@ -8,6 +8,7 @@ import traceback
 import typer
 
 from chaos.commands import check, matrix, run, selftest, sim
+from coord.terminal.interrupts import take_interrupts
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -25,6 +26,7 @@ for command in (check, matrix, run, selftest, sim):
 
 def main() -> None:
     """Entry point of the console script. A failure of the harness itself is no verdict: exit 2."""
+    take_interrupts()
     try:
         app()
     except Exception:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from coord.terminal.interrupts import take_interrupts
+
+take_interrupts()  # also when the suite is a background job; its children inherit it
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

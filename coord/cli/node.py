@@ -9,6 +9,7 @@ import typer
 
 from coord.cli.exits import USAGE, CommandError
 from coord.cli.output import pairs
+from coord.terminal.interrupts import take_interrupts
 from coord.terminal.options import whole
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -70,6 +71,7 @@ def serve(
     from coord.config import ConfigError, load_config
     from coord.serve import run
 
+    take_interrupts()
     flags: dict[str, Any] = {
         "node_id": node_id,
         "cluster_id": cluster_id,
@@ -117,6 +119,7 @@ def dev(
     from coord.config import ConfigError
     from coord.dev import DevError, run
 
+    take_interrupts()
     if log_level not in LOG_LEVELS:
         raise CommandError(
             f"--log-level must be {' or '.join(LOG_LEVELS)}, not {log_level!r}", USAGE

@@ -21,6 +21,7 @@ from coord.localcluster.cluster import (
 )
 from coord.localcluster.errors import LocalClusterError
 from coord.localcluster.processes import ProcessState
+from coord.terminal.interrupts import take_interrupts
 
 app = typer.Typer(
     name="scripts/cluster",
@@ -193,6 +194,7 @@ def show(nodes: list[NodeStatus]) -> None:
 
 def main() -> None:
     """Entry point: every foreseeable error is one line on standard error and exit code 1."""
+    take_interrupts()
     try:
         app(prog_name="scripts/cluster")
     except LocalClusterError as error:

@@ -49,6 +49,7 @@ def spawn_detached(argv: Sequence[str], log: Path, env: Mapping[str, str]) -> Pr
         ],
         setsid=True,
         setsigmask=[],
+        setsigdef=[signal.SIGINT],  # which may be ignored here
     )
     return record_of(pid)
 

@@ -200,7 +200,7 @@ async def _cancel(*tasks: asyncio.Task[None]) -> None:
 
 def main() -> int:
     options = parse_arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         with Screen() as screen:

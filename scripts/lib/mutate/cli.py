@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from coord.terminal.interrupts import take_interrupts
 from scripts.lib.mutate.mutant import Mutant, MutantError
 from scripts.lib.mutate.mutants import MUTANTS
 from scripts.lib.mutate.trial import Result, try_mutants
@@ -24,8 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{mutant.name:44} {mutant.path}")
         return
     mutants = _chosen(options.only)
-    # A background job of a shell inherits an ignored SIGINT.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    take_interrupts()
     try:
         sys.exit(asyncio.run(_run(mutants, options.jobs, options.timeout)))
     except KeyboardInterrupt:
