@@ -68,7 +68,9 @@ def old_directory(path: Path) -> None:
     storage.close()
 
 
-async def serve(stack: AsyncExitStack, path: Path, node_id: str, members: str) -> Node:
+async def serve(
+    stack: AsyncExitStack, path: Path, node_id: str, members: str, **settings: Any
+) -> Node:
     config = load_config(
         {
             "cluster_id": "large",
@@ -77,6 +79,7 @@ async def serve(stack: AsyncExitStack, path: Path, node_id: str, members: str) -
             "data_dir": str(path),
             "snapshot_bytes": 16 * MEBIBYTE,
             "shutdown_grace_ms": 500,
+            **settings,
         }
     )
     node = Node(config)
@@ -129,3 +132,33 @@ async def test_a_log_of_large_values_becomes_a_snapshot_that_others_take(
     async with AsyncExitStack() as stack:
         node = await asyncio.wait_for(serve(stack, tmp_path / "n1", "n1", founder), 60)
         assert len(node.server.host.state.replies) == KEPT
+
+
+async def test_a_node_whose_snapshots_fail_says_so_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise OverflowError("a number has no room")
+
+    founder, _, client = address("n1")
+    async with AsyncExitStack() as stack:
+        with monkeypatch.context() as patched:
+            patched.setattr("coord.rpc.host.SnapshotEncoder", fail)
+            node = await serve(stack, tmp_path / "n1", "n1", founder, snapshot_entries=100)
+            stubs = Stubs(await stack.enter_async_context(grpc.aio.insecure_channel(client)))
+            await eventually(lambda: node.server.leadership.is_leader)
+
+            async def alarms() -> list[str]:
+                status = await stubs.cluster.Status(cluster_pb2.StatusRequest())
+                return list(status.members[0].alarms)
+
+            for n in range(110):
+                await stubs.kv.Put(etcd.PutRequest(key=b"k%d" % n))
+            replicator = node.server.replicator
+            await eventually(lambda: replicator.status().alarms)
+            assert await alarms() == ["SNAPSHOT_FAILED"]
+            await stubs.kv.Put(etcd.PutRequest(key=b"it goes on"))
+            assert replicator.status().snapshot_index == 0
+        await eventually(lambda: not replicator.status().alarms)
+        assert await alarms() == []
+        assert replicator.status().snapshot_index > 100

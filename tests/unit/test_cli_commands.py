@@ -182,6 +182,16 @@ def test_status(cli: Cli) -> None:
     ]
 
 
+def test_status_shows_alarms(cli: Cli) -> None:
+    alarmed = make_member(2, alarms=("SNAPSHOT_FAILED", "LOG_TOO_LARGE"))
+    cli.client.replies["cluster.status"] = ClusterStatus(
+        "c", "n1", 3, 0, (make_member(1), alarmed), "n1"
+    )
+    found = cli("status", "-o", "json").json["members"]
+    assert [member["alarms"] for member in found] == [[], ["SNAPSHOT_FAILED", "LOG_TOO_LARGE"]]
+    assert cli("status").out.splitlines()[-1] == "alarm on n2: SNAPSHOT_FAILED, LOG_TOO_LARGE"
+
+
 def test_status_without_a_leader(cli: Cli) -> None:
     cli.client.replies["cluster.status"] = ClusterStatus("c", "", 3, 0, (make_member(1),), "n1")
     assert cli("status", "-o", "json").json["leader"] == ""
