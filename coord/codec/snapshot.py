@@ -47,7 +47,8 @@ class RowSource(Protocol):
     """A frozen state (`coord.core.snapshot.StateView`)."""
 
     def next_rows(self, max_rows: int) -> list[NamedRow] | None:
-        """Up to `max_rows` rows, at least one; None once there are no more."""
+        """Up to `max_rows` rows, none if it takes long to find some; None once there are no
+        more."""
         ...
 
     def close(self) -> None: ...
@@ -60,6 +61,7 @@ class SnapshotEncoder:
 
     __slots__ = (
         "_ended",
+        "_exhausted",
         "_number",
         "_packer",
         "_piece",
@@ -79,6 +81,7 @@ class SnapshotEncoder:
         self._sum = sha256()
         self._number = 0
         self._total = 0
+        self._exhausted = False  # there are no more rows to read
         self._ended = False
 
     def next_chunk(self) -> bytes | None:
@@ -88,7 +91,7 @@ class SnapshotEncoder:
         if self._piece is not None:
             return self._next_piece()
         rows = self._pack_rows()
-        if rows:
+        if rows or not (self._rows or self._exhausted):  # without any where they are hard to find
             body = self._packer.bytes()
             self._packer.reset()
             return self._counted(_ROWS, rows, body)
@@ -127,13 +130,20 @@ class SnapshotEncoder:
                 # Few are asked for where few can be expected to fit: the rest would have to wait.
                 fits = (_TARGET_CHUNK_BYTES - size) * count // size
                 at_once = max(1, min(_ROWS_AT_ONCE, fits))
-            if not self._rows:
-                self._rows = self._source.next_rows(at_once) or []
+            if not self._rows and not self._read(at_once):
+                break
             packed = self._pack_group(_TARGET_CHUNK_BYTES - size)
             if not packed:
                 break
             count += packed
         return count
+
+    def _read(self, at_once: int) -> bool:
+        """Whether there are rows to pack now."""
+        found = self._source.next_rows(at_once)
+        self._exhausted = found is None
+        self._rows = found or []
+        return bool(found)
 
     def _pack_group(self, room: int) -> int:
         """Pack the first rows of those that are waiting: of one table, and no more than there is

@@ -47,7 +47,7 @@ class Digester:
             if part is None:
                 break
             parts.append(part)
-            size += len(part)
+            size += len(part) or self._slice_chars
         if not parts:
             self._finished = True
             return self._hash.hexdigest()
@@ -55,12 +55,14 @@ class Digester:
         return None
 
     def _next_part(self) -> str | None:
-        """A row and the end of its line, or a part of that."""
+        """A row and the end of its line, or a part of that; nothing where rows are hard to find."""
         part = next(self._parts, None)
         if part is not None:
             return part
         if not self._rows and not self._read():
             return None
+        if not self._rows:
+            return ""
         row = self._rows.pop()
         if weight_of(row) <= self._slice_chars:
             # ascii() of integers, text, bytes and tuples is the same in every Python, unlike

@@ -46,15 +46,15 @@ class StateView:
         self._views: list[View[Any, Any]] = [table.freeze(budget) for table in state.tables()]
 
     def next_rows(self, max_rows: int) -> list[NamedRow] | None:
-        """Up to `max_rows` (table name, row), at least one, fewer where they are large; None once
+        """Up to `max_rows` (table name, row), fewer where they are large or hard to find; None once
         there are no more. Raises ViewGivenUpError when it would hold too much."""
         if self._meta_pending:
             self._meta_pending = False
             return [(_META, self._meta)]
         while self._views:
             view = self._views[0]
-            rows = view.next_rows(max_rows)
-            if rows:
+            rows = view.look_for_rows(max_rows)
+            if rows or not view.done:
                 return [(view.name, row) for row in rows]
             view.close()
             del self._views[0]

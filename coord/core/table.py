@@ -215,7 +215,20 @@ class View(Generic[K, V]):
         if self._is_ahead(key) and key not in self._saved:
             self._save(key, None)
 
+    @property
+    def done(self) -> bool:
+        """Whether there are no more rows."""
+        return self._done
+
     def next_rows(self, max_rows: int) -> list[Row]:
+        rows = self.look_for_rows(max_rows)
+        while not rows and not self._done:
+            rows = self.look_for_rows(max_rows)
+        return rows
+
+    def look_for_rows(self, max_rows: int) -> list[Row]:
+        """A slice of `next_rows`: may find none although there are more, where very many keys have
+        come since."""
         if self._budget.overdrawn:
             self.close()
             raise ViewGivenUpError(
@@ -250,7 +263,7 @@ class View(Generic[K, V]):
 
     def _walk(self, max_keys: int, max_weight: int, rows: list[Row]) -> int:
         """Moves the cursor over up to `max_keys` keys of the table or of the saved rows; the weight
-        of the rows found, the last of which may exceed `max_weight`."""
+        of what was found, the last of which may exceed `max_weight`."""
         table, saved = self._table, self._saved
         low = None if self._at_start else self._cursor
         keys = list(islice(table._keys.between(low, self._last, (False, True)), max_keys))
@@ -270,11 +283,13 @@ class View(Generic[K, V]):
             else:
                 row = encode(key, live[key])
             self._cursor = key
-            if row is not None:
-                rows.append(row)
-                weight += weight_of(row)
-                if weight >= max_weight:
-                    break
+            if row is None:
+                weight += _SAVED_ROW_BYTES
+                continue
+            rows.append(row)
+            weight += weight_of(row)
+            if weight >= max_weight:
+                break
         self._at_start = False
         return weight
 

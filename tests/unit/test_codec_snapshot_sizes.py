@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgpack
@@ -19,8 +19,11 @@ from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
 from coord.core import commands as c
 from coord.core.limits import LIMITS
 from coord.core.machine import Machine
+from coord.core.snapshot import StateView
+from coord.core.table import ViewGivenUpError
 from coord.journal.snapshot_format import MAX_CHUNK_BYTES
 from tests.support import first_snapshot_reader
+from tests.support.core_rows import read_rows
 from tests.support.row_source import ListSource, NamedRow, chunks_of
 
 MEBIBYTE = 1024 * 1024
@@ -131,7 +134,7 @@ def largest_chunk(chunks: Iterator[bytes]) -> int:
 
 def test_memory_while_rows_are_encoded() -> None:
     """Whatever their size, no more than a few pieces of them."""
-    rows: list[NamedRow] = [("a", LARGE)] * 3
+    rows: list[NamedRow] = [("a", LARGE)]
     rows += [("b", (n, b"x" * LIMITS.max_value_bytes)) for n in range(70)]
     largest, peak, _ = memory_of(lambda: largest_chunk(chunks_of(rows)))
     assert largest <= CHUNK_BOUND
@@ -152,11 +155,11 @@ def many_kept_replies(count: int, keys: int, value_bytes: int) -> Machine:
     return machine
 
 
-@pytest.mark.parametrize(("keys", "value_bytes"), [(1_000, 8_192), (2_500, 2_000)])
+@pytest.mark.parametrize(("keys", "value_bytes"), [(300, 16_384), (1_500, 3_000)])
 def test_replies_that_share_what_they_hold(keys: int, value_bytes: int) -> None:
     """Written out they are many times what they take in memory. Neither encoding nor restoring
     takes that much, and the restored state shares again."""
-    count, reply_bytes = 4, keys * value_bytes
+    count, reply_bytes = 3, keys * value_bytes
     machine = many_kept_replies(count, keys, value_bytes)
     encoder = SnapshotEncoder(machine.freeze())
     written = 0
@@ -191,3 +194,59 @@ def test_the_source_is_not_read_ahead_of_what_is_written() -> None:
     encoder = SnapshotEncoder(source)
     encoder.next_chunk()
     assert sum(source.asked) <= 65
+
+
+class BusyMachine:
+    """A machine with the largest values, all of which are replaced while it is read."""
+
+    def __init__(self, keys: int) -> None:
+        self.machine = Machine()
+        self.keys = keys
+        self.put(range(keys), b"old")
+        self.before = read_rows(self.machine)
+
+    def put(self, keys: Iterable[int], mark: bytes) -> None:
+        value = mark + bytes(LIMITS.max_value_bytes - len(mark))
+        puts = [c.Request(c.KvPut(b"key%06d" % n, value)) for n in keys]
+        self.machine.apply(c.Batch(1, 1, puts))
+
+
+def test_values_that_are_replaced_while_they_are_written() -> None:
+    busy = BusyMachine(30)
+    encoder = SnapshotEncoder(busy.machine.freeze())
+    chunks = []
+    for n, chunk in enumerate(iter(encoder.next_chunk, None)):
+        chunks.append(chunk)
+        busy.put([busy.keys - 1 - n % busy.keys], b"new")
+    encoder.close()
+    assert list(decode_snapshot(chunks)) == busy.before
+    assert max(map(len, chunks)) <= CHUNK_BOUND
+
+
+def test_a_snapshot_for_which_too_much_changes_is_given_up() -> None:
+    busy = BusyMachine(30)
+    view = StateView(busy.machine.state, max_held_bytes=10 * MEBIBYTE)
+    encoder = SnapshotEncoder(view)
+    assert encoder.next_chunk() is not None
+    busy.put(range(20), b"new")
+    with pytest.raises(ViewGivenUpError):
+        list(iter(encoder.next_chunk, None))
+    encoder.close()
+    busy.put(range(20), b"newer")
+    again = SnapshotEncoder(busy.machine.freeze())
+    chunks = list(iter(again.next_chunk, None))
+    assert list(decode_snapshot(chunks)) == read_rows(busy.machine)  # type: ignore[arg-type]
+
+
+def test_many_keys_that_come_in_one_place_while_it_is_written() -> None:
+    """Chunks without rows say that there is more to do."""
+    busy = BusyMachine(1)
+    busy.machine.apply(c.Batch(1, 1, [c.Request(c.KvPut(b"z", b"last"))]))
+    before = read_rows(busy.machine)
+    encoder = SnapshotEncoder(busy.machine.freeze())
+    many = [c.Request(c.KvPut(b"many%06d" % n, b"")) for n in range(9_000)]
+    busy.machine.apply(c.Batch(2, 2, many))
+    chunks = list(iter(encoder.next_chunk, None))
+    encoder.close()
+    assert list(decode_snapshot(chunks)) == first_snapshot_reader.read(chunks) == before
+    assert sum(chunk[10:14] == bytes(4) for chunk in chunks[:-1]) > 3

@@ -84,3 +84,16 @@ def test_a_slice_is_bounded_also_within_a_row(
     # A byte is written as four characters at most.
     assert max(sizes) <= 5 * 32 * 1024
     assert sum(sizes) > 20 * 1024 * 1024
+
+
+def test_many_keys_that_come_in_one_place_while_it_is_made() -> None:
+    """They are passed over in slices as well."""
+    machine = Machine()
+    machine.apply(c.Batch(1, 1, [c.Request(c.KvPut(key, b"")) for key in (b"a", b"z")]))
+    expected = machine.digest()
+    with Digester(machine.state) as digester:
+        many = [c.Request(c.KvPut(b"many%06d" % n, b"")) for n in range(9_000)]
+        machine.apply(c.Batch(2, 2, many))
+        *pauses, digest = digester
+    assert digest == expected
+    assert len(pauses) > 2

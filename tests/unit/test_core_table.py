@@ -175,3 +175,22 @@ def test_what_was_walked_over_counts_no_more() -> None:
             seen += view.next_rows(10)
     assert seen == [(key, b"x" * 1_000) for key in range(100)]
     assert budget.held_bytes == 0
+
+
+def test_looking_for_rows_is_bounded_too() -> None:
+    """Very many keys may have come since, all in one place."""
+    table = text_table(1, 1)
+    table.insert(10**9, b"last")
+    view = table.freeze()
+    for key in range(1, 20_000):
+        table.insert(key, b"new")
+    assert view.look_for_rows(64) == [(0, b"x")]
+    looks = 0
+    while not (rows := view.look_for_rows(64)):
+        looks += 1
+        assert not view.done
+        assert 20_000 - (looks + 1) * 2_000 < len(view._saved) < 20_000
+    assert looks > 5
+    assert rows == [(10**9, b"last")]
+    assert view.look_for_rows(64) == []
+    assert view.done
