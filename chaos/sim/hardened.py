@@ -143,7 +143,10 @@ class HardenedNode(SimNode):
             else:
                 self._readers.append((index, done))
 
-        self._up().read(confirmed)
+        try:
+            self._up().read(confirmed)
+        except ReplicationError:  # it waits for room on the disks
+            done(False)
 
     def flush(self) -> None:
         self._up().flush()

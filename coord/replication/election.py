@@ -86,6 +86,11 @@ class Election:
         """Whether this node asks for the same, and has not done so in vain before."""
         return self._wanted_term == wanted_term and self._rounds == 1
 
+    def is_open(self, wanted_term: int) -> bool:
+        """Whether this node neither asks for the term nor has given way to another that does."""
+        supports = any(term == wanted_term for _, term in self._gave_way_to)
+        return self._wanted_term != wanted_term and not supports
+
     def supports(self, peer_id: str, wanted_term: int, now: float) -> None:
         """This node would vote for the peer; it gives it time to win, once."""
         if (peer_id, wanted_term) not in self._gave_way_to:

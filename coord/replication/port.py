@@ -257,7 +257,8 @@ class Replicator(Protocol):
     async def read_barrier(self) -> int:
         """Leader only: confirm leadership with a majority after the call (Raft section 6.4,
         ReadIndex) and wait until all that was committed before is applied here. Returns the applied
-        index. Many callers share one round; no log entry is written. Raises NotLeaderError."""
+        index. Many callers share one round; no log entry is written. Raises NotLeaderError, and
+        WriteBlockedError if this leader can not confirm any read before a disk has room."""
         ...
 
     async def wait_applied(self, index: int) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 ReadDone = Callable[[int | None], None]
-"""Called with the index to be applied before reading, or None: not the leader any more."""
+"""Called with the index to be applied before reading, or None: not the leader any more, or no round
+can begin (`Replica.reads_wait_for_room`)."""
 
 
 @dataclass(slots=True)
@@ -65,6 +66,11 @@ class ReadIndex:
         while self._rounds and self._is_majority(self._rounds[0].supporters):
             done = self._rounds.popleft()
             _call(done.readers, done.index)
+
+    def fail_waiting(self) -> None:
+        """No round can begin for a good while."""
+        waiting, self._waiting = self._waiting, []
+        _call(waiting, None)
 
     def fail_all(self) -> None:
         """Leadership is lost."""

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from coord.journal import SnapshotMeta, Standing
+from coord.replication.answers import Answers
 from coord.replication.appends import Appends
 from coord.replication.election import Election
 from coord.replication.engine_journal import EngineJournal
@@ -103,7 +104,15 @@ class Replica:
         engine_settings = EngineSettings(settings.heartbeat_s, times.max_s, settings.batch_bytes)
         electorate = self.electorate
         self.engine = HardenedEngine(electorate, self.journal, self, engine_settings)
-        self._reading = Reading(self.reads, self.engine, self.leadership, ports.now)
+        self._reading = Reading(
+            self.reads,
+            self.engine,
+            self.leadership,
+            ports.now,
+            electorate,
+            self._connected,
+            disk_is_full=lambda: self.write_block_reason is not None,
+        )
         self._voting = Voting(
             electorate, self.engine, self.journal, self._outbox, self._election, ports.now
         )
@@ -156,6 +165,19 @@ class Replica:
             self, settings, machine, ports, worker, self._outbox, first, boot.snapshot
         )
         self.freshness = Freshness(lambda: self._outbox.boot_id, ports.real_now)
+        self._answers = Answers(
+            self.engine,
+            self.journal,
+            electorate,
+            self.leadership,
+            self.reads,
+            self._reading,
+            self._sending,
+            self._handover,
+            self.snapshots,
+            self.freshness,
+            ports.now,
+        )
         self._following = Following(
             self_id,
             self.engine,
@@ -178,11 +200,9 @@ class Replica:
         self._shown: tuple[Role, int, str | None] = (Role.FOLLOWER, -1, None)
         self._handlers: dict[str, Callable[[str, Message], None]] = {
             "append": self._on_append,
-            "ack": self._on_ack,
-            "seen": self._on_seen,
             "stale": self._on_stale,
             "snapshot": self._on_snapshot,
-            "snapshot_ack": self._on_snapshot_ack,
+            **self._answers.handlers,
             **self._voting.handlers,
             **self.joining.handlers,
             **self.reconfiguration.handlers,
@@ -321,10 +341,18 @@ class Replica:
         return self.engine.role is Role.LEADER and (behind or self.reads.under_way)
 
     def read(self, done: ReadDone) -> None:
-        """Ask for a linearizable read; `flush` begins it. Raises NotLeaderError."""
+        """Ask for a linearizable read; `flush` begins it. Raises NotLeaderError, and
+        WriteBlockedError where none can be had until a disk has room."""
         if self.engine.role is not Role.LEADER:
             raise NotLeaderError(self.engine.leader_id)
+        if self.reads_wait_for_room:
+            raise WriteBlockedError(DISK_FULL)
         self.reads.ask(done)
+
+    @property
+    def reads_wait_for_room(self) -> bool:
+        """A leader's first entry has to be committed first, and has no room on a majority."""
+        return self._reading.wait_for_room
 
     def transfer(self, target: str | None, done: TransferDone) -> str:
         """Begin to hand leadership over; the id of the target. Raises NotLeaderError,
@@ -448,7 +476,7 @@ class Replica:
         """What the peer had confirmed before it lost its data is forgotten before it is answered:
         it relies on that."""
         if self.engine.role is Role.LEADER:
-            self._note_run(peer_id, message)
+            self._answers.note_run(peer_id, message)
         self.joining.handlers["introduce"](peer_id, message)
 
     # Following
@@ -491,65 +519,6 @@ class Replica:
         self.snapshots.tick_senders(lead, self._connected, now)
         self._abdicate_if_blocked()
         self._handover.advance()
-
-    def _hears(self, peer_id: str, message: Message) -> bool:
-        """Whether a reply is to this leader of this term; then the peer counts as alive."""
-        if message["term"] > self.engine.term:
-            self.engine.observe_term(message["term"])
-        if self.engine.role is not Role.LEADER or message["term"] != self.engine.term:
-            return False
-        if peer_id not in self.electorate.peers:
-            return False
-        self._note_run(peer_id, message)
-        lead = self.leadership()
-        lead.heard_at[peer_id] = self._ports.now()
-        self.engine.note_alive(peer_id)
-        if "append" in message:
-            lead.vouching.answered(peer_id, message, self.freshness)
-        return True
-
-    def _note_run(self, peer_id: str, message: Message) -> None:
-        """A peer may have come back without data (repaired, or replaced): what it once confirmed
-        must neither count for new commits nor keep its log from being sent anew."""
-        boots = self.leadership().boots
-        if boots.setdefault(peer_id, message["boot"]) != message["boot"]:
-            boots[peer_id] = message["boot"]
-            self.engine.forget_match(peer_id)
-
-    def _on_seen(self, peer_id: str, message: Message) -> None:
-        if self._hears(peer_id, message):
-            note_full = set.add if message.get("full") else set.discard
-            note_full(self.leadership().full, peer_id)
-            self.reads.confirmed_by(peer_id, message["read"])
-            self._reading.begin()
-
-    def _on_ack(self, peer_id: str, message: Message) -> None:
-        if not self._hears(peer_id, message):
-            return
-        self.reads.confirmed_by(peer_id, message["read"])
-        lead = self.leadership()
-        if message["success"]:  # it has been synced
-            lead.full.discard(peer_id)
-        flow = lead.flow(peer_id)
-        answer = flow.judge(
-            message["append"],
-            Answer(message["next"], message["success"], message["reset"]),
-            self.engine.match_index(peer_id),
-            self.journal.last_index,
-        )
-        flow.answered(message["append"])
-        if answer is not None:
-            self.engine.receive_ack(peer_id, answer.next_index, answer.success, answer.reset)
-            self.engine.commit()
-        self._reading.begin()
-        self._sending.backlog()
-        self._handover.advance()
-
-    def _on_snapshot_ack(self, peer_id: str, message: Message) -> None:
-        if self._hears(peer_id, message) and self.snapshots.acknowledged(
-            self.leadership(), peer_id, message
-        ):
-            self._sending.backlog()
 
     def _abdicate_if_blocked(self) -> None:
         """A leader that can not write lets another one lead, if that helps."""

@@ -17,17 +17,12 @@ from typing import Any
 
 import structlog
 
-from coord.journal import (
-    DataDirectoryLostError,
-    FileSystem,
-    OsFileSystem,
-    SnapshotMeta,
-    SnapshotStore,
-)
+from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
 from coord.replication.background import rest_s
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.callers import Callers
 from coord.replication.complaints import Complaints
+from coord.replication.directory_watch import watch_directory
 from coord.replication.errors import CopiedDirectoryError, LevelTooHighError
 from coord.replication.levels import Levels
 from coord.replication.loading import load
@@ -42,6 +37,7 @@ from coord.replication.port import (
     ReplicationError,
     Role,
     StateMachine,
+    WriteBlockedError,
 )
 from coord.replication.replica import Replica
 from coord.replication.replica_ports import DISK_FULL
@@ -57,7 +53,6 @@ log = structlog.get_logger(__name__)
 
 INCARNATION_BITS = 62
 APPLY_PAUSE_S = 0.001  # in which a follower writes the entry that told it of the commit
-DIRECTORY_CHECK_S = 1.0
 SPUR_S = 0.005  # how soon it is looked whether a majority takes long
 BACKLOG_ENTRIES = 64  # with so many to apply there is no time to lose
 
@@ -161,6 +156,8 @@ class PySyncObjReplicator:
         self._guarded(lambda: replica.read(done))
         self._schedule_flush()
         index = await future
+        if index is None and replica.reads_wait_for_room:
+            raise WriteBlockedError(DISK_FULL)
         if index is None:
             raise NotLeaderError(replica.engine.leader_id)
         await self.wait_applied(index)
@@ -390,7 +387,7 @@ class PySyncObjReplicator:
         await self._transport.start()
         self._tasks = [
             asyncio.create_task(self._tick_forever(), name="replica-tick"),
-            asyncio.create_task(self._watch_directory(storage), name="data-directory-watch"),
+            asyncio.create_task(watch_directory(storage.check_in_place, self.failed)),
         ]
 
     def _own_run(self) -> OwnRun:
@@ -430,18 +427,6 @@ class PySyncObjReplicator:
             segment_bytes=config.segment_bytes,
             reserve_bytes=config.reserve_bytes,
         )
-
-    async def _watch_directory(self, storage: OpenStorage) -> None:
-        """A directory that is gone is noticed by no write: the files that are open stay usable."""
-        loop = asyncio.get_running_loop()
-        while self._failure is None:
-            await asyncio.sleep(DIRECTORY_CHECK_S)
-            try:
-                await loop.run_in_executor(None, storage.check_in_place)
-            except DataDirectoryLostError as error:
-                self.failed(error)
-            except OSError:  # it could not be looked at; a write will say what is wrong
-                continue
 
     # Turning the crank
 

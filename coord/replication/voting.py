@@ -36,6 +36,7 @@ class Voting:
         self._election = election
         self._now = now
         self._led_at = now()
+        self._waits = False  # its disk is full, and the others have the first go
         self._forced = False
         self._voters: set[str] = set()  # who voted for this node in its present candidacy
         self._voted = False
@@ -53,10 +54,13 @@ class Voting:
         now = self._now()
         if self._election.leader_is_fresh(now):
             self._led_at = now
-        waits = disk_is_full and now < self._led_at + FULL_DISK_WAITS_S
-        idle = self._electorate.votes and self._engine.role is not Role.LEADER
-        if idle and not waits and self._election.expired(now):
+        self._waits = disk_is_full and now < self._led_at + FULL_DISK_WAITS_S
+        if self._may_ask() and self._election.expired(now):
             self._ask_for_support(now)
+
+    def _may_ask(self) -> bool:
+        leads = self._engine.role is Role.LEADER
+        return self._electorate.votes and not leads and not self._waits
 
     def engine_asks(self, peer_id: str, message: dict[str, Any]) -> None:
         """The engine asks for a vote."""
@@ -115,6 +119,15 @@ class Voting:
             self._election.supports(peer_id, wanted, now)
         reply = self._outbox.make("pre_vote_reply", wanted=wanted, granted=granted)
         self._outbox.transmit(peer_id, reply)
+        if candidate < own and wanted == self._engine.term + 1:
+            self._step_in(now, wanted)
+
+    def _step_in(self, now: float, wanted: int) -> None:
+        """A candidate that lacks what this node has can hardly win: ask in its place, instead of
+        letting it try in vain."""
+        fresh = self._election.leader_is_fresh(now)
+        if self._may_ask() and not fresh and self._election.is_open(wanted):
+            self._ask_for_support(now)
 
     def _on_pre_vote_reply(self, peer_id: str, message: Message) -> None:
         if message["term"] > self._engine.term:

@@ -93,6 +93,25 @@ async def test_a_cluster_goes_on_when_the_leaders_disk_is_full(tmp_path: Path) -
         await cluster.converged()
 
 
+async def test_reads_of_a_leader_without_room_for_its_first_entry_are_refused(
+    tmp_path: Path,
+) -> None:
+    """They waited until the disk had room again."""
+    fs = FaultyFileSystem()
+    async with RealCluster(tmp_path, 1, file_systems={"n1": fs}) as cluster:
+        await cluster.propose(b"before")
+        await cluster.stop("n1")
+        fs.full = True
+        replicator = await cluster.start("n1")
+        await eventually(lambda: replicator.status().role is Role.LEADER)
+        with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+            await asyncio.wait_for(replicator.read_barrier(), 5.0)
+        fs.full = False
+        await eventually(lambda: replicator.status().write_block_reason is None)
+        await cluster.propose(b"after")
+        assert await asyncio.wait_for(replicator.read_barrier(), 5.0) >= 3
+
+
 async def test_a_failed_sync_stops_the_node_for_good(tmp_path: Path) -> None:
     fs = FaultyFileSystem()
     async with RealCluster(tmp_path, 1, file_systems={"n1": fs}) as cluster:

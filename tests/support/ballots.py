@@ -97,7 +97,14 @@ class Ballot:
             action()
         return until()
 
-    def succession(self, dead: int, deaf: int = 0) -> Succession:
+    def keep_writing(self, leader: _Node, every_s: float = 0.002) -> None:
+        """Until it leads no more: so those that are not needed for a majority are a bit behind."""
+        if leader.alive and leader.leads:
+            leader.replica.propose(b"x")
+            leader.replica.flush()
+            self.after(every_s, lambda: self.keep_writing(leader))
+
+    def succession(self, dead: int, deaf: int = 0, *, writing: bool = False) -> Succession:
         """Elect a leader, then lose `dead` nodes, it last; `deaf` others hear nothing then."""
         assert self.run(10.0, lambda: self.leader() is not None), "nobody leads at first"
         self.run(1.0)
@@ -107,6 +114,8 @@ class Ballot:
         chosen = self.rng.sample(others, dead - 1 + deaf)
         for node_id in chosen[deaf:]:
             self.kill(node_id)
+        if writing:
+            self.keep_writing(leader)
         self.run(0.3)
         self.deaf.update(chosen[:deaf])
         term, since = leader.replica.engine.term, self.now

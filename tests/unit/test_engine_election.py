@@ -95,6 +95,46 @@ def test_a_candidate_with_a_shorter_log_gets_nothing() -> None:
     assert world.take("vote") == []
 
 
+def ahead(*, lost: bool = True) -> World:
+    """Has an entry of term 3 that not all have; `lost`: their leader n2 is gone."""
+    world = World(5)
+    world.append("n2", 3, [3, b"\x00a"])
+    world.sync()
+    if lost:
+        world.replica.disconnected("n2")
+    world.outbox.clear()
+    return world
+
+
+BEHIND = {"wanted": 4, "last_index": 1, "last_term": 0}
+
+
+def test_who_is_ahead_of_a_candidate_stands_in_its_place_once() -> None:
+    world = ahead()
+    world.deliver("n3", "pre_vote", 3, **BEHIND)
+    asked = world.take("pre_vote")
+    assert [peer for peer, _ in asked] == ["n2", "n3", "n4", "n5"]
+    assert asked[0][1]["wanted"] == 4
+    world.deliver("n4", "pre_vote", 3, **BEHIND)
+    assert world.take("pre_vote") == [], "it has asked already"
+
+
+@pytest.mark.parametrize("why", ["it hears a leader", "it gave way", "its disk is full", "term"])
+def test_who_is_ahead_of_a_candidate_may_have_reasons_not_to_stand(why: str) -> None:
+    world = ahead(lost=why != "it hears a leader")
+    behind = dict(BEHIND)
+    if why == "it gave way":
+        world.deliver("n4", "pre_vote", 3, wanted=4, last_index=9, last_term=3)
+    if why == "its disk is full":
+        world.replica.write_block_reason = "DISK_FULL"
+        world.replica.tick()
+    if why == "term":
+        behind["wanted"] = 5
+    world.outbox.clear()
+    world.deliver("n3", "pre_vote", 3, **behind)
+    assert world.take("pre_vote") == []
+
+
 def test_an_old_term_is_told_the_new_one() -> None:
     world = World(term=7)
     world.append("n2", 6)

@@ -295,3 +295,75 @@ def test_a_peer_says_it_in_a_word_or_is_not_heard(full: object) -> None:
     world.lead()
     with pytest.raises(ValueError, match="bad full"):
         world.deliver("n2", "seen", 1, append=1, read=0, full=full)
+
+
+def elected_with_full_disks(own: bool, *full: str) -> World:
+    """n1 has just been elected; its first entry is not committed."""
+    world = World()
+    world.lead()
+    if own:
+        world.replica.write_block_reason = "DISK_FULL"
+    for peer in full:
+        world.deliver(peer, "seen", 1, append=1, read=0, full=True)
+    assert world.replica.engine.commit_index < world.replica.engine.own_term_index
+    return world
+
+
+@pytest.mark.parametrize(
+    ("own", "full", "refused"),
+    [
+        (True, ["n2"], True),
+        (True, ["n3", "n2"], True),
+        (False, ["n2", "n3"], True),
+        (True, [], False),
+        (False, ["n2"], False),
+        (False, [], False),
+    ],
+)
+def test_reads_do_not_wait_for_room_for_a_leaders_first_entry(
+    own: bool, full: list[str], refused: bool
+) -> None:
+    world = elected_with_full_disks(own, *full)
+    answers: list[int | None] = []
+    if refused:
+        with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+            world.replica.read(answers.append)
+    else:
+        world.replica.read(answers.append)
+        world.tick(0.05)
+    assert answers == []
+    assert world.replica.reads_wait_for_room is refused
+
+
+def test_reads_that_wait_already_are_refused_as_soon_as_it_is_known() -> None:
+    world = elected_with_full_disks(True)
+    answers: list[int | None] = []
+    world.replica.read(answers.append)
+    world.replica.flush()
+    assert answers == []
+    world.deliver("n2", "seen", 1, append=1, read=0, full=False)
+    assert answers == []
+    world.deliver("n3", "seen", 1, append=1, read=0, full=True)
+    assert answers == [None]
+    assert world.replica.reads_wait_for_room
+    last = world.replica.journal.last_index
+    for peer in ("n2", "n3"):
+        answer = {"append": 1, "next": last + 1, "success": True, "reset": False, "read": 0}
+        world.deliver(peer, "ack", 1, **answer)
+    world.replica.write_block_reason = None
+    world.sync()
+    assert not world.replica.reads_wait_for_room
+    world.replica.read(answers.append)
+
+
+def test_a_leader_that_has_committed_reads_on_full_disks() -> None:
+    world = elected_with_full_disks(False)
+    last = world.replica.journal.last_index
+    for peer in ("n2", "n3"):
+        answer = {"append": 1, "next": last + 1, "success": True, "reset": False, "read": 0}
+        world.deliver(peer, "ack", 1, **answer)
+    world.sync()
+    world.replica.write_block_reason = "DISK_FULL"
+    world.deliver("n2", "seen", 1, append=1, read=0, full=True)
+    assert not world.replica.reads_wait_for_room
+    world.replica.read(lambda index: None)
