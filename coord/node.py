@@ -15,6 +15,7 @@ from coord.config import ServerConfig
 from coord.core.levels import HIGHEST_LEVEL
 from coord.journal.errors import StorageError
 from coord.journal.filesystem import FileSystem, OsFileSystem
+from coord.ratelimit import LogLimiter
 from coord.replication.election import ElectionTimes
 from coord.replication.errors import (
     EngineVersionError,
@@ -77,6 +78,8 @@ class Node:
         self._hurry = asyncio.Event()
         self._fatal: BaseException | None = None
         self._serving = False
+        # A peer can make terms rise as fast as it sends.
+        self._limiter = LogLimiter(time.monotonic, burst=50, interval_s=1.0)
         self._shown: tuple[Role, int, str | None] | None = None
 
     @property
@@ -243,8 +246,12 @@ class Node:
         shown = (status.role, status.term, status.leader_id)
         if self._serving and shown != self._shown:
             self._shown = shown
-            self._log.info(
-                "node.role", role=status.role.value, term=status.term, leader=status.leader_id
+            self._limiter.log(
+                self._log.info,
+                "node.role",
+                role=status.role.value,
+                term=status.term,
+                leader=status.leader_id,
             )
 
 

@@ -53,7 +53,10 @@ def request_id(session_id: int, sequence: int, acked_below: int) -> c.RequestId 
 def _parse(kind: int, raw: bytes) -> tuple[c.Command, Any]:
     entry = _DECODERS.get(kind)
     if entry is None:
-        raise UnknownCommandError(f"command kind {kind} is not known to this version")
+        raise UnknownCommandError(
+            f"command kind {kind} is not known to this version; a newer one wrote it: start a "
+            "newer build"
+        )
     parse, build, name = entry
     try:
         message = parse(raw)

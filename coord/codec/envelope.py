@@ -62,7 +62,8 @@ def decode_envelope(data: bytes) -> Envelope:
         raise DecodeError("log entry is not an envelope: it does not begin with a version")
     if value[0] != VERSION:
         raise UnknownCommandError(
-            f"log entry has envelope version {value[0]}; this program knows version {VERSION}"
+            f"log entry has envelope version {value[0]}; this program knows version {VERSION}: "
+            "start a newer build"
         )
     if len(value) != 4 or not _is_count(value[1]) or not _is_count(value[2]):
         raise DecodeError("log entry is not an envelope: its times are missing")

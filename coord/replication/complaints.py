@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from coord.ratelimit import LogLimiter
 from coord.replication.replica import Replica
 
 ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
 
 
 class Complaints:
-    """Looks at a replica from time to time. `clock`: seconds."""
+    """Looks at a replica from time to time. `clock`: seconds. What peers say can make a complaint
+    come and go; `limiter` bounds how often that is told."""
 
-    def __init__(self, log: Any, clock: Callable[[], float]) -> None:
+    def __init__(self, log: Any, limiter: LogLimiter, clock: Callable[[], float]) -> None:
         self._log = log
+        self._limiter = limiter
         self._clock = clock
         self._waits_for = ""
         self._waits_since = 0.0
@@ -36,7 +39,7 @@ class Complaints:
             self._wait_reported = False
         if why and not self._wait_reported and now - self._waits_since >= ADMISSION_PATIENCE_S:
             self._wait_reported = True
-            self._log.warning("replica_does_not_vote_yet", why=why)
+            self._limiter.log(self._log.warning, "replica_does_not_vote_yet", why=why)
 
     def _report_states(self, complaint: str) -> None:
         """Say once what is wrong with the members' states."""
@@ -44,9 +47,9 @@ class Complaints:
             return
         self._complaint = complaint
         if complaint:
-            self._log.error("replica_states_differ", why=complaint)
+            self._limiter.log(self._log.error, "replica_states_differ", why=complaint)
         else:
-            self._log.info("replica_states_agree_again")
+            self._limiter.log(self._log.info, "replica_states_agree_again")
 
     def _report_snapshots(self, complaint: str) -> None:
         """Say once for each attempt why no snapshot can be taken."""

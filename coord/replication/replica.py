@@ -411,7 +411,8 @@ class Replica:
         try:
             result = self._machine.apply(index, term, data)
         except Exception as error:
-            raise ApplyFailedError(f"entry {index} of term {term}: {error!r}") from error
+            what = f"entry {index} of term {term} can not be applied"
+            raise ApplyFailedError(f"{what} ({type(error).__name__}): {error}") from error
         self._proposals.applied(index)
         self._ports.applied(index, term, result)
 

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from coord.journal import FileSystem, OsFileSystem, SnapshotMeta, SnapshotStore
+from coord.ratelimit import LogLimiter
 from coord.replication.background import rest_s
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.callers import Callers
@@ -97,7 +98,8 @@ class PySyncObjReplicator:
         self._background_due = 0.0  # when the next slice of a snapshot or digest may be taken
         self._stopped = False
         self._failure: BaseException | None = None
-        self._complaints = Complaints(self._log, clock)
+        self._limiter = LogLimiter(clock, burst=20, interval_s=2.0)
+        self._complaints = Complaints(self._log, self._limiter, clock)
         self._role_callbacks: list[Callable[[ReplicaStatus], None]] = []
         self._fatal_callbacks: list[Callable[[BaseException], None]] = []
 
@@ -316,7 +318,7 @@ class PySyncObjReplicator:
 
     def _talk_to(self, addresses: dict[str, str]) -> None:
         if self._transport is not None and not self._stopped and self._failure is None:
-            self._log.info("peers_changed", peers=sorted(addresses))
+            self._limiter.log(self._log.info, "peers_changed", peers=sorted(addresses))
             self._transport.set_peers(addresses)
 
     def failed(self, error: BaseException) -> None:

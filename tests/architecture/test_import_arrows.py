@@ -45,6 +45,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.core",
         "coord.codec",
         "coord.journal",
+        "coord.ratelimit",
         "coord.replication",
         "coord.rpc",
         "coord.rpc.cluster_clock",
