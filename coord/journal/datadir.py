@@ -5,6 +5,7 @@ IDENTITY     whose directory this is (JSON with a checksum)
 vote         term and vote
 peers        which runs of the other nodes were seen
 stopped      where the journal ended when the node was stopped in order
+copied       why this directory must not be used any more: the other nodes know a later one
 journal/     the write-ahead log
 snapshots/   snapshots
 """
@@ -30,6 +31,8 @@ from coord.journal.io import (
 )
 
 FORMAT_VERSION = 1
+COPIED_NAME = "copied"
+_MAX_REASON_BYTES = 4096
 _OWN_NAMES = frozenset({"vote", "journal", "snapshots"})
 
 
@@ -85,6 +88,7 @@ class DataDirectory:
             ) from error
         try:
             identity = _claim(fs, path, cluster_id, node_id, wall_ms)
+            _check_not_copied(fs, f"{path}/{COPIED_NAME}")
         except BaseException:
             lock.release()
             raise
@@ -125,6 +129,13 @@ class DataDirectory:
             replace_file(self._fs, f"{self.path}/IDENTITY", _encode(identity))
             self.identity = identity
 
+    def mark_copied(self, why: str) -> None:
+        """Have every later start with this directory refused, until somebody has looked into it:
+        each start is counted, so after some of them it would pass for a later one. Raises
+        DiskFullError, SyncFailedError."""
+        text = why.encode()[:_MAX_REASON_BYTES]
+        replace_file(self._fs, f"{self.path}/{COPIED_NAME}", text)
+
     def check_in_place(self, active_segment: Callable[[], str]) -> None:
         """Raise DataDirectoryLostError if this is not the directory any more that was opened, or
         what is in use of it is gone. `active_segment()`: the journal's, which may be another any
@@ -142,6 +153,16 @@ class DataDirectory:
     def close(self) -> None:
         """Give the lock up. Idempotent."""
         self._lock.release()
+
+
+def _check_not_copied(fs: FileSystem, file: str) -> None:
+    if fs.exists(file):
+        why = fs.read_at(file, 0, _MAX_REASON_BYTES).decode(errors="replace").strip()
+        raise DataDirectoryError(
+            f"the other nodes know a later data directory of this node than this one: {why} If it "
+            f"is the right one nevertheless, and no other process runs as this node, remove {file} "
+            "and start the node again"
+        )
 
 
 def _claim(fs: FileSystem, path: str, cluster_id: str, node_id: str, wall_ms: int) -> Identity:

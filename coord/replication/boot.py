@@ -50,6 +50,11 @@ class OpenStorage:
             with contextlib.suppress(StorageError):
                 self.clean_stop.write(end)
 
+    def mark_copied(self, why: str) -> None:
+        """Have later starts refused. What cannot be written is left out."""
+        with contextlib.suppress(StorageError):
+            self.directory.mark_copied(why)
+
     def close(self) -> None:
         """Close the files and give up the lock. Idempotent."""
         self.writer.close()

@@ -85,7 +85,7 @@ def _older(node_id: str, number: int, last: int) -> str:
 def _clone(node_id: str, number: int) -> str:
     return (
         f"another process was seen in run {number} of node {node_id!r}: two copies of its data "
-        "directory were started"
+        "directory were started, one of which may be a backup or machine image that was put back"
     )
 
 

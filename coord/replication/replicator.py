@@ -91,6 +91,7 @@ class PySyncObjReplicator:
         self._run_id = secrets.token_hex(8)
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
+        self._marking: asyncio.Future[None] | None = None
         self._callers = Callers()
         self._flush_scheduled = False
         self._work_scheduled = False
@@ -121,8 +122,9 @@ class PySyncObjReplicator:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._closing is not None:
-            await self._closing
+        for ending in (self._closing, self._marking):
+            if ending is not None:
+                await ending
         if self._transport is not None:
             await self._transport.stop()
         if self._runs_keeper is not None:
@@ -402,9 +404,13 @@ class PySyncObjReplicator:
 
     def _copied(self, peer_id: str, what: str) -> None:
         """A peer has seen a run of this node that cannot be, or be beside this one."""
-        if self._own_run().is_new:
+        storage = self._storage
+        if self._own_run().is_new or storage is None or self._active is None:
             return
-        self.failed(CopiedDirectoryError(f"{peer_id} refuses this node: {what}. {COPY_ADVICE}"))
+        why = f"{peer_id} refuses this node: {what}. {COPY_ADVICE}."
+        marking = self._running_loop().run_in_executor(None, storage.mark_copied, why)
+        self._marking = asyncio.ensure_future(marking)
+        self.failed(CopiedDirectoryError(why))
 
     async def _load(self, store: SnapshotStore, meta: SnapshotMeta) -> None:
         """In a thread: a large state takes seconds, in which the loop answers signals."""

@@ -16,7 +16,14 @@ import uvloop
 
 from chaos.sim.disk import SimDisk
 from chaos.sim.machine import LogMachine
-from coord.journal import DiskFullError, OsFileSystem, PeerRun, PeerRunsFile
+from coord.journal import (
+    DataDirectory,
+    DataDirectoryError,
+    DiskFullError,
+    OsFileSystem,
+    PeerRun,
+    PeerRunsFile,
+)
 from coord.journal.peer_runs import MAX_PEERS
 from coord.replication.errors import CopiedDirectoryError
 from coord.replication.handshake import Hello, Refusal, RefusedError
@@ -288,6 +295,9 @@ async def an_older_copy(tmp_path: Path) -> None:
         assert "older copy" in str(error)
         assert "move it away and start this node with an empty one" in str(error)
         await cluster.stop("n3")
+        for _ in range(3):  # each start is counted, and would pass for a later run at last
+            with pytest.raises(DataDirectoryError, match="know a later data directory"):
+                await cluster.start("n3")
         shutil.rmtree(tmp_path / "n3")
         cluster.failures.clear()
         await cluster.start("n3")
@@ -328,3 +338,15 @@ async def a_clone(tmp_path: Path) -> None:
         await cluster.propose(b"b")
         await cluster.converged()
         assert cluster.failures == {}, "the node itself goes on"
+
+
+def test_a_directory_that_was_copied_says_how_it_can_be_used_nevertheless(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    directory = DataDirectory.open(str(path), "c", "n1")
+    directory.mark_copied("n2 refuses this node." + "x" * 10_000)
+    directory.close()
+    with pytest.raises(DataDirectoryError, match="n2 refuses this node") as refused:
+        DataDirectory.open(str(path), "c", "n1")
+    assert f"remove {path}/copied and start the node again" in str(refused.value)
+    (path / "copied").unlink()
+    DataDirectory.open(str(path), "c", "n1").close()
