@@ -18,7 +18,10 @@ from coord.client.wording import not_connected, own_words
 ERROR_DOMAIN = "coord"
 _DETAILS_KEY = "grpc-status-details-bin"
 # gRPC core says this when it never had a connection, so nothing was sent.
-_NEVER_SENT = ("failed to connect", "connections to all backends failing", "dns resolution failed")
+_NEVER_SENT = (
+    *("failed to connect", "connections to all backends failing", "dns resolution failed"),
+    "errors resolving",
+)
 
 
 class CoordError(Exception):

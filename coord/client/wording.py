@@ -30,11 +30,16 @@ _TOO_LARGE: Final = re.compile(
     r"(?P<side>SERVER|CLIENT): (?P<way>Received|Sent) message larger than max "
     r"\((?P<size>\d+) vs\.? (?P<most>\d+)\)"
 )
+_ENDED: Final = (
+    *("socket closed", "connection reset", "goaway", "recvmsg", "stream removed", "broken pipe"),
+    *("transport closed", "connection closed", "keepalive", "ping timeout", "endpoint closing"),
+)
 _CONNECTING: Final = (
     ("connection refused", "nobody listens there"),
     ("no route to host", "there is no route to that host"),
     ("network is unreachable", "the network is unreachable"),
     ("dns resolution failed", "the host name cannot be resolved"),
+    ("errors resolving", "the host name cannot be resolved"),
     ("timed out", "connecting took too long"),
     ("timeout", "connecting took too long"),
 )
@@ -49,7 +54,11 @@ def own_words(message: str) -> str:
         # The side that received it names it, so it was the other one's message.
         asked = (too_large["side"] == "SERVER") is (too_large["way"] == "Received")
         what = "request" if asked else "answer"
-        return f"the {what} has {too_large['size']} bytes; {too_large['most']} at most"
+        advice = "send" if asked else "ask for"
+        size, most = too_large["size"], too_large["most"]
+        return f"the {what} has {size} bytes; {most} at most: {advice} less at a time"
+    if message.lower().startswith(_ENDED):
+        return "the connection to the node ended during the call"
     return message
 
 

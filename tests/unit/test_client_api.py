@@ -185,13 +185,17 @@ def test_what_the_wire_says_becomes_a_typed_error(
         ("etcdserver: mvcc: something new", "something new"),
         (
             "SERVER: Received message larger than max (9000000 vs. 8388608)",
-            "the request has 9000000 bytes; 8388608 at most",
+            "the request has 9000000 bytes; 8388608 at most: send less at a time",
         ),
         (
             "CLIENT: Received message larger than max (9000000 vs. 8388608)",
-            "the answer has 9000000 bytes; 8388608 at most",
+            "the answer has 9000000 bytes; 8388608 at most: ask for less at a time",
         ),
-        ("CLIENT: Sent message larger than max (9 vs. 8)", "the request has 9 bytes; 8 at most"),
+        (
+            "CLIENT: Sent message larger than max (9 vs. 8)",
+            "the request has 9 bytes; 8 at most: send less at a time",
+        ),
+        ("Socket closed", "the connection to the node ended during the call"),
         ("queue must not be empty", "queue must not be empty"),
     ],
 )
@@ -210,6 +214,7 @@ def test_what_others_say_is_told_in_own_words(theirs: str, ours: str) -> None:
         ("DNS resolution failed for no.such.host:1: Domain name not found", "the host name cannot"),
         ("failed to connect to all addresses; last error: Timeout occurred: FD", "took too long"),
         ("failed to connect to all addresses", "no connection could be made"),
+        ("errors resolving x.invalid:1: [field:hostname lookup error]", "the host name cannot"),
     ],
 )
 def test_why_no_connection_could_be_made_is_told_in_own_words(theirs: str, ours: str) -> None:
