@@ -9,6 +9,7 @@ import socket
 from asyncio.subprocess import Process
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,9 @@ app = group("lock", "Locks with fencing tokens.")
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 # As good as for ever, and what the store allows at most.
 LONGEST_WAIT_MS = 86_400_000
+WAITERS_SHOWN = 10
+MOST_WAITERS = 10_000  # that one lock can have
+ALL_LOCKS = 1_000_000
 STOP_GRACE_SECONDS = 10.0
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them
 
@@ -93,6 +97,9 @@ async def get(
     allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
         lock = await client.locks.get(name, stale=allowed)
+        if lock is not None and cli.out.is_json and lock.waiter_count > len(lock.waiters):
+            waiters = await client.locks.waiters(name, MOST_WAITERS, stale=allowed)
+            lock = replace(lock, waiters=tuple(waiters))
     show_age(allowed)
     if lock is None:
         raise CommandError(f"nobody holds lock {name!r} or waits for it")
@@ -107,7 +114,7 @@ async def get(
             "session": lock.session_id if lock.held else "",
             "fencing token": lock.fencing_token if lock.held else "",
             "ends in": duration(lock.remaining_ms) if lock.remaining_ms else "",
-            "waiting": ", ".join(f"{w.holder or '-'} ({w.session_id})" for w in lock.waiters),
+            "waiting": waiting_text(lock),
         }
     )
 
@@ -122,7 +129,7 @@ async def list_locks(
     """List the locks that are held or waited for."""
     allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
-        locks = await client.locks.list(prefix, stale=allowed)
+        locks = await client.locks.list(prefix, ALL_LOCKS, stale=allowed)
     show_age(allowed)
     if cli.out.is_json:
         cli.out.json({"locks": [lock_json(lock) for lock in locks], **age_json(allowed)})
@@ -130,7 +137,7 @@ async def list_locks(
     cli.out.table(
         ("lock", "holder", "session", "token", "waiting"),
         [
-            (lock.name, lock.holder, lock.session_id, lock.fencing_token, len(lock.waiters))
+            (lock.name, lock.holder, lock.session_id, lock.fencing_token, lock.waiter_count)
             for lock in locks
         ],
     )
@@ -222,6 +229,14 @@ async def holder_of(client: Client, name: str) -> str:
     return f"is held by {lock.holder or 'session'} ({lock.session_id})"
 
 
+def waiting_text(lock: LockInfo) -> str:
+    """The first who wait, and how many more do."""
+    shown = lock.waiters[:WAITERS_SHOWN]
+    text = ", ".join(f"{one.holder or '-'} ({one.session_id})" for one in shown)
+    more = lock.waiter_count - len(shown)
+    return f"{text} and {more} more" if more > 0 else text
+
+
 def lock_json(lock: LockInfo) -> dict[str, Any]:
     return {
         "name": lock.name,
@@ -230,5 +245,6 @@ def lock_json(lock: LockInfo) -> dict[str, Any]:
         "session_id": lock.session_id,
         "fencing_token": lock.fencing_token,
         "remaining_ms": lock.remaining_ms,
+        "waiter_count": lock.waiter_count,
         "waiters": [{"session_id": w.session_id, "holder": w.holder} for w in lock.waiters],
     }

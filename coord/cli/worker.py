@@ -7,6 +7,7 @@ from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.terminal.text import duration
 
+ALL_WORKERS = 1_000_000
 app = group("worker", "Agents that claim tasks.")
 
 
@@ -19,7 +20,7 @@ async def list_workers(
     """List the workers with what they serve and what they hold."""
     allowed = staleness(stale, max_stale_ms)
     async with cli.client() as client:
-        workers = await client.sessions.list(kind="worker", stale=allowed)
+        workers = await client.sessions.list(kind="worker", limit=ALL_WORKERS, stale=allowed)
     show_age(allowed)
     if cli.out.is_json:
         cli.out.json(

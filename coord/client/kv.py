@@ -7,11 +7,13 @@ first attempt itself made false.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from coord.client.core import Core
+from coord.client.errors import InvalidArgumentError
+from coord.client.kv_pages import can_be_paged, is_too_large, read_in_pages
 from coord.client.methods import COMPACT, DELETE_RANGE, GET_KEY, PUT, RANGE, TXN
 from coord.client.stale import Stale
 from coord.client.types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
@@ -179,7 +181,10 @@ class Kv:
         stale: Stale | None = None,
         timeout_ms: int | None = None,
     ) -> RangeResult:
-        """One key, or the keys from `key` up to `range_end` (b"\\0": to the last one)."""
+        """One key, or the keys from `key` up to `range_end` (b"\\0": to the last one).
+
+        Keys in their order that do not fit in one answer are read in pages, at one revision. In
+        another order, as many as that are refused: ask for fewer."""
         sorted_ = sort_by != "key" or descending
         order = pb.RangeRequest.DESCEND if descending else pb.RangeRequest.ASCEND
         request = pb.RangeRequest(
@@ -194,7 +199,19 @@ class Kv:
             serializable=serializable,
         )
         method = RANGE if range_end else GET_KEY
-        return _range(await self._core.read(method, request, timeout_ms, stale=stale))
+        deadline = self._core.deadline(timeout_ms)
+        if stale is not None:
+            stale.begin()
+
+        def ask(one: pb.RangeRequest) -> Awaitable[pb.RangeResponse]:
+            return self._core.ask(method, one, deadline, stale)
+
+        try:
+            return _range(await ask(request))
+        except InvalidArgumentError as error:
+            if not (is_too_large(error) and can_be_paged(request)):
+                raise
+        return _range(await read_in_pages(ask, request))
 
     async def put(
         self, key: Key, value: Key, *, lease: int = 0, timeout_ms: int | None = None

@@ -168,7 +168,7 @@ class Locks:
     async def get(
         self, name: str, *, stale: Stale | None = None, timeout_ms: int | None = None
     ) -> LockInfo | None:
-        """The lock as it is; None when nobody holds it or waits for it."""
+        """The lock as it is, with the first hundred who wait; None when nobody holds it."""
         try:
             request = pb.GetLockRequest(name=name)
             reply = await self._core.read(GET_LOCK, request, timeout_ms, stale=stale)
@@ -176,6 +176,31 @@ class Locks:
             return None
         info = _info(reply.lock)
         return info if info.held or info.waiters else None
+
+    async def waiters(
+        self,
+        name: str,
+        limit: int = 1_000,
+        after: int = 0,
+        *,
+        stale: Stale | None = None,
+        timeout_ms: int | None = None,
+    ) -> builtins.list[LockWaiter]:
+        """Who waits for the lock, first come first: those behind the ticket `after`."""
+        deadline = self._core.deadline(timeout_ms)
+        if stale is not None:
+            stale.begin()
+        found: builtins.list[LockWaiter] = []
+        while True:
+            request = pb.GetLockRequest(
+                name=name,
+                max_waiters=limit - len(found),
+                after_ticket=found[-1].ticket if found else after,
+            )
+            reply = await self._core.ask(GET_LOCK, request, deadline, stale)
+            found += _waiters(reply.lock)
+            if not reply.more_waiters or not reply.lock.waiters or len(found) >= limit:
+                return found
 
     async def list(
         self,
@@ -187,9 +212,20 @@ class Locks:
         timeout_ms: int | None = None,
     ) -> builtins.list[LockInfo]:
         """Locks in order of their names, those behind the name `after`."""
-        request = pb.ListLocksRequest(prefix=prefix, limit=limit, after_name=after)
-        reply = await self._core.read(LIST_LOCKS, request, timeout_ms, stale=stale)
-        return [_info(lock) for lock in reply.locks]
+        deadline = self._core.deadline(timeout_ms)
+        if stale is not None:
+            stale.begin()
+        found: builtins.list[LockInfo] = []
+        while True:
+            request = pb.ListLocksRequest(
+                prefix=prefix,
+                limit=limit - len(found),
+                after_name=found[-1].name if found else after,
+            )
+            reply = await self._core.ask(LIST_LOCKS, request, deadline, stale)
+            found += [_info(lock) for lock in reply.locks]
+            if not reply.more or not reply.locks or len(found) >= limit:
+                return found
 
     @contextlib.asynccontextmanager
     async def lock(
@@ -332,5 +368,10 @@ def _info(lock: pb.LockInfo) -> LockInfo:
         holder=lock.holder,
         fencing_token=lock.fencing_token,
         remaining_ms=lock.remaining_ms,
-        waiters=tuple(LockWaiter(w.session_id, w.holder) for w in lock.waiters),
+        waiters=_waiters(lock),
+        waiter_count=lock.waiter_count or len(lock.waiters),
     )
+
+
+def _waiters(lock: pb.LockInfo) -> tuple[LockWaiter, ...]:
+    return tuple(LockWaiter(one.session_id, one.holder, one.ticket) for one in lock.waiters)

@@ -12,6 +12,8 @@ from coord.client.types import QueueInfo
 from coord.rpc.gen import common_pb2
 from coord.rpc.gen import task_pb2 as pb
 
+PAGE_QUEUES = 1_000
+
 
 class Queues:
     """The queues that tasks wait in. A queue exists from its first task on."""
@@ -22,15 +24,29 @@ class Queues:
     async def list(
         self, *, stale: Stale | None = None, timeout_ms: int | None = None
     ) -> builtins.list[QueueInfo]:
-        return await self._list("", stale, timeout_ms)
+        """All queues, in order of their names."""
+        deadline = self._core.deadline(timeout_ms)
+        if stale is not None:
+            stale.begin()
+        found: builtins.list[QueueInfo] = []
+        while True:
+            request = pb.ListQueuesRequest(
+                limit=PAGE_QUEUES, after_queue=found[-1].queue if found else ""
+            )
+            reply = await self._core.ask(LIST_QUEUES, request, deadline, stale)
+            found += [_queue(info) for info in reply.queues]
+            if not reply.more or not reply.queues:
+                return found
 
     async def get(
         self, queue: str, *, stale: Stale | None = None, timeout_ms: int | None = None
     ) -> QueueInfo:
         """Raises NotFoundError when there is no such queue."""
-        for info in await self._list(queue, stale, timeout_ms):
+        request = pb.ListQueuesRequest(queue=queue)
+        reply = await self._core.read(LIST_QUEUES, request, timeout_ms, stale=stale)
+        for info in reply.queues:
             if info.queue == queue:
-                return info
+                return _queue(info)
         raise NotFoundError(f"no queue {queue!r}", "QUEUE_NOT_FOUND")
 
     async def pause(self, queue: str, *, timeout_ms: int | None = None) -> None:
@@ -39,13 +55,6 @@ class Queues:
 
     async def resume(self, queue: str, *, timeout_ms: int | None = None) -> None:
         await self._pause(queue, False, timeout_ms)
-
-    async def _list(
-        self, queue: str, stale: Stale | None, timeout_ms: int | None
-    ) -> builtins.list[QueueInfo]:
-        request = pb.ListQueuesRequest(queue=queue)
-        reply = await self._core.read(LIST_QUEUES, request, timeout_ms, stale=stale)
-        return [_queue(info) for info in reply.queues]
 
     async def _pause(self, queue: str, paused: bool, timeout_ms: int | None) -> None:
         def build(header: common_pb2.RequestHeader) -> pb.PauseQueueRequest:

@@ -28,9 +28,20 @@ class Sessions:
     ) -> builtins.list[SessionInfo]:
         """Sessions of a kind ("client", "worker"; empty = all) in order of their ids, those behind
         the id `after`."""
-        request = pb.ListSessionsRequest(kind=kind, limit=limit, after_session_id=after)
-        reply = await self._core.read(LIST_SESSIONS, request, timeout_ms, stale=stale)
-        return [_info(session) for session in reply.sessions]
+        deadline = self._core.deadline(timeout_ms)
+        if stale is not None:
+            stale.begin()
+        found: builtins.list[SessionInfo] = []
+        while True:
+            request = pb.ListSessionsRequest(
+                kind=kind,
+                limit=limit - len(found),
+                after_session_id=found[-1].session_id if found else after,
+            )
+            reply = await self._core.ask(LIST_SESSIONS, request, deadline, stale)
+            found += [_info(session) for session in reply.sessions]
+            if not reply.more or not reply.sessions or len(found) >= limit:
+                return found
 
     async def close(self, session_id: int, *, timeout_ms: int | None = None) -> None:
         """End any session now, a stuck worker's say: its locks are released and its tasks go back

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from coord.client import locks as _locks
 from coord.client.blocking import BlockingLoop
 from coord.client.stale import Stale
-from coord.client.types import LockInfo
+from coord.client.types import LockInfo, LockWaiter
 
 
 class LostSignal:
@@ -102,6 +102,19 @@ class Locks:
         self, name: str, *, stale: Stale | None = None, timeout_ms: int | None = None
     ) -> LockInfo | None:
         return self._loop.run(self._inner.get(name, stale=stale, timeout_ms=timeout_ms))
+
+    def waiters(
+        self,
+        name: str,
+        limit: int = 1_000,
+        after: int = 0,
+        *,
+        stale: Stale | None = None,
+        timeout_ms: int | None = None,
+    ) -> builtins.list[LockWaiter]:
+        return self._loop.run(
+            self._inner.waiters(name, limit, after, stale=stale, timeout_ms=timeout_ms)
+        )
 
     def list(
         self,

@@ -14,8 +14,6 @@ from coord.client.core import Core
 from coord.client.errors import (
     CoordError,
     DeadlineError,
-    InvalidArgumentError,
-    NotFoundError,
     TaskFailedError,
 )
 from coord.client.held import HeldTasks
@@ -27,10 +25,10 @@ from coord.client.methods import (
     REDRIVE,
     RETRY_TASK,
     SUBMIT,
-    WAIT_TASKS,
 )
 from coord.client.retry import Deadline
 from coord.client.stale import Stale
+from coord.client.task_waiting import Waiting
 from coord.client.types import (
     ClaimedTask,
     LostTask,
@@ -44,9 +42,6 @@ from coord.client.work import MAX_SLOTS, Work
 from coord.client.work_link import WorkTerms
 from coord.rpc.gen import common_pb2
 from coord.rpc.gen import task_pb2 as pb
-
-WAIT_CHUNK = 256  # task ids per Wait call
-WAIT_POLL_MS = 10_000
 
 
 class Tasks(HeldTasks):
@@ -224,14 +219,12 @@ class Tasks(HeldTasks):
     ) -> builtins.list[Task]:
         """Wait until every one of them is at an end, and return them in the given order. When the
         time-out passes first they are returned as they are: look at `finished`. Raises
-        NotFoundError when one is not known."""
-        deadline = self._core.deadline(timeout_ms)
-        wanted = list(dict.fromkeys(task_ids))
-        found: dict[str, Task] = {}
-        for start in range(0, len(wanted), WAIT_CHUNK):
-            chunk = wanted[start : start + WAIT_CHUNK]
-            for task in await self._wait_chunk(chunk, omit_payload, deadline):
-                found[task.task_id] = task
+        NotFoundError when one is not known.
+
+        There may be any number of them. They are asked for some at a time; what is not asked for
+        yet when the waiting is over is fetched then, which takes its own time."""
+        waiting = Waiting(self._core, omit_payload, self._core.deadline(timeout_ms))
+        found = {task.task_id: task for task in await waiting.run(list(dict.fromkeys(task_ids)))}
         return [found[task_id] for task_id in task_ids]
 
     async def result(self, task_id: str, timeout_ms: int | None = None) -> bytes:
@@ -298,29 +291,6 @@ class Tasks(HeldTasks):
         await asyncio.gather(*(work._close() for work in list(self._works)))
         await self._submits.close()
         await super()._close()
-
-    async def _wait_chunk(
-        self, task_ids: Sequence[str], omit_payload: bool, deadline: Deadline
-    ) -> builtins.list[Task]:
-        while True:
-            # The reply must have time to travel before the call's own deadline.
-            wait_ms = min(WAIT_POLL_MS, max(0, deadline.remaining_ms * 9 // 10 - 50))
-            request = pb.WaitTasksRequest(
-                task_ids=task_ids, wait_ms=wait_ms, omit_payload=omit_payload
-            )
-            try:
-                reply = await self._core.caller.call(WAIT_TASKS, request, deadline, wait_ms=wait_ms)
-            except InvalidArgumentError as error:
-                if error.reason != "MESSAGE_TOO_LARGE" or len(task_ids) < 2:
-                    raise
-                half = len(task_ids) // 2  # together they do not fit in one message
-                first = await self._wait_chunk(task_ids[:half], omit_payload, deadline)
-                return first + await self._wait_chunk(task_ids[half:], omit_payload, deadline)
-            if reply.unknown_task_ids:
-                names = ", ".join(reply.unknown_task_ids[:10])
-                raise NotFoundError(f"not (or no longer) known: {names}", "TASK_NOT_FOUND")
-            if reply.all_done or deadline.remaining_ms < 100:
-                return [task_from(task) for task in reply.tasks]
 
     async def _send_submit(
         self, specs: Sequence[pb.TaskSpec], deadline: Deadline

@@ -217,13 +217,17 @@ class QueueInfo:
 
 @dataclass(frozen=True, slots=True)
 class LockWaiter:
+    """Who waits for a lock. `ticket`: the place in its queue; the smallest is next."""
+
     session_id: int
     holder: str
+    ticket: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LockInfo:
-    """A lock as the cluster knows it; `waiters` in the order they will get it."""
+    """A lock as the cluster knows it. `waiter_count` wait; `waiters` are the first of them, in the
+    order in which they will get it (see `Locks.waiters` for the others)."""
 
     name: str
     held: bool
@@ -232,6 +236,7 @@ class LockInfo:
     fencing_token: int
     remaining_ms: int
     waiters: tuple[LockWaiter, ...]
+    waiter_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ then put in a list is copied into it by way of its bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import Message
@@ -24,6 +24,7 @@ from coord.rpc.gen import etcd_rpc_pb2 as etcd_pb
 K = CommandKind
 
 _HEADER_FIELD: Final = 1
+_PART_KEYS: Final = 1_000
 
 
 class Lookup(Protocol):
@@ -34,7 +35,7 @@ class Lookup(Protocol):
         ...
 
     def lock(self, name: str) -> LockInfo:
-        """The lock as it is now."""
+        """The lock as it is now: who holds it, and how many wait."""
         ...
 
     def lock_ttl_ms(self, name: str) -> int:
@@ -96,12 +97,14 @@ class ReplyEncoder:
             return data
         return self._header + _BUILDERS[kind](command, reply, lookup).SerializeToString()
 
-    def encode_range(self, reply: r.KvRangeReply) -> bytes:
-        """The response bytes of an etcd Range."""
-        data: bytes = etcd.range_response(
-            reply, self.etcd_header(reply.revision)
-        ).SerializeToString()
-        return data
+    def range_parts(self, reply: r.KvRangeReply) -> Iterator[bytes]:
+        """The response bytes of an etcd Range, in parts to be joined: each takes a few ms."""
+        first, rest = reply.kvs[:_PART_KEYS], reply.kvs[_PART_KEYS:]
+        header = self.etcd_header(reply.revision)
+        yield etcd.range_response(reply._replace(kvs=first), header).SerializeToString()
+        for start in range(0, len(rest), _PART_KEYS):
+            kvs = [etcd.key_value(kv) for kv in rest[start : start + _PART_KEYS]]
+            yield etcd_pb.RangeResponse(kvs=kvs).SerializeToString()
 
 
 # ---- sessions
@@ -223,9 +226,10 @@ def lock_info(lock: LockInfo) -> lock_pb2.LockInfo:
         fencing_token=lock.fencing_token,
         remaining_ms=lock.remaining_ms,
         waiters=[
-            lock_pb2.LockWaiter(session_id=session_id, holder=holder)
-            for session_id, holder in lock.waiters
+            lock_pb2.LockWaiter(session_id=session_id, holder=holder, ticket=ticket)
+            for session_id, holder, ticket in lock.waiters
         ],
+        waiter_count=lock.waiter_count,
     )
 
 

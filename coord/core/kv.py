@@ -12,10 +12,11 @@ from typing import Any, Final, assert_never
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.invariants import invariant
+from coord.core.kv_bounded import read_bounded
 from coord.core.kv_history import KvHistory
 from coord.core.kv_read import read_range, select
 from coord.core.kv_txn import Plan, first_refusal, plan
-from coord.core.limits import LIMITS
+from coord.core.limits import LIMITS, Limits
 from coord.core.reasons import Reason
 from coord.core.table import GivenRow, Row, Table
 
@@ -98,12 +99,16 @@ class KvStore:
             self._history.trim()
         return reply, changed
 
-    def range(self, command: c.KvRange, current_revision: int) -> r.KvRangeReply | r.Rejected:
+    def range(
+        self, command: c.KvRange, current_revision: int, limits: Limits = LIMITS
+    ) -> r.KvRangeReply | r.Rejected:
         """Read at `command.revision`, or as of now if that is not positive.
 
-        Refused with REVISION_IN_FUTURE or REVISION_COMPACTED."""
+        Refused with REVISION_IN_FUTURE, REVISION_COMPACTED or TOO_LARGE."""
         refused = self._check_revision(command.revision, current_revision)
-        return refused or read_range(self._live, self._history, command, current_revision)
+        if refused is not None:
+            return refused
+        return read_bounded(self._live, self._history, command, current_revision, limits)
 
     def check(self) -> None:
         """Invariants; raises InvariantViolation. Costs as much as the store is large."""

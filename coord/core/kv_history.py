@@ -21,6 +21,8 @@ from coord.core.sorted_keys import SortedKeys
 from coord.core.table import GivenRow, Row, Table
 
 _COMPACTED: Final = "compacted"
+_FEW: Final = 8  # changes of one key that are passed over before the next key is looked up
+_FAR: Final = 1 << 64  # behind every revision
 
 
 def _encode(key: tuple[int, bytes], before: KeyValue | None) -> Row:
@@ -116,12 +118,56 @@ class KvHistory:
         self, low: bytes, high: bytes | None, revision: int
     ) -> Iterator[tuple[bytes, KeyValue | None]]:
         """Keys of low <= key < high that changed after `revision`, in order, as they were then."""
-        last: bytes | None = None
+        for key, changed in self.keys_between(low, high, revision):
+            if changed is not None:
+                yield key, changed[0]
+
+    def keys_between(
+        self, low: bytes, high: bytes | None, revision: int
+    ) -> Iterator[tuple[bytes, tuple[KeyValue | None] | None]]:
+        """Keys of low <= key < high of which changes are kept, in order. With each, what it was at
+        `revision`, wrapped in a tuple; None if it has not changed since. Of a key that changed very
+        often, a few changes are looked at."""
         top = None if high is None else (high,)
-        for key, changed in self._by_key.between((low,), top):
-            if changed > revision and key != last:
-                last = key
-                yield key, self._rows[changed, key]
+        place: tuple[Any, ...] | None = (low,)
+        key: bytes | None = None
+        passed, told = 0, True
+        while place is not None:
+            start, place = place, None
+            for one, changed in self._by_key.between(start, top):
+                if one != key:
+                    if key is not None and not told:
+                        yield key, None
+                    key, passed, told = one, 0, False
+                if changed > revision and not told:
+                    told = True
+                    yield one, (self._rows[changed, one],)
+                    continue
+                passed += 1
+                if passed > _FEW:
+                    passed = 0
+                    place = (one, _FAR if told else revision + 1)
+                    break
+        if key is not None and not told:
+            yield key, None
+
+    def changes_between(self, low: bytes, high: bytes | None) -> int:
+        """How many changes of keys in an interval are kept."""
+        end = len(self._by_key) if high is None else self._by_key.rank((high,))
+        return max(0, end - self._by_key.rank((low,)))
+
+    def changes_since(self, revision: int) -> int:
+        """How many changes behind a revision are kept."""
+        return len(self._rows) - self._rows.rank((revision + 1, b""))
+
+    def changed_since(self, revision: int) -> Iterator[tuple[bytes, KeyValue | None]]:
+        """Keys that changed after `revision`, as they were then, in the order of their first
+        change. Costs as much as there are changes since."""
+        seen: set[bytes] = set()
+        for ident in self._rows.keys_between((revision + 1, b"")):
+            if ident[1] not in seen:
+                seen.add(ident[1])
+                yield ident[1], self._rows[ident]
 
     def rebuild(self) -> None:
         """Make the indexes again from rows that were loaded."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
@@ -34,7 +33,7 @@ def read_range(
     if command.count_only:
         total = _count(live, history, command, at) if past else count_live(live, command)
         return KvRangeReply((), False, total, current_revision)
-    if not past and _plain(command):
+    if not past and is_plain(command):
         return _read_plain(live, command, current_revision)
     kvs = _as_of(live, history, command, at) if past else list(select(live, command))
     total = len(kvs)
@@ -42,7 +41,7 @@ def read_range(
     more = 0 < command.limit < len(kvs)
     if more:
         del kvs[command.limit :]
-    return KvRangeReply(_shown(kvs, command), more, total, current_revision)
+    return KvRangeReply(shown(kvs, command), more, total, current_revision)
 
 
 def interval(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
@@ -72,7 +71,7 @@ def count_live(live: Live, command: KvRange) -> int:
     return max(0, end - live.rank(low))
 
 
-def _plain(command: KvRange) -> bool:
+def is_plain(command: KvRange) -> bool:
     """Key order and no filters: the limit bounds the work."""
     return (
         command.sort_target is SortTarget.KEY
@@ -90,7 +89,7 @@ def _read_plain(live: Live, command: KvRange, current_revision: int) -> KvRangeR
     found = select(live, command)
     kvs = list(islice(found, command.limit) if command.limit > 0 else found)
     total = count_live(live, command)
-    return KvRangeReply(_shown(kvs, command), len(kvs) < total, total, current_revision)
+    return KvRangeReply(shown(kvs, command), len(kvs) < total, total, current_revision)
 
 
 def _as_of(live: Live, history: KvHistory, command: KvRange, at: int) -> list[KeyValue]:
@@ -102,10 +101,30 @@ def _as_of(live: Live, history: KvHistory, command: KvRange, at: int) -> list[Ke
     low, high = interval(command.key, command.range_end)
     if high is not None and high <= low:
         return []
-    before = dict(history.changed_between(low, high, at))
-    unchanged = (kv for kv in select(live, command) if kv.key not in before)
-    restored = (kv for kv in before.values() if kv is not None)
-    return list(merge(unchanged, restored, key=lambda kv: kv.key))
+    return list(as_of(select(live, command), history.keys_between(low, high, at)))
+
+
+def as_of(
+    now: Iterator[KeyValue], kept: Iterator[tuple[bytes, tuple[KeyValue | None] | None]]
+) -> Iterator[KeyValue]:
+    """The key-values as they were, from those that are, and from what the history says of keys
+    (`KvHistory.keys_between`), both in key order. Walks both no further than it is asked."""
+    then = next(kept, None)
+    for kv in now:
+        while then is not None and then[0] < kv.key:
+            if then[1] is not None and then[1][0] is not None:
+                yield then[1][0]
+            then = next(kept, None)
+        if then is None or then[0] != kv.key or then[1] is None:
+            yield kv
+        elif then[1][0] is not None:
+            yield then[1][0]
+        if then is not None and then[0] == kv.key:
+            then = next(kept, None)
+    while then is not None:
+        if then[1] is not None and then[1][0] is not None:
+            yield then[1][0]
+        then = next(kept, None)
 
 
 def _count(live: Live, history: KvHistory, command: KvRange, at: int) -> int:
@@ -132,7 +151,8 @@ def _arranged(kvs: list[KeyValue], command: KvRange) -> list[KeyValue]:
     return kvs
 
 
-def _shown(kvs: list[KeyValue], command: KvRange) -> tuple[KeyValue, ...]:
+def shown(kvs: list[KeyValue], command: KvRange) -> tuple[KeyValue, ...]:
+    """As the command wants to see them."""
     if command.keys_only:
         return tuple([kv._replace(value=b"") for kv in kvs])
     return tuple(kvs)

@@ -31,6 +31,9 @@ class Limits:
     max_duration_ms: int = 366 * 86_400_000
     max_attempts: int = 1_000
     max_list_items: int = 10_000
+    # Of one answer to a read: what is larger is read in parts. One task always fits.
+    max_answer_bytes: int = 8_388_608
+    max_range_keys: int = 20_000  # that one read looks at
     kv_history_revisions: int = 100_000
     kv_history_bytes: int = 268_435_456
     max_finished_tasks: int = 1_000_000

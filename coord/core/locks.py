@@ -92,7 +92,7 @@ def pass_on(state: State, name: str) -> None:
     lock.token = state.next_revision()
     state.sessions[first.session_id].locks.add(name)
     _renew(state, lock)
-    state.emit(EventKind.LOCK_GRANTED, name, lock.token)
+    state.emit_to(EventKind.LOCK_GRANTED, name, lock.token, lock)
 
 
 def leave_queue(state: State, name: str, ticket: int) -> None:
@@ -100,12 +100,12 @@ def leave_queue(state: State, name: str, ticket: int) -> None:
     waiter = state.waiters[name, ticket]
     _drop_waiter(state, waiter)
     state.next_revision()
-    state.emit(EventKind.LOCK_WAIT_ENDED, name, waiter.session_id)
+    state.emit_to(EventKind.LOCK_WAIT_ENDED, name, waiter.session_id, waiter)
 
 
-def waiters_of(state: State, name: str) -> Iterator[Waiter]:
-    """Waiters of a lock, first come first."""
-    keys = state.waiters.keys_between((name, 0), (name, _LAST_TICKET))
+def waiters_of(state: State, name: str, after_ticket: int = 0) -> Iterator[Waiter]:
+    """Waiters of a lock, first come first; those behind a ticket."""
+    keys = state.waiters.keys_between((name, after_ticket + 1), (name, _LAST_TICKET))
     return (state.waiters[key] for key in keys)
 
 

@@ -6,13 +6,13 @@ own time may be older. All remaining times and ages are counted from the later o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from heapq import merge, nsmallest
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
 from coord.core.commands import TaskSpec
-from coord.core.locks import waiters_of
+from coord.core.listing import Step, lock_step, session_step, task_step
+from coord.core.locks import waiter_count, waiters_of
 from coord.core.reasons import Reason
 from coord.core.records import (
     Labels,
@@ -21,7 +21,6 @@ from coord.core.records import (
     Session,
     Task,
     serial_of,
-    serial_of_rank,
 )
 from coord.core.refusals import queue_not_found, task_not_found
 from coord.core.replies import Rejected, TaskState
@@ -100,7 +99,7 @@ class SessionInfo(NamedTuple):
 class LockInfo(NamedTuple):
     """A lock as coord.v1.LockInfo shows it. `remaining_ms` 0: no TTL of its own.
 
-    `waiters`: (session_id, holder), first come first."""
+    `waiters`: (session_id, holder, ticket), first come first: a page of the `waiter_count`."""
 
     name: str
     held: bool
@@ -108,7 +107,9 @@ class LockInfo(NamedTuple):
     holder: str
     fencing_token: int
     remaining_ms: int
-    waiters: tuple[tuple[int, str], ...]
+    waiters: tuple[tuple[int, str, int], ...] = ()
+    waiter_count: int = 0
+    more_waiters: bool = False
 
 
 # ---- tasks
@@ -117,7 +118,7 @@ class LockInfo(NamedTuple):
 def get_task(state: State, task_id: str, now_ms: int = 0) -> TaskInfo | Rejected:
     """One task, or TASK_NOT_FOUND."""
     task = state.tasks.get(serial_of(task_id))
-    return task_not_found(task_id) if task is None else _task_info(state, task, now_ms)
+    return task_not_found(task_id) if task is None else task_info(state, task, now_ms)
 
 
 def is_finished(state: State, task_id: str) -> bool | None:
@@ -135,6 +136,22 @@ def list_tasks(
     now_ms: int = 0,
 ) -> TaskPage | Rejected:
     """Tasks in order of submission; an empty filter takes all. `limit` 0: 100."""
+    after = task_page_start(state, queue, after_task_id)
+    if isinstance(after, Rejected):
+        return after
+    count = page_limit(state, limit)
+    serials: list[int] = []
+    step = Step((), after, False)
+    while not step.done and len(serials) <= count:
+        step = task_step(state, queue, states, count + 1 - len(serials), step.after)
+        serials += step.found
+    infos = (task_info(state, state.tasks[serial], now_ms) for serial in serials[:count])
+    return TaskPage(tuple(infos), len(serials) > count)
+
+
+def task_page_start(state: State, queue: str, after_task_id: str) -> int | Rejected:
+    """The serial behind which a page of tasks begins; refused if it is none, or the queue is not
+    known."""
     after = serial_of(after_task_id)
     if after_task_id and not after:
         return Rejected(
@@ -144,41 +161,11 @@ def list_tasks(
         )
     if queue and queue not in state.queues:
         return queue_not_found(queue)
-    count = _bounded(state, limit)
-    serials = list(islice(_serials(state, queue, states, after, count + 1), count + 1))
-    infos = (_task_info(state, state.tasks[serial], now_ms) for serial in serials[:count])
-    return TaskPage(tuple(infos), len(serials) > count)
+    return after
 
 
-def _serials(
-    state: State, queue: str, states: Collection[TaskState], after: int, enough: int
-) -> Iterator[int]:
-    if not queue and not states:
-        return state.tasks.keys_between(after, inclusive=(False, False))
-    queues: Iterable[Queue] = [state.queues[queue]] if queue else state.queues.values()
-    wanted = [of for of in TaskState if not states or of in states]
-    return merge(*(_serials_in(one, of, after, enough) for one in queues for of in wanted))
-
-
-def _serials_in(queue: Queue, of: TaskState, after: int, enough: int) -> Iterable[int]:
-    """Serials after `after`, ascending, at least `enough` of them if there are."""
-    if of is TaskState.CLAIMED:
-        return sorted(serial for serial in queue.claimed if serial > after)
-    if of is TaskState.READY:
-        if queue.ready_uneven:
-            serials = (serial_of_rank(key) for key in queue.ready)
-            return nsmallest(enough, (serial for serial in serials if serial > after))
-        index = queue.ready
-    elif of is TaskState.SCHEDULED:
-        index = queue.scheduled
-    elif of is TaskState.COMPLETED:
-        index = queue.completed
-    else:
-        index = queue.dead if of is TaskState.DEAD else queue.cancelled
-    return index.between(after, None, (False, False))
-
-
-def _task_info(state: State, task: Task, now_ms: int) -> TaskInfo:
+def task_info(state: State, task: Task, now_ms: int) -> TaskInfo:
+    """A task as it is shown."""
     now_ms = max(now_ms, state.now_ms)
     lease = task.lease
     return TaskInfo(
@@ -248,12 +235,13 @@ def claimable(state: State, queues: Sequence[str]) -> bool:
 def list_queues(state: State, queue: str = "", now_ms: int = 0) -> tuple[QueueInfo, ...] | Rejected:
     """All queues by name, or the one named, or QUEUE_NOT_FOUND."""
     if not queue:
-        return tuple(_queue_info(state, one, now_ms) for one in state.queues.values())
+        return tuple(queue_info(state, one, now_ms) for one in state.queues.values())
     known = state.queues.get(queue)
-    return queue_not_found(queue) if known is None else (_queue_info(state, known, now_ms),)
+    return queue_not_found(queue) if known is None else (queue_info(state, known, now_ms),)
 
 
-def _queue_info(state: State, queue: Queue, now_ms: int) -> QueueInfo:
+def queue_info(state: State, queue: Queue, now_ms: int) -> QueueInfo:
+    """A queue and its figures."""
     oldest_ms = oldest_ready_since_ms(state, queue)
     return QueueInfo(
         queue=queue.name,
@@ -279,15 +267,18 @@ def list_sessions(
     state: State, kind: str = "", limit: int = 0, after_session_id: int = 0, now_ms: int = 0
 ) -> tuple[SessionInfo, ...]:
     """Open sessions by id; an empty kind takes all. `limit` 0: 100."""
-    ids = state.sessions.keys_between(after_session_id, inclusive=(False, False))
-    sessions = (state.sessions[session_id] for session_id in ids)
-    sessions = (session for session in sessions if session.expires_at_ms > state.now_ms)
-    wanted = (session for session in sessions if not kind or session.kind == kind)
+    count = page_limit(state, limit)
+    found: list[int] = []
+    step = Step((), after_session_id, False)
+    while not step.done and len(found) < count:
+        step = session_step(state, kind, count - len(found), step.after)
+        found += step.found
+    return tuple(session_info(state, state.sessions[one], now_ms) for one in found)
+
+
+def session_info(state: State, session: Session, now_ms: int) -> SessionInfo:
+    """A session as it is shown."""
     now_ms = max(now_ms, state.now_ms)
-    return tuple(_session_info(one, now_ms) for one in islice(wanted, _bounded(state, limit)))
-
-
-def _session_info(session: Session, now_ms: int) -> SessionInfo:
     return SessionInfo(
         session_id=session.session_id,
         kind=session.kind,
@@ -304,12 +295,21 @@ def _session_info(session: Session, now_ms: int) -> SessionInfo:
     )
 
 
-def get_lock(state: State, name: str, now_ms: int = 0) -> LockInfo:
-    """Who holds a lock and who waits. A lock nobody holds is just free: it needs no making."""
+def get_lock(
+    state: State, name: str, now_ms: int = 0, max_waiters: int = 0, after_ticket: int = 0
+) -> LockInfo:
+    """Who holds a lock, and a page of those who wait: up to `max_waiters` of them, behind
+    `after_ticket`. A lock nobody holds is just free: it needs no making."""
     lock = state.locks.get(name)
     if lock is None:
-        return LockInfo(name, False, 0, "", 0, 0, ())
-    return _lock_info(state, lock, max(now_ms, state.now_ms))
+        return LockInfo(name, False, 0, "", 0, 0)
+    info = held_lock_info(state, lock, now_ms)
+    count = min(max_waiters, state.limits.max_list_items)
+    if not count:
+        return info
+    found = list(islice(waiters_of(state, name, after_ticket), count + 1))
+    shown = tuple((one.session_id, one.holder, one.ticket) for one in found[:count])
+    return info._replace(waiters=shown, more_waiters=len(found) > count)
 
 
 def is_waiting(state: State, name: str, session_id: int, holder: str) -> bool:
@@ -321,28 +321,23 @@ def list_locks(
     state: State, prefix: str = "", limit: int = 0, after_name: str = "", now_ms: int = 0
 ) -> tuple[LockInfo, ...]:
     """Held locks by name. `limit` 0: 100."""
-    now_ms = max(now_ms, state.now_ms)
-    found: list[LockInfo] = []
-    low = max(prefix, after_name)
-    for name in state.locks.keys_between(low):
-        if not name.startswith(prefix) or len(found) == _bounded(state, limit):
-            break
-        if not after_name or name > after_name:
-            found.append(_lock_info(state, state.locks[name], now_ms))
-    return tuple(found)
+    step = lock_step(state, prefix, page_limit(state, limit), after_name)
+    return tuple(held_lock_info(state, state.locks[name], now_ms) for name in step.found)
 
 
-def _lock_info(state: State, lock: Lock, now_ms: int) -> LockInfo:
+def held_lock_info(state: State, lock: Lock, now_ms: int) -> LockInfo:
+    """A lock that is held, without those who wait but their number."""
     return LockInfo(
         name=lock.name,
         held=True,
         session_id=lock.session_id,
         holder=lock.holder,
         fencing_token=lock.token,
-        remaining_ms=max(0, lock.expires_at_ms - now_ms),
-        waiters=tuple((w.session_id, w.holder) for w in waiters_of(state, lock.name)),
+        remaining_ms=max(0, lock.expires_at_ms - max(now_ms, state.now_ms)),
+        waiter_count=waiter_count(state, lock.name),
     )
 
 
-def _bounded(state: State, limit: int) -> int:
+def page_limit(state: State, limit: int) -> int:
+    """How many items a listing gives that was asked for so many; 0: 100."""
     return min(limit or DEFAULT_LIST_ITEMS, state.limits.max_list_items)

@@ -164,14 +164,17 @@ class EventKind(IntEnum):
 
 
 class Event(NamedTuple):
-    """Something that happened in apply, for those who wait.
+    """Something that happened in apply, for those who wait. Events are not replicated.
 
-    `token`: fencing token, session id or 0."""
+    `token`: fencing token, session id or 0. `session_id`, `holder`: the contender, if it is about
+    one contender of a lock."""
 
     kind: EventKind
     subject: str
     revision: int
     token: int = 0
+    session_id: int = 0
+    holder: str = ""
 
 
 @dataclass(slots=True)

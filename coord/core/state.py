@@ -113,6 +113,11 @@ class State:
         """Tells those who wait, at the present revision."""
         self.events.append(Event(kind, subject, self.revision, token))
 
+    def emit_to(self, kind: EventKind, subject: str, token: int, contender: Lock | Waiter) -> None:
+        """Tells one contender of a lock, at the present revision."""
+        event = Event(kind, subject, self.revision, token, contender.session_id, contender.holder)
+        self.events.append(event)
+
     def announce_ready(self, queue: Queue) -> None:
         """Emits TASK_READY, once per queue and batch: it says "look again", not how many."""
         if not queue.paused and queue.name not in self._announced:

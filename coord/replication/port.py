@@ -42,8 +42,16 @@ class BusyError(ReplicationError):
         self.retry_after_ms = retry_after_ms
 
 
+class WriteBlock(StrEnum):
+    """Why a node takes no writes now."""
+
+    DISK_FULL = "DISK_FULL"
+    LEADERSHIP_TRANSFER = "LEADERSHIP_TRANSFER"
+
+
 class WriteBlockedError(ReplicationError):
-    """The node takes no writes now (disk full, leadership on the way out); nothing was proposed."""
+    """The node takes no writes now; nothing was proposed. `reason`: a `WriteBlock`, or the word of
+    another implementation."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"writes are blocked: {reason}")

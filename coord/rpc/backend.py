@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
@@ -31,6 +32,7 @@ from coord.rpc.errors import CallError
 from coord.rpc.host import MachineHost
 from coord.rpc.leadership import Leadership
 from coord.rpc.proposer import Proposer
+from coord.rpc.shares import Shares
 from coord.rpc.status import refusal
 from coord.rpc.waiters import Waiters
 
@@ -38,6 +40,8 @@ T = TypeVar("T")
 
 # What a long poll leaves of the caller's deadline, so that its answer still arrives.
 _ANSWER_MARGIN_S = 0.05
+MAX_PARKED: Final = 32_768  # calls of a node that wait for something to happen
+_PARKED_RETRY_MS: Final = 1_000
 
 
 def numeric_id(text: str) -> int:
@@ -60,6 +64,7 @@ class Backend:
     leadership: Leadership
     encoder: ReplyEncoder
     hold_back_ms: int = 250
+    _parked: Shares = field(default_factory=lambda: Shares(MAX_PARKED))
 
     @property
     def state(self) -> State:
@@ -102,6 +107,7 @@ class Backend:
             command,
             principal=call.principal,
             request_id=request_id,
+            owner=call.owner,
             expires_at=call.expires_at,
             hold_ms=hold_ms,
         )
@@ -123,11 +129,19 @@ class Backend:
         self.encoder.at(self.leadership.term, self.host.machine.state.revision)
         return self.encoder.with_header(message)
 
-    async def read(self, call: Call | None = None) -> State:
+    async def read(self, call: Call, *, answer_bytes: int = 0) -> State:
         """The state, at least as new as when this was called, on a node that certainly leads; or
-        what is applied here, if that is what the call asks for."""
-        if call is not None and call.asks_stale:
+        what is applied here, if that is what the call asks for. `answer_bytes`: what the answer can
+        have, if that is much; there is room for it then."""
+        if call.asks_stale:
+            await call.room(answer_bytes)
             return self.read_stale(call)
+        await self.replicator.read_barrier()
+        await call.room(answer_bytes)
+        return self.host.machine.state
+
+    async def newest(self) -> State:
+        """The state, at least as new as when this was called, on a node that certainly leads."""
         await self.replicator.read_barrier()
         return self.host.machine.state
 
@@ -144,14 +158,27 @@ class Backend:
         )
         return self.host.machine.state
 
-    def wait_until(self, call: Call, wait_ms: int) -> float:
-        """Event loop time at which a long poll is over; raises CallError for an endless wait."""
+    def wait_until(self, call: Call, wait_ms: int, *, grace_s: float = 0.0) -> float:
+        """Event loop time at which a long poll is over; raises CallError for an endless wait.
+        `grace_s`: how much longer the call is to last, if its deadline allows that."""
         if wait_ms > LIMITS.max_duration_ms:
             raise errors.invalid(
                 f"wait_ms is {wait_ms}; allowed is 0 to {LIMITS.max_duration_ms}", "wait_ms"
             )
         now = asyncio.get_running_loop().time()
-        return min(now + wait_ms / 1000, call.expires_at - _ANSWER_MARGIN_S)
+        return min(now + wait_ms / 1000 + grace_s, call.expires_at - _ANSWER_MARGIN_S)
+
+    @contextmanager
+    def parked(self, call: Call) -> Iterator[None]:
+        """While a call waits for something to happen, it takes one of the places there are for
+        that. Raises CallError BUSY when the caller has its share of them."""
+        owner = call.owner
+        if not self._parked.try_take(owner, 1):
+            raise errors.busy(_PARKED_RETRY_MS)
+        try:
+            yield
+        finally:
+            self._parked.give_back(owner, 1)
 
     def hold_for(self, remaining_ms: int) -> int:
         """How long a renewal may be held back: not so long that what it renews could end."""

@@ -21,15 +21,18 @@ from google.protobuf.message import DecodeError
 
 from coord.codec import wire
 from coord.rpc import errors
+from coord.rpc.answer_room import Account, AnswerRoom
 from coord.rpc.errors import CallError
 from coord.rpc.gen import stream_pb2 as pb
 from coord.rpc.outgoing import Outgoing
+from coord.rpc.slices import cancel_all
 from coord.rpc.status import details_of
 
 SERVICE: Final = "coord.v1.Stream"
 PATH: Final = f"/{SERVICE}/Calls"
 _RETRY_AFTER_MS: Final = 100
 _MAX_OPEN_CALLS: Final = 8_192  # of one stream
+_BEGUN_A_TURN: Final = 64
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _ANSWERS_FIELD: Final = pb.AnswerBatch.ANSWERS_FIELD_NUMBER
 _CLOSING: Final = pb.AnswerBatch(closing=True).SerializeToString()
@@ -41,15 +44,18 @@ Answer = Callable[[str, bytes, Any], Awaitable[bytes | CallError]]
 class CallContext:
     """What a call on a stream knows about itself: the part of gRPC's context that services use."""
 
-    __slots__ = ("_expires_at", "_loop", "_metadata")
+    __slots__ = ("_expires_at", "_loop", "_metadata", "_peer", "trailing")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         metadata: tuple[tuple[str, str | bytes], ...],
         timeout_ms: int,
+        peer: str,
     ) -> None:
         self._loop = loop
+        self._peer = peer
+        self.trailing: tuple[tuple[str, str], ...] = ()
         self._metadata = metadata
         self._expires_at = loop.time() + timeout_ms / 1000 if timeout_ms else None
 
@@ -63,12 +69,21 @@ class CallContext:
         """The stream's, and the call's own."""
         return self._metadata
 
+    def set_trailing_metadata(self, trailing: tuple[tuple[str, str], ...]) -> None:
+        """What is told beside the answer."""
+        self.trailing = trailing
+
+    def peer(self) -> str:
+        """The connection of the stream."""
+        return self._peer
+
 
 class CallStreams:
     """The handler of the method, and all streams that are open."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, room: AnswerRoom | None = None) -> None:
         self._answer = answer
+        self._room = room or AnswerRoom()
         self._streams: set[_Stream] = set()
         self._closing = False
 
@@ -83,7 +98,7 @@ class CallStreams:
             stream.say_closing()
 
     async def _serve(self, _: Any, context: Any) -> None:
-        stream = _Stream(self._answer, context)
+        stream = _Stream(self._answer, context, self._room)
         self._streams.add(stream)
         if self._closing:
             stream.say_closing()
@@ -94,13 +109,14 @@ class CallStreams:
 
 
 class _Stream:
-    def __init__(self, answer: Answer, context: Any) -> None:
+    def __init__(self, answer: Answer, context: Any, room: AnswerRoom) -> None:
         self._answer = answer
         self._context = context
+        self._peer: str = context.peer()
         self._metadata = tuple(context.invocation_metadata() or ())
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, asyncio.Task[None]] = {}
-        self._outgoing = Outgoing(context.write)
+        self._outgoing = Outgoing(context.write, Account(room, self._peer))
 
     async def run(self) -> None:
         """Until the client has ended its side and has all its answers."""
@@ -111,11 +127,10 @@ class _Stream:
             await self._outgoing.flushed()
         finally:
             self._outgoing.end()  # calls that are given up now have nobody to be told
-            work = list(self._open.values())
-            for task in work:
-                task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
-            await self._outgoing.close()
+            try:
+                await cancel_all(self._open.values())
+            finally:
+                await self._outgoing.close()
 
     def say_closing(self) -> None:
         """Tell the client to go elsewhere."""
@@ -129,10 +144,12 @@ class _Stream:
                 await self._refuse(f"no batch: {error}")
             for number in batch.cancelled:
                 self._cancel(number)
-            for call in batch.calls:
+            for place, call in enumerate(batch.calls, start=1):
                 if call.id in self._open:
                     await self._refuse(f"call {call.id} is under way")
                 self._begin(call)
+                if place % _BEGUN_A_TURN == 0:
+                    await asyncio.sleep(0)
             await self._outgoing.room()
 
     async def _refuse(self, message: str) -> NoReturn:
@@ -148,7 +165,7 @@ class _Stream:
         metadata = self._metadata
         if call.metadata:
             metadata = (*metadata, *call.metadata.items())
-        context = CallContext(self._loop, metadata, call.timeout_ms)
+        context = CallContext(self._loop, metadata, call.timeout_ms, self._peer)
         serving = self._serve(call.id, call.method, call.request, context)
         self._open[call.id] = self._loop.create_task(serving)
 
@@ -171,7 +188,10 @@ class _Stream:
         elif len(outcome) > _MAX_ANSWER_BYTES:
             self._put(_failure(number, errors.response_too_large(_MAX_ANSWER_BYTES)))
         else:
-            self._put(pb.Answer(id=number, response=outcome))
+            answer = pb.Answer(id=number, response=outcome)
+            if context.trailing:
+                answer.trailing.update(context.trailing)
+            self._put(answer)
 
     def _put(self, answer: pb.Answer) -> None:
         self._outgoing.put(wire.field(_ANSWERS_FIELD, answer.SerializeToString()))

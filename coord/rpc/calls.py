@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -18,14 +19,24 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from coord.replication.port import NotLeaderError, ReplicationError, WriteBlockedError
+from coord.ratelimit import LogLimiter
+from coord.replication.port import (
+    NotLeaderError,
+    ReplicationError,
+    WriteBlock,
+    WriteBlockedError,
+)
 from coord.rpc import call_stream, errors
-from coord.rpc.call_stream import CallStreams
-from coord.rpc.errors import CallError, ServiceReason
+from coord.rpc.answer_room import AnswerRoom, NoRoomError
+from coord.rpc.call_stream import CallContext, CallStreams
+from coord.rpc.errors import CallError
 from coord.rpc.leadership import Leadership
+from coord.rpc.shares import Shares
 from coord.rpc.status import DETAILS_KEY, details_of, replication_failure
 
 FORWARDED_KEY: Final = "coord-forwarded"
+# On a forwarded call: the connection that it came on, where it came first.
+ORIGIN_KEY: Final = "coord-origin"
 PRINCIPAL_KEY: Final = "coord-principal"
 # Asks for a read from the state applied at the node that is asked, no older than so many ms, or
 # however old. The answer's trailing metadata say how old it can be and which index was applied.
@@ -39,6 +50,10 @@ _MAX_MESSAGE_CHARS: Final = 1_000
 _LOOK_AGAIN_S: Final = 0.05
 _LAST_WORD_S: Final = 0.05
 _MAX_DIGITS: Final = 18
+# Calls under way in one node, those that wait for something included.
+MAX_OPEN_CALLS: Final = 65_536
+_RETRY_AFTER_MS: Final = 200
+_COUNTED_ANSWER_BYTES: Final = 4_096  # smaller answers of unary calls do not count
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -53,12 +68,15 @@ class Route(Enum):
 class Call:
     """One call in progress. `expires_at`: event loop time of its deadline, or infinity."""
 
-    __slots__ = ("_context", "_metadata", "expires_at", "raw")
+    __slots__ = ("_context", "_metadata", "_owner", "_reserved", "_room", "expires_at", "raw")
 
-    def __init__(self, raw: bytes, context: Any, now: float) -> None:
+    def __init__(self, raw: bytes, context: Any, now: float, room: AnswerRoom) -> None:
         self.raw = raw
         self._context = context
         self._metadata: dict[str, str | bytes] | None = None
+        self._room = room
+        self._reserved = 0
+        self._owner: str | None = None
         remaining = context.time_remaining()
         self.expires_at = math.inf if remaining is None else now + remaining
 
@@ -73,6 +91,39 @@ class Call:
     def forwarded(self) -> bool:
         """Another node took this call and sent it here: it must not travel on."""
         return FORWARDED_KEY in self.metadata
+
+    @property
+    def owner(self) -> str:
+        """The connection it came on: what is bounded for each client is bounded for each of these.
+        Of a forwarded call, the one at the node that forwarded it."""
+        if isinstance(self._context, CallContext):
+            return self._context.peer()
+        if self._owner is None:
+            origin = self.metadata.get(ORIGIN_KEY) if self.forwarded else None
+            self._owner = origin if isinstance(origin, str) else self._context.peer()
+        return self._owner
+
+    async def room(self, size: int, *, applied: bool = False) -> None:
+        """Wait until an answer of up to `size` bytes may be made. Raises CallError.
+
+        `applied`: what the call asks for has happened already."""
+        if size <= self._reserved:
+            return
+        self.settle()
+        until = self.expires_at if applied else self.last_word_at(_now())
+        try:
+            await self._room.reserve(self.owner, size, until)
+        except NoRoomError:
+            if applied:
+                raise errors.outcome_unknown("it was done, but its answer found no room") from None
+            raise errors.busy(_RETRY_AFTER_MS) from None
+        self._reserved = size
+
+    def settle(self) -> None:
+        """The answer is made, and counts as what it is; or there is none."""
+        if self._reserved:
+            self._room.give_back(self.owner, self._reserved)
+            self._reserved = 0
 
     @property
     def asks_stale(self) -> bool:
@@ -112,7 +163,7 @@ class Call:
 
     def with_raw(self, raw: bytes) -> Call:
         """The same caller's call with another request, made by the server on its behalf."""
-        return Call(raw, self._context, asyncio.get_running_loop().time())
+        return Call(raw, self._context, _now(), self._room)
 
     def last_word_at(self, now: float) -> float:
         """A moment before the deadline: a refusal sent then still tells the caller that nothing was
@@ -132,6 +183,10 @@ def asks_stale(call: Call) -> bool:
     return call.asks_stale
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _is_decimal(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
 
@@ -139,13 +194,18 @@ def _is_decimal(text: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class Method:
     """One row of the table of methods. `writes`: when contact is lost, it may have happened.
-    `local_if`: a call for which this holds is served here although the method needs the leader."""
+    `local_if`: a call for which this holds is served here although the method needs the leader.
+    `answer_bytes`: what the answer to a call can have at most, if that is much: a node that
+    forwards it has room for that before it does. `relay`: hands a call on in steps instead, given
+    what forwards one."""
 
     path: str
     handler: Handler
     route: Route = Route.LEADER
     writes: bool = False
     local_if: Callable[[Call], bool] | None = None
+    answer_bytes: Callable[[Call], int] | None = None
+    relay: Callable[[Call, Handler], Awaitable[bytes]] | None = None
 
 
 class Service(Protocol):
@@ -185,16 +245,20 @@ class Dispatcher(grpc.GenericRpcHandler):
         max_message_bytes: int,
         leader_wait_ms: int = 2_000,
         debug: bool = False,
+        room: AnswerRoom | None = None,
     ) -> None:
         self._node_id = node_id
+        self.room = room or AnswerRoom()
+        self._open = Shares(MAX_OPEN_CALLS)
         self._leadership = leadership
         self._forward = forward
         self._max_message_bytes = max_message_bytes
         self._leader_wait_s = leader_wait_ms / 1000
         self._methods: dict[str, Method] = {}
-        self._streams = CallStreams(self.answer)
+        self._streams = CallStreams(self.answer, self.room)
         self._handlers = {call_stream.PATH: self._streams.rpc_handler()}
         self._log = structlog.get_logger("coord.rpc")
+        self._limiter = LogLimiter(time.monotonic)
         self._debug = debug
         self._loop = asyncio.get_running_loop()
         self._closing = False
@@ -226,9 +290,17 @@ class Dispatcher(grpc.GenericRpcHandler):
             outcome = await self._answer(method, raw, context)
             if isinstance(outcome, CallError):
                 await abort(context, outcome)
+            self._count_answer(context, len(outcome))
             return outcome
 
         return grpc.unary_unary_rpc_method_handler(serve)
+
+    def _count_answer(self, context: Any, size: int) -> None:
+        """A unary answer counts until gRPC has sent it."""
+        if size >= _COUNTED_ANSWER_BYTES:
+            owner = context.peer()
+            self.room.take(owner, size)
+            context.add_done_callback(lambda _: self.room.give_back(owner, size))
 
     async def answer(self, path: str, raw: bytes, context: Any) -> bytes | CallError:
         """Serve a call that came on a stream."""
@@ -246,7 +318,8 @@ class Dispatcher(grpc.GenericRpcHandler):
         except ReplicationError as error:
             failure = replication_failure(error)
         except Exception:
-            self._log.exception("call.failed", method=method.path)
+            kind = f"call.failed {method.path}"
+            self._limiter.log(self._log.exception, "call.failed", kind=kind, method=method.path)
             failure = errors.internal()
         if self._debug:
             self._log.debug("call.refused", method=method.path, reason=failure.reason)
@@ -259,12 +332,20 @@ class Dispatcher(grpc.GenericRpcHandler):
             raise errors.shutting_down()
         if len(raw) > self._max_message_bytes:
             raise errors.message_too_large(len(raw), self._max_message_bytes)
-        call = Call(raw, context, self._loop.time())
+        call = Call(raw, context, self._loop.time(), self.room)
         if self._debug:
             self._log.debug("call", method=method.path, bytes=len(raw), forwarded=call.forwarded)
-        if method.route is Route.HERE or (method.local_if is not None and method.local_if(call)):
-            return await method.handler(call)
-        return await self._serve_at_leader(method, call)
+        owner = call.owner
+        if not self._open.try_take(owner, 1):
+            raise errors.busy(_RETRY_AFTER_MS)
+        local_if = method.local_if
+        try:
+            if method.route is Route.HERE or (local_if is not None and local_if(call)):
+                return await method.handler(call)
+            return await self._serve_at_leader(method, call)
+        finally:
+            self._open.give_back(owner, 1)
+            call.settle()
 
     async def _serve_at_leader(self, method: Method, call: Call) -> bytes:
         """Follow the leadership until somebody serves the call, or nobody did for too long."""
@@ -279,11 +360,11 @@ class Dispatcher(grpc.GenericRpcHandler):
                     raise errors.not_leader(leadership.leader_id, leadership.leader_address())
                 address = leadership.leader_address()
                 if address and leadership.leader_id != self._node_id:
-                    return await self._forward(method, call, address)
+                    return await self._hand_on(method, call, address)
                 problem = errors.no_leader()
             except WriteBlockedError as error:
                 problem = replication_failure(error)
-                if problem.reason == ServiceReason.DISK_FULL:
+                if error.reason == WriteBlock.DISK_FULL:
                     raise problem from None
             except NotLeaderError:
                 problem = errors.not_leader(leadership.leader_id, leadership.leader_address())
@@ -298,6 +379,13 @@ class Dispatcher(grpc.GenericRpcHandler):
             if now >= give_up_at or self._closing:
                 raise problem
             await leadership.wait_for_change(min(_LOOK_AGAIN_S, give_up_at - now))
+
+    async def _hand_on(self, method: Method, call: Call, address: str) -> bytes:
+        if method.relay is not None:
+            return await method.relay(call, lambda one: self._forward(method, one, address))
+        if method.answer_bytes is not None:
+            await call.room(method.answer_bytes(call))
+        return await self._forward(method, call, address)
 
 
 async def abort(context: Any, error: CallError) -> NoReturn:

@@ -40,11 +40,16 @@ class Claiming:
 
     async def claim(self, call: Call) -> bytes:
         """Tasks under a lease, or none when the time is over."""
-        backend, loop = self._backend, asyncio.get_running_loop()
+        backend = self._backend
         command, request_id = backend.decode(KIND, call)
         assert isinstance(command, ClaimTasks)
         if request_id is None or not request_id.session_id:
             raise refusal(session_required("claiming"))
+        with backend.parked(call):
+            return await self._claim(call, command, request_id)
+
+    async def _claim(self, call: Call, command: ClaimTasks, request_id: RequestId) -> bytes:
+        backend, loop = self._backend, asyncio.get_running_loop()
         until = backend.wait_until(call, call.parse(pb.ClaimRequest).wait_ms)
         queues, max_tasks = tuple(dict.fromkeys(command.queues)), command.max_tasks
         entered = backend.desk.try_enter(queues, max_tasks)
@@ -69,7 +74,7 @@ class Claiming:
     ) -> bool:
         """Before a claim parks or comes back empty: look behind a barrier. True: let through."""
         backend = self._backend
-        state = await backend.read()
+        state = await backend.newest()
         session_id, sequence = request_id.session_id, request_id.sequence
         session = state.sessions.get(session_id)
         if session is None:
@@ -85,20 +90,23 @@ class Claiming:
         self, call: Call, command: ClaimTasks, request_id: RequestId, reply: Claimed
     ) -> bytes:
         """The response; what does not fit in one message is given back at once."""
-        kept = self._fitting(reply)
+        kept, size = self._fitting(reply)
         if kept < len(reply.tasks):
             await self._give_back(call, request_id, reply.tasks[kept:])
+        await call.room(size, applied=True)
         return self._backend.respond(KIND, command, Claimed(reply.tasks[:kept]))
 
-    def _fitting(self, reply: Claimed) -> int:
+    def _fitting(self, reply: Claimed) -> tuple[int, int]:
+        """How many of the tasks fit, and the bytes that they take."""
         tasks = self._backend.state.tasks
         size = 0
         for number, (task_id, *_) in enumerate(reply.tasks):
             task = tasks.get(serial_of(task_id))
-            size += 0 if task is None else len(task.payload) + len(task.checkpoint) + 256
-            if size > MAX_RESPONSE_BYTES and number:
-                return number
-        return len(reply.tasks)
+            added = 0 if task is None else len(task.payload) + len(task.checkpoint) + 256
+            if size + added > MAX_RESPONSE_BYTES and number:
+                return number, size
+            size += added
+        return len(reply.tasks), size
 
     async def _give_back(
         self, call: Call, request_id: RequestId, tasks: tuple[tuple[str, int, int, int], ...]

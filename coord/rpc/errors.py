@@ -202,11 +202,11 @@ def internal() -> CallError:
     )
 
 
-def response_too_large(limit: int) -> CallError:
+def response_too_large(limit: int, advice: str = "ask for less at a time") -> CallError:
     """The answer would be larger than a node sends; nothing was done."""
     return CallError(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         ServiceReason.MESSAGE_TOO_LARGE,
-        f"the answer would be larger than {limit} bytes; ask for less at a time",
+        f"the answer would be larger than {limit} bytes; {advice}",
         metadata={"limit": str(limit)},
     )

@@ -6,6 +6,7 @@ Deduplication, which etcd's requests have no field for, is asked for in gRPC met
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from functools import partial
 
@@ -16,7 +17,7 @@ from coord.codec.kinds import CommandKind
 from coord.codec.validate import validate_range, validate_request_id
 from coord.core.commands import RequestId
 from coord.core.replies import Rejected
-from coord.rpc import errors
+from coord.rpc import errors, etcd_answers
 from coord.rpc.backend import Backend
 from coord.rpc.calls import Call, Method
 from coord.rpc.status import etcd_refusal
@@ -44,8 +45,18 @@ class EtcdKvService:
     def methods(self) -> Iterable[Method]:
         """The table of this service."""
         for name, kind in _WRITES.items():
-            yield Method(f"{_PATH}{name}", partial(self._write, kind), writes=True)
-        yield Method(f"{_PATH}Range", self.range, local_if=_may_be_stale)
+            yield Method(
+                f"{_PATH}{name}",
+                partial(self._write, kind),
+                writes=True,
+                answer_bytes=partial(etcd_answers.bound_of_write, kind),
+            )
+        yield Method(
+            f"{_PATH}Range",
+            self.range,
+            local_if=_may_be_stale,
+            answer_bytes=etcd_answers.bound_of_read,
+        )
 
     async def _write(self, kind: CommandKind, call: Call) -> bytes:
         backend = self._backend
@@ -54,6 +65,7 @@ class EtcdKvService:
         reply = await backend.submit(kind, call, command, request_id)
         if isinstance(reply, Rejected):
             raise etcd_refusal(reply)
+        await call.room(etcd_answers.size_of(reply), applied=True)
         return backend.respond(kind, command, reply)
 
     async def range(self, call: Call) -> bytes:
@@ -67,12 +79,22 @@ class EtcdKvService:
         refused = validate_range(command)
         if refused is not None:
             raise etcd_refusal(refused)
-        state = backend.read_stale(call) if serializable else await backend.read(call)
+        size = etcd_answers.bound_of_range(command.range_end)
+        if serializable:
+            await call.room(size)
+            state = backend.read_stale(call)
+        else:
+            state = await backend.read(call, answer_bytes=size)
         reply = state.kv.range(command, state.revision)
         if isinstance(reply, Rejected):
             raise etcd_refusal(reply)
         backend.encoder.at(backend.leadership.term, state.revision)
-        return backend.encoder.encode_range(reply)
+        parts = []
+        for part in backend.encoder.range_parts(reply):
+            parts.append(part)
+            if len(parts) > 1:
+                await asyncio.sleep(0)
+        return b"".join(parts)
 
 
 def _may_be_stale(call: Call) -> bool:

@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 
 from coord.rpc import errors
-from coord.rpc.calls import FORWARDED_KEY, Call, Method, RerouteError
+from coord.rpc.calls import FORWARDED_KEY, ORIGIN_KEY, Call, Method, RerouteError
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.leadership import Leadership
 from coord.rpc.status import DETAILS_KEY, reason_in
@@ -24,7 +24,7 @@ _ELSEWHERE: Final = {
     ServiceReason.NO_LEADER,
     ServiceReason.SHUTTING_DOWN,
 }
-_OWN_KEYS: Final = ("grpc-", "user-agent", "content-type", "te", ":")
+_OWN_KEYS: Final = ("grpc-", "user-agent", "content-type", "te", ":", ORIGIN_KEY)
 _CONTACT_LOST: Final = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.UNKNOWN,
@@ -164,7 +164,7 @@ def _abandon(channel: _Channel, calls: list[Any]) -> None:
 
 def _metadata_for(call: Call) -> tuple[tuple[str, str | bytes], ...]:
     own = [(k, v) for k, v in call.metadata.items() if not k.startswith(_OWN_KEYS)]
-    return (*own, (FORWARDED_KEY, "1"))
+    return (*own, (FORWARDED_KEY, "1"), (ORIGIN_KEY, call.owner))
 
 
 def _failure(method: Method, error: grpc.aio.AioRpcError) -> Exception:

@@ -15,6 +15,7 @@ from grpc_health.v1.health import SERVICE_NAME
 from grpc_health.v1.health import aio as health_aio
 
 from coord.rpc.leadership import Leadership
+from coord.rpc.well_formed import WellFormed
 
 
 class Health:
@@ -26,7 +27,7 @@ class Health:
         self._serving: bool | None = None
         self._stopped = False
         self._updates: set[asyncio.Task[None]] = set()
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, WellFormed(server))
 
     @property
     def service_name(self) -> str:

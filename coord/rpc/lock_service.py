@@ -1,29 +1,42 @@
-"""coord.v1.Locks. A waiting Acquire waits in the replicated queue; the call only watches it."""
+"""coord.v1.Locks. A waiting Acquire waits in the replicated queue; the call only watches it.
+
+The cost of a waiter does not depend on how many there are: it is woken by what happens to itself
+only, its answer names the holder and no other waiter, and its wait ends in the replicated state
+when its time is over. Calls that end before that leave the queue a few at a time.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-
-import structlog
+from typing import Final
 
 from coord.codec.kinds import CommandKind
 from coord.codec.replies import lock_info
 from coord.core import queries
-from coord.core.commands import AcquireLock, CancelLockWait, RequestId
+from coord.core.commands import AcquireLock, RequestId
+from coord.core.limits import LIMITS
+from coord.core.listing import lock_step
 from coord.core.refusals import session_not_found
-from coord.core.replies import EventKind, LockReply, Reply
-from coord.replication.port import ReplicationError
+from coord.core.replies import EventKind, LockReply
+from coord.core.sessions import is_open
 from coord.rpc.backend import Backend, accepted
 from coord.rpc.calls import Call, Method, asks_stale
-from coord.rpc.errors import CallError
 from coord.rpc.gen import lock_pb2 as pb
+from coord.rpc.lock_leaving import Contender, LockLeaving
+from coord.rpc.paging import MAX_PAGE_BYTES, page_of
 from coord.rpc.status import refusal
+from coord.rpc.waiters import subject
 
 _PATH = "/coord.v1.Locks/"
 _KIND = CommandKind.ACQUIRE_LOCK
-_Contender = tuple[str, int, str]
+# The replicated state ends a wait on time, many waits in several entries. If it cannot (no entry is
+# committed any more), the call ends by itself so much later.
+_END_BY_STATE_S: Final = 2.0
+_MAX_WAITERS: Final = 1_000  # that one answer shows
+_WAITERS_IN_LISTS: Final = 10
+_MAX_LOCK_BYTES: Final = _MAX_WAITERS * (LIMITS.max_name_bytes + 64)
 
 
 class LockService:
@@ -33,10 +46,9 @@ class LockService:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._log = structlog.get_logger("coord.rpc")
         # Calls per contender: after a reconnect two may wait for one place in the queue.
-        self._waiting: Counter[_Contender] = Counter()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._waiting: Counter[Contender] = Counter()
+        self._leaving = LockLeaving(backend, self._waiting)
 
     def methods(self) -> Iterable[Method]:
         """The table of this service."""
@@ -44,8 +56,18 @@ class LockService:
             _PATH, {"Release": CommandKind.RELEASE_LOCK, "Refresh": CommandKind.REFRESH_LOCK}
         )
         yield Method(f"{_PATH}Acquire", self.acquire, writes=True)
-        yield Method(f"{_PATH}Get", self.get, local_if=asks_stale)
-        yield Method(f"{_PATH}List", self.list_locks, local_if=asks_stale)
+        yield Method(
+            f"{_PATH}Get",
+            self.get,
+            local_if=asks_stale,
+            answer_bytes=lambda _: _MAX_LOCK_BYTES,
+        )
+        yield Method(
+            f"{_PATH}List",
+            self.list_locks,
+            local_if=asks_stale,
+            answer_bytes=lambda _: MAX_PAGE_BYTES,
+        )
 
     async def acquire(self, call: Call) -> bytes:
         """Take the lock, or wait for it. A call that ends without it leaves the queue."""
@@ -54,7 +76,14 @@ class LockService:
         assert isinstance(command, AcquireLock)
         if request_id is None or not command.wait_ms:
             return await backend.write(_KIND, call)
-        until = backend.wait_until(call, command.wait_ms)
+        with backend.parked(call):
+            return await self._acquire_or_wait(call, command, request_id)
+
+    async def _acquire_or_wait(
+        self, call: Call, command: AcquireLock, request_id: RequestId
+    ) -> bytes:
+        backend = self._backend
+        until = backend.wait_until(call, command.wait_ms, grace_s=_END_BY_STATE_S)
         contender = (command.name, request_id.session_id, command.holder)
         self._waiting[contender] += 1
         gone = True
@@ -70,16 +99,15 @@ class LockService:
             if not self._waiting[contender]:
                 del self._waiting[contender]
                 if gone:
-                    self._leave_queue(call, contender, proposal)
+                    self._leaving.add(contender, call.principal, proposal)
 
-    async def _wait_in_queue(self, contender: _Contender, until: float) -> LockReply:
+    async def _wait_in_queue(self, contender: Contender, until: float) -> LockReply:
         """How it ends: with the lock, or without it when the time is over."""
         name, session_id, holder = contender
         backend, loop = self._backend, asyncio.get_running_loop()
         subjects = (
-            (EventKind.LOCK_GRANTED, name),
-            (EventKind.LOCK_WAIT_ENDED, name),
-            (EventKind.SESSION_ENDED, str(session_id)),
+            subject(EventKind.LOCK_GRANTED, name, session_id, holder),
+            subject(EventKind.LOCK_WAIT_ENDED, name, session_id, holder),
         )
         with backend.waiters.watch(subjects) as watch:
             while True:
@@ -87,59 +115,43 @@ class LockService:
                 lock = state.locks.get(name)
                 if lock is not None and (lock.session_id, lock.holder) == (session_id, holder):
                     return LockReply(True, lock.token, False, 0, state.revision)
-                if session_id not in state.sessions:
+                if not is_open(state, session_id):
                     raise refusal(session_not_found(session_id))
                 waiting = queries.is_waiting(state, name, session_id, holder)
                 if not waiting or not await watch.wait(until - loop.time()):
                     return LockReply(False, 0, False, 0, state.revision)
 
-    def _leave_queue(
-        self, call: Call, contender: _Contender, proposal: asyncio.Future[Reply]
-    ) -> None:
-        """In the background: the caller may be gone already."""
-        leaving = asyncio.create_task(self._cancel_wait(call, contender, proposal))
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
-
-    async def _cancel_wait(
-        self, call: Call, contender: _Contender, proposal: asyncio.Future[Reply]
-    ) -> None:
-        name, session_id, holder = contender
-        try:
-            # Whether it stands in the queue is known once its request is applied.
-            await proposal
-            waits = queries.is_waiting(self._backend.state, name, session_id, holder)
-            if not waits or contender in self._waiting:
-                return
-            raw = pb.CancelWaitRequest(
-                header={"session_id": session_id}, name=name, holder=holder
-            ).SerializeToString()
-            await self._backend.proposer.submit(
-                CommandKind.CANCEL_LOCK_WAIT,
-                raw,
-                CancelLockWait(name, holder),
-                principal=call.principal,
-                request_id=RequestId(session_id, 0, 0),
-            )
-        except (CallError, ReplicationError) as error:
-            # Then its wait ends by itself, when its time or its session is over.
-            self._log.debug("lock.wait_not_cancelled", lock=name, error=str(error))
-
     async def get(self, call: Call) -> bytes:
-        """One lock; one that nobody holds is free."""
+        """One lock, and a page of those who wait; one that nobody holds is free."""
         request = call.parse(pb.GetLockRequest)
-        state = await self._backend.read(call)
-        found = queries.get_lock(state, request.name, self._backend.clock.now_ms())
-        return self._backend.show(pb.GetLockResponse(lock=lock_info(found)))
+        state = await self._backend.read(call, answer_bytes=_MAX_LOCK_BYTES)
+        found = queries.get_lock(
+            state,
+            request.name,
+            self._backend.clock.now_ms(),
+            max_waiters=min(request.max_waiters or queries.DEFAULT_LIST_ITEMS, _MAX_WAITERS),
+            after_ticket=request.after_ticket,
+        )
+        return self._backend.show(
+            pb.GetLockResponse(lock=lock_info(found), more_waiters=found.more_waiters)
+        )
 
     async def list_locks(self, call: Call) -> bytes:
-        """Held locks by name."""
+        """Held locks by name, a page at a time; of each, the first who wait, and how many do."""
         request = call.parse(pb.ListLocksRequest)
-        found = queries.list_locks(
-            await self._backend.read(call),
-            request.prefix,
-            request.limit,
+        backend = self._backend
+        state = await backend.read(call, answer_bytes=MAX_PAGE_BYTES)
+
+        def show(name: str) -> pb.LockInfo:
+            now_ms = backend.clock.now_ms()
+            return lock_info(
+                queries.get_lock(backend.state, name, now_ms, max_waiters=_WAITERS_IN_LISTS)
+            )
+
+        page = await page_of(
+            lambda count, behind: lock_step(backend.state, request.prefix, count, behind),
+            show,
+            queries.page_limit(state, request.limit),
             request.after_name,
-            self._backend.clock.now_ms(),
         )
-        return self._backend.show(pb.ListLocksResponse(locks=[lock_info(one) for one in found]))
+        return backend.show(pb.ListLocksResponse(locks=page.items, more=page.more))

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import Any, Literal
 
 import structlog
 
+from coord.ratelimit import LogLimiter
+
 Format = Literal["console", "json"]
+
+
+class _Limited(logging.Filter):
+    """Bounds what libraries log of one kind: what they complain of, others may cause."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._limiter = LogLimiter(time.monotonic)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        suppressed = self._limiter.admit(f"{record.name} {record.levelname}")
+        if suppressed is None:
+            return False
+        if suppressed:
+            record.msg = f"{record.getMessage()} ({suppressed} such lines were left out)"
+            record.args = ()
+        return True
 
 
 def set_up_logs(level: str, style: Format, **bound: Any) -> None:
@@ -36,8 +56,9 @@ def set_up_logs(level: str, style: Format, **bound: Any) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(**bound)
-    # Libraries log through the standard module: the same lines, from warnings on.
+    # Libraries log through the standard module: the same lines, from warnings on, not very many.
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Limited())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

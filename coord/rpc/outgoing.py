@@ -8,16 +8,22 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from coord.rpc.answer_room import Account, AnswerRoom
+
 MAX_MESSAGE_BYTES: Final = 1024 * 1024  # of parts that travel together; a larger part goes alone
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 LAST_WRITE_S: Final = 1.0
 
 
 class Outgoing:
-    """`write` sends one message, and returns when the other side's window took it."""
+    """`write` sends one message, and returns when the other side's window took it. `account` is
+    told what waits to be written, and what is."""
 
-    def __init__(self, write: Callable[[bytes], Awaitable[object]]) -> None:
+    def __init__(
+        self, write: Callable[[bytes], Awaitable[object]], account: Account | None = None
+    ) -> None:
         self._write = write
+        self._account = account or Account(AnswerRoom(), "")
         self._parts: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._writer: asyncio.Task[None] | None = None  # while there is something to write
@@ -30,6 +36,7 @@ class Outgoing:
             return
         self._parts.append(part)
         self._unsent_bytes += len(part)
+        self._account.take(len(part))
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._run())
 
@@ -59,12 +66,15 @@ class Outgoing:
             await asyncio.wait({writer}, timeout=LAST_WRITE_S)
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
+        self._account.close()
 
     async def _run(self) -> None:
         """Until nothing waits. If a write fails, the stream has ended, and gRPC says so to whoever
         reads; nothing is written any more."""
         while self._parts:
-            await self._write(self._next_message())
+            message = self._next_message()
+            await self._write(message)
+            self._account.give_back(len(message))
             self._sent.set()
         self._writer = None
 

@@ -14,7 +14,6 @@ What ends a request, and what its caller is told:
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,16 +28,24 @@ from coord.replication.port import (
 )
 from coord.rpc import errors
 from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.fair_queue import FairQueue
 from coord.rpc.growth import grows
+from coord.rpc.shares import Shares
+from coord.rpc.slices import SlicedCalls
 
 _REQUEST_OVERHEAD_BYTES = 64
+_LOOK_FOR_BLOCK_S = 0.05
+_TOLD_A_TURN = 128
 _NO_IDENTITY = RequestId(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ProposerLimits:
     """`max_waiting*`: what may queue before callers are told BUSY. `max_entry_*`: one log entry
-    holds at most this, but always at least one request. `pipeline`: entries in flight."""
+    holds at most this, but always at least one request. `pipeline`: entries in flight.
+
+    Connections share the queue and take turns: one that floods the node leaves room for others, and
+    holds them up for a short turn only."""
 
     max_waiting: int = 20_000
     max_waiting_bytes: int = 256 * 1024 * 1024
@@ -51,7 +58,7 @@ class ProposerLimits:
 class _Pending:
     """One request on its way into the log."""
 
-    __slots__ = ("done", "expires_at", "item", "request", "size")
+    __slots__ = ("done", "expires_at", "item", "owner", "request", "size")
 
     def __init__(
         self,
@@ -59,12 +66,17 @@ class _Pending:
         request: Request,
         expires_at: float,
         done: asyncio.Future[Reply],
+        owner: str,
     ) -> None:
+        self.owner = owner
         self.item = item
         self.request = request
         self.expires_at = expires_at
         self.done = done
         self.size = len(item.raw) + _REQUEST_OVERHEAD_BYTES
+
+
+_Told = tuple[_Pending, Reply | BaseException]
 
 
 class Proposer:
@@ -83,14 +95,18 @@ class Proposer:
         self._cache = cache
         self._limits = limits or ProposerLimits()
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Pending] = deque()
+        self._waiting: FairQueue[_Pending] = FairQueue(_owner_of)
         self._held: list[_Pending] = []
-        self._waiting_bytes = 0
+        self._requests = Shares(self._limits.max_waiting)
+        self._bytes = Shares(self._limits.max_waiting_bytes)
+        # Whose request is answered goes on in the next turn of the loop: not too many in one.
+        self._telling: SlicedCalls[_Told] = SlicedCalls(_tell, _TOLD_A_TURN)
         self._in_flight = 0
         self._empty_wanted = False
         self._flush_scheduled = False
         self._retry_timer: asyncio.TimerHandle | None = None
         self._hold_timer: asyncio.TimerHandle | None = None
+        self._block_timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -110,23 +126,22 @@ class Proposer:
         *,
         principal: str = "",
         request_id: RequestId | None = None,
+        owner: str = "",
         expires_at: float = float("inf"),
         hold_ms: int = 0,
     ) -> asyncio.Future[Reply]:
         """Queue one request; the future ends with its reply. Cancelling it before it is logged
         drops the request.
 
-        `expires_at`: event loop time after which the caller is gone. `hold_ms`: it may be held back
-        this long to travel with others. Raises CallError BUSY or LOG_TOO_LARGE; the future may end
-        with CallError (definite) or a ReplicationError, which says whether it is definite."""
+        `owner`: the connection it came on; empty: the node's own. `expires_at`: event loop time
+        after which the caller is gone. `hold_ms`: it may be held back this long to travel with
+        others. Raises CallError BUSY or LOG_TOO_LARGE; the future may end with CallError (definite)
+        or a ReplicationError, which says whether it is definite."""
         limits = self._limits
         if self._replicator.growth_block_reason is not None and grows(command):
             raise errors.log_too_large()
         size = len(raw) + _REQUEST_OVERHEAD_BYTES
-        if (
-            len(self._waiting) + len(self._held) >= limits.max_waiting
-            or self._waiting_bytes + size > limits.max_waiting_bytes
-        ):
+        if not self._has_room(owner, size):
             raise errors.busy(limits.retry_after_ms)
         done: asyncio.Future[Reply] = self._loop.create_future()
         identity = request_id or _NO_IDENTITY
@@ -138,8 +153,7 @@ class Proposer:
             identity.acked_below,
             raw,
         )
-        pending = _Pending(item, Request(command, request_id, principal), expires_at, done)
-        self._waiting_bytes += size
+        pending = _Pending(item, Request(command, request_id, principal), expires_at, done, owner)
         if hold_ms > 0:
             self._held.append(pending)
             self._schedule_held(hold_ms)
@@ -158,11 +172,27 @@ class Proposer:
         self._empty_wanted = False
         self._take_held()
         while self._waiting:
-            pending = self._waiting.popleft()
-            if not pending.done.done():
-                pending.done.set_exception(error)
-        self._waiting_bytes = 0
+            pending = self._waiting.pop()
+            self._discount(pending)
+            self._telling.add((pending, error))
         self._cancel_retry()
+
+    def _has_room(self, owner: str, size: int) -> bool:
+        """Whether there is room for one more request; it is taken then."""
+        if not self._requests.try_take(owner, 1):
+            return False
+        if self._bytes.try_take(owner, size):
+            return True
+        self._requests.give_back(owner, 1)
+        return False
+
+    def _count(self, pending: _Pending) -> None:
+        self._requests.take(pending.owner, 1)
+        self._bytes.take(pending.owner, pending.size)
+
+    def _discount(self, pending: _Pending) -> None:
+        self._requests.give_back(pending.owner, 1)
+        self._bytes.give_back(pending.owner, pending.size)
 
     # ---- gathering
 
@@ -198,12 +228,12 @@ class Proposer:
         requests: list[_Pending] = []
         size = 0
         while self._waiting and len(requests) < limits.max_entry_requests:
-            pending = self._waiting[0]
+            pending = self._waiting.first()
             cost = pending.size
             if requests and size + cost > limits.max_entry_bytes:
                 break
-            self._waiting.popleft()
-            self._waiting_bytes -= cost
+            self._waiting.pop()
+            self._discount(pending)
             if pending.done.done():
                 continue
             if pending.expires_at <= now:
@@ -220,7 +250,7 @@ class Proposer:
         if self._waiting or self._empty_wanted:
             self._take_held()
         if self._in_flight >= self._limits.pipeline:
-            self._refuse_if_blocked()
+            self._look_for_block()
             return
         while (self._waiting or self._empty_wanted) and self._in_flight < self._limits.pipeline:
             requests = self._gather()
@@ -230,9 +260,19 @@ class Proposer:
                 return
             self._empty_wanted = False
 
+    def _look_for_block(self) -> None:
+        """Entries that nobody can keep may fill the pipeline: who waits behind them is told soon,
+        and not when its time is over. Nothing else happens then, so it is looked at by a timer."""
+        self._refuse_if_blocked()
+        if self._waiting and self._block_timer is None:
+            self._block_timer = self._loop.call_later(_LOOK_FOR_BLOCK_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._block_timer = None
+        if self._waiting and self._in_flight >= self._limits.pipeline:
+            self._look_for_block()
+
     def _refuse_if_blocked(self) -> None:
-        """Entries that nobody can keep may fill the pipeline: who waits behind them is told at once
-        and not when its time is over."""
         reason = self._replicator.write_block_reason
         if reason is not None:
             self._clock.stop()
@@ -250,10 +290,10 @@ class Proposer:
             return False
         except WriteBlockedError as error:
             self._clock.stop()  # nobody can renew a lease now, so none may run out
-            _fail(requests, error)
+            self._fail(requests, error)
             return True
         except Exception as error:  # whatever it was, nothing was proposed
-            _fail(requests, error)
+            self._fail(requests, error)
             return True
         self._clock.start()  # from where it stood still, if it did
         self._in_flight += 1
@@ -261,8 +301,9 @@ class Proposer:
         return True
 
     def _put_back(self, requests: list[_Pending], retry_after_ms: int) -> None:
-        self._waiting.extendleft(reversed(requests))
-        self._waiting_bytes += sum(p.size for p in requests)
+        self._waiting.put_back(requests)
+        for pending in requests:
+            self._count(pending)
         self._cancel_retry()
         self._retry_timer = self._loop.call_later(retry_after_ms / 1000, self._retry)
 
@@ -280,22 +321,38 @@ class Proposer:
         if self._waiting or self._empty_wanted:
             self._schedule_flush()
         if future.cancelled():
-            _fail(requests, OutcomeUnknownError("the proposal was given up"))
+            self._fail(requests, OutcomeUnknownError("the proposal was given up"))
             return
         error = future.exception()
         if error is not None:
-            _fail(requests, error)
+            self._fail(requests, error)
             return
         applied = future.result()
         if not isinstance(applied, Applied):
-            _fail(requests, OutcomeUnknownError("applied without an outcome"))
+            self._fail(requests, OutcomeUnknownError("applied without an outcome"))
             return
-        for pending, reply in zip(requests, applied.replies, strict=True):
-            if not pending.done.done():
-                pending.done.set_result(reply)
+        told = zip(requests, applied.replies, strict=True)
+        if len(requests) <= _TOLD_A_TURN and not self._telling:
+            for one in told:
+                _tell(one)
+        else:
+            for one in told:
+                self._telling.add(one)
+
+    def _fail(self, requests: Sequence[_Pending], error: BaseException) -> None:
+        for pending in requests:
+            self._telling.add((pending, error))
 
 
-def _fail(requests: Sequence[_Pending], error: BaseException) -> None:
-    for pending in requests:
-        if not pending.done.done():
-            pending.done.set_exception(error)
+def _owner_of(pending: _Pending) -> str:
+    return pending.owner
+
+
+def _tell(told: _Told) -> None:
+    pending, outcome = told
+    if pending.done.done():
+        return
+    if isinstance(outcome, BaseException):
+        pending.done.set_exception(outcome)
+    else:
+        pending.done.set_result(outcome)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import grpc
 import grpc.aio
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
@@ -39,6 +39,7 @@ from coord.rpc.session_service import SessionService
 from coord.rpc.task_service import TaskService
 from coord.rpc.ticker import Ticker
 from coord.rpc.waiters import Waiters
+from coord.rpc.well_formed import WellFormed
 from coord.rpc.work_stream import WorkStreams
 
 # Above our own limit, so that a little too much is refused with a reason.
@@ -92,12 +93,14 @@ class RpcServer:
             leader_wait_ms=settings.leader_wait_ms,
             debug=settings.debug,
         )
+        self.answers = self._dispatcher.room
         self.work = WorkStreams(
             self._dispatcher.answer,
             LeaseWatch(lambda: self.host.state),
             self.leadership,
             settings.node_id,
             max_message_bytes=settings.max_message_bytes,
+            room=self.answers,
         )
         self._dispatcher.add_stream(work_stream.PATH, self.work.rpc_handler())
         self._server: grpc.aio.Server | None = None
@@ -134,8 +137,9 @@ class RpcServer:
             work_stream.SERVICE,
         ]
         self._health = Health(server, names)
-        reflection.enable_server_reflection(
-            [*names, self._health.service_name, reflection.SERVICE_NAME], server
+        shown = [*names, self._health.service_name, reflection.SERVICE_NAME]
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.aio.ReflectionServicer(shown), WellFormed(server)
         )
         try:
             self.port = server.add_insecure_port(settings.listen)

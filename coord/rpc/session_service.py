@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from coord.codec.kinds import CommandKind
 from coord.core import queries
 from coord.core.commands import KeepAlive
+from coord.core.listing import session_step
 from coord.core.refusals import session_not_found
 from coord.rpc.backend import Backend, accepted
 from coord.rpc.calls import Call, Method, asks_stale
 from coord.rpc.gen import session_pb2 as pb
+from coord.rpc.paging import MAX_PAGE_BYTES, page_of
 from coord.rpc.status import refusal
 
 _PATH = "/coord.v1.Sessions/"
@@ -30,7 +32,12 @@ class SessionService:
             _PATH, {"Open": CommandKind.OPEN_SESSION, "Close": CommandKind.CLOSE_SESSION}
         )
         yield Method(f"{_PATH}KeepAlive", self.keep_alive, writes=True)
-        yield Method(f"{_PATH}List", self.list_sessions, local_if=asks_stale)
+        yield Method(
+            f"{_PATH}List",
+            self.list_sessions,
+            local_if=asks_stale,
+            answer_bytes=lambda _: MAX_PAGE_BYTES,
+        )
 
     async def keep_alive(self, call: Call) -> bytes:
         """Push a session's end. Held back a little, so that many share one log entry."""
@@ -40,7 +47,7 @@ class SessionService:
         session = backend.state.sessions.get(command.session_id)
         if session is None:
             # Certain only behind a barrier; then refused without a log entry.
-            session = (await backend.read()).sessions.get(command.session_id)
+            session = (await backend.newest()).sessions.get(command.session_id)
             if session is None:
                 raise refusal(session_not_found(command.session_id))
         hold_ms = backend.hold_for(session.expires_at_ms - backend.clock.now_ms())
@@ -50,19 +57,24 @@ class SessionService:
         return backend.respond(CommandKind.KEEP_ALIVE, command, reply)
 
     async def list_sessions(self, call: Call) -> bytes:
-        """Open sessions, by id."""
+        """Open sessions by id, a page at a time."""
         request = call.parse(pb.ListSessionsRequest)
-        state = await self._backend.read(call)
-        found = queries.list_sessions(
-            state,
-            request.kind,
-            request.limit,
+        backend = self._backend
+        state = await backend.read(call, answer_bytes=MAX_PAGE_BYTES)
+
+        def show(session_id: int) -> pb.SessionInfo:
+            session = backend.state.sessions[session_id]
+            return _session_info(
+                queries.session_info(backend.state, session, backend.clock.now_ms())
+            )
+
+        page = await page_of(
+            lambda count, behind: session_step(backend.state, request.kind, count, behind),
+            show,
+            queries.page_limit(state, request.limit),
             request.after_session_id,
-            self._backend.clock.now_ms(),
         )
-        return self._backend.show(
-            pb.ListSessionsResponse(sessions=[_session_info(one) for one in found])
-        )
+        return backend.show(pb.ListSessionsResponse(sessions=page.items, more=page.more))
 
 
 def _session_info(info: queries.SessionInfo) -> pb.SessionInfo:

@@ -22,13 +22,13 @@ from coord.replication.port import (
     NotLeaderError,
     OutcomeUnknownError,
     ReplicationError,
+    WriteBlock,
     WriteBlockedError,
 )
 from coord.rpc import errors
 from coord.rpc.errors import DOMAIN, CallError, ServiceReason
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
-_DISK_WORDS: Final = ("disk", "space", "enospc", "edquot")
 
 _CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
@@ -128,11 +128,11 @@ def replication_failure(error: ReplicationError) -> CallError:
 
 
 def _blocked(why: str) -> CallError:
-    if any(word in why.lower() for word in _DISK_WORDS):
+    if why == WriteBlock.DISK_FULL:
         return CallError(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             ServiceReason.DISK_FULL,
-            f"writes are refused until there is room on a majority's disks ({why})",
+            "writes are refused until there is room on a majority's disks",
         )
     return CallError(
         grpc.StatusCode.UNAVAILABLE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 from coord.codec.kinds import CommandKind
@@ -10,14 +9,17 @@ from coord.core import queries
 from coord.core.commands import HeartbeatTasks
 from coord.core.explain import explain_task
 from coord.core.limits import LIMITS
+from coord.core.listing import queue_step, task_step
 from coord.core.records import serial_of
-from coord.core.replies import EventKind, TaskState
+from coord.core.replies import TaskState
 from coord.rpc import errors
 from coord.rpc.backend import Backend, accepted, checked
-from coord.rpc.calls import Call, Method, asks_stale
+from coord.rpc.calls import Call, Handler, Method, asks_stale
 from coord.rpc.claiming import Claiming
 from coord.rpc.gen import task_pb2 as pb
-from coord.rpc.task_wire import queue_info, task_info
+from coord.rpc.paging import MAX_PAGE_BYTES, page_of
+from coord.rpc.task_waits import TaskWaits
+from coord.rpc.task_wire import MAX_TASK_BYTES, queue_info, task_info
 
 _PATH = "/coord.v1.Tasks/"
 _COMMANDS = {
@@ -30,9 +32,6 @@ _COMMANDS = {
     "Redrive": CommandKind.REDRIVE_QUEUE,
     "PauseQueue": CommandKind.PAUSE_QUEUE,
 }
-# A list stops here and says that there is more; a wait that would answer with more is refused.
-_MAX_LIST_BYTES = 2 * 1024 * 1024
-_MAX_WAIT_BYTES = 256 * 1024 * 1024
 
 
 class TaskService:
@@ -43,17 +42,23 @@ class TaskService:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._claiming = Claiming(backend)
+        self._waits = TaskWaits(backend)
 
     def methods(self) -> Iterable[Method]:
         """The table of this service."""
         yield from self._backend.table(_PATH, _COMMANDS)
         yield Method(f"{_PATH}Claim", self._claiming.claim, writes=True)
         yield Method(f"{_PATH}Heartbeat", self.heartbeat, writes=True)
-        yield Method(f"{_PATH}Get", self.get, local_if=asks_stale)
-        yield Method(f"{_PATH}Wait", self.wait)
-        yield Method(f"{_PATH}List", self.list_tasks, local_if=asks_stale)
+        yield self._read("Get", self.get, MAX_TASK_BYTES)
+        yield Method(f"{_PATH}Wait", self._waits.wait, relay=self._waits.relay)
+        yield self._read("List", self.list_tasks, MAX_PAGE_BYTES + MAX_TASK_BYTES)
         yield Method(f"{_PATH}Explain", self.explain, local_if=asks_stale)
-        yield Method(f"{_PATH}ListQueues", self.list_queues, local_if=asks_stale)
+        yield self._read("ListQueues", self.list_queues, MAX_PAGE_BYTES)
+
+    def _read(self, name: str, handler: Handler, answer_bytes: int) -> Method:
+        return Method(
+            f"{_PATH}{name}", handler, local_if=asks_stale, answer_bytes=lambda _: answer_bytes
+        )
 
     async def heartbeat(self, call: Call) -> bytes:
         """Renew leases. Held back a little, so that many share one log entry."""
@@ -79,48 +84,11 @@ class TaskService:
     async def get(self, call: Call) -> bytes:
         """One task."""
         request = call.parse(pb.GetTaskRequest)
-        state = await self._backend.read(call)
+        state = await self._backend.read(call, answer_bytes=MAX_TASK_BYTES)
         info = checked(queries.get_task(state, request.task_id, self._backend.clock.now_ms()))
         return self._backend.show(
             pb.GetTaskResponse(task=task_info(info, omit_payload=request.omit_payload))
         )
-
-    async def wait(self, call: Call) -> bytes:
-        """Tasks, once all are at an end or the time is over."""
-        request = call.parse(pb.WaitTasksRequest)
-        task_ids = list(dict.fromkeys(request.task_ids))
-        if not 1 <= len(task_ids) <= LIMITS.max_batch_items:
-            raise errors.invalid(
-                f"task_ids holds {len(task_ids)}; allowed is 1 to {LIMITS.max_batch_items}",
-                "task_ids",
-            )
-        backend, loop = self._backend, asyncio.get_running_loop()
-        until = backend.wait_until(call, request.wait_ms)
-        with backend.waiters.watch((EventKind.TASK_FINISHED, one) for one in task_ids) as watch:
-            await backend.read()
-            while self._unfinished(task_ids):
-                if not await watch.wait(until - loop.time()):
-                    break
-        return self._show_waited(task_ids, omit_payload=request.omit_payload)
-
-    def _unfinished(self, task_ids: list[str]) -> bool:
-        state = self._backend.state
-        return any(queries.is_finished(state, one) is False for one in task_ids)
-
-    def _show_waited(self, task_ids: list[str], *, omit_payload: bool) -> bytes:
-        state, now_ms = self._backend.state, self._backend.clock.now_ms()
-        response = pb.WaitTasksResponse(all_done=not self._unfinished(task_ids))
-        size = 0
-        for task_id in task_ids:
-            info = queries.get_task(state, task_id, now_ms)
-            if not isinstance(info, queries.TaskInfo):
-                response.unknown_task_ids.append(task_id)
-                continue
-            size += _weight(info, omit_payload=omit_payload)
-            if size > _MAX_WAIT_BYTES:
-                raise errors.response_too_large(_MAX_WAIT_BYTES)
-            response.tasks.append(task_info(info, omit_payload=omit_payload))
-        return self._backend.show(response)
 
     async def list_tasks(self, call: Call) -> bytes:
         """Tasks in order of submission, a page at a time."""
@@ -129,25 +97,23 @@ class TaskService:
             states = [TaskState(one) for one in request.states]
         except ValueError as error:
             raise errors.invalid(f"states: {error}", "states") from error
-        page = checked(
-            queries.list_tasks(
-                await self._backend.read(call),
-                request.queue,
-                states,
-                request.limit,
-                request.after_task_id,
-                self._backend.clock.now_ms(),
+        backend = self._backend
+        state = await backend.read(call, answer_bytes=MAX_PAGE_BYTES + MAX_TASK_BYTES)
+        after = checked(queries.task_page_start(state, request.queue, request.after_task_id))
+
+        def show(serial: int) -> pb.TaskInfo:
+            info = queries.task_info(
+                backend.state, backend.state.tasks[serial], backend.clock.now_ms()
             )
+            return task_info(info, omit_payload=request.omit_payload)
+
+        page = await page_of(
+            lambda count, behind: task_step(backend.state, request.queue, states, count, behind),
+            show,
+            queries.page_limit(state, request.limit),
+            after,
         )
-        response = pb.ListTasksResponse(more=page.more)
-        size = 0
-        for info in page.tasks:
-            size += _weight(info, omit_payload=request.omit_payload)
-            if size > _MAX_LIST_BYTES and response.tasks:
-                response.more = True
-                break
-            response.tasks.append(task_info(info, omit_payload=request.omit_payload))
-        return self._backend.show(response)
+        return backend.show(pb.ListTasksResponse(tasks=page.items, more=page.more))
 
     async def explain(self, call: Call) -> bytes:
         """Why a task is not running."""
@@ -157,13 +123,25 @@ class TaskService:
         return self._backend.show(pb.ExplainTaskResponse(**found._asdict()))
 
     async def list_queues(self, call: Call) -> bytes:
-        """Queues and their figures."""
+        """Queues and their figures: one, or a page of all, in order of their names."""
         request = call.parse(pb.ListQueuesRequest)
-        state = await self._backend.read(call)
-        found = checked(queries.list_queues(state, request.queue, self._backend.clock.now_ms()))
-        return self._backend.show(pb.ListQueuesResponse(queues=[queue_info(one) for one in found]))
+        backend = self._backend
+        state = await backend.read(call, answer_bytes=MAX_PAGE_BYTES)
+        if request.queue:
+            found = checked(queries.list_queues(state, request.queue, backend.clock.now_ms()))
+            return backend.show(pb.ListQueuesResponse(queues=[queue_info(one) for one in found]))
 
+        def show(name: str) -> pb.QueueInfo:
+            queue = backend.state.queues[name]
+            return queue_info(queries.queue_info(backend.state, queue, backend.clock.now_ms()))
 
-def _weight(info: queries.TaskInfo, *, omit_payload: bool) -> int:
-    size = len(info.result) + len(info.last_error) + 512
-    return size if omit_payload else size + len(info.spec.payload) + len(info.checkpoint)
+        page = await page_of(
+            lambda count, behind: queue_step(backend.state, count, behind),
+            show,
+            queries.page_limit(state, request.limit or LIMITS.max_list_items),
+            request.after_queue,
+        )
+        # Who sets no limit does not look at `more`.
+        if page.more and not request.limit:
+            raise errors.response_too_large(MAX_PAGE_BYTES, "set limit and after_queue")
+        return backend.show(pb.ListQueuesResponse(queues=page.items, more=page.more))

@@ -1,7 +1,8 @@
 """Calls that wait for something to happen in the state machine, in memory only.
 
-A call watches (event kind, subject) pairs; applying an entry wakes exactly the calls that watch one
-of its events, and they look at the state again. A wake-up is a hint, never an answer.
+A call watches subjects; applying an entry wakes exactly the calls that watch one of its events, and
+they look at the state again. A wake-up is a hint, never an answer. Many calls are woken in slices,
+so that ten thousand that wait for one thing do not keep the event loop from everything else.
 """
 
 from __future__ import annotations
@@ -11,43 +12,85 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from coord.core.replies import Event, EventKind
+from coord.rpc.slices import SlicedCalls
 
-Subject = tuple[EventKind, str]
+Subject = tuple[EventKind, str, int, str]
+"""Kind and subject of an event; session and holder, if it is about one contender of a lock."""
+
+
+def subject(kind: EventKind, name: str, session_id: int = 0, holder: str = "") -> Subject:
+    """What to watch for events of this kind."""
+    return (kind, name, session_id, holder)
 
 
 class Watch:
-    """One call's interest. `changed` is set when a watched event happened since the last look."""
+    """One call's interest. `names`: subjects of what had happened when `wait` returned last;
+    `everything`: the whole state may have changed by then."""
 
-    __slots__ = ("_changed", "error")
+    __slots__ = (
+        "_all_changed",
+        "_happened",
+        "_waiters",
+        "_waiting",
+        "error",
+        "everything",
+        "names",
+    )
 
-    def __init__(self) -> None:
-        self._changed = asyncio.Event()
+    def __init__(self, waiters: Waiters) -> None:
+        self._waiters = waiters
+        self._waiting: asyncio.Future[None] | None = None
+        self._happened: dict[str, None] = {}
+        self._all_changed = False
+        self.names: tuple[str, ...] = ()
+        self.everything = False
         self.error: Exception | None = None
 
-    def notify(self) -> None:
-        """Have the waiting call look at the state again."""
-        self._changed.set()
+    def happened(self, name: str) -> None:
+        """Have the waiting call look at this again."""
+        self._happened[name] = None
+        self._waiters.wake(self)
+
+    def all_changed(self) -> None:
+        """Have the waiting call look at all that it waits for."""
+        self._all_changed = True
+        self._waiters.wake(self)
 
     async def wait(self, timeout_s: float) -> bool:
         """Whether something happened within the time; raises what `Waiters.end_all` was given."""
-        if not self._changed.is_set() and self.error is None and timeout_s > 0:
+        if not self._has_news and timeout_s > 0:
+            loop = asyncio.get_running_loop()
+            self._waiting = loop.create_future()
+            timer = loop.call_later(timeout_s, self._waiters.wake, self)
             try:
-                async with asyncio.timeout(timeout_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                return False
+                await self._waiting
+            finally:
+                timer.cancel()
+                self._waiting = None
         if self.error is not None:
-            raise self.error
-        happened = self._changed.is_set()
-        self._changed.clear()
+            raise self.error.with_traceback(None)
+        happened = self._has_news
+        self.names, self.everything = tuple(self._happened), self._all_changed
+        self._happened.clear()
+        self._all_changed = False
         return happened
+
+    @property
+    def _has_news(self) -> bool:
+        return bool(self._happened) or self._all_changed or self.error is not None
+
+    def wake(self) -> None:
+        """Let the call go on. For `Waiters`, which does it in slices."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 class Waiters:
     """All watches of this node."""
 
     def __init__(self) -> None:
-        self._watches: dict[Subject, set[Watch]] = {}
+        self._watches: dict[Subject, dict[Watch, None]] = {}
+        self._waking: SlicedCalls[Watch] = SlicedCalls(Watch.wake)
 
     def __len__(self) -> int:
         """How many (call, subject) pairs are watched."""
@@ -56,37 +99,43 @@ class Waiters:
     @contextmanager
     def watch(self, subjects: Iterable[Subject]) -> Iterator[Watch]:
         """Watch from here to the end of the block, whatever ends it."""
-        watch = Watch()
+        watch = Watch(self)
         watched = set(subjects)
-        for subject in watched:
-            self._watches.setdefault(subject, set()).add(watch)
+        for one in watched:
+            self._watches.setdefault(one, {})[watch] = None
         try:
             yield watch
         finally:
-            for subject in watched:
-                watches = self._watches[subject]
-                watches.discard(watch)
+            for one in watched:
+                watches = self._watches[one]
+                watches.pop(watch, None)
                 if not watches:
-                    del self._watches[subject]
+                    del self._watches[one]
 
     def dispatch(self, events: Iterable[Event]) -> None:
         """Wake whoever watches one of these."""
-        if not self._watches:
+        watches = self._watches
+        if not watches:
             return
         for event in events:
-            for watch in self._watches.get((event.kind, event.subject), ()):
-                watch.notify()
+            key = (event.kind, event.subject, event.session_id, event.holder)
+            for watch in watches.get(key, ()):
+                watch.happened(event.subject)
+
+    def wake(self, watch: Watch) -> None:
+        """Let this one go on, in its turn."""
+        self._waking.add(watch)
 
     def wake_all(self) -> None:
         """Have everybody look again: the whole state may have changed."""
         for watch in self._everybody():
-            watch.notify()
+            watch.all_changed()
 
     def end_all(self, error: Exception) -> None:
         """End every wait with `error`."""
         for watch in self._everybody():
             watch.error = error
-            watch.notify()
+            self.wake(watch)
 
-    def _everybody(self) -> set[Watch]:
-        return {watch for watches in self._watches.values() for watch in watches}
+    def _everybody(self) -> dict[Watch, None]:
+        return {watch: None for watches in self._watches.values() for watch in watches}

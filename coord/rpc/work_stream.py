@@ -31,6 +31,7 @@ from coord.core.refusals import session_not_found
 from coord.core.replies import Event, EventKind
 from coord.core.validate import validate
 from coord.rpc import errors
+from coord.rpc.answer_room import Account, AnswerRoom
 from coord.rpc.call_stream import Answer, CallContext, failure_message
 from coord.rpc.calls import abort
 from coord.rpc.errors import CallError, ServiceReason
@@ -73,13 +74,16 @@ class WorkStreams:
         node_id: str,
         *,
         max_message_bytes: int,
+        room: AnswerRoom | None = None,
     ) -> None:
         self.answer = answer
+        self.room = room or AnswerRoom()
         self.leases = leases
         self.max_message_bytes = max_message_bytes
         self._leadership = leadership
         self._node_id = node_id
         self._streams: set[_Stream] = set()
+        self._by_session: dict[int, set[_Stream]] = {}
         self._closing = False
         leadership.on_change(self._leader_changed)
 
@@ -98,7 +102,7 @@ class WorkStreams:
         self.leases.dispatch(events)
         for event in events:
             if event.kind is EventKind.SESSION_ENDED:
-                for stream in self._streams:
+                for stream in tuple(self._by_session.get(event.token, ())):
                     stream.session_ended(event.token)
 
     def restored(self) -> None:
@@ -122,6 +126,18 @@ class WorkStreams:
             await abort(context, error)
         finally:
             self._streams.discard(stream)
+            self._forget(stream)
+
+    def works_in(self, session_id: int, stream: _Stream) -> None:
+        """The worker of this stream has said hello: it is told when the session ends."""
+        self._by_session.setdefault(session_id, set()).add(stream)
+
+    def _forget(self, stream: _Stream) -> None:
+        streams = self._by_session.get(stream.session_id)
+        if streams is not None:
+            streams.discard(stream)
+            if not streams:
+                del self._by_session[stream.session_id]
 
     def leader_elsewhere(self) -> str:
         """Where the leader is; empty if it is here, or not known."""
@@ -138,11 +154,12 @@ class WorkStreams:
 
 class _Stream:
     def __init__(self, streams: WorkStreams, context: Any) -> None:
-        self.outgoing = Outgoing(context.write)
+        peer = context.peer()
+        self.outgoing = Outgoing(context.write, Account(streams.room, peer))
         self._streams = streams
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._caller = CallContext(self._loop, tuple(context.invocation_metadata() or ()), 0)
+        self._caller = CallContext(self._loop, tuple(context.invocation_metadata() or ()), 0, peer)
         self._hello: pb.WorkerHello | None = None
         self._clock = (0, self._loop.time())  # the worker's, and when it came
         self._heard = asyncio.Event()
@@ -154,6 +171,11 @@ class _Stream:
         self._tell: Callable[[Lost], None] = self._say_lost
         self._stopping = self._stopped = False
         self._failed: asyncio.Future[None] = self._loop.create_future()
+
+    @property
+    def session_id(self) -> int:
+        """Of the hello; 0 before it."""
+        return 0 if self._hello is None else self._hello.session_id
 
     async def run(self) -> None:
         """Until the worker has ended its side and has all its answers. Raises CallError."""
@@ -251,6 +273,7 @@ class _Stream:
                 f"held has {len(hello.held)} leases; allowed are {MAX_HELD}", "hello.held"
             )
         self._hello = hello
+        self._streams.works_in(hello.session_id, self)
         leader = self._streams.leader_elsewhere()
         self._put(pb.ServerMessage(welcome=True, leader_address=leader))
         for lease in hello.held:

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from coord.replication.port import WriteBlock
 from coord.rpc.gen import common_pb2, lock_pb2, session_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from tests.support.rpc import LocalNode, Stubs, local_node, refused
@@ -282,7 +283,7 @@ async def test_a_session_that_ends_ends_its_waits(node: LocalNode) -> None:
 
 async def test_a_full_disk_refuses_writes_and_recovers(node: LocalNode) -> None:
     put = etcd.PutRequest(key=b"a", value=b"1")
-    node.replicator.block_writes("DISK_FULL: no space left on device")
+    node.replicator.block_writes(WriteBlock.DISK_FULL)
     code, reason, metadata, _ = await refused(node.stubs.kv.Put(put))
     assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "DISK_FULL")
     assert metadata["definite"] == "true"
@@ -306,7 +307,7 @@ async def test_a_bug_shows_no_traceback(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("coord.core.queries.list_sessions", broken)
+    monkeypatch.setattr("coord.core.queries.page_limit", broken)
     code, reason, _, text = await refused(
         node.stubs.sessions.List(session_pb2.ListSessionsRequest())
     )

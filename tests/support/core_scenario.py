@@ -304,7 +304,9 @@ def _list_tasks(s: CoreScenario, a: Args) -> list[str]:
 QUERIES: dict[str, Any] = {
     "show-task": lambda s, a: _show_page(queries.get_task(s.machine.state, a["task"])),
     "show-queue": lambda s, a: _show_page(queries.list_queues(s.machine.state, a.get("queue", ""))),
-    "show-lock": lambda s, a: _show_page(queries.get_lock(s.machine.state, a["lock"])),
+    "show-lock": lambda s, a: _show_page(
+        queries.get_lock(s.machine.state, a["lock"], max_waiters=100)
+    ),
     "list-locks": lambda s, a: _show_page(
         queries.list_locks(s.machine.state, a.get("prefix", ""), 0, a.get("after", ""))
     ),

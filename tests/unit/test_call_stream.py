@@ -19,6 +19,9 @@ class Context:
     def invocation_metadata(self) -> tuple[()]:
         return ()
 
+    def peer(self) -> str:
+        return "somewhere"
+
     async def read(self) -> bytes:
         if not self._batch.calls:
             await asyncio.Event().wait()

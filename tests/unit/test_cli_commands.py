@@ -371,7 +371,7 @@ def test_workers(cli: Cli) -> None:
     (found,) = cli("worker", "list", "-o", "json").json["workers"]
     assert (found["name"], found["queues"], found["labels"]) == ("w1", ["a", "b"], {"gpu": "1"})
     assert "gpu=1" in cli("worker", "list").out
-    assert cli.client.calls[0][2] == {"kind": "worker", "stale": None}
+    assert cli.client.calls[0][2] == {"kind": "worker", "limit": 1_000_000, "stale": None}
 
 
 # ---- reads that need not be the newest
@@ -422,7 +422,7 @@ def test_too_old_is_a_refusal(cli: Cli) -> None:
 
 # ---- locks (acquiring is tested with real processes)
 
-LOCK = LockInfo("l", True, 5, "me", 42, 900, (LockWaiter(6, "you"),))
+LOCK = LockInfo("l", True, 5, "me", 42, 900, (LockWaiter(6, "you"),), 1)
 
 
 def test_locks(cli: Cli) -> None:

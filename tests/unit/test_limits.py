@@ -265,7 +265,37 @@ def listed() -> None:
         assert (len(page.tasks), page.more) == (SMALL, True)
 
 
+def read_all(world: World, **limits: int) -> r.KvRangeReply | r.Rejected:
+    """All keys, as a read from outside the log."""
+    reply: r.KvRangeReply | r.Rejected = world.state.kv.range(
+        c.KvRange(b"\0", b"\0"), world.state.revision, replace(LIMITS, **limits)
+    )
+    return reply
+
+
+def keys_of_one_read() -> None:
+    world = World("max_range_keys")
+    world.do(*(c.KvPut(b"%d" % number, b"") for number in range(SMALL)))
+    assert isinstance(read_all(world, max_range_keys=SMALL), r.KvRangeReply)
+    world.do(c.KvPut(b"one more", b""))
+    refused = read_all(world, max_range_keys=SMALL)
+    assert isinstance(refused, r.Rejected)
+    assert refused.reason is Reason.TOO_LARGE
+
+
+def bytes_of_one_answer() -> None:
+    world = World("max_answer_bytes")
+    world.do(c.KvPut(b"k", b"value"))
+    size = len(b"kvalue") + 48  # what an answer takes for each key beside it
+    assert isinstance(read_all(world, max_answer_bytes=size), r.KvRangeReply)
+    refused = read_all(world, max_answer_bytes=size - 1)
+    assert isinstance(refused, r.Rejected)
+    assert refused.reason is Reason.TOO_LARGE
+
+
 STATES: dict[str, Callable[[], None]] = {
+    "max_range_keys": keys_of_one_read,
+    "max_answer_bytes": bytes_of_one_answer,
     "max_sessions": sessions,
     "max_replies_per_session": replies,
     "max_waiters_per_lock": waiters,

@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 
 from coord.replication.local import LocalReplicator
+from coord.rpc.answer_room import AnswerRoom
 from coord.rpc.calls import Call, Method, RerouteError
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.errors import CallError, ServiceReason
@@ -31,9 +32,12 @@ class Caller:
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return ()
 
+    def peer(self) -> str:
+        return "somewhere"
+
 
 def a_call() -> Call:
-    return Call(b"", Caller(), asyncio.get_running_loop().time())
+    return Call(b"", Caller(), asyncio.get_running_loop().time(), AnswerRoom())
 
 
 async def never(call: Call) -> bytes:

@@ -342,3 +342,77 @@ async def test_a_proposal_that_is_given_up_is_of_unknown_outcome() -> None:
     with pytest.raises(OutcomeUnknownError) as raised:
         await waiting
     assert not raised.value.definite
+
+
+async def test_a_flood_of_one_connection_leaves_room_for_others() -> None:
+    _, replicator, submit = make(max_waiting=100)
+    submit()
+    await turn()  # the pipeline is full
+    for _ in range(50):
+        submit(owner="flood")
+    with pytest.raises(CallError, match="too many requests"):
+        submit(owner="flood")
+    other = submit(owner="other")
+    replicator.apply(0)
+    await turn()
+    assert len(replicator.entries) == 2
+    replicator.apply(1)
+    await turn()
+    assert other.done()
+
+
+async def test_bytes_are_shared_as_requests_are() -> None:
+    proposer, _, submit = make(max_waiting_bytes=10_000)
+    submit()
+    await turn()
+    raw = bytes(1_000)
+
+    def large(owner: str) -> None:
+        proposer.submit(CommandKind.KEEP_ALIVE, raw, KeepAlive(1), owner=owner)
+
+    for _ in range(5):
+        large("flood")
+    with pytest.raises(CallError, match="too many requests"):
+        large("flood")
+    large("other")
+
+
+async def test_others_do_not_wait_behind_a_flood() -> None:
+    _, replicator, submit = make(max_entry_requests=64)
+    submit()
+    await turn()
+    for _ in range(1_000):
+        submit(owner="flood")
+    other = submit(owner="other")
+    for number in range(2):
+        replicator.apply(number)
+        await turn()
+    assert other.done()
+
+
+async def test_what_waits_alone_behind_a_pipeline_is_told_when_it_gets_blocked_later() -> None:
+    _, replicator, submit = make()
+    stuck = submit()
+    await turn()
+    waiting = submit()
+    await turn()
+    assert not waiting.done()
+    replicator.write_block_reason = "DISK_FULL"
+    with pytest.raises(WriteBlockedError, match="DISK_FULL"):
+        await asyncio.wait_for(waiting, 5)
+    assert not stuck.done()
+    stuck.cancel()
+
+
+async def test_very_many_are_answered_in_slices() -> None:
+    """Each goes on in the next turn of the event loop: in one turn they would hold up the node."""
+    _, replicator, submit = make()
+    submit()
+    await turn()
+    many = [submit(owner=f"{n % 7}") for n in range(2_000)]
+    replicator.apply(0)
+    await turn()
+    replicator.apply(1)
+    await asyncio.sleep(0)
+    assert 0 < sum(one.done() for one in many) <= 300
+    await eventually(lambda: all(one.done() for one in many))

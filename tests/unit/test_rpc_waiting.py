@@ -10,7 +10,7 @@ from coord.core.replies import Event, EventKind
 from coord.rpc.claim_desk import ClaimDesk
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.ticker import Ticker
-from coord.rpc.waiters import Waiters
+from coord.rpc.waiters import Waiters, subject
 from tests.support.waiting import eventually
 
 Q = ("q",)
@@ -123,7 +123,7 @@ async def test_all_parked_claims_can_be_ended() -> None:
 
 async def test_only_watched_events_wake() -> None:
     waiters = Waiters()
-    with waiters.watch([(EventKind.TASK_FINISHED, "t1")]) as watch:
+    with waiters.watch([subject(EventKind.TASK_FINISHED, "t1")]) as watch:
         waiters.dispatch([Event(EventKind.TASK_FINISHED, "t2", 1)])
         assert not await watch.wait(0)
         waiters.dispatch([Event(EventKind.TASK_FINISHED, "t1", 2)])

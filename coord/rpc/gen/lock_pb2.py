@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from coord.rpc.gen import common_pb2 as coord_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x63oord/v1/lock.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\"|\n\x12\x41\x63quireLockRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.coord.v1.RequestHeader\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x04\x12\x0f\n\x07wait_ms\x18\x05 \x01(\x04\"\x8a\x01\n\x13\x41\x63quireLockResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\x10\n\x08\x61\x63quired\x18\x02 \x01(\x08\x12\x15\n\rfencing_token\x18\x03 \x01(\x04\x12 \n\x04lock\x18\x04 \x01(\x0b\x32\x12.coord.v1.LockInfo\"b\n\x12ReleaseLockRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.coord.v1.RequestHeader\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rfencing_token\x18\x03 \x01(\x04\"?\n\x13ReleaseLockResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\"b\n\x12RefreshLockRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.coord.v1.RequestHeader\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rfencing_token\x18\x03 \x01(\x04\"O\n\x13RefreshLockResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x04\"Z\n\x11\x43\x61ncelWaitRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.coord.v1.RequestHeader\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06holder\x18\x03 \x01(\t\"0\n\nLockWaiter\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x0e\n\x06holder\x18\x02 \x01(\t\"\x9e\x01\n\x08LockInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x08\x12\x12\n\nsession_id\x18\x03 \x01(\x04\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x15\n\rfencing_token\x18\x05 \x01(\x04\x12\x14\n\x0cremaining_ms\x18\x06 \x01(\x04\x12%\n\x07waiters\x18\x07 \x03(\x0b\x32\x14.coord.v1.LockWaiter\"\x1e\n\x0eGetLockRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"]\n\x0fGetLockResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12 \n\x04lock\x18\x02 \x01(\x0b\x32\x12.coord.v1.LockInfo\"E\n\x10ListLocksRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x12\n\nafter_name\x18\x03 \x01(\t\"`\n\x11ListLocksResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12!\n\x05locks\x18\x02 \x03(\x0b\x32\x12.coord.v1.LockInfo2\xdc\x02\n\x05Locks\x12\x46\n\x07\x41\x63quire\x12\x1c.coord.v1.AcquireLockRequest\x1a\x1d.coord.v1.AcquireLockResponse\x12\x46\n\x07Release\x12\x1c.coord.v1.ReleaseLockRequest\x1a\x1d.coord.v1.ReleaseLockResponse\x12\x46\n\x07Refresh\x12\x1c.coord.v1.RefreshLockRequest\x1a\x1d.coord.v1.RefreshLockResponse\x12:\n\x03Get\x12\x18.coord.v1.GetLockRequest\x1a\x19.coord.v1.GetLockResponse\x12?\n\x04List\x12\x1a.coord.v1.ListLocksRequest\x1a\x1b.coord.v1.ListLocksResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x63oord/v1/lock.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\"|\n\x12\x41\x63quireLockRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.coord.v1.RequestHeader\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x04\x12\x0f\n\x07wait_ms\x18\x05 \x01(\x04\"\x8a\x01\n\x13\x41\x63quireLockResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\x10\n\x08\x61\x63quired\x18\x02 \x01(\x08\x12\x15\n\rfencing_token\x18\x03 \x01(\x04\x12 \n\x04lock\x18\x04 \x01(\x0b\x32\x12.coord.v1.LockInfo\"b\n\x12ReleaseLockRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.coord.v1.RequestHeader\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rfencing_token\x18\x03 \x01(\x04\"?\n\x13ReleaseLockResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\"b\n\x12RefreshLockRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.coord.v1.RequestHeader\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rfencing_token\x18\x03 \x01(\x04\"O\n\x13RefreshLockResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x04\"Z\n\x11\x43\x61ncelWaitRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.coord.v1.RequestHeader\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06holder\x18\x03 \x01(\t\"@\n\nLockWaiter\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x0e\n\x06ticket\x18\x03 \x01(\x04\"\xb4\x01\n\x08LockInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\x08\x12\x12\n\nsession_id\x18\x03 \x01(\x04\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x15\n\rfencing_token\x18\x05 \x01(\x04\x12\x14\n\x0cremaining_ms\x18\x06 \x01(\x04\x12%\n\x07waiters\x18\x07 \x03(\x0b\x32\x14.coord.v1.LockWaiter\x12\x14\n\x0cwaiter_count\x18\x08 \x01(\x04\"I\n\x0eGetLockRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bmax_waiters\x18\x02 \x01(\r\x12\x14\n\x0c\x61\x66ter_ticket\x18\x03 \x01(\x04\"s\n\x0fGetLockResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12 \n\x04lock\x18\x02 \x01(\x0b\x32\x12.coord.v1.LockInfo\x12\x14\n\x0cmore_waiters\x18\x03 \x01(\x08\"E\n\x10ListLocksRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x12\n\nafter_name\x18\x03 \x01(\t\"n\n\x11ListLocksResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12!\n\x05locks\x18\x02 \x03(\x0b\x32\x12.coord.v1.LockInfo\x12\x0c\n\x04more\x18\x03 \x01(\x08\x32\xdc\x02\n\x05Locks\x12\x46\n\x07\x41\x63quire\x12\x1c.coord.v1.AcquireLockRequest\x1a\x1d.coord.v1.AcquireLockResponse\x12\x46\n\x07Release\x12\x1c.coord.v1.ReleaseLockRequest\x1a\x1d.coord.v1.ReleaseLockResponse\x12\x46\n\x07Refresh\x12\x1c.coord.v1.RefreshLockRequest\x1a\x1d.coord.v1.RefreshLockResponse\x12:\n\x03Get\x12\x18.coord.v1.GetLockRequest\x1a\x19.coord.v1.GetLockResponse\x12?\n\x04List\x12\x1a.coord.v1.ListLocksRequest\x1a\x1b.coord.v1.ListLocksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,17 +47,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELWAITREQUEST']._serialized_start=669
   _globals['_CANCELWAITREQUEST']._serialized_end=759
   _globals['_LOCKWAITER']._serialized_start=761
-  _globals['_LOCKWAITER']._serialized_end=809
-  _globals['_LOCKINFO']._serialized_start=812
-  _globals['_LOCKINFO']._serialized_end=970
-  _globals['_GETLOCKREQUEST']._serialized_start=972
-  _globals['_GETLOCKREQUEST']._serialized_end=1002
-  _globals['_GETLOCKRESPONSE']._serialized_start=1004
-  _globals['_GETLOCKRESPONSE']._serialized_end=1097
-  _globals['_LISTLOCKSREQUEST']._serialized_start=1099
-  _globals['_LISTLOCKSREQUEST']._serialized_end=1168
-  _globals['_LISTLOCKSRESPONSE']._serialized_start=1170
-  _globals['_LISTLOCKSRESPONSE']._serialized_end=1266
-  _globals['_LOCKS']._serialized_start=1269
-  _globals['_LOCKS']._serialized_end=1617
+  _globals['_LOCKWAITER']._serialized_end=825
+  _globals['_LOCKINFO']._serialized_start=828
+  _globals['_LOCKINFO']._serialized_end=1008
+  _globals['_GETLOCKREQUEST']._serialized_start=1010
+  _globals['_GETLOCKREQUEST']._serialized_end=1083
+  _globals['_GETLOCKRESPONSE']._serialized_start=1085
+  _globals['_GETLOCKRESPONSE']._serialized_end=1200
+  _globals['_LISTLOCKSREQUEST']._serialized_start=1202
+  _globals['_LISTLOCKSREQUEST']._serialized_end=1271
+  _globals['_LISTLOCKSRESPONSE']._serialized_start=1273
+  _globals['_LISTLOCKSRESPONSE']._serialized_end=1383
+  _globals['_LOCKS']._serialized_start=1386
+  _globals['_LOCKS']._serialized_end=1734
 # @@protoc_insertion_point(module_scope)

@@ -78,15 +78,17 @@ class CancelWaitRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.RequestHeader, _Mapping]] = ..., name: _Optional[str] = ..., holder: _Optional[str] = ...) -> None: ...
 
 class LockWaiter(_message.Message):
-    __slots__ = ("session_id", "holder")
+    __slots__ = ("session_id", "holder", "ticket")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     HOLDER_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
     session_id: int
     holder: str
-    def __init__(self, session_id: _Optional[int] = ..., holder: _Optional[str] = ...) -> None: ...
+    ticket: int
+    def __init__(self, session_id: _Optional[int] = ..., holder: _Optional[str] = ..., ticket: _Optional[int] = ...) -> None: ...
 
 class LockInfo(_message.Message):
-    __slots__ = ("name", "held", "session_id", "holder", "fencing_token", "remaining_ms", "waiters")
+    __slots__ = ("name", "held", "session_id", "holder", "fencing_token", "remaining_ms", "waiters", "waiter_count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +96,7 @@ class LockInfo(_message.Message):
     FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
     WAITERS_FIELD_NUMBER: _ClassVar[int]
+    WAITER_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     held: bool
     session_id: int
@@ -101,21 +104,28 @@ class LockInfo(_message.Message):
     fencing_token: int
     remaining_ms: int
     waiters: _containers.RepeatedCompositeFieldContainer[LockWaiter]
-    def __init__(self, name: _Optional[str] = ..., held: _Optional[bool] = ..., session_id: _Optional[int] = ..., holder: _Optional[str] = ..., fencing_token: _Optional[int] = ..., remaining_ms: _Optional[int] = ..., waiters: _Optional[_Iterable[_Union[LockWaiter, _Mapping]]] = ...) -> None: ...
+    waiter_count: int
+    def __init__(self, name: _Optional[str] = ..., held: _Optional[bool] = ..., session_id: _Optional[int] = ..., holder: _Optional[str] = ..., fencing_token: _Optional[int] = ..., remaining_ms: _Optional[int] = ..., waiters: _Optional[_Iterable[_Union[LockWaiter, _Mapping]]] = ..., waiter_count: _Optional[int] = ...) -> None: ...
 
 class GetLockRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "max_waiters", "after_ticket")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    MAX_WAITERS_FIELD_NUMBER: _ClassVar[int]
+    AFTER_TICKET_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    max_waiters: int
+    after_ticket: int
+    def __init__(self, name: _Optional[str] = ..., max_waiters: _Optional[int] = ..., after_ticket: _Optional[int] = ...) -> None: ...
 
 class GetLockResponse(_message.Message):
-    __slots__ = ("header", "lock")
+    __slots__ = ("header", "lock", "more_waiters")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     LOCK_FIELD_NUMBER: _ClassVar[int]
+    MORE_WAITERS_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     lock: LockInfo
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., lock: _Optional[_Union[LockInfo, _Mapping]] = ...) -> None: ...
+    more_waiters: bool
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., lock: _Optional[_Union[LockInfo, _Mapping]] = ..., more_waiters: _Optional[bool] = ...) -> None: ...
 
 class ListLocksRequest(_message.Message):
     __slots__ = ("prefix", "limit", "after_name")
@@ -128,9 +138,11 @@ class ListLocksRequest(_message.Message):
     def __init__(self, prefix: _Optional[str] = ..., limit: _Optional[int] = ..., after_name: _Optional[str] = ...) -> None: ...
 
 class ListLocksResponse(_message.Message):
-    __slots__ = ("header", "locks")
+    __slots__ = ("header", "locks", "more")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     LOCKS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     locks: _containers.RepeatedCompositeFieldContainer[LockInfo]
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., locks: _Optional[_Iterable[_Union[LockInfo, _Mapping]]] = ...) -> None: ...
+    more: bool
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., locks: _Optional[_Iterable[_Union[LockInfo, _Mapping]]] = ..., more: _Optional[bool] = ...) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63oord/v1/stream.proto\x12\x08\x63oord.v1\"C\n\tCallBatch\x12#\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x14.coord.v1.StreamCall\x12\x11\n\tcancelled\x18\x02 \x03(\x04\"\xb4\x01\n\nStreamCall\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07request\x18\x03 \x01(\x0c\x12\x12\n\ntimeout_ms\x18\x04 \x01(\x04\x12\x34\n\x08metadata\x18\x05 \x03(\x0b\x32\".coord.v1.StreamCall.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x0b\x41nswerBatch\x12!\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x10.coord.v1.Answer\x12\x0f\n\x07\x63losing\x18\x02 \x01(\x08\"]\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.coord.v1.CallFailureH\x00\x42\t\n\x07outcome\"=\n\x0b\x43\x61llFailure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\x0c\x32\x41\n\x06Stream\x12\x37\n\x05\x43\x61lls\x12\x13.coord.v1.CallBatch\x1a\x15.coord.v1.AnswerBatch(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63oord/v1/stream.proto\x12\x08\x63oord.v1\"C\n\tCallBatch\x12#\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x14.coord.v1.StreamCall\x12\x11\n\tcancelled\x18\x02 \x03(\x04\"\xb4\x01\n\nStreamCall\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0f\n\x07request\x18\x03 \x01(\x0c\x12\x12\n\ntimeout_ms\x18\x04 \x01(\x04\x12\x34\n\x08metadata\x18\x05 \x03(\x0b\x32\".coord.v1.StreamCall.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x0b\x41nswerBatch\x12!\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x10.coord.v1.Answer\x12\x0f\n\x07\x63losing\x18\x02 \x01(\x08\"\xc0\x01\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.coord.v1.CallFailureH\x00\x12\x30\n\x08trailing\x18\x04 \x03(\x0b\x32\x1e.coord.v1.Answer.TrailingEntry\x1a/\n\rTrailingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07outcome\"=\n\x0b\x43\x61llFailure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\x0c\x32\x41\n\x06Stream\x12\x37\n\x05\x43\x61lls\x12\x13.coord.v1.CallBatch\x1a\x15.coord.v1.AnswerBatch(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STREAMCALL_METADATAENTRY']._loaded_options = None
   _globals['_STREAMCALL_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_ANSWER_TRAILINGENTRY']._loaded_options = None
+  _globals['_ANSWER_TRAILINGENTRY']._serialized_options = b'8\001'
   _globals['_CALLBATCH']._serialized_start=35
   _globals['_CALLBATCH']._serialized_end=102
   _globals['_STREAMCALL']._serialized_start=105
@@ -41,10 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMCALL_METADATAENTRY']._serialized_end=285
   _globals['_ANSWERBATCH']._serialized_start=287
   _globals['_ANSWERBATCH']._serialized_end=352
-  _globals['_ANSWER']._serialized_start=354
-  _globals['_ANSWER']._serialized_end=447
-  _globals['_CALLFAILURE']._serialized_start=449
-  _globals['_CALLFAILURE']._serialized_end=510
-  _globals['_STREAM']._serialized_start=512
-  _globals['_STREAM']._serialized_end=577
+  _globals['_ANSWER']._serialized_start=355
+  _globals['_ANSWER']._serialized_end=547
+  _globals['_ANSWER_TRAILINGENTRY']._serialized_start=489
+  _globals['_ANSWER_TRAILINGENTRY']._serialized_end=536
+  _globals['_CALLFAILURE']._serialized_start=549
+  _globals['_CALLFAILURE']._serialized_end=610
+  _globals['_STREAM']._serialized_start=612
+  _globals['_STREAM']._serialized_end=677
 # @@protoc_insertion_point(module_scope)

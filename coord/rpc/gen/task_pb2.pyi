@@ -484,18 +484,24 @@ class QueueInfo(_message.Message):
     def __init__(self, queue: _Optional[str] = ..., paused: _Optional[bool] = ..., ready: _Optional[int] = ..., scheduled: _Optional[int] = ..., claimed: _Optional[int] = ..., submitted_total: _Optional[int] = ..., completed_total: _Optional[int] = ..., dead_total: _Optional[int] = ..., cancelled_total: _Optional[int] = ..., lost_leases_total: _Optional[int] = ..., retried_total: _Optional[int] = ..., dead: _Optional[int] = ..., oldest_ready_ms: _Optional[int] = ...) -> None: ...
 
 class ListQueuesRequest(_message.Message):
-    __slots__ = ("queue",)
+    __slots__ = ("queue", "limit", "after_queue")
     QUEUE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_QUEUE_FIELD_NUMBER: _ClassVar[int]
     queue: str
-    def __init__(self, queue: _Optional[str] = ...) -> None: ...
+    limit: int
+    after_queue: str
+    def __init__(self, queue: _Optional[str] = ..., limit: _Optional[int] = ..., after_queue: _Optional[str] = ...) -> None: ...
 
 class ListQueuesResponse(_message.Message):
-    __slots__ = ("header", "queues")
+    __slots__ = ("header", "queues", "more")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     QUEUES_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     queues: _containers.RepeatedCompositeFieldContainer[QueueInfo]
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., queues: _Optional[_Iterable[_Union[QueueInfo, _Mapping]]] = ...) -> None: ...
+    more: bool
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., queues: _Optional[_Iterable[_Union[QueueInfo, _Mapping]]] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class PauseQueueRequest(_message.Message):
     __slots__ = ("header", "queue", "paused")

@@ -177,7 +177,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "page-begins-with-the-last-task-again",
-        "coord/core/queries.py",
+        "coord/core/listing.py",
         "return index.between(after, None, (False, False))",
         "return index.between(after, None, (True, False))",
         "tests/unit/test_core_queries.py",
