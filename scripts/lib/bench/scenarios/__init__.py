@@ -12,6 +12,7 @@ from scripts.lib.bench.scenarios import (
     memory,
     sizes,
     sustained,
+    waiters,
 )
 from scripts.lib.bench.scenarios.base import Scenario
 
@@ -24,6 +25,7 @@ SCENARIOS: dict[str, Scenario] = {
         depth.SCENARIO,
         memory.SCENARIO,
         *availability.SCENARIOS,
+        waiters.SCENARIO,
         sustained.SCENARIO,
         *big_state.SCENARIOS,
         agents.SCENARIO,
