@@ -1,5 +1,7 @@
 """The worker runtime: claims tasks, keeps their leases, runs handlers, commits results once."""
 
+# First: how gRPC waits for the network has to be chosen before it is imported.
+import agentnode.command  # noqa: F401
 from agentnode.config import WorkerConfig
 from agentnode.context import AsyncTaskContext, TaskContext
 from agentnode.errors import (

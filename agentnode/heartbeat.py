@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import structlog
 
 from agentnode.held import CancelReason, HeldTask, Report
+from agentnode.outage import Outage
 from agentnode.ports import CoordError, HeartbeatItem, HeldTasksApi, ItemResult
 
 # Of checkpoints in one call, well below the largest message a node takes.
@@ -53,6 +54,9 @@ class Heartbeats:
         self._sending = asyncio.Lock()
         self._retry_at = 0.0
         self._log = structlog.get_logger("agentnode.heartbeat")
+        self._outage = Outage(
+            self._log, "heartbeat failed", "heartbeats still fail", "heartbeats get through again"
+        )
 
     def add(self, held: HeldTask) -> None:
         """Keep this task's lease from now on."""
@@ -145,8 +149,9 @@ class Heartbeats:
                 results = await self._tasks.heartbeat(items, timeout_ms=_timeout_ms(held))
             except CoordError as error:
                 self._retry_at = sent_at + _RETRY_S
-                self._log.warning("heartbeat failed", tasks=len(items), error=str(error))
+                self._outage.failed(error, tasks=len(items))
                 return False
+            self._outage.worked()
             for task, report, result in zip(held, reports, results, strict=True):
                 self._take_result(task, report, result, sent_at)
             return True

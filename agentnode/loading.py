@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
 from agentnode.errors import LoadError
+from agentnode.outcome import text_of
 from agentnode.registry import Registry
+
+_FRAMES_LOOKED_AT = 64
 
 
 def load_registry(reference: str) -> Registry:
@@ -31,12 +35,37 @@ def _load_module(name: str) -> ModuleType:
         if name.endswith(".py"):
             return _load_file(Path(name))
         return importlib.import_module(name)
-    except LoadError:
+    except (LoadError, KeyboardInterrupt):
         raise
     except ModuleNotFoundError as error:
-        raise LoadError(f"cannot load {name!r}: {error}") from None
-    except Exception as error:
-        raise LoadError(f"loading {name!r} failed: {type(error).__name__}: {error}") from error
+        raise LoadError(f"cannot load {name!r}: {error}{_place(error)}") from None
+    except BaseException as error:  # a module may as well exit
+        text = " ".join(text_of(error).split())
+        raise LoadError(
+            f"loading {name!r} failed: {type(error).__name__}: {text}{_place(error)}"
+        ) from None
+
+
+def _place(error: BaseException) -> str:
+    """Where in the user's code it happened, as far as that is known."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return ""  # its text says it
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__, limit=-_FRAMES_LOOKED_AT)
+        if not frame.filename.startswith(("<frozen ", __file__, importlib.__file__))
+    ]
+    if not frames:
+        return ""
+    return f" (at {frames[-1].filename}:{frames[-1].lineno}{_from_module(frames)})"
+
+
+def _from_module(frames: list[traceback.FrameSummary]) -> str:
+    """The line of the module itself, if the error is in something that it calls or imports."""
+    first, last = frames[0], frames[-1]
+    if first.filename == last.filename:
+        return ""
+    return f", reached from {first.filename}:{first.lineno}"
 
 
 def _load_file(path: Path) -> ModuleType:

@@ -92,6 +92,7 @@ class TasksApi(Protocol):
         worker: str,
         on_lost: Callable[[LostTask], object],
         on_trouble: Callable[[CoordError], object],
+        on_connected: Callable[[], object],
     ) -> WorkApi: ...
 
 

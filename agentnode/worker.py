@@ -26,6 +26,7 @@ from agentnode.errors import ClusterUnreachableError, WorkerRefusedError
 from agentnode.executors import Runner
 from agentnode.heartbeat import Heartbeats
 from agentnode.held import CancelReason, HeldTask
+from agentnode.outage import Outage
 from agentnode.outcome import Failed, Outcome, Stopped, describe
 from agentnode.ports import CoordError, KvApi, LostTask, TasksApi
 from agentnode.settlement import Ending, Settlement
@@ -57,6 +58,7 @@ class Worker:
             worker=config.name,
             on_lost=self._lost,
             on_trouble=self._in_trouble,
+            on_connected=self._connected,
         )
         self._heartbeats = Heartbeats(self._work, checkpoint_delay_ms=config.checkpoint_delay_ms)
         self._settlement = Settlement(self._work, self._heartbeats)
@@ -69,6 +71,9 @@ class Worker:
         self._all_settled.set()
         self._trouble: CoordError | None = None
         self._log = structlog.get_logger("agentnode.worker").bind(worker=config.name)
+        self._outage = Outage(
+            self._log, "connection lost", "still no connection", "connected again"
+        )
 
     def stop(self) -> None:
         """Drain and end. Called again: cancel what runs and end at once."""
@@ -139,7 +144,11 @@ class Worker:
 
     def _in_trouble(self, error: CoordError) -> None:
         self._trouble = error
-        self._log.warning("work stream lost", error=str(error))
+        self._outage.failed(error)
+
+    def _connected(self) -> None:
+        self._trouble = None
+        self._outage.worked()
 
     async def _take(self, held: HeldTask, services: ContextServices) -> None:
         if self._stop.is_set():

@@ -149,6 +149,7 @@ class Tasks(HeldTasks):
         worker: str = "",
         on_lost: Callable[[LostTask], object] | None = None,
         on_trouble: Callable[[CoordError], object] | None = None,
+        on_connected: Callable[[], object] | None = None,
     ) -> Work:
         """A stream of tasks, never more at a time than there are `slots`:
 
@@ -164,7 +165,7 @@ class Tasks(HeldTasks):
         if not 1 <= slots <= MAX_SLOTS:
             raise ValueError(f"slots must be 1 to {MAX_SLOTS}, not {slots}")
         terms = WorkTerms(tuple(queues), slots, lease_ttl_ms, worker)
-        work = Work(self._core, terms, on_lost, on_trouble)
+        work = Work(self._core, terms, on_lost, on_trouble, on_connected)
         self._works.add(work)
         return work
 

@@ -33,7 +33,8 @@ _STOP_TIMEOUT_S: Final = 2.0
 class Work(HeldTasks):
     """Made by `Tasks.work`. Iterate over it for the tasks; complete, fail and release them here,
     which frees their slots. `on_lost` is called with each task that was taken and is lost;
-    `on_trouble` with the reason when contact is lost, which is found again by itself."""
+    `on_trouble` with the reason when contact is lost, which is found again by itself, and
+    `on_connected` when a node has accepted this worker."""
 
     def __init__(
         self,
@@ -41,13 +42,20 @@ class Work(HeldTasks):
         terms: WorkTerms,
         on_lost: Callable[[LostTask], object] | None = None,
         on_trouble: Callable[[CoordError], object] | None = None,
+        on_connected: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(core, self._ask)
         self._on_lost = on_lost
         self._on_trouble = on_trouble
+        self._on_connected = on_connected
         self._slots = Slots(terms.slots)
         told = Listener(
-            lambda: self._leases, self._arrive, self._lose, self._in_trouble, self._changed
+            lambda: self._leases,
+            self._arrive,
+            self._lose,
+            self._in_trouble,
+            self._in_contact,
+            self._changed,
         )
         self._link = WorkLink(core, terms, self._slots, told)
         self._leases: dict[Key, int] = {}  # the session each is held under
@@ -225,6 +233,10 @@ class Work(HeldTasks):
     def _in_trouble(self, error: CoordError) -> None:
         if self._on_trouble is not None:
             self._on_trouble(error)
+
+    def _in_contact(self) -> None:
+        if self._on_connected is not None:
+            self._on_connected()
 
     def _changed(self) -> None:
         """Everybody who waits looks again."""

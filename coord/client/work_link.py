@@ -65,6 +65,7 @@ class Listener:
     arrived: Callable[[pb.ClaimedTask, int, float], None]  # with its session, and since when
     lost: Callable[[LostTask], None]
     trouble: Callable[[CoordError], None]  # a stream ended; another one is opened
+    connected: Callable[[], None]  # a node has accepted this worker
     changed: Callable[[], None]  # `WorkLink.quiet` may be true by now
 
 
@@ -249,6 +250,7 @@ class WorkLink:
         if message.welcome:
             self._discovery.answered(connection)
             self.connected.set()
+            self._listener.connected()
         for assignment in message.assignments:
             self._settle(assignment.sequence)
             for task in assignment.claimed.tasks:

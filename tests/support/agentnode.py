@@ -228,6 +228,7 @@ class FakeWork:
         lease_ttl_ms: int,
         on_lost: Callable[[LostTask], object],
         on_trouble: Callable[[CoordError], object],
+        on_connected: Callable[[], object],
         worker: str = "",
     ) -> None:
         self.on_lost = on_lost
@@ -236,7 +237,8 @@ class FakeWork:
         self._slots = Slots(slots)
         self._stated = 0
         self._stopped = asyncio.Event()
-        self._on_trouble = on_trouble
+        self.on_trouble = on_trouble
+        self.on_connected = on_connected
 
     async def __aenter__(self) -> FakeWork:
         return self
@@ -250,7 +252,7 @@ class FakeWork:
 
     async def connected(self) -> None:
         if self._tasks.unreachable:
-            self._on_trouble(unavailable())
+            self.on_trouble(unavailable())
             await asyncio.Event().wait()
 
     async def stop(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
-from agentnode import cli
+from agentnode import cli, command
 from agentnode.config import WorkerConfig
 from agentnode.errors import ClusterUnreachableError, WorkerRefusedError
 from agentnode.executors import RegistryRunner
 from agentnode.subprocess_runner import ExecRunner
+from coord import grpc_io
 from coord.client.errors import DefiniteError, NoLeaderError
 
 MODULE = "from agentnode import Registry\nregistry = Registry()\nregistry.task('a')(lambda p: p)\n"
@@ -108,6 +111,70 @@ def test_wrong_usage_is_one_clear_line(
     assert problem in result.stderr
     assert result.stderr.count("\n") == 1
     assert served == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("x = 1\ny = nope\n", "NameError: name 'nope' is not defined (at {file}:2)"),
+        ("import no_such_thing\n", "No module named 'no_such_thing' (at {file}:1)"),
+        ("def f(:\n", "SyntaxError: invalid syntax (broken.py, line 1)"),
+        ("\nimport sys\nsys.exit('no\\nway')\n", "SystemExit: no way (at {file}:3)"),
+        (
+            "import helper_of_broken\n",
+            "ValueError: bad (at {folder}/helper_of_broken.py:2, reached from {file}:1)",
+        ),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line_with_its_place(
+    text: str, problem: str, here: Path, served: list[object]
+) -> None:
+    file = here / "broken.py"
+    file.write_text(text)
+    (here / "helper_of_broken.py").write_text("def f():\n    raise ValueError('bad')\nf()\n")
+    sys.modules.pop("helper_of_broken", None)
+    result = invoke("run", "broken.py", "--queues", "a")
+    assert result.exit_code == 2
+    assert problem.format(file=file, folder=here) in result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert served == []
+
+
+@pytest.mark.parametrize("given", [None, "mine"])
+def test_the_command_chooses_how_grpc_waits_unless_the_user_has(
+    given: str | None, here: Path
+) -> None:
+    (here / "says.py").write_text(
+        "import os, sys\nprint(os.environ.get('GRPC_EXPERIMENTS'))\nsys.exit(1)\n"
+    )
+    env = {key: value for key, value in os.environ.items() if key != grpc_io.VARIABLE}
+    if given is not None:
+        env[grpc_io.VARIABLE] = given
+    shown = subprocess.run(
+        [sys.executable, "-m", "agentnode", "run", "says.py", "--queues", "a"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    chosen = grpc_io.POLL_IN_PLACE if metadata.version("grpcio").startswith("1.85.") else "None"
+    assert shown.stdout.strip() == (given or chosen), shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_it"),
+    [
+        (["python", "-m", "agentnode", "run"], True),
+        (["python", "-X", "dev", "-m", "agentnode"], True),
+        (["python", "/somewhere/bin/agentnode", "run"], True),
+        (["python", "/somewhere/of/mine.py", "agentnode"], False),
+        (["python", "-c", "import agentnode"], False),
+        (["python"], False),
+    ],
+)
+def test_a_program_that_uses_the_library_is_left_alone(arguments: list[str], is_it: bool) -> None:
+    assert command.is_command(arguments) is is_it
 
 
 def test_missing_options_are_wrong_usage() -> None:
