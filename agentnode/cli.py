@@ -27,6 +27,7 @@ from agentnode.loop import WorkerLoop
 from agentnode.ports import CoordError, is_worth_repeating
 from agentnode.subprocess_runner import ExecRunner
 from agentnode.supervisor import Supervisor
+from coord.client.endpoints import DEFAULT_ENDPOINTS, endpoints_of
 from coord.terminal.interrupts import take_interrupts
 
 EXIT_REFUSED = 1
@@ -64,7 +65,6 @@ Processes = Annotated[
 ]
 Parent = Annotated[int, typer.Option("--parent-pid", hidden=True)]
 
-DEFAULT_ENDPOINTS = "127.0.0.1:7400"
 _DEFAULT_CONNECT_TIMEOUT_MS = 30_000
 
 
@@ -184,8 +184,10 @@ def _prepare(process: Process) -> None:
         _stop(EXIT_USAGE, f"log-format: must be {' or '.join(logs.FORMATS)}")
     if process.log_level not in logs.LEVELS:
         _stop(EXIT_USAGE, f"log-level: must be one of {', '.join(logs.LEVELS)}")
-    if not process.endpoints.strip(", "):
-        _stop(EXIT_USAGE, "endpoints: name at least one host:port")
+    try:
+        endpoints_of(process.endpoints)
+    except ValueError as error:
+        _stop(EXIT_USAGE, f"endpoints: {error}")
     if process.processes < 1:
         _stop(EXIT_USAGE, f"processes: must be 1 or more, not {process.processes}")
     logs.configure(process.log_format, process.log_level)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class BaseContext:
         claim = held.claim
         self._held = held
         self._services = services
+        self._process = os.getpid()
         self._ledger = SideEffectLedger(
             services.kv,
             task_id=claim.task_id,
@@ -125,7 +127,15 @@ class BaseContext:
             detail = self._held.cancel_detail
             raise TaskCancelledError(f"{reason}: {detail}" if detail else str(reason))
 
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "the context of a task works in the process of its handler only, not in one that"
+                " was forked from it"
+            )
+
     def _tell(self) -> None:
+        self._check_process()
         try:
             self._services.loop.call_soon_threadsafe(self._services.leases.reported, self._held)
         except RuntimeError:
@@ -180,6 +190,11 @@ class TaskContext(BaseContext):
 
     def _on_loop(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run `work` on the worker's event loop and wait for it here."""
+        try:
+            self._check_process()
+        except RuntimeError:
+            work.close()
+            raise
         try:
             future = asyncio.run_coroutine_threadsafe(work, self._services.loop)
         except RuntimeError:

@@ -10,7 +10,10 @@ Every failure is a CoordError: DefiniteError - it did not happen; IndefiniteErro
 
 from __future__ import annotations
 
-from coord.client.client import DEFAULT_ENDPOINTS, Client
+# First: gRPC reads this setting when it is imported.
+import coord.client.fork_support  # noqa: F401
+from coord.client.client import Client
+from coord.client.endpoints import DEFAULT_ENDPOINTS
 from coord.client.errors import (
     BusyError,
     ClientClosedError,

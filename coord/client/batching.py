@@ -19,6 +19,7 @@ from coord.client.errors import (
     CoordError,
     DeadlineError,
     InvalidArgumentError,
+    OutcomeUnknownError,
     ResourceExhaustedError,
     UnavailableError,
 )
@@ -105,6 +106,8 @@ class Batcher(Generic[Item, Result]):
                 await asyncio.wait_for(self._room.wait(), deadline.remaining_s)
             except TimeoutError:
                 raise BusyError(TOO_MANY, "BUSY", retryable=True) from None
+            if self._closed:
+                raise ClientClosedError("the client is closed", "CLIENT_CLOSED")
 
     def _forget(self, rider: _Rider[Item, Result]) -> None:
         if rider in self._queue:
@@ -119,7 +122,8 @@ class Batcher(Generic[Item, Result]):
                 await self._deliver(riders)
             except asyncio.CancelledError:
                 for rider in riders:
-                    _fail(rider, _too_late(True, rider.deadline))
+                    message = "the client was closed before there was an answer"
+                    _fail(rider, OutcomeUnknownError(message, "OUTCOME_UNKNOWN"))
                 raise
             except Exception as error:
                 for rider in riders:

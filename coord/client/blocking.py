@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from coord.client.errors import ClientClosedError
+from coord.client.forks import check_same_process, forks
 
 T = TypeVar("T")
 
@@ -17,36 +19,52 @@ class BlockingLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._made_after_forks = forks()
+        self._lock = threading.Lock()  # what is handed in after `close` began is never begun
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="coord-client", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it there and wait for its end. Interrupting the wait cancels it."""
-        if self._closed:
+        try:
+            check_same_process(self._made_after_forks)
+        except ClientClosedError:
             work.close()
-            raise ClientClosedError("the client is closed", "CLIENT_CLOSED")
+            raise
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("a callback of the client must not make blocking calls")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise _closed()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            if self._closed:
+                raise _closed() from None
+            raise
         except BaseException:
             future.cancel()
             raise
 
-    def close(self) -> None:
-        if self._closed:
+    def close(self, last: Coroutine[Any, Any, None] | None = None) -> None:
+        """Run `last` there, and end. Nothing happens when it has ended, or in a forked child."""
+        with self._lock:
+            ended, self._closed = self._closed, True
+        if ended or self._made_after_forks != forks():
+            if last is not None:
+                last.close()
             return
-        self._closed = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
+        try:
+            if last is not None:
+                asyncio.run_coroutine_threadsafe(last, self._loop).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -56,3 +74,7 @@ class BlockingLoop:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+
+def _closed() -> ClientClosedError:
+    return ClientClosedError("the client is closed", "CLIENT_CLOSED")

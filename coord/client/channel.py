@@ -23,6 +23,7 @@ from coord.client.errors import (
     UnavailableError,
     from_rpc_error,
 )
+from coord.client.forks import note_use
 from coord.client.stream import MAX_CALL_BYTES, CallStream, NoStreamsError
 
 Req = TypeVar("Req", bound=Message)
@@ -150,6 +151,7 @@ class Connection:
 
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
+            note_use()
             self._channel = grpc.aio.insecure_channel(self.address, options=self._options)
         return self._channel
 

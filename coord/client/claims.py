@@ -15,7 +15,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from coord.client.errors import ClientClosedError, CoordError
+from coord.client.errors import (
+    ClientClosedError,
+    CoordError,
+    OutcomeUnknownError,
+    SessionExpiredError,
+)
 from coord.client.methods import CLAIM
 from coord.client.retry import Caller, Deadline
 from coord.client.session import Session, SessionKeeper
@@ -133,7 +138,20 @@ class ClaimLine:
             deadline = deadline.later(waiting.deadline)
         wait_ms = min((w.wait.remaining_ms if w.wait else 0) for w in asked)
         wait_ms = min(wait_ms, POLL_MS)
-        session = await self._keeper.get(deadline)
+        while True:
+            session = await self._keeper.get(deadline)
+            try:
+                return await self._poll_in(session, asked, wait_ms, deadline)
+            except SessionExpiredError:
+                self._keeper.lost(session)
+            except OutcomeUnknownError as error:
+                if "session_ended" not in error.metadata:
+                    raise  # else what it may have claimed is back in its queue
+                self._keeper.lost(session)
+
+    async def _poll_in(
+        self, session: Session, asked: Sequence[_Waiting], wait_ms: int, deadline: Deadline
+    ) -> list[ClaimedTask]:
         with await session.begin(deadline, patient=wait_ms > 0) as ticket:
             request = pb.ClaimRequest(
                 header=ticket.header(),
@@ -144,13 +162,13 @@ class ClaimLine:
                 worker=self._terms.worker,
             )
             asked_at_s = time.monotonic()
-            reply = await self._call_while_wanted(session, request, deadline)
+            reply = await self._call_while_wanted(request, deadline)
         return [claimed_task(task, session.session_id, asked_at_s) for task in reply.tasks]
 
     async def _call_while_wanted(
-        self, session: Session, request: pb.ClaimRequest, deadline: Deadline
+        self, request: pb.ClaimRequest, deadline: Deadline
     ) -> pb.ClaimResponse:
-        call = asyncio.ensure_future(self._call(session, request, deadline))
+        call = asyncio.ensure_future(self._call(request, deadline))
         unwanted = asyncio.ensure_future(self._unwanted.wait())
         try:
             await asyncio.wait({call, unwanted}, return_when=asyncio.FIRST_COMPLETED)
@@ -162,20 +180,16 @@ class ClaimLine:
                 return call.result()
             request.wait_ms = 0
             timeout = Deadline(max(deadline.remaining_ms, MIN_POLL_TIMEOUT_MS))
-            return await self._call(session, request, timeout)
+            return await self._call(request, timeout)
         finally:
             for task in (call, unwanted):
                 task.cancel()
             await asyncio.wait({call, unwanted})
 
-    async def _call(
-        self, session: Session, request: pb.ClaimRequest, deadline: Deadline
-    ) -> pb.ClaimResponse:
+    async def _call(self, request: pb.ClaimRequest, deadline: Deadline) -> pb.ClaimResponse:
         try:
             return await self._caller.call(CLAIM, request, deadline, wait_ms=request.wait_ms)
         except CoordError as error:
-            if error.reason == "SESSION_NOT_FOUND":
-                self._keeper.lost(session)
             if error.reason == "SEQUENCE_FORGOTTEN":
                 return pb.ClaimResponse()  # given up in favour of other calls: poll anew
             raise

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from coord.client.cluster import Cluster
-from coord.client.core import Core, forks
+from coord.client.core import Core
 from coord.client.discovery import Discovery
+from coord.client.endpoints import endpoints_of
+from coord.client.forks import check_new, forks
 from coord.client.kv import Kv
 from coord.client.locks import Locks
 from coord.client.queues import Queues
@@ -19,14 +21,14 @@ from coord.client.session import SessionKeeper, SessionOptions, Writer
 from coord.client.sessions import Sessions
 from coord.client.tasks import Tasks
 
-DEFAULT_ENDPOINTS = "127.0.0.1:7400"
-
 
 class Client:
     """A connection to the cluster through any of its nodes; use it as `async with Client(...)`.
 
-    `endpoints`: "host:port,host:port" or an iterable of "host:port". Nothing happens until the
-    first call: then the leader is looked for. The first write opens a session of `session_ttl_ms`,
+    `endpoints`: "host:port,host:port" or an iterable of "host:port"; without any, those of
+    COORD_ENDPOINTS, or else 127.0.0.1:7400. ValueError when one is not HOST:PORT. `name`: who this
+    is, for people (default: host:pid). Nothing happens until the first call: then the leader is
+    looked for. The first write opens a session of `session_ttl_ms`,
     which is kept alive from then on. `timeout_ms` bounds each call, retries included.
 
     `use_session=False`: writes are not deduplicated, hence not repeated once their outcome is
@@ -35,11 +37,12 @@ class Client:
 
     `kind`, `labels`, `queues`, `slots` describe the session to others; workers set them.
 
-    Belongs to the event loop it is first used on, and does not survive a fork."""
+    Belongs to the event loop it is first used on, and does not survive a fork: in a child it raises
+    ClientClosedError, and so does a new client there if the parent had used one."""
 
     def __init__(
         self,
-        endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
+        endpoints: str | Iterable[str] | None = None,
         *,
         name: str = "",
         session_ttl_ms: int = 15_000,
@@ -51,7 +54,8 @@ class Client:
         use_session: bool = True,
         end_session: bool = True,
     ) -> None:
-        parts = endpoints.split(",") if isinstance(endpoints, str) else endpoints
+        check_new()
+        parts = endpoints_of(endpoints)
         options = SessionOptions(
             ttl_ms=session_ttl_ms,
             kind=kind,
@@ -65,7 +69,9 @@ class Client:
         caller = Caller(self._discovery)
         keeper = SessionKeeper(caller, options, timeout_ms)
         writer = Writer(caller, keeper, use_session=use_session)
-        self._core = Core(caller, keeper, writer, timeout_ms, made_after_forks=forks())
+        self._core = Core(
+            caller, keeper, writer, timeout_ms, options.name, made_after_forks=forks()
+        )
         self.tasks = Tasks(self._core)
         self.queues = Queues(self._core)
         self.locks = Locks(self._core)
@@ -95,10 +101,14 @@ class Client:
         return self._core.keeper.on_lost(callback)
 
     async def close(self) -> None:
-        """End the session and all connections. Calls under way fail. Idempotent."""
+        """End the session and all connections. Calls under way end at once: with
+        ClientClosedError, or OutcomeUnknownError if they may have been carried out. Idempotent."""
         if self._core.closed:
             return
         self._core.closed = True
+        if self._core.made_after_forks != forks():
+            return  # everything belongs to the parent
+        await self._core.caller.close()
         await self.tasks._close()
         await self.locks._close()
         await self._core.keeper.close(end_session=self._end_session)

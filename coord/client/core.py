@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from coord.client.channel import Method, Rep, Req
 from coord.client.errors import ClientClosedError
+from coord.client.forks import check_same_process
 from coord.client.retry import Caller, Deadline
 from coord.client.session import SessionKeeper, Writer
 from coord.client.stale import Stale
 from coord.rpc.gen import common_pb2
-
-# That this process descends from: asking for its id at every call costs more.
-_forks: list[None] = []
-os.register_at_fork(after_in_child=lambda: _forks.append(None))
-
-
-def forks() -> int:
-    """Another number in a process forked after this was asked than in its parent."""
-    return len(_forks)
 
 
 @dataclass(slots=True)
@@ -31,6 +22,7 @@ class Core:
     keeper: SessionKeeper
     writer: Writer
     timeout_ms: int
+    name: str = ""
     closed: bool = False
     made_after_forks: int = 0
 
@@ -42,11 +34,7 @@ class Core:
     def check_usable(self) -> None:
         if self.closed:
             raise ClientClosedError("the client is closed", "CLIENT_CLOSED")
-        if self.made_after_forks != forks():
-            # gRPC's threads and sockets do not survive a fork; a call would hang or corrupt.
-            raise ClientClosedError(
-                "the client was made before a fork; make a new one here", "CLIENT_CLOSED"
-            )
+        check_same_process(self.made_after_forks)
 
     async def read(
         self,

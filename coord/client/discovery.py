@@ -146,6 +146,7 @@ class Discovery:
         await asyncio.wait({self._refresh})
 
     async def close(self) -> None:
+        self._looked.set()
         await self.vigil.close()
         if self._refresh is not None:
             self._refresh.cancel()

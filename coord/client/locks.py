@@ -4,6 +4,9 @@ protected resource must check, because a client that was paused may believe it s
 A call that ends without a clear answer (cancelled, time over) may leave the lock held or the caller
 in its queue. It is cleaned up in the background: the same holder asks once more without waiting -
 which takes the lock if it got it after all, and leaves the queue otherwise - and releases.
+
+A lock that was once told lost is given up in the background, whatever becomes of the session: its
+former holder has stopped, so nobody else is to wait for it.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import math
 import time
-import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 
 from coord.client.core import Core
@@ -26,6 +29,7 @@ from coord.client.errors import (
     SessionExpiredError,
     StaleFencingTokenError,
 )
+from coord.client.lost import LostEvent
 from coord.client.methods import ACQUIRE, GET_LOCK, LIST_LOCKS, REFRESH, RELEASE_LOCK
 from coord.client.retry import Deadline
 from coord.client.session import Session
@@ -34,6 +38,8 @@ from coord.client.types import LockInfo, LockWaiter
 from coord.rpc.gen import common_pb2
 from coord.rpc.gen import lock_pb2 as pb
 
+_MAX_NAME_BYTES = 240  # leaves room for the number behind it
+_GIVE_UP_AGAIN_S = 0.2
 _GONE = (StaleFencingTokenError, NotFoundError, FailedPreconditionError, SessionExpiredError)
 
 
@@ -42,7 +48,9 @@ class LockGrant:
     """A lock that was acquired. `fencing_token` grows with every grant of the lock.
 
     `lost` is set when the lock is gone, and as soon as that is possible: the session is over or was
-    not confirmed for a whole TTL, the lock's own TTL passed, or a refresh was refused."""
+    not confirmed for a whole TTL, the lock's own TTL passed, or a refresh was refused. `is_set`
+    looks at the clock, so it is right at once after the process was suspended. Once lost, the lock
+    is given up."""
 
     name: str
     holder: str
@@ -52,24 +60,53 @@ class LockGrant:
     lost: asyncio.Event
 
 
-@dataclass(slots=True)
 class _Held:
-    session: Session
-    grant: LockGrant
-    expiry: asyncio.TimerHandle | None = None
+    """A lock that this client believes to hold. `lost`: its event; `lost.set` gives it up."""
 
-    def renew(self, ttl_ms: int) -> None:
-        """The lock's own TTL starts anew (0 = it has none)."""
-        if self.expiry is not None:
-            self.expiry.cancel()
-            self.expiry = None
-        if ttl_ms:
-            loop = asyncio.get_running_loop()
-            self.expiry = loop.call_later(ttl_ms / 1_000, self.grant.lost.set)
+    def __init__(self, session: Session, on_lost: Callable[[], None]) -> None:
+        self.session = session
+        self.lost = _HeldLost(self._until_s, on_lost)
+        self._own_end_s = math.inf
+        self._expiry: asyncio.TimerHandle | None = None
+        session.watch(self.lost)
+
+    def _until_s(self) -> float:
+        return min(self._own_end_s, self.session.alive_until_s)
+
+    def renew(self, left_ms: int) -> None:
+        """The lock's own TTL is over in so long, if nobody refreshes it."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self.lost.told:
+            self.lost.set()  # somebody was told before this was heard of
+            return
+        self._own_end_s = time.monotonic() + left_ms / 1_000
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(left_ms / 1_000, self.lost.set)
 
     def drop(self) -> None:
-        self.renew(0)
-        self.session.unwatch(self.grant.lost)
+        """Nothing is to be told any more but that it is gone."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self.session.unwatch(self.lost)
+        self.lost.drop()
+
+
+class _HeldLost(LostEvent):
+    """Calls back, once, when it is set."""
+
+    def __init__(self, until_s: Callable[[], float], on_lost: Callable[[], None]) -> None:
+        super().__init__(until_s)
+        self._on_lost: Callable[[], None] | None = on_lost
+
+    def drop(self) -> None:
+        self._on_lost = None
+
+    def set(self) -> None:
+        super().set()
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost()
 
 
 class Locks:
@@ -79,6 +116,7 @@ class Locks:
         self._core = core
         self._held: dict[int, _Held] = {}  # by fencing token
         self._background: set[asyncio.Task[None]] = set()
+        self._last_holder = 0
 
     async def acquire(
         self,
@@ -93,17 +131,20 @@ class Locks:
 
         `ttl_ms` 0: it lives as long as the session; else it also ends by itself unless refreshed.
         `holder` tells the contenders of one session apart; the same holder acquires it again at
-        once. None = a new holder for each call. `timeout_ms` counts on top of `wait_ms`."""
+        once. None = a new one for each call: the client's name and a number. `timeout_ms` counts on
+        top of `wait_ms`."""
         deadline = self._core.deadline(timeout_ms, wait_ms=wait_ms)
-        holder = uuid.uuid4().hex if holder is None else holder
+        holder = self._new_holder() if holder is None else holder
         wait = Deadline(wait_ms) if wait_ms else None
-        session = await self._core.keeper.get(deadline)
         while True:
+            session = await self._core.keeper.get(deadline)
             left_ms = wait.remaining_ms if wait else 0
             try:
                 reply, asked_at_s = await self._ask(
                     session, name, holder, ttl_ms, left_ms, deadline
                 )
+            except SessionExpiredError:
+                continue  # nothing was acquired under it: once more under a new one
             except (asyncio.CancelledError, IndefiniteError) as error:
                 if isinstance(error, CoordError) and error.reason == "SEQUENCE_FORGOTTEN":
                     continue  # its place among the sequences was given up for other calls
@@ -252,15 +293,40 @@ class Locks:
         refreshing = asyncio.ensure_future(self._keep_refreshed(grant)) if ttl_ms else None
         try:
             yield grant
-        finally:
-            if refreshing is not None:
-                refreshing.cancel()
+        except BaseException:
+            await self._leave(grant, refreshing, timeout_ms, failed=True)
+            raise
+        else:
+            await self._leave(grant, refreshing, timeout_ms)
+
+    async def _leave(
+        self,
+        grant: LockGrant,
+        refreshing: asyncio.Future[None] | None,
+        timeout_ms: int | None,
+        *,
+        failed: bool = False,
+    ) -> None:
+        """The end of a block under the lock. `failed`: by an exception, which counts for more than
+        what comes of the release."""
+        if refreshing is not None:
+            refreshing.cancel()
+        if grant.lost.is_set():
+            grant.lost.set()  # and with that given up
+            return
+        try:
             await self._release_surely(grant, timeout_ms)
+        except CoordError as error:
+            session = self._core.keeper.current
+            if session is not None and session.session_id == grant.session_id and error.retryable:
+                self._in_background(self._release_lost(session, grant.name, grant.fencing_token))
+            if not failed:
+                raise
 
     async def _close(self) -> None:
         for held in self._held.values():
             held.drop()
-            held.grant.lost.set()
+            held.lost.set()
         self._held.clear()
         for task in self._background:
             task.cancel()
@@ -294,16 +360,43 @@ class Locks:
         reply: pb.AcquireLockResponse,
         asked_at_s: float,
     ) -> LockGrant:
-        grant = LockGrant(
-            name, holder, reply.fencing_token, session.session_id, ttl_ms, asyncio.Event()
-        )
-        held = _Held(session, grant)
-        self._held[grant.fencing_token] = held
-        session.watch(grant.lost)
+        token = reply.fencing_token
+        held = self._held.get(token)
+        if held is None or held.lost.is_set():
+            held = _Held(session, lambda: self._give_up(session, name, token))
+            self._held[token] = held
         if ttl_ms:
             left_ms = reply.lock.remaining_ms or _left_ms(ttl_ms, asked_at_s)
             held.renew(min(left_ms, ttl_ms))
-        return grant
+        return LockGrant(name, holder, token, session.session_id, ttl_ms, held.lost)
+
+    def _new_holder(self) -> str:
+        self._last_holder += 1
+        name = self._core.name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
+        return f"{name}#{self._last_holder}"
+
+    def _give_up(self, session: Session, name: str, token: int) -> None:
+        """It was told lost: whoever waits for it need not wait for the end of the session."""
+        held = self._held.pop(token, None)
+        if held is not None:
+            held.drop()
+        if not (self._core.closed or session.lost.is_set()):
+            self._in_background(self._release_lost(session, name, token))
+
+    async def _release_lost(self, session: Session, name: str, token: int) -> None:
+        def build(header: common_pb2.RequestHeader) -> pb.ReleaseLockRequest:
+            return pb.ReleaseLockRequest(header=header, name=name, fencing_token=token)
+
+        while not session.lost.is_set():
+            deadline = Deadline(max(self._core.timeout_ms, session.ttl_ms))
+            try:
+                await self._core.writer.write_in(session, RELEASE_LOCK, build, deadline)
+            except CoordError as error:
+                if not (error.retryable or isinstance(error, IndefiniteError)):
+                    return
+                await asyncio.sleep(_GIVE_UP_AGAIN_S)
+            else:
+                return
 
     async def _session_of(self, grant: LockGrant, deadline: Deadline) -> Session:
         if self._core.keeper.session_id == grant.session_id:

@@ -11,14 +11,18 @@ has no outcome beside its reply, so of its attempts only the last counts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from coord.client.channel import Connection, Metadata, Method, Rep, Req
 from coord.client.discovery import Discovery
 from coord.client.errors import (
     BusyError,
+    ClientClosedError,
     CoordError,
     DeadlineError,
     DefiniteError,
@@ -37,6 +41,7 @@ MIN_ATTEMPT_S = 0.005
 # Nodes refuse some 50 ms before a deadline. An attempt that could not hear of that would make an
 # unknown outcome of a refusal.
 LAST_ATTEMPT_S = 0.06
+_TURNS_TO_END = 1_000  # of the event loop, for calls to tell their callers that they have ended
 
 
 class Deadline:
@@ -69,6 +74,18 @@ class Caller:
     def __init__(self, discovery: Discovery, attempt_timeout_s: float = ATTEMPT_TIMEOUT_S) -> None:
         self.discovery = discovery
         self._attempt_timeout_s = attempt_timeout_s
+        self._closed = False
+        self._under_way: Counter[asyncio.Task[Any]] = Counter()
+
+    async def close(self) -> None:
+        """End the calls under way, and refuse others, all but `last` ones."""
+        self._closed = True
+        for task in tuple(self._under_way):
+            task.cancel()
+        for _ in range(_TURNS_TO_END):
+            if not self._under_way:
+                return
+            await asyncio.sleep(0)
 
     async def call(
         self,
@@ -82,25 +99,61 @@ class Caller:
         metadata: Metadata = (),
         after: CoordError | None = None,
         on_failure: Callable[[CoordError], object] | None = None,
+        last: bool = False,
     ) -> Rep:
         """The reply; or, when the deadline passes first, the error that says most: DeadlineError if
         some attempt's outcome is unknown, else the last refusal.
 
         `reads`: it changes nothing. `wait_ms`: how long the server may hold the call on purpose.
         `after`: what became of a first attempt that was made another way. `on_failure`: is told
-        what became of each attempt that failed."""
-        await self.discovery.ready(deadline.remaining_s)
+        what became of each attempt that failed. `last`: it belongs to the end of the client."""
         attempts = _Attempts(deadline, repeatable, reads=reads, on_failure=on_failure)
         if after is not None:
             attempts.failed(after)
+        if last:
+            return await self._call(method, request, attempts, wait_ms, metadata)
+        with self._until_closed(attempts):
+            return await self._call(method, request, attempts, wait_ms, metadata)
+
+    @contextlib.contextmanager
+    def _until_closed(self, attempts: _Attempts) -> Iterator[None]:
+        """The end of the client interrupts what is awaited here, and only that."""
+        if self._closed:
+            raise attempts.closed()
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way[task] += 1
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._closed or task.uncancel():
+                raise  # the caller itself was cancelled
+            raise attempts.closed() from None
+        finally:
+            self._under_way[task] -= 1
+            if not self._under_way[task]:
+                del self._under_way[task]
+
+    async def _call(
+        self,
+        method: Method[Req, Rep],
+        request: Req,
+        attempts: _Attempts,
+        wait_ms: int,
+        metadata: Metadata,
+    ) -> Rep:
+        deadline = attempts.deadline
+        await self.discovery.ready(deadline.remaining_s)
         while True:
             attempts.check_time()
             connection = self.discovery.pick()
             limit_s = min(deadline.remaining_s, self._attempt_timeout_s + wait_ms / 1_000)
             watch = None if wait_ms else self.discovery.vigil.begin(connection)
+            attempts.under_way = True
             try:
                 reply = await connection.call(method, request, limit_s, metadata)
             except CoordError as error:
+                attempts.under_way = False
                 self.note(connection, error)
                 attempts.failed(error)
             else:
@@ -117,6 +170,13 @@ class Caller:
         """The reply of the first endpoint whose state is not too old. Raises TooStaleError when
         all that answer have refused."""
         attempts = _Attempts(deadline, repeatable=True, reads=True)
+        with self._until_closed(attempts):
+            return await self._call_nearest(method, request, attempts, stale)
+
+    async def _call_nearest(
+        self, method: Method[Req, Rep], request: Req, attempts: _Attempts, stale: Stale
+    ) -> Rep:
+        deadline = attempts.deadline
         passed_over: set[str] = set()
         refusal: TooStaleError | None = None
         while True:
@@ -164,7 +224,8 @@ class _Attempts:
         reads: bool,
         on_failure: Callable[[CoordError], object] | None = None,
     ) -> None:
-        self._deadline = deadline
+        self.deadline = deadline
+        self.under_way = False  # an attempt was sent and has not ended
         self._repeatable = repeatable
         self._reads = reads
         self._on_failure = on_failure
@@ -174,7 +235,7 @@ class _Attempts:
 
     def check_time(self) -> None:
         least_s = MIN_ATTEMPT_S if self._last is None else LAST_ATTEMPT_S
-        if self._deadline.remaining_s < least_s:
+        if self.deadline.remaining_s < least_s:
             raise self._given_up()
 
     def failed(self, error: CoordError) -> None:
@@ -206,13 +267,21 @@ class _Attempts:
         assert error is not None
         if isinstance(error, BusyError):
             pause_s = error.retry_after_ms / 1_000 or BACKOFF_MIN_S
-            if pause_s >= self._deadline.remaining_s:
+            if pause_s >= self.deadline.remaining_s:
                 raise self._given_up()
-            return min(pause_s * random.uniform(1.0, 1.5), self._deadline.remaining_s)
+            return min(pause_s * random.uniform(1.0, 1.5), self.deadline.remaining_s)
         if another_node and self._count <= 2:
             return 0.0
         ceiling_s = min(BACKOFF_MIN_S * 2 ** min(self._count, 10), BACKOFF_MAX_S)
-        return min(random.uniform(ceiling_s / 2, ceiling_s), self._deadline.remaining_s)
+        return min(random.uniform(ceiling_s / 2, ceiling_s), self.deadline.remaining_s)
+
+    def closed(self) -> CoordError:
+        """How the call ends when the client is closed."""
+        unknown = self._unknown is not None or (self.under_way and not self._reads)
+        if unknown:
+            message = "the client was closed before there was an answer"
+            return OutcomeUnknownError(message, "OUTCOME_UNKNOWN")
+        return ClientClosedError("the client is closed", "CLIENT_CLOSED")
 
     def _given_up(self) -> CoordError:
         error = self._last_word()
@@ -220,7 +289,7 @@ class _Attempts:
         return error
 
     def _last_word(self) -> CoordError:
-        within = f"within {self._deadline.timeout_ms} ms"
+        within = f"within {self.deadline.timeout_ms} ms"
         if self._unknown is not None:
             message = f"no answer {within}; last: {self._last}"
             return DeadlineError(message, "DEADLINE_EXCEEDED", self._unknown.metadata, True)
@@ -237,5 +306,7 @@ def given_up(last: CoordError, deadline: Deadline) -> CoordError:
 
 def _unknown_since_session_ended(error: SessionExpiredError) -> CoordError:
     return OutcomeUnknownError(
-        f"the session ended before the outcome was known: {error.message}", "OUTCOME_UNKNOWN"
+        f"the session ended before the outcome was known: {error.message}",
+        "OUTCOME_UNKNOWN",
+        {"session_ended": "true"},
     )

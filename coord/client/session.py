@@ -26,6 +26,7 @@ from coord.client.errors import (
     SessionExpiredError,
     UnavailableError,
 )
+from coord.client.lost import LostEvent
 from coord.client.methods import CLOSE_SESSION, KEEP_ALIVE, OPEN_SESSION
 from coord.client.retry import Caller, Deadline, given_up
 from coord.rpc.gen import common_pb2
@@ -56,7 +57,8 @@ class Session:
         self.session_id = session_id
         self.ttl_ms = ttl_ms
         self.lost = asyncio.Event()
-        self._watchers: set[asyncio.Event] = set()
+        self.alive_until_s = alive_at_s + ttl_ms / 1_000
+        self._watchers: set[LostEvent] = set()
         self._next_sequence = 1
         self._held: dict[int, bool] = {}  # sequence -> may be given up when the window is full
         self._room = asyncio.Event()
@@ -67,7 +69,11 @@ class Session:
         """The cluster answered a sign of life sent then, so the session lives a TTL from there."""
         if self._doubt_timer is not None:
             self._doubt_timer.cancel()
-        left_s = sent_at_s + self.ttl_ms / 1_000 - time.monotonic()
+        for event in tuple(self._watchers):
+            if event.told:
+                event.set()  # somebody was told before this sign of life was heard of
+        self.alive_until_s = sent_at_s + self.ttl_ms / 1_000
+        left_s = self.alive_until_s - time.monotonic()
         self._doubt_timer = asyncio.get_running_loop().call_later(left_s, self._doubt)
 
     def end(self) -> None:
@@ -77,13 +83,13 @@ class Session:
         self._doubt()
         self._room.set()
 
-    def watch(self, event: asyncio.Event) -> None:
+    def watch(self, event: LostEvent) -> None:
         """Set `event` when the session is over or in doubt."""
         self._watchers.add(event)
         if self.lost.is_set():
             event.set()
 
-    def unwatch(self, event: asyncio.Event) -> None:
+    def unwatch(self, event: LostEvent) -> None:
         self._watchers.discard(event)
 
     def _doubt(self) -> None:
@@ -123,6 +129,8 @@ class Session:
             del self._held[sequence]
 
     async def _wait_for_room(self, deadline: Deadline) -> None:
+        if self.lost.is_set():
+            raise SessionExpiredError("the session is over", "SESSION_NOT_FOUND")
         self._room.clear()
         try:
             await asyncio.wait_for(self._room.wait(), deadline.remaining_s)
@@ -185,6 +193,11 @@ class SessionKeeper:
         self._closed = False
 
     @property
+    def current(self) -> Session | None:
+        """The session that is open."""
+        return self._session
+
+    @property
     def session_id(self) -> int:
         """0 = none is open."""
         return self._session.session_id if self._session is not None else 0
@@ -209,6 +222,10 @@ class SessionKeeper:
             self._opening.add_done_callback(_retrieve)
         try:
             return await asyncio.wait_for(asyncio.shield(self._opening), deadline.remaining_s)
+        except asyncio.CancelledError:
+            if self._closed and self._opening.cancelled() and not _is_cancelled():
+                raise ClientClosedError("the client is closed", "CLIENT_CLOSED") from None
+            raise
         except TimeoutError:
             raise self._not_opened(deadline) from None
 
@@ -252,7 +269,7 @@ class SessionKeeper:
             request = pb.CloseSessionRequest(session_id=session.session_id)
             with contextlib.suppress(CoordError):  # then it ends by itself, a TTL from now
                 timeout_ms = min(self._timeout_ms, CLOSE_TIMEOUT_MS)
-                await self._caller.call(CLOSE_SESSION, request, Deadline(timeout_ms))
+                await self._caller.call(CLOSE_SESSION, request, Deadline(timeout_ms), last=True)
 
     async def _open(self) -> Session:
         """The nonce makes every repeat open the same session; a new one is drawn only after
@@ -333,13 +350,13 @@ class Writer:
         wait_ms: int = 0,
     ) -> Rep:
         """A write that is tied to this session; raises SessionExpiredError when it is over."""
-        with await session.begin(deadline, patient=wait_ms > 0) as ticket:
-            request = build(ticket.header())
-            try:
+        try:
+            with await session.begin(deadline, patient=wait_ms > 0) as ticket:
+                request = build(ticket.header())
                 return await self._caller.call(method, request, deadline, wait_ms=wait_ms)
-            except SessionExpiredError:
-                self._keeper.lost(session)
-                raise
+        except SessionExpiredError:
+            self._keeper.lost(session)
+            raise
 
     async def write_with_metadata(
         self, method: Method[Req, Rep], request: Req, deadline: Deadline
@@ -349,13 +366,19 @@ class Writer:
             return await self._caller.call(method, request, deadline, repeatable=False)
         while True:
             session = await self._keeper.get(deadline)
-            with await session.begin(deadline) as ticket:
-                try:
+            try:
+                with await session.begin(deadline) as ticket:
                     return await self._caller.call(
                         method, request, deadline, metadata=ticket.metadata()
                     )
-                except SessionExpiredError:
-                    self._keeper.lost(session)
+            except SessionExpiredError:
+                self._keeper.lost(session)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled the current task itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _retrieve(task: asyncio.Task[Session]) -> None:

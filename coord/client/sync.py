@@ -20,7 +20,6 @@ from coord.client import queues as _queues
 from coord.client import sessions as _sessions
 from coord.client import tasks as _tasks
 from coord.client.blocking import BlockingLoop
-from coord.client.client import DEFAULT_ENDPOINTS
 from coord.client.kv import Compare, Key, Op, SortBy
 from coord.client.stale import Stale
 from coord.client.sync_locks import LockGrant, Locks, LostSignal
@@ -442,7 +441,7 @@ class Client:
 
     def __init__(
         self,
-        endpoints: str | Iterable[str] = DEFAULT_ENDPOINTS,
+        endpoints: str | Iterable[str] | None = None,
         *,
         name: str = "",
         session_ttl_ms: int = 15_000,
@@ -490,9 +489,7 @@ class Client:
         return self._inner.on_session_lost(callback)
 
     def close(self) -> None:
-        if not self._loop.closed:
-            self._loop.run(self._inner.close())
-            self._loop.close()
+        self._loop.close(self._inner.close())
 
     def __enter__(self) -> Client:
         return self

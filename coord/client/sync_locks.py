@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from coord.client import locks as _locks
 from coord.client.blocking import BlockingLoop
+from coord.client.errors import CoordError
 from coord.client.stale import Stale
 from coord.client.types import LockInfo, LockWaiter
 
@@ -145,5 +146,10 @@ class Locks:
         grant = self._loop.run(held.__aenter__())
         try:
             yield LockGrant(self._loop, grant)
-        finally:
+        except BaseException as error:
+            # The block's own exception is what its caller gets, whatever the release comes to.
+            with contextlib.suppress(CoordError):
+                self._loop.run(held.__aexit__(type(error), error, error.__traceback__))
+            raise
+        else:
             self._loop.run(held.__aexit__(None, None, None))

@@ -20,6 +20,7 @@ from coord.client.errors import ClientClosedError, CoordError, SessionExpiredErr
 from coord.client.held import HeldTasks
 from coord.client.methods import HEARTBEAT
 from coord.client.retry import Deadline
+from coord.client.session import Session
 from coord.client.slots import Key, Slots
 from coord.client.types import ClaimedTask, LostTask, TaskHandle, TaskState
 from coord.client.work_link import Listener, WorkLink, WorkTerms
@@ -193,25 +194,34 @@ class Work(HeldTasks):
         """See `Writer.write`."""
         while True:
             session = await self._core.keeper.get(deadline)
-            with await session.begin(deadline) as ticket:
-                request: Any = build(ticket.header())
-                if method.path == HEARTBEAT.path:
-                    keys: set[Key] = set()
-                else:
-                    keys = {(item.task_id, item.fencing_token) for item in request.items}
-                leaving = self._slots.settle(keys)
-                try:
-                    reply = await self._link.send(method, request, session, deadline)
-                except SessionExpiredError:
-                    self._core.keeper.lost(session)
-                    continue
-                finally:
-                    self._slots.settled(leaving)
-                    if leaving.late:
-                        self._link.speak()
-                for key in keys:
-                    self._leases.pop(key, None)
-                return reply
+            try:
+                return await self._ask_in(session, method, build, deadline)
+            except SessionExpiredError:
+                self._core.keeper.lost(session)
+
+    async def _ask_in(
+        self,
+        session: Session,
+        method: Method[Req, Rep],
+        build: Callable[[common_pb2.RequestHeader], Req],
+        deadline: Deadline,
+    ) -> Rep:
+        with await session.begin(deadline) as ticket:
+            request: Any = build(ticket.header())
+            if method.path == HEARTBEAT.path:
+                keys: set[Key] = set()
+            else:
+                keys = {(item.task_id, item.fencing_token) for item in request.items}
+            leaving = self._slots.settle(keys)
+            try:
+                reply = await self._link.send(method, request, session, deadline)
+            finally:
+                self._slots.settled(leaving)
+                if leaving.late:
+                    self._link.speak()
+            for key in keys:
+                self._leases.pop(key, None)
+            return reply
 
     # ---- what the link tells
 

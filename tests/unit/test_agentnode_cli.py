@@ -99,6 +99,7 @@ def test_endpoints_come_from_the_environment(
         (["run", "handlers_for_cli.py", "--queues", "a", "--log-level", "x"], "log-level"),
         (["run", "handlers_for_cli.py", "--queues", "a", "--processes", "0"], "processes"),
         (["run", "handlers_for_cli.py", "--queues", "a", "--endpoints", ","], "endpoints"),
+        (["run", "handlers_for_cli.py", "--queues", "a", "--endpoints", "x"], "is not HOST:PORT"),
         (["exec", "--queues", "a", "--", "/no/such/cmd"], "no command '/no/such/cmd'"),
     ],
 )

@@ -340,6 +340,29 @@ async def test_a_forked_child_that_returns_from_the_handler_ends_there() -> None
     assert [os.waitstatus_to_exitcode(status) for status in children] == [70]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+async def test_a_forked_child_cannot_use_the_context_and_is_told_so() -> None:
+    registry, client = Registry(), FakeClient()
+
+    @registry.task("work")
+    def work(_: object, ctx: TaskContext) -> int:
+        child = os.fork()
+        if not child:
+            told = 0
+            for act in (ctx.flush, lambda: ctx.report_progress(0.5), lambda: ctx.once("e", int)):
+                try:
+                    act()
+                except RuntimeError:
+                    told += 1
+            os._exit(told)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    task = client.tasks.add()
+    async with running_worker(client, registry, lease_ttl_ms=60_000):
+        await eventually(lambda: task.state == "completed")
+    assert task.results == [b"3"]
+
+
 async def test_callables_that_are_coroutines_in_disguise_run_on_the_loop() -> None:
     registry, client = Registry(), FakeClient()
 

@@ -253,7 +253,7 @@ async def test_a_closed_client_says_so() -> None:
 
 async def test_use_after_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async with fake_cluster() as (node,), client_of([node]) as client:
-        monkeypatch.setattr("coord.client.core._forks", [None])
+        monkeypatch.setattr("coord.client.forks._lineage.forks", 1)
         with pytest.raises(ClientClosedError, match="fork"):
             await client.kv.get("k")
         monkeypatch.undo()

@@ -10,13 +10,16 @@ import pytest
 
 from coord.client import (
     Client,
+    CoordError,
     LockNotAcquiredError,
     NoLeaderError,
     OutcomeUnknownError,
     SessionExpiredError,
     UnavailableError,
+    sync,
 )
 from coord.client.errors import BusyError
+from coord.client.lost import LostEvent
 from coord.client.methods import ACQUIRE, KEEP_ALIVE, OPEN_SESSION, PUT, REFRESH, RELEASE_LOCK
 from coord.client.retry import Deadline
 from coord.client.session import WINDOW, Session
@@ -249,10 +252,136 @@ async def test_a_lock_with_a_ttl_that_nobody_refreshes_is_lost() -> None:
             await grant.lost.wait()
 
 
-async def test_an_acquire_under_an_expired_session_says_so() -> None:
+async def test_an_acquire_under_an_expired_session_is_made_under_a_new_one() -> None:
     async with fake_cluster() as (node,), client_of(node) as client:
-        await client.open_session()
+        first = await client.open_session()
         node.store.sessions.clear()
-        with pytest.raises(SessionExpiredError):
-            await client.locks.acquire("l")
-        assert await client.locks.acquire("l") is not None
+        grant = await client.locks.acquire("l")
+        assert grant is not None
+        assert grant.session_id not in {0, first}
+
+
+async def test_a_claim_under_an_expired_session_is_made_under_a_new_one() -> None:
+    async with fake_cluster() as (node,), client_of(node) as client:
+        first = await client.open_session()
+        await client.tasks.submit("q", b"x")
+        node.store.sessions.clear()
+        (task,) = await client.tasks.claim(["q"])
+        assert task.session_id not in {0, first}
+
+
+async def test_holders_are_told_apart_and_named_after_the_client() -> None:
+    async with fake_cluster() as (node,), Client(node.address, name="é" * 200) as client:
+        first = await client.locks.acquire("a")
+        second = await client.locks.acquire("b")
+        assert first is not None
+        assert second is not None
+        assert (first.holder, second.holder) == ("é" * 120 + "#1", "é" * 120 + "#2")
+        assert len(first.holder.encode()) <= 256
+        assert await client.locks.acquire("a") is None, "it is another holder"
+
+
+async def test_a_blocked_loop_knows_at_once_that_a_lock_is_lost() -> None:
+    """As after SIGSTOP: no timer of the event loop has run yet."""
+    async with fake_cluster() as (node,), client_of(node, session_ttl_ms=300) as client:
+        grant = await client.locks.acquire("l")
+        with_ttl = await client.locks.acquire("m", ttl_ms=250)
+        assert grant is not None
+        assert with_ttl is not None
+        assert not grant.lost.is_set()
+        assert not with_ttl.lost.is_set()
+        time.sleep(0.35)  # noqa: ASYNC251 - blocking the loop is what is tried
+        assert grant.lost.is_set()
+        assert with_ttl.lost.is_set()
+        assert await asyncio.wait_for(grant.lost.wait(), 1)
+        # Told is told, also when the session turns out to be alive: both are given up.
+        await eventually(lambda: node.store.locks == {})
+        assert client.session_id != 0
+        assert grant.lost.is_set()
+
+
+async def test_a_lock_told_lost_by_the_clock_stays_lost_when_the_session_is_confirmed() -> None:
+    session = Session(1, 50, time.monotonic() - 1)
+    event = LostEvent(lambda: session.alive_until_s)
+    session.watch(event)
+    assert event.is_set()
+    session.alive(time.monotonic())
+    assert session.alive_until_s > time.monotonic()
+    assert event.is_set()
+    assert await asyncio.wait_for(event.wait(), 1)
+    session.end()
+
+
+async def test_a_lock_in_doubt_is_given_up_once_the_cluster_is_back() -> None:
+    async with fake_cluster() as (node,), client_of(node, session_ttl_ms=300) as client:
+        grant = await client.locks.acquire("l")
+        assert grant is not None
+        node.mute = True
+        async with asyncio.timeout(5):
+            await grant.lost.wait()
+        assert "l" in node.store.locks
+        node.mute = False
+        await eventually(lambda: node.store.locks == {})
+        assert client.session_id == grant.session_id, "the session lives on"
+
+
+async def test_leaving_a_lost_lock_is_immediate() -> None:
+    async with fake_cluster() as (node,), client_of(node, session_ttl_ms=200) as client:
+        async with client.locks.lock("l") as grant:
+            node.mute = True
+            async with asyncio.timeout(5):
+                await grant.lost.wait()
+            left_at_s = time.monotonic()
+        assert time.monotonic() - left_at_s < 0.5
+        node.mute = False
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_the_exception_of_a_block_is_what_comes_out(lost: bool) -> None:
+    async with (
+        fake_cluster() as (node,),
+        client_of(node, session_ttl_ms=200, timeout_ms=300) as client,
+    ):
+
+        async def block() -> None:
+            async with client.locks.lock("l") as grant:
+                node.mute = True
+                if lost:
+                    async with asyncio.timeout(5):
+                        await grant.lost.wait()
+                raise LookupError("own")
+
+        with pytest.raises(LookupError, match="own"):
+            await block()
+        node.mute = False
+
+
+async def test_the_exception_of_a_blocking_block_is_what_comes_out() -> None:
+    async with fake_cluster() as (node,):
+
+        def block() -> None:
+            with (
+                sync.Client(node.address, timeout_ms=300, session_ttl_ms=60_000) as client,
+                client.locks.lock("l"),
+            ):
+                node.next_calls(RELEASE_LOCK, hang)
+                raise LookupError("own")
+
+        with pytest.raises(LookupError, match="own"):
+            await asyncio.to_thread(block)
+
+
+async def test_a_release_without_an_answer_at_the_end_of_a_block_is_made_up_for() -> None:
+    async with (
+        fake_cluster() as (node,),
+        client_of(node, session_ttl_ms=60_000, timeout_ms=200) as client,
+    ):
+        with pytest.raises(CoordError):
+            async with client.locks.lock("l"):
+                node.next_calls(RELEASE_LOCK, unanswered)
+        await eventually(lambda: node.store.locks == {})
+
+
+async def unanswered(_node: FakeNode, _request: object, _context: object) -> None:
+    """Neither carry it out nor answer."""
+    await asyncio.sleep(3_600)
