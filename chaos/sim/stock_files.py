@@ -152,7 +152,13 @@ class _Gzip(gzip.GzipFile):
     """Without the time of day in its header."""
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(mtime=0, **arguments)
+        try:
+            super().__init__(mtime=0, **arguments)
+        except BaseException:
+            # The process died at the header. What is left of it must not be written when this
+            # object goes.
+            self.fileobj = None
+            raise
 
 
 @contextmanager
