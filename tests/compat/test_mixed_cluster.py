@@ -18,8 +18,8 @@ from coord.core.levels import HIGHEST_LEVEL
 from coord.localcluster import LocalCluster
 from coord.localcluster.ports import free_base_port
 from tests.support.acknowledged_load import AcknowledgedLoad, losses
-from tests.support.faults import acknowledged_more, endpoints, equal_digests
-from tests.support.mixed_cluster import Churn, MixedCluster, lead
+from tests.support.faults import acknowledged_more, endpoints, equal_digests, lead
+from tests.support.mixed_cluster import Churn, MixedCluster
 from tests.support.old_build import NEW, Build
 from tests.support.waiting import eventually
 

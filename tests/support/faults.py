@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coord.client import Client
+from coord.client.errors import CoordError
 from coord.localcluster import LocalCluster
 from coord.localcluster.launch import node_command, node_environment
 from coord.localcluster.ports import free_base_port
@@ -44,6 +45,19 @@ def leader_and_followers(cluster: LocalCluster) -> tuple[str, list[str]]:
     while (leader := cluster.leader()) is None:
         assert time.monotonic() < deadline, "nobody leads"
     return leader, [node_id for node_id in cluster.node_ids if node_id != leader]
+
+
+async def lead(cluster: LocalCluster, node_id: str) -> None:
+    """Have this node lead, however often it takes."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 60
+    async with Client(endpoints(cluster), name="mover") as client:
+        while (await client.cluster.status()).leader != node_id:
+            assert loop.time() < deadline, f"{node_id} does not take over"
+            try:
+                await client.cluster.transfer_leader(node_id)
+            except CoordError:
+                await asyncio.sleep(0.05)
 
 
 async def equal_digests(cluster: LocalCluster, within_s: float = 20.0) -> None:

@@ -89,19 +89,6 @@ class MixedCluster:
             self.builds[node_id] = build
 
 
-async def lead(cluster: LocalCluster, node_id: str) -> None:
-    """Have this node lead, however often it takes."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + 30
-    async with Client(endpoints(cluster), name="mover") as client:
-        while (await client.cluster.status()).leader != node_id:
-            assert loop.time() < deadline, f"{node_id} does not take over"
-            try:
-                await client.cluster.transfer_leader(node_id)
-            except CoordError:
-                await asyncio.sleep(0.05)
-
-
 class Churn:
     """Until `stop`: locks that are waited for, leases that run out, dead letters and redrives,
     transactions, deletes and compactions. What comes of it is for the digests to compare."""
