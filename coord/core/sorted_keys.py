@@ -3,16 +3,18 @@ what goes first is mostly the smallest.
 
 Theory of operation. Ascending chunks of bounded length; a second list holds the last key of each
 chunk, so a key is found by two binary searches. A new largest key is one append, without a search;
-every other change moves the keys of one chunk. (`sortedcontainers` is built alike, but searches and
-keeps a tree of positions for every key: two to four times the time of what is done here for every
-task, several times over. Its compiled form matters too: this module is compiled with the core.)
+every other change moves the keys of one chunk. How many keys lie before a chunk is noted when
+somebody asks for a rank, and forgotten from the changed chunk on. (`sortedcontainers` is built
+alike, but searches and keeps a tree of positions for every key: two to four times the time of what
+is done here for every task, several times over. Its compiled form matters too: this module is
+compiled with the core.)
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, Final, Generic, TypeVar
 
 K = TypeVar("K")
@@ -23,9 +25,10 @@ _FULL: Final = 1_024
 class SortedKeys(Generic[K]):
     """A set of keys that have a total order. Walks end at the next change."""
 
-    __slots__ = ("_chunks", "_last_keys", "_size")
+    __slots__ = ("_before", "_chunks", "_last_keys", "_size")
 
     def __init__(self) -> None:
+        self._before: list[int] = [0]  # keys before each chunk, of the first chunks only
         self._chunks: list[list[Any]] = []  # none is empty
         self._last_keys: list[Any] = []  # of each chunk
         self._size = 0
@@ -75,6 +78,7 @@ class SortedKeys(Generic[K]):
         chunk = self._chunks[0]
         key: K = chunk.pop(0)
         self._size -= 1
+        del self._before[1:]
         if not chunk:
             self._drop(0)
         return key
@@ -90,6 +94,7 @@ class SortedKeys(Generic[K]):
             raise KeyError(key)
         del chunk[place]
         self._size -= 1
+        del self._before[number + 1 :]
         if not chunk:
             self._drop(number)
         elif place == len(chunk):
@@ -101,14 +106,16 @@ class SortedKeys(Generic[K]):
         self._chunks = [ordered[at : at + _FULL] for at in range(0, len(ordered), _FULL)]
         self._last_keys = [chunk[-1] for chunk in self._chunks]
         self._size = len(ordered)
+        self._before = [0]
 
     def rank(self, key: K) -> int:
         """How many are smaller than `key`, which need not be among them."""
         number = bisect_left(self._last_keys, key)
-        before = sum(map(len, self._chunks[:number]))
         if number == len(self._chunks):
-            return before
-        return before + bisect_left(self._chunks[number], key)
+            return self._size
+        if number >= len(self._before):
+            self._count_before(number)
+        return self._before[number] + bisect_left(self._chunks[number], key)
 
     def between(
         self,
@@ -145,8 +152,16 @@ class SortedKeys(Generic[K]):
             first = begin[1] if whole == begin[0] else 0
             yield from reversed(chunks[whole][first:])
 
+    def _count_before(self, number: int) -> None:
+        """Extend the counts up to the chunk of that number."""
+        before = self._before
+        last = len(before) - 1
+        so_far = before.pop()
+        before.extend(accumulate(map(len, self._chunks[last:number]), initial=so_far))
+
     def _insert(self, key: K) -> None:
         number = bisect_left(self._last_keys, key)
+        del self._before[number + 1 :]
         chunk = self._chunks[number]
         chunk.insert(bisect_left(chunk, key), key)
         if len(chunk) > 2 * _FULL:
@@ -158,3 +173,5 @@ class SortedKeys(Generic[K]):
     def _drop(self, number: int) -> None:
         del self._chunks[number]
         del self._last_keys[number]
+        # Also of the place that is empty now: what comes to lie there may follow more keys.
+        del self._before[max(number, 1) :]

@@ -22,7 +22,9 @@ def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorted_keys, "_FULL", 3)
 
 
-def built(steps: list[tuple[str, int]]) -> tuple[SortedKeys[int], list[int]]:
+def built(
+    steps: list[tuple[str, int]], *, ranks: bool = False
+) -> tuple[SortedKeys[int], list[int]]:
     keys: SortedKeys[int] = SortedKeys()
     model: list[int] = []
     for what, key in steps:
@@ -39,6 +41,9 @@ def built(steps: list[tuple[str, int]]) -> tuple[SortedKeys[int], list[int]]:
             keys.add(new)
             model.append(new)
         assert len(keys) == len(model)
+        if ranks:
+            assert keys.rank(key) == bisect_left(model, key)
+            assert keys.rank(61) == len(model)
         if model:
             assert (keys.first(), keys.last()) == (model[0], model[-1])
     return keys, model
@@ -52,6 +57,23 @@ def test_holds_what_was_put_in_and_not_taken_out(steps: list[tuple[str, int]]) -
     assert [keys.rank(key) for key in range(-1, 62)] == [
         bisect_left(model, key) for key in range(-1, 62)
     ]
+
+
+@given(STEPS)
+def test_ranks_are_right_after_every_change(steps: list[tuple[str, int]]) -> None:
+    built(steps, ranks=True)
+
+
+def test_a_rank_counts_keys_that_came_after_a_chunk_was_emptied() -> None:
+    keys: SortedKeys[int] = SortedKeys()
+    for key in range(4):
+        keys.add(key)  # chunks of three and one
+    keys.remove(0)
+    assert keys.rank(3) == 2
+    keys.remove(3)
+    for key in range(4, 7):
+        keys.add(key)
+    assert [keys.rank(key) for key in (1, 2, 4, 5, 6, 7)] == [0, 1, 2, 3, 4, 5]
 
 
 @given(STEPS, BOUND, BOUND, st.tuples(st.booleans(), st.booleans()), st.booleans())
