@@ -157,7 +157,7 @@ class _Gzip(gzip.GzipFile):
         except BaseException:
             # The process died at the header. What is left of it must not be written when this
             # object goes.
-            self.fileobj = None
+            self.fileobj = None  # type: ignore[assignment]  # as close() sets it
             raise
 
 

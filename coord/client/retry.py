@@ -295,7 +295,7 @@ class _Attempts:
             return DeadlineError(message, "DEADLINE_EXCEEDED", self._unknown.metadata, True)
         if self._last is None:
             return UnavailableError(f"no time was left {within}", "DEADLINE_TOO_SHORT", None, True)
-        return given_up(self._last, self._deadline)
+        return given_up(self._last, self.deadline)
 
 
 def given_up(last: CoordError, deadline: Deadline) -> CoordError:
