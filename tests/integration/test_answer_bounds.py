@@ -64,13 +64,13 @@ async def test_a_small_message_cannot_ask_for_gigabytes(tmp_path: Path) -> None:
     """Two kilobytes ask for 480 MB, and nobody reads: the node keeps a little of it, serves the
     others, and gives everything to whoever reads in the end."""
     count = 60
-    async with lone_node(tmp_path) as node, channel_to(node.address) as channel:
-        stubs = Stubs(channel)
-        await fill(stubs)
-        before = node.peak_bytes()
-        message = calls(RANGE, ALL, count)
-        assert len(message) < 16 * 1024
-        async with channel_to(node.address) as greedy:
+    with lone_node(tmp_path) as node:
+        async with channel_to(node.address) as channel, channel_to(node.address) as greedy:
+            stubs = Stubs(channel)
+            await fill(stubs)
+            before = node.peak_bytes()
+            message = calls(RANGE, ALL, count)
+            assert len(message) < 16 * 1024
             stream: Any = greedy.stream_stream(call_stream.PATH)()
             await stream.write(message)
             for number in range(30):

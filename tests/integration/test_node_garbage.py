@@ -6,9 +6,8 @@ import asyncio
 import itertools
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -60,9 +59,10 @@ def draw(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
     return found
 
 
-@pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[LoneNode]:
-    async with lone_node(tmp_path) as running:
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneNode]:
+    """One for all tests here: it has to stand all of them, and to say little of them together."""
+    with lone_node(tmp_path_factory.mktemp("node")) as running:
         yield running
 
 

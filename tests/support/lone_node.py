@@ -3,20 +3,21 @@ memory and what it writes to standard error."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import grpc.aio
+import grpc
 
-from tests.support.rpc import Stubs, free_port
-from tests.support.waiting import eventually
+from coord.rpc.gen import session_pb2, session_pb2_grpc
+from tests.support.rpc import free_port
 
 PROGRAM = "import sys; from coord.cli.main import main; sys.exit(main())"
+START_S = 30.0
 
 
 class LoneNode:
@@ -43,22 +44,8 @@ class LoneNode:
         raise AssertionError("the kernel does not tell")
 
 
-def listens(address: str) -> bool:
-    """Whether it can be connected to."""
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((host, int(port))) == 0
-
-
-def started(argv: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """The process; what it writes goes to the file."""
-    with log.open("wb") as output:
-        return subprocess.Popen(argv, stderr=output, stdout=output)
-
-
-@asynccontextmanager
-async def lone_node(directory: Path, *more: str) -> AsyncIterator[LoneNode]:
+@contextmanager
+def lone_node(directory: Path, *more: str) -> Iterator[LoneNode]:
     """A node that keeps nothing on disk; gone afterwards. `more`: options of `coord serve`."""
     address = f"127.0.0.1:{free_port()}"
     log = directory / "node.log"
@@ -67,12 +54,31 @@ async def lone_node(directory: Path, *more: str) -> AsyncIterator[LoneNode]:
         *("--cluster-id", "t", "--data-dir", str(directory / "data")),
         *("--member", f"n1=127.0.0.1:{free_port()},{address}", *more),
     ]
-    process = started(argv, log)
-    try:
-        await eventually(lambda: listens(address), timeout_s=30, what="the node listens")
-        async with grpc.aio.insecure_channel(address) as channel:
-            await Stubs(channel).open_session()
-        yield LoneNode(process, address, log)
-    finally:
-        process.terminate()
-        await asyncio.to_thread(process.wait, 30)
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(argv, stderr=output, stdout=output) as process,
+    ):
+        try:
+            _wait_until_it_serves(process, address)
+            yield LoneNode(process, address, log)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait_until_it_serves(process: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + START_S
+    while not _listens(address):
+        assert process.poll() is None, "it ended"
+        assert time.monotonic() < deadline, "it does not listen"
+        time.sleep(0.05)
+    with grpc.insecure_channel(address) as channel:
+        request = session_pb2.OpenSessionRequest(ttl_ms=1_000, nonce=b"n", kind="client")
+        session_pb2_grpc.SessionsStub(channel).Open(request, timeout=START_S)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, int(port))) == 0
