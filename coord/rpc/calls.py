@@ -47,7 +47,9 @@ UNKNOWN_AGE: Final = "unknown"
 APPLIED_KEY: Final = "coord-applied-index"
 ANONYMOUS: Final = "anonymous"
 _MAX_MESSAGE_CHARS: Final = 1_000
+# Pauses between the attempts of a call that nobody serves yet; a change of leadership ends one.
 _LOOK_AGAIN_S: Final = 0.05
+_MAX_LOOK_AGAIN_S: Final = 0.5
 _LAST_WORD_S: Final = 0.05
 _MAX_DIGITS: Final = 18
 # Calls under way in one node, those that wait for something included.
@@ -351,6 +353,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         """Follow the leadership until somebody serves the call, or nobody did for too long."""
         loop, leadership = self._loop, self._leadership
         give_up_at: float | None = None
+        pause_s = _LOOK_AGAIN_S
         while True:
             attempted_at, contact = loop.time(), True
             try:
@@ -376,9 +379,11 @@ class Dispatcher(grpc.GenericRpcHandler):
             # After a long poll that was well for a while, patience begins anew.
             if give_up_at is None or (contact and now - attempted_at > self._leader_wait_s):
                 give_up_at = min(call.last_word_at(now), now + self._leader_wait_s)
+                pause_s = _LOOK_AGAIN_S
             if now >= give_up_at or self._closing:
                 raise problem
-            await leadership.wait_for_change(min(_LOOK_AGAIN_S, give_up_at - now))
+            await leadership.wait_for_change(min(pause_s, give_up_at - now))
+            pause_s = min(2 * pause_s, _MAX_LOOK_AGAIN_S)
 
     async def _hand_on(self, method: Method, call: Call, address: str) -> bytes:
         if method.relay is not None:

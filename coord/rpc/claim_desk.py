@@ -12,6 +12,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from coord.rpc.slices import SlicedCalls
+
 
 class ParkedClaim:
     """One waiting claim. `turn`: True, it may be proposed; False, its time is over; or an error."""
@@ -24,6 +26,10 @@ class ParkedClaim:
         self.turn = turn
 
 
+_Ended = tuple[ParkedClaim, Exception | None]
+"""None: its time is over."""
+
+
 class ClaimDesk:
     """`ready_count`: how many tasks of a queue can be claimed in the applied state."""
 
@@ -32,6 +38,7 @@ class ClaimDesk:
         # A claim stands in the line of each of its queues; a line is ordered by arrival.
         self._lines: dict[str, OrderedDict[ParkedClaim, None]] = {}
         self._let_through: dict[str, int] = {}
+        self._ending: SlicedCalls[_Ended] = SlicedCalls(_end)
 
     @property
     def parked(self) -> int:
@@ -75,7 +82,7 @@ class ClaimDesk:
             if first:
                 line.move_to_end(claim, last=False)
         self.look(queues)
-        timer = loop.call_later(timeout_s, _time_is_over, claim)
+        timer = loop.call_later(timeout_s, self._ending.add, (claim, None))
         try:
             return await claim.turn
         except asyncio.CancelledError:
@@ -108,8 +115,7 @@ class ClaimDesk:
         claims = {claim for line in self._lines.values() for claim in line}
         for claim in claims:
             self._step_out(claim)
-            if not claim.turn.done():
-                claim.turn.set_exception(error)
+            self._ending.add((claim, error))
 
     def _available(self, queue: str) -> int:
         return self._ready_count(queue) - self._let_through.get(queue, 0)
@@ -127,9 +133,14 @@ class ClaimDesk:
                     del self._lines[queue]
 
 
-def _time_is_over(claim: ParkedClaim) -> None:
-    if not claim.turn.done():
+def _end(ended: _Ended) -> None:
+    claim, error = ended
+    if claim.turn.done():
+        return
+    if error is None:
         claim.turn.set_result(False)
+    else:
+        claim.turn.set_exception(error)
 
 
 def _was_let_through(claim: ParkedClaim) -> bool:

@@ -17,6 +17,7 @@ from coord.rpc import errors
 from coord.rpc.calls import FORWARDED_KEY, ORIGIN_KEY, Call, Method, RerouteError
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.leadership import Leadership
+from coord.rpc.slices import SlicedCalls
 from coord.rpc.status import DETAILS_KEY, reason_in
 
 _ELSEWHERE: Final = {
@@ -95,6 +96,7 @@ class Forwarder:
         self._leadership = leadership
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._channels: dict[str, _Channel] = {}
+        self._abandoning: SlicedCalls[tuple[_Channel, Any]] = SlicedCalls(_abandon)
         leadership.on_change(self._doubt_old_leaders)
 
     async def __call__(self, method: Method, call: Call, address: str) -> bytes:
@@ -150,16 +152,20 @@ class Forwarder:
         for address, channel in self._channels.items():
             if address != current and channel.calls:
                 asyncio.get_running_loop().call_later(
-                    self._abandon_after_s, _abandon, channel, list(channel.calls)
+                    self._abandon_after_s, self._abandon_all, channel, list(channel.calls)
                 )
 
+    def _abandon_all(self, channel: _Channel, calls: list[Any]) -> None:
+        for sent in calls:
+            self._abandoning.add((channel, sent))
 
-def _abandon(channel: _Channel, calls: list[Any]) -> None:
-    """Wait for these no longer."""
-    for sent in calls:
-        if sent in channel.calls:
-            channel.calls.discard(sent)
-            sent.cancel()
+
+def _abandon(call: tuple[_Channel, Any]) -> None:
+    """Wait for this one no longer."""
+    channel, sent = call
+    if sent in channel.calls:
+        channel.calls.discard(sent)
+        sent.cancel()
 
 
 def _metadata_for(call: Call) -> tuple[tuple[str, str | bytes], ...]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from coord.replication.port import Member, ReplicaStatus, Replicator, Role
+from coord.rpc.slices import SlicedCalls
 
 
 class Leadership:
@@ -13,7 +14,9 @@ class Leadership:
 
     def __init__(self, replicator: Replicator) -> None:
         self._replicator = replicator
-        self._changed = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        # Very many calls may wait for a leader: they go on some at a time.
+        self._waking: SlicedCalls[asyncio.Future[None]] = SlicedCalls(_wake)
         self._callbacks: list[Callable[[Leadership], None]] = []
         self.is_leader = False
         self.leader_id: str | None = None
@@ -36,18 +39,28 @@ class Leadership:
 
     async def wait_for_change(self, timeout_s: float) -> None:
         """Return after the next change, at the latest after this time."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[None] = loop.create_future()
+        self._waiting[waiting] = None
+        timer = loop.call_later(timeout_s, self._waking.add, waiting)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+            await waiting
+        finally:
+            timer.cancel()
+            self._waiting.pop(waiting, None)
 
     def _update(self, status: ReplicaStatus) -> None:
         self.is_leader = status.role is Role.LEADER
         self.leader_id = status.leader_id
         self.term = status.term
         self.members = {member.node_id: member for member in status.members}
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting:
+            self._waking.add(one)
         for callback in self._callbacks:
             callback(self)
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

@@ -7,8 +7,11 @@ import asyncio
 import pytest
 
 from coord.core.replies import Event, EventKind
+from coord.replication.local import LocalReplicator
 from coord.rpc.claim_desk import ClaimDesk
 from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.host import MachineHost
+from coord.rpc.leadership import Leadership
 from coord.rpc.ticker import Ticker
 from coord.rpc.waiters import Waiters, subject
 from tests.support.waiting import eventually
@@ -205,3 +208,56 @@ async def test_only_the_leader_ticks() -> None:
     ticking.ticker.rest()
     await asyncio.sleep(0.02)
     assert ticking.ticks == []
+
+
+async def test_very_many_claims_end_in_slices() -> None:
+    """Whose wait is over goes on in the next turn of the event loop: not ten thousand in one."""
+    d = Desk()
+    claims = [asyncio.create_task(d.desk.park(Q, 1, 60)) for _ in range(1_000)]
+    await settle()
+    d.desk.end_all(KeyError("gone"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 0 < sum(claim.done() for claim in claims) < 200
+    await asyncio.wait(claims)
+    assert all(isinstance(claim.exception(), KeyError) for claim in claims)
+    late = [asyncio.create_task(d.desk.park(Q, 1, 0.001)) for _ in range(1_000)]
+    await asyncio.wait(late)
+    assert not any(claim.result() for claim in late)
+    assert d.desk.parked == 0
+
+
+async def test_very_many_calls_that_wait_for_a_leader_go_on_in_slices() -> None:
+    replicator = LocalReplicator("n1", MachineHost(ClusterClock()))
+    leadership = Leadership(replicator)
+    waiting = [asyncio.create_task(leadership.wait_for_change(60)) for _ in range(1_000)]
+    await settle()
+    leadership.refresh()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 0 < sum(one.done() for one in waiting) < 200
+    await asyncio.wait(waiting)
+    began = asyncio.get_running_loop().time()
+    await leadership.wait_for_change(0.01)
+    assert asyncio.get_running_loop().time() - began >= 0.009
+
+
+async def test_very_many_watches_are_woken_in_slices_and_in_order() -> None:
+    waiters = Waiters()
+    woken: list[int] = []
+
+    async def wait(number: int) -> None:
+        with waiters.watch([subject(EventKind.TASK_FINISHED, "t1")]) as watch:
+            assert await watch.wait(60)
+            assert watch.names == ("t1",)
+            woken.append(number)
+
+    tasks = [asyncio.create_task(wait(number)) for number in range(1_000)]
+    await settle()
+    waiters.dispatch([Event(EventKind.TASK_FINISHED, "t1", 1)])
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert 0 < len(woken) < 200
+    await asyncio.wait(tasks)
+    assert woken == list(range(1_000))
+    assert len(waiters) == 0
