@@ -18,6 +18,7 @@ from coord.rpc import answer_room, call_stream
 from coord.rpc.gen import common_pb2, task_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from coord.rpc.gen import stream_pb2 as pb
+from coord.rpc.status import reason_in
 from tests.support.lone_node import lone_node
 from tests.support.rpc import FollowerReplicator, LocalNode, Stubs, local_node, refused
 from tests.support.waiting import eventually
@@ -156,10 +157,13 @@ async def test_calls_that_wait_too_long_for_room_are_told_to_come_back() -> None
     async with local_node() as node, channel_to(node.address) as channel:
         await fill(node.stubs)
         node.server.answers.take("somebody", answer_room.MAX_BYTES)
-        call = node.stubs.kv.Range(etcd.RangeRequest(key=b"k", range_end=b"l"), timeout=1)
-        code, reason, metadata, _ = await refused(call)
-        assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY")
-        assert int(metadata["retry_after_ms"]) > 0
+        stream: Any = channel.stream_stream(call_stream.PATH)()
+        call = pb.StreamCall(id=1, method=RANGE, request=ALL, timeout_ms=200)
+        await stream.write(pb.CallBatch(calls=[call]).SerializeToString())
+        (answer,) = pb.AnswerBatch.FromString(await stream.read()).answers
+        assert reason_in(answer.failure.details) == "BUSY"
+        assert "try again after" in answer.failure.message
+        stream.cancel()
         node.server.answers.give_back("somebody", answer_room.MAX_BYTES)
         assert (await channel.unary_unary(RANGE)(ALL, timeout=10)) != b""
 
