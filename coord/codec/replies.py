@@ -24,7 +24,7 @@ from coord.rpc.gen import etcd_rpc_pb2 as etcd_pb
 K = CommandKind
 
 _HEADER_FIELD: Final = 1
-_PART_KEYS: Final = 1_000
+PART_KEYS: Final = 1_000
 
 
 class Lookup(Protocol):
@@ -97,13 +97,18 @@ class ReplyEncoder:
             return data
         return self._header + _BUILDERS[kind](command, reply, lookup).SerializeToString()
 
+    def encode_range(self, reply: r.KvRangeReply) -> bytes:
+        """The response bytes of an etcd Range."""
+        message = etcd.range_response(reply, self.etcd_header(reply.revision))
+        data: bytes = message.SerializeToString()
+        return data
+
     def range_parts(self, reply: r.KvRangeReply) -> Iterator[bytes]:
         """The response bytes of an etcd Range, in parts to be joined: each takes a few ms."""
-        first, rest = reply.kvs[:_PART_KEYS], reply.kvs[_PART_KEYS:]
-        header = self.etcd_header(reply.revision)
-        yield etcd.range_response(reply._replace(kvs=first), header).SerializeToString()
-        for start in range(0, len(rest), _PART_KEYS):
-            kvs = [etcd.key_value(kv) for kv in rest[start : start + _PART_KEYS]]
+        first, rest = reply.kvs[:PART_KEYS], reply.kvs[PART_KEYS:]
+        yield self.encode_range(reply._replace(kvs=first))
+        for start in range(0, len(rest), PART_KEYS):
+            kvs = [etcd.key_value(kv) for kv in rest[start : start + PART_KEYS]]
             yield etcd_pb.RangeResponse(kvs=kvs).SerializeToString()
 
 

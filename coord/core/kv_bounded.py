@@ -40,8 +40,10 @@ def read_bounded(
     limits: Limits = LIMITS,
 ) -> KvRangeReply | Rejected:
     """As `read_range`, or refused with TOO_LARGE."""
+    if not command.range_end:
+        return read_range(live, history, command, current_revision)  # one key always fits
     at = command.revision if command.revision > 0 else current_revision
-    past = at < history.last_revision and bool(command.range_end)
+    past = at < history.last_revision
     most = limits.max_range_keys
     if past and (command.count_only or (is_plain(command) and command.limit > 0)):
         reply = _page_as_of(live, history, command, at, current_revision, most)
@@ -59,7 +61,7 @@ def read_bounded(
 
 def _keys_looked_at(live: Live, history: KvHistory, command: KvRange, *, past: bool) -> int:
     """At most, for an answer that is not a page of an old revision."""
-    if not command.range_end or (command.count_only and not past):
+    if command.count_only and not past:
         return 1
     present = count_live(live, command)
     if past:

@@ -56,6 +56,7 @@ _MAX_DIGITS: Final = 18
 MAX_OPEN_CALLS: Final = 65_536
 _RETRY_AFTER_MS: Final = 200
 _COUNTED_ANSWER_BYTES: Final = 4_096  # smaller answers of unary calls do not count
+SMALL_BYTES: Final = 65_536  # an answer that is made at once, room or not
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -109,7 +110,7 @@ class Call:
         """Wait until an answer of up to `size` bytes may be made. Raises CallError.
 
         `applied`: what the call asks for has happened already."""
-        if size <= self._reserved:
+        if size <= SMALL_BYTES or size <= self._reserved:
             return
         self.settle()
         until = self.expires_at if applied else self.last_word_at(_now())

@@ -16,12 +16,12 @@ from coord.rpc.gen import etcd_rpc_pb2 as pb
 _OVERHEAD_BYTES: Final = 64
 # Of one key with its value.
 _ONE_BYTES: Final = LIMITS.max_key_bytes + LIMITS.max_value_bytes + _OVERHEAD_BYTES
-_MOST_BYTES: Final = LIMITS.max_answer_bytes
+MOST_BYTES: Final = LIMITS.max_answer_bytes
 
 
 def bound_of_range(range_end: bytes) -> int:
     """Of a read of one key, or of an interval."""
-    return _MOST_BYTES if range_end else _ONE_BYTES
+    return MOST_BYTES if range_end else _ONE_BYTES
 
 
 def bound_of_read(call: Call) -> int:
@@ -36,7 +36,7 @@ def bound_of_write(kind: CommandKind, call: Call) -> int:
     if kind is CommandKind.KV_DELETE:
         return _parsed(pb.DeleteRangeRequest, call, _of_delete)
     if kind is CommandKind.KV_TXN:
-        return _parsed(pb.TxnRequest, call, lambda m: min(_of_txn(m), _MOST_BYTES))
+        return _parsed(pb.TxnRequest, call, lambda m: min(_of_txn(m), MOST_BYTES))
     return 0
 
 

@@ -14,12 +14,13 @@ from coord.codec import etcd
 from coord.codec.commands import request_id as identity
 from coord.codec.errors import DecodeError
 from coord.codec.kinds import CommandKind
+from coord.codec.replies import PART_KEYS
 from coord.codec.validate import validate_range, validate_request_id
 from coord.core.commands import RequestId
-from coord.core.replies import Rejected
+from coord.core.replies import KvRangeReply, Rejected
 from coord.rpc import errors, etcd_answers
 from coord.rpc.backend import Backend
-from coord.rpc.calls import Call, Method
+from coord.rpc.calls import SMALL_BYTES, Call, Method
 from coord.rpc.status import etcd_refusal
 
 _PATH = "/etcdserverpb.KV/"
@@ -79,7 +80,8 @@ class EtcdKvService:
         refused = validate_range(command)
         if refused is not None:
             raise etcd_refusal(refused)
-        size = etcd_answers.bound_of_range(command.range_end)
+        # One key is small as a rule: what it needs is known once it is read.
+        size = etcd_answers.MOST_BYTES if command.range_end else 0
         if serializable:
             await call.room(size)
             state = backend.read_stale(call)
@@ -89,12 +91,21 @@ class EtcdKvService:
         if isinstance(reply, Rejected):
             raise etcd_refusal(reply)
         backend.encoder.at(backend.leadership.term, state.revision)
+        if not size:
+            await self._room_for(call, reply)
+        if len(reply.kvs) <= PART_KEYS:
+            return backend.encoder.encode_range(reply)
         parts = []
         for part in backend.encoder.range_parts(reply):
             parts.append(part)
             if len(parts) > 1:
                 await asyncio.sleep(0)
         return b"".join(parts)
+
+    async def _room_for(self, call: Call, reply: KvRangeReply) -> None:
+        size = sum([len(kv.value) for kv in reply.kvs])
+        if size > SMALL_BYTES:
+            await call.room(size)
 
 
 def _may_be_stale(call: Call) -> bool:

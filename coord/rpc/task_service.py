@@ -84,8 +84,9 @@ class TaskService:
     async def get(self, call: Call) -> bytes:
         """One task."""
         request = call.parse(pb.GetTaskRequest)
-        state = await self._backend.read(call, answer_bytes=MAX_TASK_BYTES)
+        state = await self._backend.read(call)
         info = checked(queries.get_task(state, request.task_id, self._backend.clock.now_ms()))
+        await call.room(len(info.spec.payload) + len(info.checkpoint) + len(info.result))
         return self._backend.show(
             pb.GetTaskResponse(task=task_info(info, omit_payload=request.omit_payload))
         )
