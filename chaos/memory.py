@@ -33,6 +33,7 @@ from coord.client import (
     TxnResult,
 )
 from coord.client.kv import Key, Op, to_bytes
+from coord.client.lost import LostEvent
 
 LATENCY_S = 0.001
 TTL_MS = 4_000
@@ -240,7 +241,7 @@ class MemoryLocks:
                 return None
             await asyncio.sleep(LATENCY_S)
         holder = f"{id(self):x}/{next(self._holders)}"
-        return LockGrant(name, holder, token, self._session_id, ttl_ms, asyncio.Event())
+        return LockGrant(name, holder, token, self._session_id, ttl_ms, LostEvent())
 
     async def release(self, grant: LockGrant) -> None:
         await asyncio.sleep(LATENCY_S)

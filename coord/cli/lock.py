@@ -6,9 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-from asyncio.subprocess import Process
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -18,6 +15,7 @@ from coord.cli.exits import CommandError
 from coord.cli.output import duration
 from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
+from coord.cli.under_lock import run_under
 from coord.client import Client, LockInfo
 from coord.client.errors import LockNotAcquiredError
 
@@ -29,8 +27,6 @@ LONGEST_WAIT_MS = 86_400_000
 WAITERS_SHOWN = 10
 MOST_WAITERS = 10_000  # that one lock can have
 ALL_LOCKS = 1_000_000
-STOP_GRACE_SECONDS = 10.0
-NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them
 
 
 @remote(app, "acquire")
@@ -51,16 +47,20 @@ async def acquire(
     """Take a lock, and hold it while CMD runs, or until Ctrl-C when there is no CMD.
 
     CMD finds the fencing token in COORD_FENCING_TOKEN and the name in COORD_LOCK_NAME; its exit
-    code becomes that of this command. When the lock is lost meanwhile, CMD is terminated and the
-    exit code is 1. The lock is released when CMD ends or on Ctrl-C. Without CMD, the token is
-    printed as soon as the lock is held."""
+    code becomes that of this command. When the lock is lost or cannot be confirmed, CMD and all it
+    has started get SIGTERM, and SIGKILL before somebody else can have the lock; the exit code is 1.
+    The same happens when this process is killed. The lock is released when CMD ends or on Ctrl-C.
+    Without CMD, the token is printed as soon as the lock is held."""
     async with cli.client(session_ttl_ms=ttl_ms) as client:
         try:
             async with client.locks.lock(
                 name, holder=this_process(), ttl_ms=ttl_ms, wait_ms=wait_ms
             ) as grant:
                 if command:
-                    code = await run_under(command, name, grant.fencing_token, grant.lost)
+                    ended = await run_under(command, grant)
+                    if ended.for_the_lease:
+                        grant.lost.set()
+                    code = ended.code
                 else:
                     code = await hold(cli, name, grant.fencing_token, grant.lost)
                 lost = grant.lost.is_set()
@@ -143,22 +143,6 @@ async def list_locks(
     )
 
 
-async def run_under(command: Sequence[str], name: str, token: int, lost: asyncio.Event) -> int:
-    """Runs the command until it ends by itself or the lock is lost; returns its exit code."""
-    environment = os.environ | {"COORD_FENCING_TOKEN": str(token), "COORD_LOCK_NAME": name}
-    try:
-        process = await asyncio.create_subprocess_exec(*command, env=environment)
-    except FileNotFoundError as error:
-        raise CommandError(f"command not found: {command[0]}", NOT_FOUND) from error
-    except OSError as error:
-        raise CommandError(f"cannot run {command[0]}: {error.strerror}", NOT_EXECUTABLE) from error
-    with signals_go_to(process):
-        if await first_of(process.wait(), lost.wait()) == 1:
-            await stop(process)
-        code = await process.wait()
-    return 128 - code if code < 0 else code
-
-
 async def hold(cli: Remote, name: str, token: int, lost: asyncio.Event) -> int:
     """Keeps the lock until a signal comes or it is lost."""
     if cli.out.is_json:
@@ -184,37 +168,6 @@ async def first_of(*waits: Any) -> int:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def stop(process: Process) -> None:
-    """SIGTERM, then SIGKILL: nobody works on without the lock."""
-    with suppress(ProcessLookupError):
-        process.terminate()
-        try:
-            async with asyncio.timeout(STOP_GRACE_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-
-
-@contextmanager
-def signals_go_to(process: Process) -> Iterator[None]:
-    """The command decides what a signal means; the lock is kept until it has ended."""
-    loop = asyncio.get_running_loop()
-
-    def forward(number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            process.send_signal(number)
-
-    # A terminal sends SIGINT to the command as well.
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, forward, number)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
 
 
 def this_process() -> str:

@@ -57,7 +57,7 @@ class LockGrant:
     fencing_token: int
     session_id: int
     ttl_ms: int
-    lost: asyncio.Event
+    lost: LostEvent
 
 
 class _Held:
