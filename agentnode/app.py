@@ -14,6 +14,7 @@ import structlog
 from agentnode.config import WorkerConfig
 from agentnode.errors import ClusterUnreachableError, WorkerRefusedError
 from agentnode.executors import Runner
+from agentnode.keeping import KeeperProcess
 from agentnode.loop import guarded
 from agentnode.ports import CoordError, is_worth_repeating
 from agentnode.worker import Worker
@@ -24,25 +25,36 @@ _SESSION_TTL_MS = 15_000
 
 
 async def serve(
-    runner: Runner, config: WorkerConfig, endpoints: str, *, parent_pid: int = 0
+    runner: Runner,
+    config: WorkerConfig,
+    endpoints: str,
+    *,
+    parent_pid: int = 0,
+    keeps_apart: bool = False,
 ) -> None:
     """Run a worker until SIGTERM or SIGINT, which drain it; a second one ends it at once.
 
-    With `parent_pid` it also drains when that is not the parent any more. Ends the process when
-    handlers are left that ignore their cancellation: nothing can stop those, and their tasks have
-    been given back. Raises what `Worker.run` raises."""
+    `keeps_apart`: leases are renewed by a process of its own, as handlers of this one may take its
+    interpreter. With `parent_pid` it also drains when that is not the parent any more. Ends the
+    process when handlers are left that ignore their cancellation: nothing can stop those, and their
+    tasks have been given back. Raises what `Worker.run` raises."""
+    # Leases end with their session at the latest, so it must not be the shorter one.
+    session_ttl_ms = max(config.lease_ttl_ms, _SESSION_TTL_MS)
     async with Client(
         endpoints,
         name=config.name,
-        # Leases end with their session at the latest, so it must not be the shorter one.
-        session_ttl_ms=max(config.lease_ttl_ms, _SESSION_TTL_MS),
+        session_ttl_ms=session_ttl_ms,
         kind="worker",
         labels=dict(config.labels),
         queues=config.queues,
         slots=config.slots,
     ) as client:
         await _connect(client, config)
-        worker = Worker(client, runner, config)
+        keeper = None
+        if keeps_apart:
+            nodes = ",".join(client.endpoints)
+            keeper = KeeperProcess(nodes, lambda: (client.session_id, session_ttl_ms))
+        worker = Worker(client, runner, config, keeper=keeper)
         watcher = asyncio.create_task(_stop_without_parent(worker, parent_pid))
         try:
             with _signals(worker), guarded():

@@ -66,6 +66,8 @@ Processes = Annotated[
 Parent = Annotated[int, typer.Option("--parent-pid", hidden=True)]
 
 _DEFAULT_CONNECT_TIMEOUT_MS = 30_000
+# With many handlers that compute, the event loop has its turn after so long times their number.
+_SWITCH_INTERVAL_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +199,19 @@ def _serve(runner: Runner, config: WorkerConfig, process: Process) -> None:
     if process.processes > 1:
         raise typer.Exit(asyncio.run(_supervise(config.name, process.processes)))
     try:
+        in_process = isinstance(runner, RegistryRunner)
+        if in_process:
+            sys.setswitchinterval(_SWITCH_INTERVAL_S)
         with asyncio.Runner(loop_factory=WorkerLoop) as loop:
-            loop.run(serve(runner, config, process.endpoints, parent_pid=process.parent_pid))
+            loop.run(
+                serve(
+                    runner,
+                    config,
+                    process.endpoints,
+                    parent_pid=process.parent_pid,
+                    keeps_apart=in_process,
+                )
+            )
     except WorkerRefusedError as error:
         _stop(EXIT_REFUSED, str(error))
     except ClusterUnreachableError as error:

@@ -1,8 +1,9 @@
 """Keeps the leases of all held tasks alive, and notices when one is lost without being told.
 
 Runs on the event loop, never in a handler's thread, so a handler that computes or blocks for hours
-keeps its lease. (A C extension that holds the interpreter lock throughout stops the loop with
-everything else in the process; run such work with `agentnode exec`.)
+keeps its lease. Handlers that compute share the interpreter lock with it, though, and may leave the
+loop too few turns; so a keeper, a process of its own (`agentnode.keeper`), renews the leases too if
+there is one. Then this sends only what a handler reports, and steps in when there is none.
 
 One call renews everything: it goes out when a third of the oldest lease is over, or a little after
 a handler left a checkpoint, and carries the latest checkpoint and progress of every task.
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 import structlog
 
 from agentnode.held import CancelReason, HeldTask, Report
+from agentnode.keeping import KeeperProcess
 from agentnode.outage import Outage
 from agentnode.ports import CoordError, HeartbeatItem, HeldTasksApi, ItemResult
 
@@ -44,8 +46,15 @@ LOST_REASONS = frozenset(
 class Heartbeats:
     """The heartbeats of one worker. Use `run` as a task; everything belongs to the event loop."""
 
-    def __init__(self, tasks: HeldTasksApi, *, checkpoint_delay_ms: int = 1_000) -> None:
+    def __init__(
+        self,
+        tasks: HeldTasksApi,
+        *,
+        checkpoint_delay_ms: int = 1_000,
+        keeper: KeeperProcess | None = None,
+    ) -> None:
         self._tasks = tasks
+        self._keeper = keeper
         self._checkpoint_delay_s = checkpoint_delay_ms / 1000
         self._held: dict[tuple[str, int], HeldTask] = {}
         self._due: dict[tuple[str, int], float] = {}
@@ -61,12 +70,16 @@ class Heartbeats:
     def add(self, held: HeldTask) -> None:
         """Keep this task's lease from now on."""
         self._held[held.key] = held
+        if self._keeper is not None:
+            self._keeper.hold(held)
         self._schedule(held, held.lease_start)
         self._wake.set()
 
     def remove(self, held: HeldTask) -> None:
         """Stop; the task is settled or lost."""
         self._held.pop(held.key, None)
+        if self._keeper is not None:
+            self._keeper.drop(held)
         self._due.pop(held.key, None)
         timer = self._timers.pop(held.key, None)
         if timer is not None:
@@ -88,8 +101,24 @@ class Heartbeats:
         if held is not None:
             self._lose(held, detail)
 
+    def renewed(self, keys: Sequence[tuple[str, int]], sent_at: float) -> None:
+        """The keeper has renewed these leases, with a call sent at that time."""
+        for key in keys:
+            held = self._held.get(key)
+            if held is not None and sent_at > held.lease_start:
+                self._schedule(held, sent_at)
+
     async def run(self) -> None:
         """Send heartbeats until cancelled."""
+        keeping = asyncio.ensure_future(self._keeper.run(self)) if self._keeper else None
+        try:
+            await self._run()
+        finally:
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.wait({keeping})
+
+    async def _run(self) -> None:
         while True:
             await self._until_due()
             await self._beat(list(self._held.values()))
@@ -111,7 +140,7 @@ class Heartbeats:
         if timer is not None:
             timer.cancel()
         self._timers[held.key] = asyncio.get_running_loop().call_at(
-            held.lease_expires, self._lose, held, "no heartbeat got through before its lease ended"
+            held.lease_expires, self._expire, held
         )
 
     def _report_wait_s(self, held: HeldTask) -> float:
@@ -173,6 +202,13 @@ class Heartbeats:
             self._log.error(
                 "heartbeat refused", task_id=held.claim.task_id, reason=result.error.reason
             )
+
+    def _expire(self, held: HeldTask) -> None:
+        """As far as is known here, the lease is over; the keeper may have said more."""
+        if self._keeper is not None:
+            self._keeper.hear()
+        if held.key in self._held and held.lease_expires <= asyncio.get_running_loop().time():
+            self._lose(held, "no heartbeat got through before its lease ended")
 
     def _lose(self, held: HeldTask, detail: str) -> None:
         self.remove(held)

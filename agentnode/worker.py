@@ -26,6 +26,7 @@ from agentnode.errors import ClusterUnreachableError, WorkerRefusedError
 from agentnode.executors import Runner
 from agentnode.heartbeat import Heartbeats
 from agentnode.held import CancelReason, HeldTask
+from agentnode.keeping import KeeperProcess
 from agentnode.outage import Outage
 from agentnode.outcome import Failed, Outcome, Stopped, describe
 from agentnode.ports import CoordError, KvApi, LostTask, TasksApi
@@ -47,7 +48,14 @@ class WorkerClient(Protocol):
 class Worker:
     """One worker: `run` it, `stop` it. Everything belongs to one event loop."""
 
-    def __init__(self, client: WorkerClient, runner: Runner, config: WorkerConfig) -> None:
+    def __init__(
+        self,
+        client: WorkerClient,
+        runner: Runner,
+        config: WorkerConfig,
+        *,
+        keeper: KeeperProcess | None = None,
+    ) -> None:
         self._client = client
         self._runner = runner
         self._config = config
@@ -60,7 +68,9 @@ class Worker:
             on_trouble=self._in_trouble,
             on_connected=self._connected,
         )
-        self._heartbeats = Heartbeats(self._work, checkpoint_delay_ms=config.checkpoint_delay_ms)
+        self._heartbeats = Heartbeats(
+            self._work, checkpoint_delay_ms=config.checkpoint_delay_ms, keeper=keeper
+        )
         self._settlement = Settlement(self._work, self._heartbeats)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()

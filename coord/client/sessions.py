@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 
 from coord.client.core import Core
-from coord.client.methods import CLOSE_SESSION, LIST_SESSIONS
+from coord.client.methods import CLOSE_SESSION, KEEP_ALIVE, LIST_SESSIONS
 from coord.client.stale import Stale
 from coord.client.types import SessionInfo
 from coord.rpc.gen import session_pb2 as pb
@@ -42,6 +42,12 @@ class Sessions:
             found += [_info(session) for session in reply.sessions]
             if not reply.more or not reply.sessions or len(found) >= limit:
                 return found
+
+    async def keep_alive(self, session_id: int, *, timeout_ms: int | None = None) -> int:
+        """Push the end of any session to now + its TTL, which is returned. A client does so for its
+        own session by itself. Raises SessionExpiredError when it is over."""
+        request = pb.KeepAliveRequest(session_id=session_id)
+        return (await self._core.read(KEEP_ALIVE, request, timeout_ms)).ttl_ms
 
     async def close(self, session_id: int, *, timeout_ms: int | None = None) -> None:
         """End any session now, a stuck worker's say: its locks are released and its tasks go back

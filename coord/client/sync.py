@@ -386,6 +386,9 @@ class Sessions:
             self._inner.list(kind, limit, after, stale=stale, timeout_ms=timeout_ms)
         )
 
+    def keep_alive(self, session_id: int, *, timeout_ms: int | None = None) -> int:
+        return self._loop.run(self._inner.keep_alive(session_id, timeout_ms=timeout_ms))
+
     def close(self, session_id: int, *, timeout_ms: int | None = None) -> None:
         return self._loop.run(self._inner.close(session_id, timeout_ms=timeout_ms))
 
