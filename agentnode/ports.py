@@ -60,7 +60,9 @@ class HeldTasksApi(Protocol):
         retry_after_ms: int | None = None,
     ) -> object: ...
 
-    async def release(self, task: ClaimedTask, *, delay_ms: int = 0) -> object: ...
+    async def release(
+        self, task: ClaimedTask, *, delay_ms: int = 0, reason: str = ""
+    ) -> object: ...
 
 
 class WorkApi(HeldTasksApi, AbstractAsyncContextManager[object], Protocol):

@@ -69,7 +69,9 @@ class Settlement:
         """Release the task with a delay that grows each time it comes back: another worker may be
         able to handle it. The attempt does not count."""
         delay_ms = self._returns.next_delay_ms(held.claim.task_id)
-        refusal = await _deliver(held, lambda: self._tasks.release(held.claim, delay_ms=delay_ms))
+        refusal = await _deliver(
+            held, lambda: self._tasks.release(held.claim, delay_ms=delay_ms, reason=outcome.reason)
+        )
         facts = {"reason": outcome.reason, "delay_ms": delay_ms}
         level = logging.WARNING if self._returns.is_news(outcome.reason) else logging.DEBUG
         return _refused(refusal) or Ending("task passed on", level, facts)

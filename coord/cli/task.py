@@ -57,6 +57,14 @@ async def submit(
         int, whole("--delay-ms", high=366 * 86_400_000, help="Not claimable before.")
     ] = 0,
     max_attempts: Annotated[int, whole("--max-attempts", high=1_000, help="0 means 3.")] = 0,
+    max_lost_leases: Annotated[
+        int,
+        whole(
+            "--max-lost-leases",
+            high=1_000,
+            help="Workers that may be lost with it. 0 means 10, or the attempts if those are more.",
+        ),
+    ] = 0,
     idempotency_key: Annotated[
         str,
         typer.Option(metavar="KEY", help="A second submit with this key returns the first task."),
@@ -92,6 +100,7 @@ async def submit(
             priority=priority,
             delay_ms=delay_ms,
             max_attempts=max_attempts,
+            max_lost_leases=max_lost_leases,
             idempotency_key=idempotency_key,
             labels=labels,
         )

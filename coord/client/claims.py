@@ -256,6 +256,7 @@ def claimed_task(task: pb.ClaimedTask, session_id: int, claimed_at_s: float) -> 
         task.progress_timeout_ms,
         session_id,
         claimed_at_s,
+        task.lost_leases,
     )
 
 

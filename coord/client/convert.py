@@ -67,6 +67,7 @@ def spec_message(spec: TaskSpec) -> pb.TaskSpec:
         or spec.progress_timeout_ms
         or spec.total_timeout_ms
         or spec.retention_ms
+        or spec.max_lost_leases
     ):
         _set_numbers(message, spec)
     if spec.labels:
@@ -86,6 +87,7 @@ def _set_numbers(message: pb.TaskSpec, spec: TaskSpec) -> None:
     message.progress_timeout_ms = spec.progress_timeout_ms
     message.total_timeout_ms = spec.total_timeout_ms
     message.retention_ms = spec.retention_ms
+    message.max_lost_leases = spec.max_lost_leases
 
 
 def spec_from(message: pb.TaskSpec) -> TaskSpec:
@@ -106,6 +108,7 @@ def spec_from(message: pb.TaskSpec) -> TaskSpec:
         total_timeout_ms=message.total_timeout_ms,
         retention_ms=message.retention_ms,
         labels=dict(message.labels),
+        max_lost_leases=message.max_lost_leases,
     )
 
 

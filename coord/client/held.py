@@ -104,11 +104,16 @@ class HeldTasks:
         task: ClaimedTask | TaskHandle,
         *,
         delay_ms: int = 0,
+        reason: str = "",
         timeout_ms: int | None = None,
     ) -> ItemResult:
-        """Give the task back without counting the attempt."""
+        """Give the task back without counting the attempt. `reason`: why, for people; `explain`
+        shows it until the task is claimed again."""
         message = pb.ReleaseItem(
-            task_id=task.task_id, fencing_token=task.fencing_token, delay_ms=delay_ms
+            task_id=task.task_id,
+            fencing_token=task.fencing_token,
+            delay_ms=delay_ms,
+            reason=reason,
         )
         return checked(await self._ask_item(self._releases, message, timeout_ms))
 

@@ -76,6 +76,7 @@ class Tasks:
         total_timeout_ms: int = 0,
         retention_ms: int = 0,
         labels: Mapping[str, str] | None = None,
+        max_lost_leases: int = 0,
         timeout_ms: int | None = None,
     ) -> SubmittedTask:
         return self._loop.run(
@@ -96,6 +97,7 @@ class Tasks:
                 total_timeout_ms=total_timeout_ms,
                 retention_ms=retention_ms,
                 labels=labels,
+                max_lost_leases=max_lost_leases,
                 timeout_ms=timeout_ms,
             )
         )
@@ -164,9 +166,16 @@ class Tasks:
         )
 
     def release(
-        self, task: ClaimedTask | TaskHandle, *, delay_ms: int = 0, timeout_ms: int | None = None
+        self,
+        task: ClaimedTask | TaskHandle,
+        *,
+        delay_ms: int = 0,
+        reason: str = "",
+        timeout_ms: int | None = None,
     ) -> ItemResult:
-        return self._loop.run(self._inner.release(task, delay_ms=delay_ms, timeout_ms=timeout_ms))
+        return self._loop.run(
+            self._inner.release(task, delay_ms=delay_ms, reason=reason, timeout_ms=timeout_ms)
+        )
 
     def get(
         self,

@@ -73,6 +73,7 @@ class Tasks(HeldTasks):
         total_timeout_ms: int = 0,
         retention_ms: int = 0,
         labels: Mapping[str, str] | None = None,
+        max_lost_leases: int = 0,
         timeout_ms: int | None = None,
     ) -> SubmittedTask:
         """Accept one task; see TaskSpec for the fields."""
@@ -93,6 +94,7 @@ class Tasks(HeldTasks):
             total_timeout_ms=total_timeout_ms,
             retention_ms=retention_ms,
             labels=labels or {},
+            max_lost_leases=max_lost_leases,
         )
         deadline = self._core.deadline(timeout_ms)
         message = spec_message(spec)

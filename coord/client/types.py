@@ -55,6 +55,7 @@ class TaskSpec:
     total_timeout_ms: int = 0
     retention_ms: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    max_lost_leases: int = 0  # workers that may be lost with it before it is dead
 
 
 class SubmittedTask(NamedTuple):
@@ -92,6 +93,7 @@ class ClaimedTask(NamedTuple):
     progress_timeout_ms: int = 0
     session_id: int = 0
     claimed_at_s: float = 0.0
+    lost_leases: int = 0  # attempts before this one that ended because their worker was lost
 
 
 @dataclass(frozen=True, slots=True)

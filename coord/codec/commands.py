@@ -104,6 +104,7 @@ def _spec(m: task_pb2.TaskSpec) -> c.TaskSpec:
         m.total_timeout_ms,
         m.retention_ms,
         dict(labels) if labels else {},
+        m.max_lost_leases,
     )
 
 
@@ -152,7 +153,7 @@ def _fail(m: task_pb2.FailRequest) -> c.FailTasks:
 def _release(m: task_pb2.ReleaseRequest) -> c.ReleaseTasks:
     item_of = c.ReleaseItem
     return c.ReleaseTasks(
-        [item_of(item.task_id, item.fencing_token, item.delay_ms) for item in m.items]
+        [item_of(item.task_id, item.fencing_token, item.delay_ms, item.reason) for item in m.items]
     )
 
 

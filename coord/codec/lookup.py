@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coord.core import queries
+from coord.core.attempts import attempts_allowed
 from coord.core.records import Task, serial_of
 from coord.core.state import State
 
@@ -22,6 +23,9 @@ class StateLookup:
         if task is None or task.lease is None or task.token != fencing_token:
             return None
         return task
+
+    def attempts_allowed(self, task: Task) -> int:
+        return attempts_allowed(self._state.level, task)
 
     def lock(self, name: str) -> queries.LockInfo:
         return queries.get_lock(self._state, name, self.now_ms)

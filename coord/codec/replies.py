@@ -34,6 +34,10 @@ class Lookup(Protocol):
         """The task while it is held under this token; None once it is not."""
         ...
 
+    def attempts_allowed(self, task: Task) -> int:
+        """How many attempts there may be of it, as far as is known."""
+        ...
+
     def lock(self, name: str) -> LockInfo:
         """The lock as it is now: who holds it, and how many wait."""
         ...
@@ -145,7 +149,6 @@ def _claimed(command: Any, reply: r.Claimed, lookup: Lookup) -> Message:
     for task_id, token, attempt, lease_ttl_ms in reply.tasks:
         task = find(task_id, token)
         if task is not None:
-            options = task.options
             claimed = add(
                 task_id=task_id,
                 queue=task.queue,
@@ -153,7 +156,7 @@ def _claimed(command: Any, reply: r.Claimed, lookup: Lookup) -> Message:
                 payload=task.payload,
                 fencing_token=token,
                 attempt=attempt,
-                max_attempts=options.max_attempts,
+                max_attempts=lookup.attempts_allowed(task),
                 lease_ttl_ms=lease_ttl_ms,
             )
             if _has_more(task):
@@ -168,6 +171,7 @@ def _has_more(task: Task) -> bool:
         task.priority
         or task.checkpoint
         or task.labels
+        or task.lost_leases
         or options.attempt_timeout_ms
         or options.progress_timeout_ms
     )
@@ -176,6 +180,7 @@ def _has_more(task: Task) -> bool:
 def _show_more(task: Task, claimed: task_pb2.ClaimedTask) -> None:
     claimed.priority = task.priority
     claimed.checkpoint = task.checkpoint
+    claimed.lost_leases = task.lost_leases
     claimed.attempt_timeout_ms = task.options.attempt_timeout_ms
     claimed.progress_timeout_ms = task.options.progress_timeout_ms
     if task.labels:

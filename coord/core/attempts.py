@@ -5,6 +5,9 @@ Items of a batch stand alone: each is checked and carried out before the next is
 
 from __future__ import annotations
 
+from typing import Final
+from zlib import crc32
+
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.reasons import Reason
@@ -13,6 +16,11 @@ from coord.core.refusals import stale_token, task_finished, task_not_found
 from coord.core.replies import EventKind
 from coord.core.state import State
 from coord.core.task_states import COMPLETED, DEAD, arm, finish, requeue
+
+DEFAULT_MAX_LOST_LEASES: Final = 10
+_RETURN_WINDOW_MS: Final = 500
+_MAX_RETURN_WINDOW_MS: Final = 60_000
+_MAX_REASON: Final = 1_024
 
 TaskItem = c.HeartbeatItem | c.CompleteItem | c.FailItem | c.ReleaseItem
 
@@ -78,8 +86,10 @@ def _release_item(state: State, item: c.ReleaseItem) -> r.ItemOutcome:
     held = _held(state, item)
     if isinstance(held, r.ItemOutcome):
         return held
-    task, _ = held
+    task, lease = held
     task.attempt -= 1
+    if item.reason and state.level >= 1:
+        task.given_back = (lease.worker, item.reason[:_MAX_REASON], state.wall_ms)
     requeue(state, state.queues.edit(task.queue), task, item.delay_ms)
     return _done(task)
 
@@ -119,7 +129,7 @@ def _end_failed_attempt(
 ) -> None:
     queue = state.queues.edit(task.queue)
     task.last_error = error
-    if not retryable or task.attempt >= task.options.max_attempts:
+    if not retryable or task.attempt >= attempts_allowed(state.level, task):
         finish(state, queue, task, DEAD)
         return
     queue.retried_total += 1
@@ -138,20 +148,47 @@ def backoff_ms(task: Task) -> int:
     return min(delay_ms, options.backoff_max_ms)
 
 
+def attempts_allowed(level: int, task: Task) -> int:
+    """How many attempts there may be, as far as is known. From level 1 on, those that end with a
+    lost lease come on top: they have a bound of their own."""
+    most = task.options.max_attempts
+    return most + task.lost_leases if level >= 1 else most
+
+
+def lost_leases_allowed(task: Task) -> int:
+    """With how many lost leases a task is dead, from level 1 on."""
+    options = task.options
+    return options.max_lost_leases or max(DEFAULT_MAX_LOST_LEASES, options.max_attempts)
+
+
 def lose_lease(state: State, serial: int, why: str) -> None:
-    """The holder is gone: back to the queue at once, or dead if that was the last attempt."""
+    """The holder is gone: back to the queue, or dead if it has taken too many with it.
+
+    At level 0 a lost lease counts as an attempt, and the task is back at once."""
     task = state.tasks.edit(serial)
     queue = state.queues.edit(task.queue)
     token = task.token
     task.lost_leases += 1
     task.last_error = why
     queue.lost_leases_total += 1
-    if task.attempt >= task.options.max_attempts:
+    if state.level < 1:
+        is_dead, delay_ms = task.attempt >= task.options.max_attempts, 0
+    else:
+        is_dead = task.lost_leases >= lost_leases_allowed(task)
+        delay_ms = return_delay_ms(serial, task.lost_leases)
+    if is_dead:
         finish(state, queue, task, DEAD)
     else:
         queue.retried_total += 1
-        requeue(state, queue, task, 0)
+        requeue(state, queue, task, delay_ms)
     state.emit(EventKind.TASK_LEASE_LOST, task.task_id, token)
+
+
+def return_delay_ms(serial: int, lost_leases: int) -> int:
+    """When a task is back whose worker was lost: within a window that doubles with each loss, so
+    that the tasks of one dead worker neither come back in one moment nor together again."""
+    window_ms = min(_RETURN_WINDOW_MS << min(lost_leases - 1, 16), _MAX_RETURN_WINDOW_MS)
+    return crc32(f"{serial}:{lost_leases}".encode()) % window_ms
 
 
 def time_out_attempt(state: State, serial: int, why: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sized
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from coord.core.attempts import attempts_allowed
 from coord.core.invariants import invariant
 from coord.core.records import Queue, Task, rank_key
 from coord.core.replies import TaskState
@@ -110,7 +111,11 @@ def _check_task(state: State, task: Task) -> None:
     where = (task.task_id, task.state)
     options = task.options
     invariant(0 < task.serial <= task.mod_revision <= state.revision, "task revisions", where)
-    invariant(0 <= task.attempt <= options.max_attempts, "attempts are bounded", where)
+    most = attempts_allowed(state.level, task)
+    invariant(0 <= task.attempt <= most, "attempts are bounded", where)
+    if state.level < 1:
+        invariant(not options.max_lost_leases, "level 0 knows no bound of lost leases", where)
+        invariant(task.given_back is None, "level 0 knows no reasons", where)
     invariant(task.token <= task.mod_revision, "token is a past revision", where)
     invariant(task.since_ms <= state.now_ms, "state was entered in the past", where)
     queue = state.queues.get(task.queue)

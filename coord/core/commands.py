@@ -69,6 +69,7 @@ class TaskSpec:
     total_timeout_ms: int = 0
     retention_ms: int = 0
     labels: dict[str, str] = field(default_factory=dict)
+    max_lost_leases: int = 0
 
 
 @dataclass(slots=True)
@@ -128,6 +129,7 @@ class ReleaseItem:
     task_id: str
     fencing_token: int
     delay_ms: int = 0
+    reason: str = ""
 
 
 @dataclass(slots=True)

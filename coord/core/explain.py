@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from coord.core.attempts import attempts_allowed, lost_leases_allowed
 from coord.core.queries import TaskInfo, get_task
 from coord.core.records import Queue, Task, serial_of
 from coord.core.refusals import task_not_found
@@ -17,7 +18,8 @@ class Explanation(NamedTuple):
 
     `reasons`: FINISHED, RUNNING, BACKOFF, DELAYED, NOT_BEFORE, QUEUE_PAUSED, BEHIND, NO_WORKERS or
     NEXT; what stands first in the way comes first. For a dead task, FINISHED is followed by
-    ATTEMPTS_USED, PERMANENT_ERROR or TOTAL_TIMEOUT."""
+    ATTEMPTS_USED, LOST_LEASES, PERMANENT_ERROR or TOTAL_TIMEOUT. A waiting task that a worker has
+    given back with a reason has GIVEN_BACK."""
 
     state: TaskState
     summary: str
@@ -39,9 +41,9 @@ def explain_task(state: State, task_id: str, now_ms: int = 0) -> Explanation | R
     )
     ahead = ahead_of(queue, task) if task.state is TaskState.READY else 0
     if task.finished:
-        found = _finished(task)
+        found = _finished(state.level, task)
     elif task.state is TaskState.CLAIMED:
-        found = [_running(info)]
+        found = [_running(info, attempts_allowed(state.level, task))]
     else:
         found = _waiting(state, queue, task, info, ahead)
         if not workers:
@@ -51,32 +53,37 @@ def explain_task(state: State, task_id: str, now_ms: int = 0) -> Explanation | R
     return Explanation(task.state, summary, reasons, ahead, info.ready_in_ms, workers)
 
 
-def _finished(task: Task) -> list[tuple[str, str]]:
+def _finished(level: int, task: Task) -> list[tuple[str, str]]:
     if task.state is TaskState.COMPLETED:
         return [("FINISHED", "it is COMPLETED")]
     error = task.last_error.strip().partition("\n")[0][:200]
     if task.state is TaskState.CANCELLED:
         return [("FINISHED", f"it is CANCELLED ({error})" if error else "it is CANCELLED")]
-    return [("FINISHED", "it is DEAD"), _cause_of_death(task, error)]
+    return [("FINISHED", "it is DEAD"), _cause_of_death(level, task, error)]
 
 
-def _cause_of_death(task: Task, error: str) -> tuple[str, str]:
-    most = task.options.max_attempts
+def _cause_of_death(level: int, task: Task, error: str) -> tuple[str, str]:
+    most = attempts_allowed(level, task)
     lost = f", {task.lost_leases} of them with a lost lease" if task.lost_leases else ""
     tried = f"{task.attempt} of {most} attempts were made{lost}"
     last = f"the last error was: {error}" if error else "no error was told"
     if error.startswith("total time-out"):
         return "TOTAL_TIMEOUT", f"its {error}; {tried}"
+    if level >= 1 and task.lost_leases >= lost_leases_allowed(task):
+        return "LOST_LEASES", (
+            f"{task.lost_leases} workers were lost while they held it, as many as it may take with"
+            f" it ({tried}); {last}"
+        )
     if task.attempt >= most:
         return "ATTEMPTS_USED", f"all attempts are used up ({tried}); {last}"
     return "PERMANENT_ERROR", f"its worker said that trying again is of no use ({tried}); {last}"
 
 
-def _running(info: TaskInfo) -> tuple[str, str]:
+def _running(info: TaskInfo, most: int) -> tuple[str, str]:
     who = info.worker or f"session {info.session_id}"
     return (
         "RUNNING",
-        f"attempt {info.attempt} of {info.spec.max_attempts} is with {who}, "
+        f"attempt {info.attempt} of {most} is with {who}, "
         f"its lease ends in {info.lease_remaining_ms} ms",
     )
 
@@ -87,6 +94,8 @@ def _waiting(
     found = []
     if task.state is TaskState.SCHEDULED:
         found.append(_scheduled(state, task, info))
+    if task.given_back is not None:
+        found.append(_given_back(state, task.given_back))
     if queue.paused:
         found.append(("QUEUE_PAUSED", f"queue {queue.name!a} is paused"))
     if task.state is TaskState.READY:
@@ -95,6 +104,12 @@ def _waiting(
         elif not queue.paused:
             found.append(("NEXT", "it is the next one its queue hands out"))
     return found
+
+
+def _given_back(state: State, given_back: tuple[str, str, int]) -> tuple[str, str]:
+    worker, reason, at_wall_ms = given_back
+    ago_s = max(0, state.wall_ms - at_wall_ms) // 1_000
+    return "GIVEN_BACK", f"worker {worker or 'without a name'} gave it back {ago_s} s ago: {reason}"
 
 
 def _scheduled(state: State, task: Task, info: TaskInfo) -> tuple[str, str]:

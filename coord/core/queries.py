@@ -210,6 +210,7 @@ def _spec_of(task: Task) -> TaskSpec:
         total_timeout_ms=options.total_timeout_ms,
         retention_ms=options.retention_ms,
         labels=dict(task.labels),
+        max_lost_leases=options.max_lost_leases,
     )
 
 

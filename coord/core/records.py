@@ -105,6 +105,7 @@ class TaskOptions(NamedTuple):
     retention_ms: int
     delay_ms: int
     not_before_wall_ms: int
+    max_lost_leases: int = 0  # 0: the default
 
 
 @dataclass(slots=True)
@@ -145,6 +146,8 @@ class Task:
     result: bytes = b""
     last_error: str = ""
     finished_wall_ms: int = 0
+    # Who gave it back with a reason last, the reason, and when (wall); until it is claimed.
+    given_back: tuple[str, str, int] | None = None
 
     @property
     def task_id(self) -> str:

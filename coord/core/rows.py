@@ -99,6 +99,17 @@ def decode_queue(row: GivenRow) -> tuple[str, Queue]:
 
 
 def encode_task(_: int, t: Task) -> Row:
+    """What came with feature level 1 stands in the row only where it is set."""
+    row = _task_row(t)
+    return row if t.given_back is None else (*row, t.given_back)
+
+
+def _options_row(options: TaskOptions) -> Row:
+    row = tuple(options)
+    return row if options.max_lost_leases else row[:-1]
+
+
+def _task_row(t: Task) -> Row:
     lease = t.lease
     return (
         t.serial,
@@ -108,7 +119,7 @@ def encode_task(_: int, t: Task) -> Row:
         t.type,
         t.idempotency_key,
         t.labels,
-        tuple(t.options),
+        _options_row(t.options),
         t.submitted_ms,
         t.submitted_wall_ms,
         int(t.state),
@@ -147,9 +158,12 @@ def decode_task(row: GivenRow) -> tuple[int, Task]:
         _STATES[row[10]],
         *row[11:17],
         lease and Lease(*lease),
-        *row[18:],
+        *row[18:24],
     )
     task = Task(*values)
+    if len(row) > 24:
+        worker, reason, at_wall_ms = row[24]
+        task.given_back = (worker, reason, at_wall_ms)
     return task.serial, task
 
 

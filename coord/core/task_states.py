@@ -59,6 +59,7 @@ def claim(state: State, queue: Queue, task: Task, lease: Lease) -> int:
     task.since_ms = state.now_ms
     task.attempt += 1
     task.progress_permille = 0
+    task.given_back = None
     task.lease = lease
     queue.claimed.add(task.serial)
     state.sessions[lease.session_id].tasks[task.serial] = None
@@ -106,6 +107,8 @@ def revive(state: State, queue: Queue, task: Task) -> None:
     leave(state, queue, task)
     del state.finished[task.serial]
     task.attempt = 0
+    if state.level >= 1:
+        task.lost_leases = 0
     task.finished_wall_ms = 0
     total_ms = task.options.total_timeout_ms
     task.dies_at_ms = state.now_ms + total_ms if total_ms else 0

@@ -108,6 +108,7 @@ def _options_of(state: State, spec: c.TaskSpec) -> TaskOptions:
         or spec.backoff_initial_ms
         or spec.backoff_max_ms
         or spec.backoff_multiplier_permille
+        or spec.max_lost_leases
     ):
         return default
     initial_ms = spec.backoff_initial_ms or default.backoff_initial_ms
@@ -122,6 +123,7 @@ def _options_of(state: State, spec: c.TaskSpec) -> TaskOptions:
         spec.retention_ms or default.retention_ms,
         spec.delay_ms,
         spec.not_before_unix_ms,
+        min(spec.max_lost_leases, state.limits.max_attempts) if state.level >= 1 else 0,
     )
     return state.share(options)
 

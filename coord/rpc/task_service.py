@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from coord.codec.kinds import CommandKind
 from coord.core import queries
-from coord.core.commands import HeartbeatTasks
+from coord.core.commands import HeartbeatTasks, SubmitTasks
 from coord.core.explain import explain_task
 from coord.core.limits import LIMITS
 from coord.core.listing import queue_step, task_step
@@ -23,7 +23,6 @@ from coord.rpc.task_wire import MAX_TASK_BYTES, queue_info, task_info
 
 _PATH = "/coord.v1.Tasks/"
 _COMMANDS = {
-    "Submit": CommandKind.SUBMIT_TASKS,
     "Complete": CommandKind.COMPLETE_TASKS,
     "Fail": CommandKind.FAIL_TASKS,
     "Release": CommandKind.RELEASE_TASKS,
@@ -47,6 +46,7 @@ class TaskService:
     def methods(self) -> Iterable[Method]:
         """The table of this service."""
         yield from self._backend.table(_PATH, _COMMANDS)
+        yield Method(f"{_PATH}Submit", self.submit, writes=True)
         yield Method(f"{_PATH}Claim", self._claiming.claim, writes=True)
         yield Method(f"{_PATH}Heartbeat", self.heartbeat, writes=True)
         yield self._read("Get", self.get, MAX_TASK_BYTES)
@@ -59,6 +59,22 @@ class TaskService:
         return Method(
             f"{_PATH}{name}", handler, local_if=asks_stale, answer_bytes=lambda _: answer_bytes
         )
+
+    async def submit(self, call: Call) -> bytes:
+        """Accept tasks, with options that all nodes of the cluster know."""
+        backend, kind = self._backend, CommandKind.SUBMIT_TASKS
+        command, request_id = backend.decode(kind, call)
+        assert isinstance(command, SubmitTasks)
+        most = max((spec.max_lost_leases for spec in command.tasks), default=0)
+        if most > LIMITS.max_attempts:
+            raise errors.invalid(
+                f"max_lost_leases is {most}; allowed is 0 to {LIMITS.max_attempts}",
+                "max_lost_leases",
+            )
+        if most and backend.state.level < 1:
+            raise errors.level_too_low("max_lost_leases", backend.state.level, 1)
+        reply = accepted(await backend.submit(kind, call, command, request_id))
+        return backend.respond(kind, command, reply)
 
     async def heartbeat(self, call: Call) -> bytes:
         """Renew leases. Held back a little, so that many share one log entry."""

@@ -56,6 +56,7 @@ def _spec(spec: TaskSpec, *, omit_payload: bool) -> pb.TaskSpec:
         total_timeout_ms=spec.total_timeout_ms,
         retention_ms=spec.retention_ms,
         labels=spec.labels,
+        max_lost_leases=spec.max_lost_leases,
     )
 
 

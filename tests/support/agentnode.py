@@ -37,6 +37,7 @@ class FakeTask:
     errors: list[tuple[str, bool, int | None]] = field(default_factory=list)
     released: int = 0
     delays_ms: list[int] = field(default_factory=list)  # of the releases
+    reasons: list[str] = field(default_factory=list)
     checkpoint: bytes = b""
     progress: list[int] = field(default_factory=list)
     heartbeats: int = 0
@@ -190,11 +191,12 @@ class FakeTasks:
         else:
             known.state = "dead"
 
-    async def release(self, task: ClaimedTask, *, delay_ms: int = 0) -> None:
+    async def release(self, task: ClaimedTask, *, delay_ms: int = 0, reason: str = "") -> None:
         self.calls.append(("release", task.task_id))
         known = self._checked("release", task)
         known.released += 1
         known.delays_ms.append(delay_ms)
+        known.reasons.append(reason)
         known.state = "released"
 
     def _checked(self, method: str, claim: ClaimedTask) -> FakeTask:
@@ -307,9 +309,9 @@ class FakeWork:
         with self._settling(task):
             await self._tasks.fail(task, error, **fields)
 
-    async def release(self, task: ClaimedTask, *, delay_ms: int = 0) -> None:
+    async def release(self, task: ClaimedTask, *, delay_ms: int = 0, reason: str = "") -> None:
         with self._settling(task):
-            await self._tasks.release(task, delay_ms=delay_ms)
+            await self._tasks.release(task, delay_ms=delay_ms, reason=reason)
 
     @contextlib.contextmanager
     def _settling(self, task: ClaimedTask) -> Iterator[None]:

@@ -253,7 +253,7 @@ def test_submit_passes_every_option_on(cli: Cli, tmp_path: Path) -> None:
     result = cli(
         *("task", "submit", "--queue", "q", "--payload", f"@{tmp_path}/p", "--priority", "-2"),
         *("--type", "kind", "--delay-ms", "10", "--idempotency-key", "once"),
-        *("--max-attempts", "7", "--label", "a=1", "--label", "b=2"),
+        *("--max-attempts", "7", "--max-lost-leases", "8", "--label", "a=1", "--label", "b=2"),
     )
     assert (result.code, result.out) == (0, "t5\n")
     assert cli.client.calls == [
@@ -265,6 +265,7 @@ def test_submit_passes_every_option_on(cli: Cli, tmp_path: Path) -> None:
                 "priority": -2,
                 "delay_ms": 10,
                 "max_attempts": 7,
+                "max_lost_leases": 8,
                 "idempotency_key": "once",
                 "labels": {"a": "1", "b": "2"},
             },

@@ -26,7 +26,7 @@ TASK_STATE_DEAD: TaskState
 TASK_STATE_CANCELLED: TaskState
 
 class TaskSpec(_message.Message):
-    __slots__ = ("queue", "payload", "priority", "idempotency_key", "type", "delay_ms", "not_before_unix_ms", "max_attempts", "backoff_initial_ms", "backoff_max_ms", "backoff_multiplier_permille", "attempt_timeout_ms", "progress_timeout_ms", "total_timeout_ms", "retention_ms", "labels")
+    __slots__ = ("queue", "payload", "priority", "idempotency_key", "type", "delay_ms", "not_before_unix_ms", "max_attempts", "backoff_initial_ms", "backoff_max_ms", "backoff_multiplier_permille", "attempt_timeout_ms", "progress_timeout_ms", "total_timeout_ms", "retention_ms", "labels", "max_lost_leases")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,7 @@ class TaskSpec(_message.Message):
     TOTAL_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     RETENTION_MS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    MAX_LOST_LEASES_FIELD_NUMBER: _ClassVar[int]
     queue: str
     payload: bytes
     priority: int
@@ -66,7 +67,8 @@ class TaskSpec(_message.Message):
     total_timeout_ms: int
     retention_ms: int
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, queue: _Optional[str] = ..., payload: _Optional[bytes] = ..., priority: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., type: _Optional[str] = ..., delay_ms: _Optional[int] = ..., not_before_unix_ms: _Optional[int] = ..., max_attempts: _Optional[int] = ..., backoff_initial_ms: _Optional[int] = ..., backoff_max_ms: _Optional[int] = ..., backoff_multiplier_permille: _Optional[int] = ..., attempt_timeout_ms: _Optional[int] = ..., progress_timeout_ms: _Optional[int] = ..., total_timeout_ms: _Optional[int] = ..., retention_ms: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    max_lost_leases: int
+    def __init__(self, queue: _Optional[str] = ..., payload: _Optional[bytes] = ..., priority: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., type: _Optional[str] = ..., delay_ms: _Optional[int] = ..., not_before_unix_ms: _Optional[int] = ..., max_attempts: _Optional[int] = ..., backoff_initial_ms: _Optional[int] = ..., backoff_max_ms: _Optional[int] = ..., backoff_multiplier_permille: _Optional[int] = ..., attempt_timeout_ms: _Optional[int] = ..., progress_timeout_ms: _Optional[int] = ..., total_timeout_ms: _Optional[int] = ..., retention_ms: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., max_lost_leases: _Optional[int] = ...) -> None: ...
 
 class SubmitRequest(_message.Message):
     __slots__ = ("header", "tasks")
@@ -111,7 +113,7 @@ class ClaimRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.RequestHeader, _Mapping]] = ..., queues: _Optional[_Iterable[str]] = ..., max_tasks: _Optional[int] = ..., lease_ttl_ms: _Optional[int] = ..., wait_ms: _Optional[int] = ..., worker: _Optional[str] = ...) -> None: ...
 
 class ClaimedTask(_message.Message):
-    __slots__ = ("task_id", "queue", "type", "payload", "fencing_token", "attempt", "max_attempts", "lease_ttl_ms", "checkpoint", "priority", "labels", "attempt_timeout_ms", "progress_timeout_ms")
+    __slots__ = ("task_id", "queue", "type", "payload", "fencing_token", "attempt", "max_attempts", "lease_ttl_ms", "checkpoint", "priority", "labels", "attempt_timeout_ms", "progress_timeout_ms", "lost_leases")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +134,7 @@ class ClaimedTask(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    LOST_LEASES_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     queue: str
     type: str
@@ -145,7 +148,8 @@ class ClaimedTask(_message.Message):
     labels: _containers.ScalarMap[str, str]
     attempt_timeout_ms: int
     progress_timeout_ms: int
-    def __init__(self, task_id: _Optional[str] = ..., queue: _Optional[str] = ..., type: _Optional[str] = ..., payload: _Optional[bytes] = ..., fencing_token: _Optional[int] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., lease_ttl_ms: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., priority: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., attempt_timeout_ms: _Optional[int] = ..., progress_timeout_ms: _Optional[int] = ...) -> None: ...
+    lost_leases: int
+    def __init__(self, task_id: _Optional[str] = ..., queue: _Optional[str] = ..., type: _Optional[str] = ..., payload: _Optional[bytes] = ..., fencing_token: _Optional[int] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., lease_ttl_ms: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., priority: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., attempt_timeout_ms: _Optional[int] = ..., progress_timeout_ms: _Optional[int] = ..., lost_leases: _Optional[int] = ...) -> None: ...
 
 class ClaimResponse(_message.Message):
     __slots__ = ("header", "tasks")
@@ -250,14 +254,16 @@ class FailResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., results: _Optional[_Iterable[_Union[ItemResult, _Mapping]]] = ...) -> None: ...
 
 class ReleaseItem(_message.Message):
-    __slots__ = ("task_id", "fencing_token", "delay_ms")
+    __slots__ = ("task_id", "fencing_token", "delay_ms", "reason")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
     DELAY_MS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     fencing_token: int
     delay_ms: int
-    def __init__(self, task_id: _Optional[str] = ..., fencing_token: _Optional[int] = ..., delay_ms: _Optional[int] = ...) -> None: ...
+    reason: str
+    def __init__(self, task_id: _Optional[str] = ..., fencing_token: _Optional[int] = ..., delay_ms: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ReleaseRequest(_message.Message):
     __slots__ = ("header", "items")
