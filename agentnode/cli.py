@@ -18,6 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from agentnode import logs
+from agentnode.apart import IsolatingRunner
 from agentnode.app import serve
 from agentnode.config import DEFAULT_DRAIN_TIMEOUT_MS, DEFAULT_LEASE_TTL_MS, WorkerConfig
 from agentnode.errors import ClusterUnreachableError, LoadError, WorkerRefusedError
@@ -117,7 +118,9 @@ def run(
     config = _config(queues, slots, label, name, lease_ttl_ms, drain_timeout_ms, connect_timeout_ms)
     _prepare(process)
     try:
-        runner = RegistryRunner(load_registry(module))
+        runner = IsolatingRunner(
+            load_registry(module), module, kill_after_ms=config.cancel_grace_ms
+        )
     except LoadError as error:
         _stop(EXIT_USAGE, str(error))
     _serve(runner, config, process)

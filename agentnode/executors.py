@@ -38,6 +38,10 @@ class RegistryRunner:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
+    def handles(self, held: HeldTask) -> bool:
+        """Whether there is a handler for this task."""
+        return self._registry.find(held.claim.type, held.claim.queue) is not None
+
     def timeout_ms(self, held: HeldTask) -> int:
         handler = self._registry.find(held.claim.type, held.claim.queue)
         return handler.timeout_ms if handler is not None else 0
