@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -20,6 +20,7 @@ from agentnode.ports import CoordError, is_worth_repeating
 from agentnode.worker import Worker
 from coord.client import Client
 
+EXIT_RESTART = 75  # as EX_TEMPFAIL: a supervisor starts it again
 _PARENT_CHECK_S = 1.0
 _SESSION_TTL_MS = 15_000
 
@@ -31,13 +32,15 @@ async def serve(
     *,
     parent_pid: int = 0,
     keeps_apart: bool = False,
+    restart: Callable[[], object] = lambda: os._exit(EXIT_RESTART),
 ) -> None:
     """Run a worker until SIGTERM or SIGINT, which drain it; a second one ends it at once.
 
-    `keeps_apart`: leases are renewed by a process of its own, as handlers of this one may take its
-    interpreter. With `parent_pid` it also drains when that is not the parent any more. Ends the
-    process when handlers are left that ignore their cancellation: nothing can stop those, and their
-    tasks have been given back. Raises what `Worker.run` raises."""
+    `restart` ends a process whose slots are all stuck, and starts the worker anew. `keeps_apart`:
+    leases are renewed by a process of its own, as handlers of this one may take its interpreter.
+    With `parent_pid` it also drains when that is not the parent any more. Ends the process when
+    handlers are left that ignore their cancellation: nothing can stop those, and their tasks have
+    been given back. Raises what `Worker.run` raises."""
     # Leases end with their session at the latest, so it must not be the shorter one.
     session_ttl_ms = max(config.lease_ttl_ms, _SESSION_TTL_MS)
     async with Client(
@@ -61,6 +64,9 @@ async def serve(
                 await worker.run()
         finally:
             watcher.cancel()
+    if worker.wants_restart:
+        sys.stderr.flush()
+        restart()
     if worker.running:
         structlog.get_logger("agentnode").warning("handlers left behind", count=worker.running)
         sys.stderr.flush()

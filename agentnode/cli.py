@@ -64,6 +64,14 @@ LogLevel = Annotated[str, typer.Option("--log-level", help="debug, info, warning
 Processes = Annotated[
     int, typer.Option("--processes", help="Worker processes; crashed ones are started again")
 ]
+RestartStuck = Annotated[
+    int,
+    typer.Option(
+        "--restart-stuck-after",
+        metavar="MS",
+        help="Start anew once all slots have been stuck for so long (0 = never)",
+    ),
+]
 Parent = Annotated[int, typer.Option("--parent-pid", hidden=True)]
 
 _DEFAULT_CONNECT_TIMEOUT_MS = 30_000
@@ -110,12 +118,22 @@ def run(
     connect_timeout_ms: Connect = _DEFAULT_CONNECT_TIMEOUT_MS,
     log_format: LogFormat = "console",
     log_level: LogLevel = "info",
+    restart_stuck_after: RestartStuck = 0,
     processes: Processes = 1,
     parent_pid: Parent = 0,
 ) -> None:
     """Serve the handlers of a Python module."""
     process = Process(endpoints, processes, parent_pid, log_format, log_level)
-    config = _config(queues, slots, label, name, lease_ttl_ms, drain_timeout_ms, connect_timeout_ms)
+    config = _config(
+        queues,
+        slots,
+        label,
+        name,
+        lease_ttl_ms,
+        drain_timeout_ms,
+        connect_timeout_ms,
+        restart_stuck_after,
+    )
     _prepare(process)
     try:
         runner = IsolatingRunner(
@@ -159,6 +177,7 @@ def _config(
     lease_ttl_ms: int,
     drain_timeout_ms: int,
     connect_timeout_ms: int,
+    restart_stuck_after_ms: int = 0,
 ) -> WorkerConfig:
     try:
         return WorkerConfig(
@@ -169,6 +188,7 @@ def _config(
             lease_ttl_ms=lease_ttl_ms,
             drain_timeout_ms=drain_timeout_ms,
             connect_timeout_ms=connect_timeout_ms,
+            restart_stuck_after_ms=restart_stuck_after_ms,
         )
     except ValueError as error:
         _stop(EXIT_USAGE, str(error))
@@ -213,6 +233,7 @@ def _serve(runner: Runner, config: WorkerConfig, process: Process) -> None:
                     process.endpoints,
                     parent_pid=process.parent_pid,
                     keeps_apart=in_process,
+                    restart=_restart,
                 )
             )
     except WorkerRefusedError as error:
@@ -221,6 +242,12 @@ def _serve(runner: Runner, config: WorkerConfig, process: Process) -> None:
         _stop(EXIT_UNREACHABLE, str(error))
     except CoordError as error:
         _stop(EXIT_UNREACHABLE if is_worth_repeating(error) else EXIT_REFUSED, str(error))
+
+
+def _restart() -> NoReturn:
+    """The same command in the same process, without the threads that hang."""
+    options = [option for option in sys.orig_argv[1:] if option]
+    os.execv(sys.executable, [sys.executable, *options])
 
 
 async def _supervise(name: str, processes: int) -> int:

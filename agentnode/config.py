@@ -26,6 +26,8 @@ class WorkerConfig:
     checkpoint_delay_ms: int = 1_000
     # Until the first answer of the cluster; afterwards a worker never gives up.
     connect_timeout_ms: int = 30_000
+    # With all slots stuck for so long the worker ends, to be started again. 0 = never.
+    restart_stuck_after_ms: int = 0
 
     def __post_init__(self) -> None:
         if not self.queues or not all(self.queues):
@@ -37,6 +39,7 @@ class WorkerConfig:
             ("cancel_grace_ms", 0, 600_000),
             ("checkpoint_delay_ms", 0, 600_000),
             ("connect_timeout_ms", 0, 86_400_000),
+            ("restart_stuck_after_ms", 0, 86_400_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

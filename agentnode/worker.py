@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -43,6 +43,7 @@ class WorkerClient(Protocol):
     def tasks(self) -> TasksApi: ...
     @property
     def kv(self) -> KvApi: ...
+    def report_stuck(self, task_ids: Sequence[str]) -> None: ...
 
 
 class Worker:
@@ -79,6 +80,9 @@ class Worker:
         self._unsettled: set[HeldTask] = set()
         self._all_settled = asyncio.Event()
         self._all_settled.set()
+        self._stuck: dict[tuple[str, int], str] = {}  # tasks whose handlers ignore their end
+        self._restart_timer: asyncio.TimerHandle | None = None
+        self._wants_restart = False
         self._trouble: CoordError | None = None
         self._log = structlog.get_logger("agentnode.worker").bind(worker=config.name)
         self._outage = Outage(
@@ -95,6 +99,11 @@ class Worker:
     def running(self) -> int:
         """Slots in use."""
         return self._work.in_use
+
+    @property
+    def wants_restart(self) -> bool:
+        """It has ended because all its slots are stuck."""
+        return self._wants_restart
 
     async def run(self) -> None:
         """Serve until stopped; returns when everything held is settled or given back.
@@ -182,10 +191,45 @@ class Worker:
         try:
             handler = await self._run_and_settle(held, services)
             if handler is not None and not handler.done():
-                self._log.warning("handler ignores its cancellation and keeps its slot")
-                await asyncio.wait({handler})
+                await self._wait_for_stuck(held, handler)
         finally:
             self._work.free_slot(held.claim)
+
+    async def _wait_for_stuck(self, held: HeldTask, handler: asyncio.Task[Outcome]) -> None:
+        """A handler that ignores its cancellation keeps its slot; everybody can see that."""
+        claim = held.claim
+        self._log.warning(
+            "handler ignores its cancellation and keeps its slot",
+            task_id=claim.task_id,
+            type=claim.type,
+        )
+        self._stuck[held.key] = claim.task_id
+        self._stuck_changed()
+        try:
+            await asyncio.wait({handler})
+        finally:
+            del self._stuck[held.key]
+            self._stuck_changed()
+
+    def _stuck_changed(self) -> None:
+        self._client.report_stuck(list(self._stuck.values()))
+        after_ms = self._config.restart_stuck_after_ms
+        if len(self._stuck) < self._config.slots or not after_ms:
+            if self._restart_timer is not None:
+                self._restart_timer.cancel()
+                self._restart_timer = None
+        elif self._restart_timer is None:
+            loop = asyncio.get_running_loop()
+            self._restart_timer = loop.call_later(after_ms / 1_000, self._restart)
+
+    def _restart(self) -> None:
+        self._log.error(
+            "all slots are stuck: the worker ends, to be started again",
+            task_ids=list(self._stuck.values()),
+        )
+        self._wants_restart = True
+        self.stop()
+        self.stop()
 
     async def _run_and_settle(
         self, held: HeldTask, services: ContextServices

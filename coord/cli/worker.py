@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from coord.cli.output import Column
 from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.terminal.text import duration
 
 ALL_WORKERS = 1_000_000
+MAX_SHOWN = 5
+
 app = group("worker", "Agents that claim tasks.")
 
 
@@ -33,6 +37,7 @@ async def list_workers(
                         "slots": w.slots,
                         "labels": dict(w.labels),
                         "tasks_held": w.tasks_held,
+                        "stuck": list(w.stuck),
                         "locks_held": w.locks_held,
                         "ttl_ms": w.ttl_ms,
                         "remaining_ms": w.remaining_ms,
@@ -52,6 +57,7 @@ async def list_workers(
             Column("labels", rank=3, wraps=True),
             "slots",
             "busy",
+            Column("stuck", wraps=True),
             Column("expires in", rank=2),
         ),
         [
@@ -62,9 +68,18 @@ async def list_workers(
                 ",".join(f"{key}={value}" for key, value in sorted(w.labels.items())),
                 w.slots,
                 w.tasks_held,
+                stuck_slots(w.stuck),
                 duration(w.remaining_ms),
             )
             for w in workers
         ],
         "no workers are connected",
     )
+
+
+def stuck_slots(task_ids: Sequence[str]) -> str:
+    """How many slots hang, and on which tasks."""
+    if not task_ids:
+        return ""
+    shown = ",".join(task_ids[:MAX_SHOWN])
+    return f"{len(task_ids)}: {shown}" + (",..." if len(task_ids) > MAX_SHOWN else "")

@@ -94,6 +94,11 @@ class Client:
         session = await self._core.keeper.get(self._core.deadline(timeout_ms))
         return session.session_id
 
+    def report_stuck(self, task_ids: Sequence[str]) -> None:
+        """For workers: tell the cluster of all tasks whose handlers do not end and keep slots.
+        `sessions.list` shows them. To be called on the event loop."""
+        self._core.keeper.report_stuck(task_ids)
+
     def on_session_lost(self, callback: Callable[[int], object]) -> Callable[[], None]:
         """Call back with the session's id when the cluster says that it is over: its locks are
         released, its tasks handed to others. Later calls open a new one. Returns what removes the

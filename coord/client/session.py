@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -191,6 +191,8 @@ class SessionKeeper:
         self._callbacks: list[Callable[[int], object]] = []
         self._trouble: CoordError | None = None  # why no session is open yet
         self._closed = False
+        self._stuck: tuple[str, ...] | None = None  # None = nothing was ever reported
+        self._report_due = asyncio.Event()
 
     @property
     def current(self) -> Session | None:
@@ -295,12 +297,31 @@ class SessionKeeper:
         self._keeping = asyncio.get_running_loop().create_task(self._keep_alive(session))
         return session
 
+    def report_stuck(self, task_ids: Sequence[str]) -> None:
+        """Tell with the next sign of life, which is sent now, what keeps slots."""
+        self._stuck = tuple(task_ids)
+        self._report_due.set()
+
+    async def _wait_to_report(self, period_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(period_s):
+                await self._report_due.wait()
+        self._report_due.clear()
+
+    def _sign_of_life(self, session: Session) -> pb.KeepAliveRequest:
+        if self._stuck is None:
+            return pb.KeepAliveRequest(session_id=session.session_id)
+        report = pb.SlotReport(stuck_task_ids=self._stuck)
+        return pb.KeepAliveRequest(session_id=session.session_id, report=report)
+
     async def _keep_alive(self, session: Session) -> None:
-        request = pb.KeepAliveRequest(session_id=session.session_id)
         period_s = session.ttl_ms / 3_000
+        if self._stuck:
+            self._report_due.set()
         while not session.lost.is_set():
-            await asyncio.sleep(period_s)
+            await self._wait_to_report(period_s)
             sent_at_s = time.monotonic()
+            request = self._sign_of_life(session)
             try:
                 await self._caller.call(KEEP_ALIVE, request, Deadline(max(session.ttl_ms, 1_000)))
             except SessionExpiredError:

@@ -71,4 +71,5 @@ def _info(session: pb.SessionInfo) -> SessionInfo:
         locks_held=session.locks_held,
         create_revision=session.create_revision,
         opened_unix_ms=session.opened_unix_ms,
+        stuck=tuple(session.stuck_task_ids),
     )

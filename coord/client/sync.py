@@ -496,6 +496,12 @@ class Client:
     def open_session(self, *, timeout_ms: int | None = None) -> int:
         return self._loop.run(self._inner.open_session(timeout_ms=timeout_ms))
 
+    def report_stuck(self, task_ids: Sequence[str]) -> None:
+        self._loop.run(self._report_stuck(task_ids))
+
+    async def _report_stuck(self, task_ids: Sequence[str]) -> None:
+        self._inner.report_stuck(task_ids)
+
     def on_session_lost(self, callback: Callable[[int], object]) -> Callable[[], None]:
         """The callback runs on the client's own thread and must not block."""
         return self._inner.on_session_lost(callback)

@@ -302,6 +302,7 @@ class SessionInfo:
     locks_held: int
     create_revision: int
     opened_unix_ms: int
+    stuck: tuple[str, ...] = ()  # tasks whose handlers do not end although they were told to
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,9 @@ def _open_session(m: session_pb2.OpenSessionRequest) -> c.OpenSession:
 
 
 def _keep_alive(m: session_pb2.KeepAliveRequest) -> c.KeepAlive:
-    return c.KeepAlive(m.session_id)
+    if not m.HasField("report"):
+        return c.KeepAlive(m.session_id)
+    return c.KeepAlive(m.session_id, tuple(m.report.stuck_task_ids))
 
 
 def _close_session(m: session_pb2.CloseSessionRequest) -> c.CloseSession:

@@ -38,7 +38,10 @@ class OpenSession:
 
 @dataclass(slots=True)
 class KeepAlive:
+    """`stuck`: tasks whose handlers do not end; None = as they were."""
+
     session_id: int
+    stuck: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from coord.core.attempts import attempts_allowed, lost_leases_allowed
 from coord.core.queries import TaskInfo, get_task
@@ -12,6 +12,8 @@ from coord.core.replies import Rejected, TaskState
 from coord.core.state import State
 from coord.core.tasks import ahead_of
 
+_SHOWN_STUCK: Final = 5
+
 
 class Explanation(NamedTuple):
     """As coord.v1.ExplainTaskResponse shows it.
@@ -19,7 +21,8 @@ class Explanation(NamedTuple):
     `reasons`: FINISHED, RUNNING, BACKOFF, DELAYED, NOT_BEFORE, QUEUE_PAUSED, BEHIND, NO_WORKERS or
     NEXT; what stands first in the way comes first. For a dead task, FINISHED is followed by
     ATTEMPTS_USED, LOST_LEASES, PERMANENT_ERROR or TOTAL_TIMEOUT. A waiting task that a worker has
-    given back with a reason has GIVEN_BACK."""
+    given back with a reason has GIVEN_BACK; where handlers that do not end keep slots of its
+    workers, it has STUCK_SLOTS."""
 
     state: TaskState
     summary: str
@@ -48,9 +51,27 @@ def explain_task(state: State, task_id: str, now_ms: int = 0) -> Explanation | R
         found = _waiting(state, queue, task, info, ahead)
         if not workers:
             found.append(("NO_WORKERS", f"no worker session serves queue {queue.name!a}"))
+        found += _stuck_workers(state, queue)
     reasons = tuple(reason for reason, _ in found)
     summary = f"Task {task_id}: {'; '.join(said for _, said in found)}."
     return Explanation(task.state, summary, reasons, ahead, info.ready_in_ms, workers)
+
+
+def _stuck_workers(state: State, queue: Queue) -> list[tuple[str, str]]:
+    """What is to be said of workers of the queue whose slots hang."""
+    hanging = [
+        one
+        for one in state.sessions.values()
+        if one.stuck and one.kind == "worker" and queue.name in one.queues
+    ]
+    if not hanging:
+        return []
+    slots = sum(one.slots for one in hanging)
+    stuck = [task_id for one in hanging for task_id in one.stuck]
+    some = ", ".join(stuck[:_SHOWN_STUCK])
+    more = ", ..." if len(stuck) > _SHOWN_STUCK else ""
+    said = f"handlers of {some}{more} do not end and keep {len(stuck)} of {slots} slots of "
+    return [("STUCK_SLOTS", f"{said}{hanging[0].name!a}" + (" and others" if hanging[1:] else ""))]
 
 
 def _finished(level: int, task: Task) -> list[tuple[str, str]]:

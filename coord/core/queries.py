@@ -94,6 +94,7 @@ class SessionInfo(NamedTuple):
     locks_held: int
     create_revision: int
     opened_unix_ms: int
+    stuck: tuple[str, ...]
 
 
 class LockInfo(NamedTuple):
@@ -293,6 +294,7 @@ def session_info(state: State, session: Session, now_ms: int) -> SessionInfo:
         locks_held=len(session.locks),
         create_revision=session.session_id,
         opened_unix_ms=session.opened_wall_ms,
+        stuck=session.stuck,
     )
 
 

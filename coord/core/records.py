@@ -61,6 +61,7 @@ class Session:
     opened_wall_ms: int
     expires_at_ms: int  # > now, or it would be gone
     acked_below: int = 0  # replies below are forgotten
+    stuck: tuple[str, ...] = ()  # tasks whose handlers do not end, as the worker says
     # ---- derived
     tasks: dict[int, None] = field(default_factory=dict)  # serials, in the order of their tokens
     locks: set[str] = field(default_factory=set)

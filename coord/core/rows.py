@@ -30,6 +30,12 @@ def _labels(pairs: Any) -> Labels:
 
 
 def encode_session(_: int, s: Session) -> Row:
+    """What came with feature level 1 stands in the row only where it is set."""
+    row = _session_row(s)
+    return (*row, s.stuck) if s.stuck else row
+
+
+def _session_row(s: Session) -> Row:
     return (
         s.session_id,
         s.nonce,
@@ -46,8 +52,11 @@ def encode_session(_: int, s: Session) -> Row:
 
 
 def decode_session(row: GivenRow) -> tuple[int, Session]:
-    values = (*row[:5], _labels(row[5]), tuple(row[6]), *row[7:])
-    return row[0], Session(*values)
+    values = (*row[:5], _labels(row[5]), tuple(row[6]), *row[7:11])
+    session = Session(*values)
+    if len(row) > 11:
+        session.stuck = tuple(row[11])
+    return row[0], session
 
 
 def encode_kept_reply(key: tuple[int, int], reply: Reply) -> Row:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from heapq import nsmallest
 from itertools import islice
+from typing import Final
 
 from coord.core import commands as c
 from coord.core import replies as r
@@ -19,6 +20,9 @@ from coord.core.refusals import limit_exceeded, session_not_found
 from coord.core.replies import EventKind
 from coord.core.state import State
 from coord.core.timers import TimerKind
+
+_MAX_STUCK: Final = 1_000
+_MAX_TASK_ID: Final = 21  # "t" and a number of 64 bits
 
 
 def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.SessionOpened:
@@ -55,6 +59,8 @@ def keep_alive(state: State, command: c.KeepAlive) -> r.Rejected | r.SessionKept
     if not is_open(state, command.session_id):
         return session_not_found(command.session_id)
     session = state.sessions.edit(command.session_id)
+    if command.stuck is not None and state.level >= 1:
+        session.stuck = tuple([one[:_MAX_TASK_ID] for one in command.stuck[:_MAX_STUCK]])
     touch(state, session)
     return r.SessionKept(session.ttl_ms)
 

@@ -91,4 +91,5 @@ def _session_info(info: queries.SessionInfo) -> pb.SessionInfo:
         locks_held=info.locks_held,
         create_revision=info.create_revision,
         opened_unix_ms=info.opened_unix_ms,
+        stuck_task_ids=info.stuck,
     )

@@ -358,6 +358,10 @@ class FakeClient:
     def __init__(self) -> None:
         self.tasks = FakeTasks()
         self.kv = FakeKv()
+        self.stuck: list[list[str]] = []
+
+    def report_stuck(self, task_ids: Sequence[str]) -> None:
+        self.stuck.append(list(task_ids))
 
 
 def unavailable() -> CoordError:

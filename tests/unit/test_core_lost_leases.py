@@ -186,3 +186,25 @@ def test_options_of_level_1_survive_a_snapshot() -> None:
     info = get_task(restored.state, task_id)
     assert isinstance(info, TaskInfo)
     assert info.spec.max_lost_leases == 5
+
+
+def test_stuck_slots_are_kept_with_the_session_from_level_1_on() -> None:
+    for level in (0, 1):
+        world = World(level)
+        session_id = world.worker()
+        world.apply(c.KeepAlive(session_id, ("t" * 100, *(f"t{n}" for n in range(1, 2_000)))))
+        stuck = world.machine.state.sessions[session_id].stuck
+        if not level:
+            assert stuck == ()
+            continue
+        assert len(stuck) == 1_000
+        assert stuck[0] == "t" * 21
+        world.apply(c.KeepAlive(session_id))
+        assert world.machine.state.sessions[session_id].stuck == stuck
+        rows = read_rows(world.machine)
+        assert read_rows(Machine.from_rows(rows)) == rows
+        told = world.explain(world.submit())
+        assert told.reasons == ("NEXT", "STUCK_SLOTS")
+        assert "t2, t3, t4, ... do not end" in told.summary
+        world.apply(c.KeepAlive(session_id, ()))
+        assert world.machine.state.sessions[session_id].stuck == ()

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from coord.rpc.gen import common_pb2 as coord_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63oord/v1/session.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\"\xd7\x01\n\x12OpenSessionRequest\x12\x0e\n\x06ttl_ms\x18\x01 \x01(\x04\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x38\n\x06labels\x18\x05 \x03(\x0b\x32(.coord.v1.OpenSessionRequest.LabelsEntry\x12\x0e\n\x06queues\x18\x06 \x03(\t\x12\r\n\x05slots\x18\x07 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x13OpenSessionResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\x12\n\nsession_id\x18\x02 \x01(\x04\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\x04\"&\n\x10KeepAliveRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x04\"M\n\x11KeepAliveResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x04\")\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x04\"@\n\x14\x43loseSessionResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\"L\n\x13ListSessionsRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x18\n\x10\x61\x66ter_session_id\x18\x03 \x01(\x04\"\xbd\x02\n\x0bSessionInfo\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x31\n\x06labels\x18\x04 \x03(\x0b\x32!.coord.v1.SessionInfo.LabelsEntry\x12\x0e\n\x06queues\x18\x05 \x03(\t\x12\r\n\x05slots\x18\x06 \x01(\r\x12\x0e\n\x06ttl_ms\x18\x07 \x01(\x04\x12\x14\n\x0cremaining_ms\x18\x08 \x01(\x04\x12\x12\n\ntasks_held\x18\t \x01(\r\x12\x12\n\nlocks_held\x18\n \x01(\r\x12\x17\n\x0f\x63reate_revision\x18\x0b \x01(\x04\x12\x16\n\x0eopened_unix_ms\x18\x0c \x01(\x04\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"w\n\x14ListSessionsResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\'\n\x08sessions\x18\x02 \x03(\x0b\x32\x15.coord.v1.SessionInfo\x12\x0c\n\x04more\x18\x03 \x01(\x08\x32\xa4\x02\n\x08Sessions\x12\x43\n\x04Open\x12\x1c.coord.v1.OpenSessionRequest\x1a\x1d.coord.v1.OpenSessionResponse\x12\x44\n\tKeepAlive\x12\x1a.coord.v1.KeepAliveRequest\x1a\x1b.coord.v1.KeepAliveResponse\x12\x46\n\x05\x43lose\x12\x1d.coord.v1.CloseSessionRequest\x1a\x1e.coord.v1.CloseSessionResponse\x12\x45\n\x04List\x12\x1d.coord.v1.ListSessionsRequest\x1a\x1e.coord.v1.ListSessionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63oord/v1/session.proto\x12\x08\x63oord.v1\x1a\x15\x63oord/v1/common.proto\"\xd7\x01\n\x12OpenSessionRequest\x12\x0e\n\x06ttl_ms\x18\x01 \x01(\x04\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x38\n\x06labels\x18\x05 \x03(\x0b\x32(.coord.v1.OpenSessionRequest.LabelsEntry\x12\x0e\n\x06queues\x18\x06 \x03(\t\x12\r\n\x05slots\x18\x07 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x13OpenSessionResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\x12\n\nsession_id\x18\x02 \x01(\x04\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\x04\"L\n\x10KeepAliveRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12$\n\x06report\x18\x02 \x01(\x0b\x32\x14.coord.v1.SlotReport\"$\n\nSlotReport\x12\x16\n\x0estuck_task_ids\x18\x01 \x03(\t\"M\n\x11KeepAliveResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x04\")\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x04\"@\n\x14\x43loseSessionResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\"L\n\x13ListSessionsRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x18\n\x10\x61\x66ter_session_id\x18\x03 \x01(\x04\"\xd5\x02\n\x0bSessionInfo\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x31\n\x06labels\x18\x04 \x03(\x0b\x32!.coord.v1.SessionInfo.LabelsEntry\x12\x0e\n\x06queues\x18\x05 \x03(\t\x12\r\n\x05slots\x18\x06 \x01(\r\x12\x0e\n\x06ttl_ms\x18\x07 \x01(\x04\x12\x14\n\x0cremaining_ms\x18\x08 \x01(\x04\x12\x12\n\ntasks_held\x18\t \x01(\r\x12\x12\n\nlocks_held\x18\n \x01(\r\x12\x17\n\x0f\x63reate_revision\x18\x0b \x01(\x04\x12\x16\n\x0eopened_unix_ms\x18\x0c \x01(\x04\x12\x16\n\x0estuck_task_ids\x18\r \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"w\n\x14ListSessionsResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x18.coord.v1.ResponseHeader\x12\'\n\x08sessions\x18\x02 \x03(\x0b\x32\x15.coord.v1.SessionInfo\x12\x0c\n\x04more\x18\x03 \x01(\x08\x32\xa4\x02\n\x08Sessions\x12\x43\n\x04Open\x12\x1c.coord.v1.OpenSessionRequest\x1a\x1d.coord.v1.OpenSessionResponse\x12\x44\n\tKeepAlive\x12\x1a.coord.v1.KeepAliveRequest\x1a\x1b.coord.v1.KeepAliveResponse\x12\x46\n\x05\x43lose\x12\x1d.coord.v1.CloseSessionRequest\x1a\x1e.coord.v1.CloseSessionResponse\x12\x45\n\x04List\x12\x1d.coord.v1.ListSessionsRequest\x1a\x1e.coord.v1.ListSessionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,21 +43,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENSESSIONRESPONSE']._serialized_start=277
   _globals['_OPENSESSIONRESPONSE']._serialized_end=376
   _globals['_KEEPALIVEREQUEST']._serialized_start=378
-  _globals['_KEEPALIVEREQUEST']._serialized_end=416
-  _globals['_KEEPALIVERESPONSE']._serialized_start=418
-  _globals['_KEEPALIVERESPONSE']._serialized_end=495
-  _globals['_CLOSESESSIONREQUEST']._serialized_start=497
-  _globals['_CLOSESESSIONREQUEST']._serialized_end=538
-  _globals['_CLOSESESSIONRESPONSE']._serialized_start=540
-  _globals['_CLOSESESSIONRESPONSE']._serialized_end=604
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=606
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=682
-  _globals['_SESSIONINFO']._serialized_start=685
-  _globals['_SESSIONINFO']._serialized_end=1002
+  _globals['_KEEPALIVEREQUEST']._serialized_end=454
+  _globals['_SLOTREPORT']._serialized_start=456
+  _globals['_SLOTREPORT']._serialized_end=492
+  _globals['_KEEPALIVERESPONSE']._serialized_start=494
+  _globals['_KEEPALIVERESPONSE']._serialized_end=571
+  _globals['_CLOSESESSIONREQUEST']._serialized_start=573
+  _globals['_CLOSESESSIONREQUEST']._serialized_end=614
+  _globals['_CLOSESESSIONRESPONSE']._serialized_start=616
+  _globals['_CLOSESESSIONRESPONSE']._serialized_end=680
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=682
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=758
+  _globals['_SESSIONINFO']._serialized_start=761
+  _globals['_SESSIONINFO']._serialized_end=1102
   _globals['_SESSIONINFO_LABELSENTRY']._serialized_start=230
   _globals['_SESSIONINFO_LABELSENTRY']._serialized_end=275
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1004
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1123
-  _globals['_SESSIONS']._serialized_start=1126
-  _globals['_SESSIONS']._serialized_end=1418
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1104
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1223
+  _globals['_SESSIONS']._serialized_start=1226
+  _globals['_SESSIONS']._serialized_end=1518
 # @@protoc_insertion_point(module_scope)

@@ -43,10 +43,18 @@ class OpenSessionResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., session_id: _Optional[int] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
 
 class KeepAliveRequest(_message.Message):
-    __slots__ = ("session_id",)
+    __slots__ = ("session_id", "report")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
     session_id: int
-    def __init__(self, session_id: _Optional[int] = ...) -> None: ...
+    report: SlotReport
+    def __init__(self, session_id: _Optional[int] = ..., report: _Optional[_Union[SlotReport, _Mapping]] = ...) -> None: ...
+
+class SlotReport(_message.Message):
+    __slots__ = ("stuck_task_ids",)
+    STUCK_TASK_IDS_FIELD_NUMBER: _ClassVar[int]
+    stuck_task_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, stuck_task_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class KeepAliveResponse(_message.Message):
     __slots__ = ("header", "ttl_ms")
@@ -79,7 +87,7 @@ class ListSessionsRequest(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., limit: _Optional[int] = ..., after_session_id: _Optional[int] = ...) -> None: ...
 
 class SessionInfo(_message.Message):
-    __slots__ = ("session_id", "kind", "name", "labels", "queues", "slots", "ttl_ms", "remaining_ms", "tasks_held", "locks_held", "create_revision", "opened_unix_ms")
+    __slots__ = ("session_id", "kind", "name", "labels", "queues", "slots", "ttl_ms", "remaining_ms", "tasks_held", "locks_held", "create_revision", "opened_unix_ms", "stuck_task_ids")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +107,7 @@ class SessionInfo(_message.Message):
     LOCKS_HELD_FIELD_NUMBER: _ClassVar[int]
     CREATE_REVISION_FIELD_NUMBER: _ClassVar[int]
     OPENED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    STUCK_TASK_IDS_FIELD_NUMBER: _ClassVar[int]
     session_id: int
     kind: str
     name: str
@@ -111,7 +120,8 @@ class SessionInfo(_message.Message):
     locks_held: int
     create_revision: int
     opened_unix_ms: int
-    def __init__(self, session_id: _Optional[int] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., queues: _Optional[_Iterable[str]] = ..., slots: _Optional[int] = ..., ttl_ms: _Optional[int] = ..., remaining_ms: _Optional[int] = ..., tasks_held: _Optional[int] = ..., locks_held: _Optional[int] = ..., create_revision: _Optional[int] = ..., opened_unix_ms: _Optional[int] = ...) -> None: ...
+    stuck_task_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, session_id: _Optional[int] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., queues: _Optional[_Iterable[str]] = ..., slots: _Optional[int] = ..., ttl_ms: _Optional[int] = ..., remaining_ms: _Optional[int] = ..., tasks_held: _Optional[int] = ..., locks_held: _Optional[int] = ..., create_revision: _Optional[int] = ..., opened_unix_ms: _Optional[int] = ..., stuck_task_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListSessionsResponse(_message.Message):
     __slots__ = ("header", "sessions", "more")
