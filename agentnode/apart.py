@@ -21,7 +21,7 @@ from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from agentnode import wire
+from agentnode import logs, wire
 from agentnode.context import ContextServices
 from agentnode.executors import RegistryRunner
 from agentnode.held import HeldTask
@@ -35,11 +35,15 @@ _NEWS_PER_LEASE: Final = 10
 
 class IsolatingRunner(RegistryRunner):
     """Runs the handlers of a registry here, and those of suspects in processes that load it anew
-    from `reference`. `kill_after_ms` lies between a cancellation and SIGKILL."""
+    from `reference`, seen from the working directory `folder`. `kill_after_ms` lies between a
+    cancellation and SIGKILL."""
 
-    def __init__(self, registry: Registry, reference: str, *, kill_after_ms: int = 2_000) -> None:
+    def __init__(
+        self, registry: Registry, reference: str, folder: str, *, kill_after_ms: int = 2_000
+    ) -> None:
         super().__init__(registry)
         self._reference = reference
+        self._folder = folder
         self._kill_after_s = kill_after_ms / 1_000
 
     async def run(self, held: HeldTask, services: ContextServices) -> Outcome:
@@ -49,10 +53,11 @@ class IsolatingRunner(RegistryRunner):
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "agentnode.isolated"),
-                *(str(theirs.fileno()), self._reference),
+                *(str(theirs.fileno()), self._reference, *logs.settings()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
+                cwd=self._folder,
             )
         return await _Apart(held, services, process, ours, self._kill_after_s).run()
 

@@ -135,9 +135,10 @@ def run(
         restart_stuck_after,
     )
     _prepare(process)
+    folder = os.getcwd()  # the module may go elsewhere when it is loaded
     try:
         runner = IsolatingRunner(
-            load_registry(module), module, kill_after_ms=config.cancel_grace_ms
+            load_registry(module), module, folder, kill_after_ms=config.cancel_grace_ms
         )
     except LoadError as error:
         _stop(EXIT_USAGE, str(error))

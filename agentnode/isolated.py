@@ -1,7 +1,7 @@
 """The process of one task that is run apart (see `agentnode.apart`): it loads the handlers, runs
 the one that is meant, tells how it ended, and ends.
 
-    python -m agentnode.isolated FD MODULE[:REGISTRY]
+    python -m agentnode.isolated FD MODULE[:REGISTRY] LOG_FORMAT LOG_LEVEL
 
 The context of the handler works as in a worker; what needs the cluster is asked of the worker, over
 the socket FD. The process ends when the worker does.
@@ -136,15 +136,15 @@ async def serve(fd: int, registry: Registry | LoadError) -> None:
 
 
 def main() -> None:
-    fd, reference = int(sys.argv[1]), sys.argv[2]
-    logs.configure()
+    fd, reference, log_format, log_level = sys.argv[1:]
+    logs.configure(log_format, log_level)
     registry: Registry | LoadError
     try:
         registry = load_registry(reference)
     except LoadError as error:
         registry = error
     with asyncio.Runner(loop_factory=WorkerLoop) as runner:
-        runner.run(serve(fd, registry))
+        runner.run(serve(int(fd), registry))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,14 @@ FORMATS = ("console", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
 
+_settings = ["console", "info"]
+
+
+def settings() -> tuple[str, str]:
+    """Format and level, as configured last."""
+    return _settings[0], _settings[1]
+
+
 class Unbreakable:
     """A stream for the log whose loss stops nothing: a reader that went away, a handler that closed
     standard error."""
@@ -32,6 +40,7 @@ class Unbreakable:
 
 def configure(log_format: str = "console", level: str = "info") -> None:
     """Set up structlog for this process."""
+    _settings[:] = [log_format, level]
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"

@@ -19,7 +19,7 @@ MAX_ATTEMPTS = 50
 LIST_LIMIT = 1_000_000
 RATE_SHARE = 0.3  # a process for each task costs more than a call
 DONE_WITHIN_S = 20.0
-OPEN_STATES = (TaskState.READY, TaskState.CLAIMED)
+OPEN_STATES = (TaskState.SCHEDULED, TaskState.READY, TaskState.CLAIMED)
 
 
 class AgentsWorkload(Workload):

@@ -35,7 +35,9 @@ def step(payload: dict[str, str], ctx):
         if payload.get("obedient"):
             ctx.check_cancelled()
         time.sleep(0.005)
-    return {"attempt": ctx.attempt, "pid": os.getpid(), "before": before}
+    # Run apart, it is a child of the worker.
+    pids = [os.getpid(), os.getppid()]
+    return {"attempt": ctx.attempt, "pids": pids, "before": before}
 
 
 @registry.task()
