@@ -511,8 +511,8 @@ async def test_commit_that_nobody_answers_until_the_lease_is_over_is_called_unkn
     ]
     registry.task("work")(lambda _: 1)
     with structlog.testing.capture_logs() as logs:
-        async with running_worker(client, registry, lease_ttl_ms=200) as worker:
-            await eventually(lambda: task.state == "claimed")
+        async with running_worker(client, registry, lease_ttl_ms=2_000) as worker:
+            await eventually(lambda: any("elapsed_ms" in line for line in logs))
             await eventually(lambda: worker.running == 0)
     events = [line["event"] for line in logs]
     assert "task given up, outcome unknown" in events

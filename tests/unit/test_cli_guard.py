@@ -106,9 +106,10 @@ def test_a_command_that_cannot_run() -> None:
 
 
 def test_all_that_the_command_started_ends_with_the_lease() -> None:
-    with guarded(stubborn(), lease_s=2.5, grace_s=1.5) as running:
+    with guarded(stubborn(), grace_s=1.5) as running:
         pids = running.pids()
         assert len(pids) == 2
+        running.tell(2.5)
         running.process.wait(20)
         ended_at_s = time.monotonic()
         assert gone(pids)
@@ -118,9 +119,10 @@ def test_all_that_the_command_started_ends_with_the_lease() -> None:
 
 
 def test_a_lease_that_is_renewed_keeps_the_command() -> None:
-    with guarded(["sh", "-c", "echo up; sleep 2; exit 3"], lease_s=1.5, grace_s=0.2) as running:
+    with guarded(["sh", "-c", "echo up; sleep 2; exit 3"], grace_s=0.2) as running:
         assert running.process.stdout is not None
         running.process.stdout.readline()
+        running.tell(1.5)
         running.tell(60)
         assert running.process.wait(20) == 3
 
