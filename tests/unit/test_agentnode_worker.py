@@ -504,7 +504,7 @@ async def test_commit_that_nobody_answers_until_the_lease_is_over_is_called_unkn
     registry: Registry,
 ) -> None:
     client = FakeClient()
-    task = client.tasks.add()
+    client.tasks.add()
     client.tasks.fail_next["heartbeat"] = [unavailable() for _ in range(100)]
     client.tasks.fail_next["complete"] = [
         IndefiniteError("no answer", "OUTCOME_UNKNOWN", retryable=True) for _ in range(100)
