@@ -6,7 +6,8 @@ support; a running cluster stays at its level until an operator raises it, which
 while any member's build does not support the new one. It never goes down.
 
     level 0   everything as in the first released form
-    level 1   bounds on the work of each request, quotas, kept digests of requests, tombstones
+    level 1   bounds on the work of each request, quotas, kept digests of requests, tombstones,
+              a bound of its own for lost leases, reasons of releases, stuck slots
 
 A rule that came with a level asks `state.level >= N` where it acts, and the rule of the levels
 below stays beside it: old logs are replayed with it.
