@@ -349,6 +349,14 @@ async def _(face: Face, _: Cluster) -> None:
     assert session_id in [one.session_id for one in await face.call("sessions.list")]
 
 
+@sample("sessions.keep_alive")
+@sample("report_stuck")
+async def _(face: Face, _: Cluster) -> None:
+    session_id = await face.call("open_session")
+    assert await face.call("sessions.keep_alive", session_id) > 0
+    await face.call("report_stuck", ["t1"])
+
+
 @sample("sessions.close")
 @sample("on_session_lost")
 async def _(face: Face, _: Cluster) -> None:
