@@ -7,6 +7,7 @@ from typing import Final
 from scripts.lib.mutate.mutant import Mutant, mutant
 
 _CRASH: Final = "tests/unit/test_journal_crash.py"
+_FAILED_SYNCS: Final = "tests/unit/test_journal_failed_syncs.py"
 _FILES: Final = "tests/unit/test_journal_files.py"
 _RECOVERY: Final = "tests/unit/test_journal_recovery.py"
 _SNAPSHOTS: Final = "tests/unit/test_journal_snapshots.py"
@@ -78,5 +79,33 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "if self._crc != crc:",
         "if False:",
         _SNAPSHOTS,
+    ),
+    mutant(
+        "start-on-a-full-disk-trusts-the-cache",
+        "coord/journal/io.py",
+        "        overwrite_fully(file, path, 0, data)\n",
+        "",
+        _FAILED_SYNCS,
+    ),
+    mutant(
+        "vote-not-written-again-at-the-start",
+        "coord/journal/vote.py",
+        "self._rewrite(pages[self._good]",
+        "(pages[self._good]",
+        _FAILED_SYNCS,
+    ),
+    mutant(
+        "name-of-a-snapshot-trusted",
+        "coord/replication/boot.py",
+        "            store.confirm(meta)\n",
+        "            pass\n",
+        _FAILED_SYNCS,
+    ),
+    mutant(
+        "unreadable-told-as-damage",
+        "coord/journal/io.py",
+        "return StorageUnusableError(path, operation,",
+        "return SyncFailedError(path, operation,",
+        "tests/unit/test_journal_advice.py",
     ),
 )

@@ -13,6 +13,8 @@ _ADMISSION: Final = "tests/unit/test_engine_admission.py"
 _APPEND: Final = "tests/unit/test_filter_append.py"
 _MEMBERSHIP: Final = "tests/unit/test_engine_membership.py"
 _FRESHNESS: Final = "tests/unit/test_freshness.py"
+_RESTART: Final = "tests/unit/test_engine_restart.py"
+_SNAPSHOT_FAILS: Final = "tests/unit/test_snapshot_failures.py"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -154,5 +156,47 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "if proposed_term == term:",
         "if True:",
         "tests/unit/test_replicator_outcomes.py",
+    ),
+    mutant(
+        "vote-forgotten-at-the-start",
+        "coord/replication/boot.py",
+        "voted_for=vote.voted_for,",
+        "voted_for=None,",
+        _RESTART,
+    ),
+    mutant(
+        "snapshot-without-the-members",
+        "coord/replication/snapshot_exchange.py",
+        'return encode_members(membership.members) if membership.index else b""',
+        'return b""',
+        _RESTART,
+    ),
+    mutant(
+        "members-of-a-snapshot-not-read",
+        "coord/replication/recovery.py",
+        "if snapshot is None or not snapshot.members:",
+        "if True:",
+        _RESTART,
+    ),
+    mutant(
+        "members-lost-in-a-transfer",
+        "coord/replication/snapshots.py",
+        'members=message["members"],',
+        'members=b"",',
+        _RESTART,
+    ),
+    mutant(
+        "snapshot-that-fails-is-tried-at-every-tick",
+        "coord/replication/snapshot_exchange.py",
+        "if self._failures and self._ports.now() < self._retry_at:",
+        "if False:",
+        _SNAPSHOT_FAILS,
+    ),
+    mutant(
+        "broken-disk-taken-for-a-failed-snapshot",
+        "coord/replication/snapshots.py",
+        "return isinstance(error, StorageError | OSError | FatalReplicaError)",
+        "return isinstance(error, FatalReplicaError)",
+        _SNAPSHOT_FAILS,
     ),
 )
