@@ -14,7 +14,7 @@ from coord.journal.errors import (
 )
 from coord.journal.filesystem import AppendFile, FileLock, FileSystem, OsFileSystem
 from coord.journal.log import DEFAULT_SEGMENT_BYTES, Journal
-from coord.journal.peer_runs import PeerRun, PeerRunsFile
+from coord.journal.peer_runs import MAX_OWN_RUNS, PeerRun, PeerRunsFile
 from coord.journal.recovery import Entry, RecoveryReport
 from coord.journal.snapshot_format import SnapshotMeta
 from coord.journal.snapshots import RawSnapshotWriter, SnapshotStore, SnapshotWriter
@@ -22,6 +22,7 @@ from coord.journal.vote import Admission, Founders, Standing, Vote, VoteFile
 
 __all__ = [
     "DEFAULT_SEGMENT_BYTES",
+    "MAX_OWN_RUNS",
     "Admission",
     "AppendFile",
     "CleanStop",

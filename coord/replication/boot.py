@@ -9,6 +9,7 @@ import structlog
 
 from coord.journal import (
     DEFAULT_SEGMENT_BYTES,
+    MAX_OWN_RUNS,
     Admission,
     CleanStop,
     DataDirectory,
@@ -50,6 +51,14 @@ class OpenStorage:
             with contextlib.suppress(StorageError):
                 self.clean_stop.write(end)
 
+    def note_run(self, run_id: str) -> None:
+        """Remember the id of this run beside those before, if there is room."""
+        if run_id:
+            file = self.peer_runs
+            file.own = (*file.own, (self.boot.boot_id, run_id))[-MAX_OWN_RUNS:]
+            with contextlib.suppress(StorageError):
+                file.store(self.boot.peer_runs)
+
     def mark_copied(self, why: str) -> None:
         """Have later starts refused. What cannot be written is left out."""
         with contextlib.suppress(StorageError):
@@ -71,17 +80,22 @@ def open_storage(
     fs: FileSystem,
     segment_bytes: int = DEFAULT_SEGMENT_BYTES,
     reserve_bytes: int = 0,
+    run_id: str = "",
 ) -> OpenStorage:
     """Lock the directory, recover, and note durably that this is the next run of the node. A new
-    directory gets `incarnation`, drawn at random by the caller.
+    directory gets `incarnation`, drawn at random by the caller, as `run_id` is for each run.
 
     Raises DataDirectoryError, StorageDamagedError, DiskFullError, SyncFailedError."""
     directory = DataDirectory.open(path, cluster_id, node_id, wall_ms=wall_ms, fs=fs)
     try:
-        return _open(directory, fs, segment_bytes, reserve_bytes, _first_vote(wall_ms, incarnation))
+        storage = _open(
+            directory, fs, segment_bytes, reserve_bytes, _first_vote(wall_ms, incarnation)
+        )
+        storage.note_run(run_id)
     except BaseException:
         directory.close()
         raise
+    return storage
 
 
 def _first_vote(wall_ms: int, incarnation: int) -> Vote:

@@ -63,8 +63,8 @@ class RefusedError(Exception):
 class Hello:
     """Who dials (`node_id` of `cluster_id` in its `boot_id`-th run) and whom it means to reach.
     `level`: the highest feature level that its build supports. `run_id`: drawn at random for the
-    run; empty: its build draws none. `is_new`: it has a new data directory and takes no part yet.
-    """
+    run; empty: its build draws none. `runs`: numbers and ids of the last ones with its data
+    directory. `is_new`: that directory is new, and the node takes no part yet."""
 
     cluster_id: str
     node_id: str
@@ -74,6 +74,7 @@ class Hello:
     level: int = 0
     run_id: str = ""
     is_new: bool = False
+    runs: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def encode_hello(hello: Hello) -> bytes:
             "level": hello.level,
             "run": hello.run_id,
             "new": hello.is_new,
+            "runs": [list(run) for run in hello.runs],
         }
     )
 
@@ -115,11 +117,30 @@ def decode_hello(payload: memoryview) -> Hello:
     if type(boot_id) is not int or boot_id < 0:
         raise RefusedError(Refusal.BAD_HANDSHAKE, "the boot id is missing")
     cluster_id, node_id, target_id = map(str, texts)
-    run_id, is_new = values.get("run", ""), values.get("new", False)
-    if type(run_id) is not str or len(run_id) > MAX_RUN_ID or type(is_new) is not bool:
+    run_id, is_new, runs = values.get("run", ""), values.get("new", False), values.get("runs", [])
+    if not _is_run_id(run_id) or type(is_new) is not bool or not _are_runs(runs):
         raise RefusedError(Refusal.BAD_HANDSHAKE, "the run id is none")
-    level = _level_of(values)
-    return Hello(cluster_id, node_id, target_id, boot_id, level=level, run_id=run_id, is_new=is_new)
+    return Hello(
+        cluster_id,
+        node_id,
+        target_id,
+        boot_id,
+        level=_level_of(values),
+        run_id=run_id,
+        is_new=is_new,
+        runs=tuple((number, drawn) for number, drawn in runs),
+    )
+
+
+def _is_run_id(value: object) -> bool:
+    return type(value) is str and len(value) <= MAX_RUN_ID
+
+
+def _are_runs(value: object) -> bool:
+    return type(value) is list and all(
+        type(run) is list and len(run) == 2 and type(run[0]) is int and _is_run_id(run[1])
+        for run in value
+    )
 
 
 def encode_welcome(welcome: Welcome | None = None) -> bytes:

@@ -4,8 +4,9 @@ Each run of a node has a number, one more than the last in its data directory, a
 random. So a peer that comes as an earlier run than the last that was seen was started from an older
 copy of its directory: what it promised since then it has forgotten, and it would vote twice or lose
 entries that it had confirmed. Two ids for one number mean that two copies of a directory were
-started. A node whose directory is new has promised nothing: it may count from anywhere, and is told
-from where (`Joining`). Builds that draw no id are not judged. Pure.
+started. The runs of a copy are counted as well, so a node also says which ids its last runs had. A
+node whose directory is new has promised nothing: it may count from anywhere, and is told from where
+(`Joining`). Builds that draw no id are not judged. Pure.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ MAX_REMEMBERED = 64
 
 @dataclass(frozen=True, slots=True)
 class OwnRun:
-    """This node's own. `is_new`: its directory is, and it takes no part yet."""
+    """This node's own. `is_new`: its directory is, and it takes no part yet. `runs`: the last ones
+    with this directory."""
 
     boot_id: int
     run_id: str = ""
     is_new: bool = False
+    runs: tuple[PeerRun, ...] = ()
 
 
 class PeerRuns:
@@ -63,6 +66,8 @@ class PeerRuns:
                 raise RefusedError(Refusal.OLDER_COPY, _older(node_id, number, last))
             if number == last and hello.run_id != drawn:
                 raise RefusedError(Refusal.CLONE, _clone(node_id, number))
+            if any(other == last and its_id != drawn for other, its_id in hello.runs):
+                raise RefusedError(Refusal.OLDER_COPY, _branched(node_id, number, last))
         if number >= last and (number, hello.run_id) != (last, drawn):
             self._remember(node_id, (number, hello.run_id))
 
@@ -79,6 +84,13 @@ def _older(node_id: str, number: int, last: int) -> str:
         f"node {node_id!r} was in run {last} already and comes as run {number}: its data directory "
         f"is an older copy (a backup or machine image put back), or two processes run as "
         f"{node_id!r}, each with a copy of it"
+    )
+
+
+def _branched(node_id: str, number: int, last: int) -> str:
+    return (
+        f"node {node_id!r} comes as run {number}, and its run {last} was another one than the run "
+        f"{last} that was seen: its data directory is an older copy that was started several times"
     )
 
 

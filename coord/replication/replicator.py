@@ -396,7 +396,8 @@ class PySyncObjReplicator:
 
     def _own_run(self) -> OwnRun:
         own = self._replica.own_run if self._replica is not None else OwnRun(0, is_new=True)
-        return replace(own, run_id=self._run_id)
+        runs = self._storage.peer_runs.own if self._storage is not None else ()
+        return replace(own, run_id=self._run_id, runs=runs)
 
     def _peer_runs_changed(self) -> None:
         if self._runs_keeper is not None:
@@ -434,6 +435,7 @@ class PySyncObjReplicator:
             fs=self._fs,
             segment_bytes=config.segment_bytes,
             reserve_bytes=config.reserve_bytes,
+            run_id=self._run_id,
         )
 
     # Turning the crank

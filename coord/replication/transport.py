@@ -289,6 +289,7 @@ class PeerTransport:
             level=self._levels.own,
             run_id=own.run_id,
             is_new=own.is_new,
+            runs=own.runs,
         )
 
     def _outgoing_opened(self, peer: _Peer, outgoing: Outgoing) -> None:

@@ -17,6 +17,7 @@ import uvloop
 from chaos.sim.disk import SimDisk
 from chaos.sim.machine import LogMachine
 from coord.journal import (
+    MAX_OWN_RUNS,
     DataDirectory,
     DataDirectoryError,
     DiskFullError,
@@ -25,8 +26,16 @@ from coord.journal import (
     PeerRunsFile,
 )
 from coord.journal.peer_runs import MAX_PEERS
+from coord.replication.boot import open_storage
 from coord.replication.errors import CopiedDirectoryError
-from coord.replication.handshake import Hello, Refusal, RefusedError
+from coord.replication.handshake import (
+    MAX_HANDSHAKE_BYTES,
+    Hello,
+    Refusal,
+    RefusedError,
+    decode_hello,
+    encode_hello,
+)
 from coord.replication.messages import StampGuard
 from coord.replication.peer_runs import MAX_REMEMBERED, OwnRun, PeerRuns
 from coord.replication.replicator import PySyncObjReplicator
@@ -40,8 +49,15 @@ from tests.support.waiting import eventually
 OWN = OwnRun(7)
 
 
-def hello(boot_id: int, run_id: str = "r", *, is_new: bool = False, node_id: str = "a") -> Hello:
-    return Hello("c", node_id, "b", boot_id, run_id=run_id, is_new=is_new)
+def hello(
+    boot_id: int,
+    run_id: str = "r",
+    *,
+    is_new: bool = False,
+    node_id: str = "a",
+    runs: tuple[PeerRun, ...] = (),
+) -> Hello:
+    return Hello("c", node_id, "b", boot_id, run_id=run_id, is_new=is_new, runs=runs)
 
 
 def refusal(runs: PeerRuns, one: Hello) -> Refusal:
@@ -63,6 +79,33 @@ def test_an_older_run_and_a_second_one_of_a_number_are_refused() -> None:
     assert refusal(runs, hello(5, "another")) is Refusal.CLONE
     assert runs.known == {"a": (5, "r5")}
     runs.take(hello(5, "r5"), OWN)
+
+
+def test_an_older_copy_that_was_started_several_times_is_refused() -> None:
+    """Its own runs are counted, so it comes as a later one than the last that was seen."""
+    runs = PeerRuns({"a": (5, "r5")})
+    history = ((4, "r4"), (5, "another"), (6, "r6"))
+    assert refusal(runs, hello(6, "r6", runs=history)) is Refusal.OLDER_COPY
+    assert runs.known == {"a": (5, "r5")}
+    runs.take(hello(6, "r6", runs=((4, "r4"), (5, "r5"), (6, "r6"))), OWN)
+    runs.take(hello(9, "r9", runs=((8, "r8"), (9, "r9"))), OWN)  # it was not seen in between
+    runs.take(hello(1, "new", is_new=True, runs=((9, "other"),)), OWN)
+
+
+def test_a_directory_remembers_its_last_runs() -> None:
+    disk = SimDisk()
+    for number in range(MAX_OWN_RUNS + 5):
+        storage = open_storage(
+            "/node", "c", "n1", wall_ms=0, incarnation=1, fs=disk, run_id=f"r{number}"
+        )
+        storage.close()
+    own = storage.peer_runs.own
+    assert own[-1] == (storage.boot.boot_id, f"r{MAX_OWN_RUNS + 4}")
+    assert len(own) == MAX_OWN_RUNS
+    assert [number for number, _ in own] == list(range(own[0][0], own[0][0] + MAX_OWN_RUNS))
+    longest = Hello("c" * 256, "n" * 256, "n" * 256, 2**62, run_id="x" * 64, runs=own)
+    assert len(encode_hello(longest)) < MAX_HANDSHAKE_BYTES
+    assert decode_hello(memoryview(encode_hello(longest))) == longest
 
 
 def test_a_new_directory_counts_from_anywhere() -> None:
@@ -123,11 +166,13 @@ def test_the_file_keeps_what_was_stored() -> None:
     file = PeerRunsFile(disk, "/d/peers")
     assert file.load() == {}
     runs = {f"n{number}": (number, f"r{number}") for number in range(MAX_PEERS)}
+    file.own = ((1, "r1"), (2, "r2"))
     file.store(runs)
     disk.crash(random.Random(1))
     again = PeerRunsFile(disk, "/d/peers")
     assert again.load() == runs
     assert again.damage == ""
+    assert again.own == ((1, "r1"), (2, "r2"))
     with pytest.raises(ValueError, match="at most"):
         file.store({**runs, "one more": (1, "r")})
     assert again.load() == runs
@@ -230,7 +275,19 @@ async def test_a_build_without_run_ids_is_taken() -> None:
         await raw.close()
 
 
-@pytest.mark.parametrize("change", [{"run": 5}, {"run": "x" * 65}, {"new": 1}, {"boot": -1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run": 5},
+        {"run": "x" * 65},
+        {"new": 1},
+        {"boot": -1},
+        {"runs": 1},
+        {"runs": [[1]]},
+        {"runs": [["1", "r"]]},
+        {"runs": [[1, "r" * 65]]},
+    ],
+)
 async def test_malformed_runs_are_refused(change: dict[str, object]) -> None:
     async with Node("b") as b:
         b.transport.set_peers({"a": "127.0.0.1:1"})
