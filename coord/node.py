@@ -97,7 +97,9 @@ class Node:
         self._collector.start()
         self._log.info("node.serving", address=self.config.advertise, port=self.server.port)
         self._serving = True
-        self._on_role_change(self.server.replicator.status())
+        status = self.server.replicator.status()
+        self._on_role_change(status)
+        self._tell_if_moved(status)
 
     async def _start(self) -> None:
         try:
@@ -240,6 +242,26 @@ class Node:
                 revision=self._server.host.machine.revision if self._server else 0,
             )
         self._stopping.set()
+
+    def _tell_if_moved(self, status: ReplicaStatus) -> None:
+        """The members and their addresses stand in the log; a configuration that says otherwise
+        moves nobody, it only makes this node unreachable."""
+        own = {member.node_id: member for member in self.config.cluster_members()}.get(
+            status.node_id
+        )
+        known = {member.node_id: member for member in status.members}.get(status.node_id)
+        if own is None or known is None:
+            return
+        configured = f"{own.peer_address} (clients: {own.client_address})"
+        expected = f"{known.peer_address} (clients: {known.client_address})"
+        if configured != expected:
+            self._log.error(
+                "node.moved",
+                why=f"the others look for this node at {expected}, but it is configured for "
+                f"{configured}, so they do not reach it; start it with the addresses that the "
+                "members know, or move it: 'coord member remove' it, then 'coord member add' it "
+                "with its new addresses and an empty data directory",
+            )
 
     def _on_role_change(self, status: ReplicaStatus) -> None:
         """Say it, once the node serves: one that can not start says only why."""

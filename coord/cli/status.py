@@ -38,6 +38,7 @@ async def show_status(cli: Remote) -> None:
                         "reachable": member.reachable,
                         "version": member.version,
                         "alarms": list(member.alarms),
+                        "note": member.note,
                     }
                     for member in status.members
                 ],
@@ -79,3 +80,5 @@ async def show_status(cli: Remote) -> None:
     for member in status.members:
         if member.alarms:
             cli.out.line(f"alarm on {member.id}: {', '.join(member.alarms)}")
+        if member.note:
+            cli.out.line(f"{member.id}: {member.note}")

@@ -193,4 +193,5 @@ def _member(member: pb.MemberStatus) -> MemberStatus:
         peer_address=member.peer_address,
         checked_index=member.checked_index,
         alarms=tuple(member.alarms),
+        note=member.note,
     )

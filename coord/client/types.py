@@ -309,7 +309,8 @@ class SessionInfo:
 class MemberStatus:
     """One node. `role` is leader, follower, candidate or learner; empty when unreachable.
     `checked_index`: the last applied index at which it saw a majority, itself included, with equal
-    states. `alarms`: what somebody should look at, such as SNAPSHOT_FAILED."""
+    states. `alarms`: what somebody should look at, such as SNAPSHOT_FAILED. `note`: what is odd
+    about it, for people."""
 
     id: str
     address: str
@@ -322,6 +323,7 @@ class MemberStatus:
     peer_address: str
     checked_index: int = 0
     alarms: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,19 @@ class PeerLog:
             event = "peer_refused" if refused.by_us else "peer_refused_us"
             self._say(self._log.warning, event, peer_id, address=address, reason=reason)
 
+    def one_way(self, peer_id: str, address: str, *, reached: bool) -> None:
+        """Only one direction works: messages can be sent (`reached`), or come."""
+        if reached:
+            event = "peer_does_not_reach_us"
+            why = (
+                "this node has connected to it, but it does not connect to this node: was this "
+                "node started with other addresses than the members have for it?"
+            )
+        else:
+            event = "peer_is_elsewhere"
+            why = f"it has connected to this node, but does not answer at {address}"
+        self._say(self._log.warning, event, peer_id, why=why)
+
     def refused(
         self, hello: Hello | None, remote: str, error: RefusedError, *, is_peer: bool
     ) -> None:

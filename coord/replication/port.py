@@ -229,6 +229,7 @@ class ReplicaStatus:
     peers: Mapping[str, PeerProgress] = field(default_factory=dict)
     checked_index: int = 0  # the last at which a majority was seen to have this node's state
     alarms: tuple[str, ...] = ()  # what somebody should look at: SNAPSHOT_FAILED, ...
+    one_way: tuple[str, ...] = ()  # peers that reach this node, but are not reached by it
 
 
 class Replicator(Protocol):

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import os
 import random
 import ssl
 from collections.abc import Callable, Mapping
@@ -49,6 +51,7 @@ class TransportLimits:
     read_timeout_ms: int = 3_000  # > ping_interval_ms; also how long a dead link can hold up
     backoff_min_ms: int = 20
     backoff_max_ms: int = 500
+    one_way_after_ms: int = 5_000  # > backoff_max_ms; then one direction alone is worth a word
     backoff_lasting_ms: int = 2_000  # after a refusal that only people can do something about
 
 
@@ -62,6 +65,7 @@ class _Peer:
     outgoing: Outgoing | None = None
     incoming: Incoming | None = None
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    one_way_since: float | None = None  # only one of the two directions works
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -129,6 +133,15 @@ class PeerTransport:
         self._running = False
         self._log = PeerLog(log.bind(node_id=self_id))
 
+    @property
+    def one_way(self) -> tuple[str, ...]:
+        """Peers that are connected to this node, but do not answer at their address."""
+        return tuple(
+            peer.peer_id
+            for peer in self._peers.values()
+            if peer.incoming is not None and peer.outgoing is None
+        )
+
     async def start(self) -> None:
         """Listen and dial the known peers. Raises OSError if the address cannot be listened on."""
         host, port = split_address(self._listen_address)
@@ -138,6 +151,10 @@ class PeerTransport:
             self._server = await loop.create_server(
                 self._accept, host, port, ssl=self._ssl_server, reuse_address=True
             )
+        except OSError as error:
+            self._running = False
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise OSError(f"cannot listen for peers on {self._listen_address}: {why}") from error
         except BaseException:
             self._running = False
             raise
@@ -414,6 +431,7 @@ class PeerTransport:
                 continue
             for peer in list(self._peers.values()):
                 self._watch_outgoing(peer, now)
+                self._watch_directions(peer, now)
             for incoming in list(self._accepted):
                 self._close_silent(incoming, now)
 
@@ -423,6 +441,17 @@ class PeerTransport:
             outgoing.note_progress()
             if not self._close_silent(outgoing, now):
                 outgoing.send_ping()
+
+    def _watch_directions(self, peer: _Peer, now: float) -> None:
+        """Say once that only one direction works: one of the two nodes is not where the members
+        have it, or cannot be reached there."""
+        if (peer.incoming is None) is (peer.outgoing is None):
+            peer.one_way_since = None
+        elif peer.one_way_since is None:
+            peer.one_way_since = now
+        elif (now - peer.one_way_since) * 1000 > self._limits.one_way_after_ms:
+            peer.one_way_since = math.inf
+            self._log.one_way(peer.peer_id, peer.address, reached=peer.outgoing is not None)
 
     def _close_silent(self, connection: Incoming | Outgoing, now: float) -> bool:
         shaking_hands = isinstance(connection, Incoming) and connection.hello is None

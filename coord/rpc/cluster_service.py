@@ -57,7 +57,8 @@ class ClusterService:
         """Everybody's status; who does not answer at once is unreachable."""
         call.parse(pb.StatusRequest)
         own = self._own_status()
-        members = self._backend.replicator.status().members
+        replica = self._backend.replicator.status()
+        members = replica.members
         answers = await asyncio.gather(*(self._ask(member, own) for member in members))
         known = [answer for answer in answers if answer is not None]
         # Who leads is what the newest term says; a node that was cut off may believe otherwise.
@@ -72,7 +73,9 @@ class ClusterService:
             term=term,
             revision=max(answer.revision for answer in known) if known else own.revision,
             members=[
-                _unreachable(member) if answer is None else answer.member
+                _unreachable(member, one_way=member.node_id in replica.one_way)
+                if answer is None
+                else answer.member
                 for member, answer in zip(members, answers, strict=True)
             ],
         ).SerializeToString()
@@ -208,7 +211,15 @@ async def _digest_in_slices(digester: Digester) -> str:
     raise errors.internal()
 
 
-def _unreachable(member: Member) -> pb.MemberStatus:
+def _unreachable(member: Member, *, one_way: bool) -> pb.MemberStatus:
+    """`one_way`: it has connected to this node, so it runs, but is not where it should be."""
+    note = (
+        f"it runs, but does not answer at {member.peer_address}, where the members have it; "
+        "was it started with other addresses?"
+    )
     return pb.MemberStatus(
-        id=member.node_id, address=member.client_address, peer_address=member.peer_address
+        id=member.node_id,
+        address=member.client_address,
+        peer_address=member.peer_address,
+        note=note if one_way else "",
     )

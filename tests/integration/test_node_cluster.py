@@ -119,6 +119,22 @@ async def test_status_and_equal_digests(cluster: Cluster) -> None:
     assert len({(one.applied_index, one.digest) for one in digests}) == 1
 
 
+async def test_a_node_that_comes_back_elsewhere_is_told_of_in_status(cluster: Cluster) -> None:
+    moved = cluster.followers()[0]
+    parts = [one for one in cluster.members.split(";") if not one.startswith(moved)]
+    await cluster.stop(moved)
+    elsewhere = f"{moved}=127.0.0.1:{free_port()},127.0.0.1:{free_port()}"
+    cluster.members = ";".join([*parts, elsewhere])
+    await cluster.start(moved)
+    stubs = next(one for node_id, one in cluster.stubs.items() if node_id != moved)
+    notes: list[str] = []
+    async with asyncio.timeout(20):
+        while not notes:
+            status = await stubs.cluster.Status(cluster_pb2.StatusRequest())
+            notes = [f"{one.id}: {one.note}" for one in status.members if one.note]
+    assert notes[0].startswith(f"{moved}: it runs, but does not answer at ")
+
+
 async def test_leadership_can_be_handed_over(cluster: Cluster) -> None:
     target = cluster.followers()[0]
     asked = cluster.followers()[1]

@@ -357,3 +357,10 @@ def test_status_waits_a_second_unless_told_otherwise(cli: Cli) -> None:
     assert cli("status").code == 3
     assert cli("status", "--timeout-ms", "9000").code == 3
     assert [made[1]["timeout_ms"] for made in cli.client.made] == [1_000, 9_000]
+
+
+def test_status_tells_what_is_odd_about_a_member(cli: Cli) -> None:
+    members = (make_member(1), make_member(2, reachable=False, note="it runs, but elsewhere"))
+    cli.client.replies["cluster.status"] = ClusterStatus("c", "n1", 3, 0, members, "n1")
+    assert cli("status").out.endswith("n2: it runs, but elsewhere\n")
+    assert cli("status", "-o", "json").json["members"][1]["note"] == "it runs, but elsewhere"

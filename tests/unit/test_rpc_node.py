@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import grpc.aio
 import pytest
+from structlog.testing import capture_logs
 
 from coord.config import ServerConfig, load_config
 from coord.node import EXIT_FATAL, EXIT_OK, CannotStartError, Node
@@ -93,3 +95,20 @@ def test_a_data_directory_that_cannot_be_used(tmp_path: Path) -> None:
         {"data_dir": str(file / "data"), "listen": f"127.0.0.1:{free_port()}", "node_id": "n1"}
     )
     assert run(config) == EXIT_CANNOT_START
+
+
+async def test_other_addresses_than_the_members_know_are_told(config: ServerConfig) -> None:
+    node = Node(config)
+    await node.start()
+    try:
+        status = node.server.replicator.status()
+        with capture_logs() as logs:
+            node._tell_if_moved(status)
+            assert logs == []
+            elsewhere = replace(status.members[0], client_address="10.0.0.9:7400")
+            node._tell_if_moved(replace(status, members=(elsewhere,)))
+        assert [line["event"] for line in logs] == ["node.moved"]
+        assert "10.0.0.9:7400" in logs[0]["why"]
+        assert config.advertise in logs[0]["why"]
+    finally:
+        await node.stop()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -333,6 +334,24 @@ async def test_set_peers_moves_and_removes() -> None:
         assert not a.transport.connected("b")
         assert a.events[-1] == ("disconnected", "b")
         await eventually(lambda: not moved.transport.connected("a"))
+
+
+async def test_a_peer_that_is_not_where_it_should_be_is_noticed_on_both_sides() -> None:
+    limits = replace(FAST, one_way_after_ms=100)
+    with structlog.testing.capture_logs() as entries:
+        async with Node("a", limits=limits) as a, Node("b", limits=limits) as b:
+            a.transport.set_peers({"b": "127.0.0.1:1"})
+            b.transport.set_peers({"a": a.address})
+            await eventually(lambda: a.transport.one_way == ("b",))
+            assert b.transport.one_way == ()
+            await eventually(lambda: logged(entries, "peer_is_elsewhere"))
+            await eventually(lambda: logged(entries, "peer_does_not_reach_us"))
+            a.transport.set_peers({"b": b.address})
+            await eventually(lambda: a.transport.one_way == ())
+    (line,) = logged(entries, "peer_is_elsewhere")
+    assert (line["node_id"], line["peer_id"], "127.0.0.1:1" in line["why"]) == ("a", "b", True)
+    (line,) = logged(entries, "peer_does_not_reach_us")
+    assert (line["node_id"], line["peer_id"]) == ("b", "a")
 
 
 async def test_set_peers_refuses_a_malformed_address_and_changes_nothing() -> None:

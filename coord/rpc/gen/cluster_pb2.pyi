@@ -11,7 +11,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class MemberStatus(_message.Message):
-    __slots__ = ("id", "address", "role", "term", "commit_index", "applied_index", "reachable", "version", "peer_address", "checked_index", "alarms")
+    __slots__ = ("id", "address", "role", "term", "commit_index", "applied_index", "reachable", "version", "peer_address", "checked_index", "alarms", "note")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,7 @@ class MemberStatus(_message.Message):
     PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     CHECKED_INDEX_FIELD_NUMBER: _ClassVar[int]
     ALARMS_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
     id: str
     address: str
     role: str
@@ -34,7 +35,8 @@ class MemberStatus(_message.Message):
     peer_address: str
     checked_index: int
     alarms: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., role: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., reachable: _Optional[bool] = ..., version: _Optional[str] = ..., peer_address: _Optional[str] = ..., checked_index: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
+    note: str
+    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., role: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., reachable: _Optional[bool] = ..., version: _Optional[str] = ..., peer_address: _Optional[str] = ..., checked_index: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
     __slots__ = ("cluster_id", "leader", "term", "revision", "members", "node_id")
