@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from chaos.checkers.result import CheckResult
 from chaos.judge import Judgement, count
 from chaos.runner import Run, RunOptions, RunRecord
-from chaos.verdicts import VERDICT_STYLE, word
+from chaos.verdicts import STYLES, VERDICT_STYLE, word
+from coord.terminal.layout import Printer
 
 ROLE_STYLE = {"leader": "bold green", "follower": "green", "down": "red", "paused": "yellow"}
 EVERY_LINES_S = 5.0
@@ -76,18 +75,22 @@ def _view(run: Run) -> RenderableType:
 
 def show_summary(console: Console, record: RunRecord, judgement: Judgement, replay: str) -> None:
     """One screen: verdicts, figures, and what is wrong if something is."""
-    table = Table(title="workloads", title_justify="left")
-    for column in ("workload", "verdict"):
-        table.add_column(column)
-    for column in ("calls", "ok", "failed", "unknown"):
-        table.add_column(column, justify="right")
-    for name, result in judgement.workloads.items():
-        done = judgement.counts[name]
-        figures = [str(done[kind]) for kind in ("ops", "ok", "fail", "info")]
-        table.add_row(name, _styled(result), *figures)
-    console.print(table)
-    for name, result in judgement.promises.items():
-        console.print(_styled(result), name, highlight=False)
+    printer = Printer(STYLES)
+    printer.table(
+        ("workload", "verdict", "calls", "ok", "failed", "unknown"),
+        [
+            (
+                name,
+                word(result.valid),
+                *(judgement.counts[name][kind] for kind in ("ops", "ok", "fail", "info")),
+            )
+            for name, result in judgement.workloads.items()
+        ],
+    )
+    printer.table(
+        ("promise", "verdict"),
+        [(name, word(result.valid)) for name, result in judgement.promises.items()],
+    )
     for name, result in (*judgement.workloads.items(), *judgement.promises.items()):
         for anomaly in result.anomalies[:5]:
             console.print(f"  {name}: {anomaly}", style="red", highlight=False, markup=False)
@@ -103,7 +106,3 @@ def show_summary(console: Console, record: RunRecord, judgement: Judgement, repl
     console.print(f"report: {record.options.out / 'report.html'}", highlight=False, soft_wrap=True)
     console.print(f"replay: {replay}", highlight=False, soft_wrap=True)
     console.print("verdict:", Text(word(judgement.valid), style=VERDICT_STYLE[judgement.valid]))
-
-
-def _styled(result: CheckResult) -> Text:
-    return Text(word(result.valid), style=VERDICT_STYLE[result.valid])

@@ -10,6 +10,7 @@ Verdict = Literal[True, False, "unknown"]
 EXIT_CODE: dict[Verdict, int] = {True: 0, False: 1, "unknown": 2}
 VERDICT_WORD: dict[Verdict, str] = {True: "valid", False: "INVALID", "unknown": "unknown"}
 VERDICT_STYLE: dict[Verdict, str] = {True: "green", False: "bold red", "unknown": "yellow"}
+STYLES = {VERDICT_WORD[verdict]: style for verdict, style in VERDICT_STYLE.items()}
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

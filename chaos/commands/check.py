@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from chaos.checkers import CHECKERS
 from chaos.checkers.linearizable import Bounds, KeyVerdict, LinearizableVerdict, check
@@ -24,26 +23,36 @@ from chaos.history import (
     operations,
     read_history,
 )
-from chaos.verdicts import EXIT_CODE, Verdict, word
+from chaos.verdicts import EXIT_CODE, STYLES, Verdict, word
 from chaos.workloads import WORKLOADS
+from coord.terminal.help import PlainCommand
+from coord.terminal.layout import Column, Printer
+from coord.terminal.options import decimal
 
 REGISTERS = frozenset({"register", "cas-register"})  # the one's calls are among the other's
 
 
 def register(app: typer.Typer) -> None:
-    app.command("check")(check_history)
+    app.command("check", cls=PlainCommand)(check_history)
 
 
 def check_history(
-    history: Annotated[Path, typer.Argument(help="A history.jsonl")],
-    model: Annotated[str, typer.Option(help=f"One of: {', '.join(sorted(CHECKERS))}")],
+    history: Annotated[Path, typer.Argument(metavar="HISTORY", help="A history.jsonl.")],
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help=f"One of {', '.join(sorted(CHECKERS))}.")
+    ],
     workload: Annotated[
         str,
         typer.Option(
-            help="Judge only this workload's calls  [default: all workloads of that model]"
+            metavar="NAME",
+            help="Judge only this workload's calls.",
+            show_default="all workloads of that model",
         ),
     ] = "",
-    max_seconds: Annotated[float, typer.Option(help='Then the verdict is "unknown"')] = 60.0,
+    max_seconds: Annotated[
+        float,
+        decimal("--max-seconds", low=0.001, metavar="S", help='Then the verdict is "unknown".'),
+    ] = 60.0,
 ) -> None:
     """Judge a recorded history again."""
     if model not in CHECKERS:
@@ -102,25 +111,38 @@ def show_result(result: CheckResult) -> None:
 def show_keys(verdict: LinearizableVerdict) -> None:
     """Print a line a key, and for each key that fails the operations among which it does."""
     console = Console()
-    table = Table("key", "verdict", "operations", "states visited", "why")
-    for key in verdict.keys:
-        table.add_row(
-            str(key.key), word(key.valid), str(key.operations), str(key.states_visited), key.reason
-        )
-    console.print(table)
+    printer = Printer(STYLES)
+    columns = ("key", "verdict", "operations", "states visited", Column("why", wraps=True))
+    printer.table(
+        columns,
+        [
+            (key.key, word(key.valid), key.operations, key.states_visited, key.reason)
+            for key in verdict.keys
+        ],
+        "no calls",
+    )
     for key in verdict.keys:
         if key.valid is False:
-            console.print(excerpt(key))
+            show_excerpt(printer, key)
     console.print(f"verdict: {word(verdict.valid)}")
 
 
-def excerpt(key: KeyVerdict) -> Table:
+def show_excerpt(printer: Printer, key: KeyVerdict) -> None:
     """The operations around the one that fits nowhere, in order of their calls."""
-    table = Table("process", "operation", "from", "to", title=f"key {key.key}: no order fits these")
-    for operation in key.excerpt:
-        end = "unknown" if operation.returned is None else str(operation.returned)
-        table.add_row(str(operation.process), words(operation), str(operation.invoked), end)
-    return table
+    printer.line("")
+    printer.line(f"key {key.key}: no order fits these")
+    printer.table(
+        ("process", Column("operation", wraps=True), "from", "to"),
+        [
+            (
+                operation.process,
+                words(operation),
+                operation.invoked,
+                "unknown" if operation.returned is None else operation.returned,
+            )
+            for operation in key.excerpt
+        ],
+    )
 
 
 def words(operation: Operation) -> str:

@@ -6,8 +6,10 @@ from typing import NoReturn
 
 import typer
 
+from coord.terminal.entry import USAGE, complain
+
 
 def fail(message: str) -> NoReturn:
     """One line on stderr, exit 2."""
-    typer.echo(f"chaos: {message}", err=True)
-    raise typer.Exit(2)
+    complain(message)
+    raise typer.Exit(USAGE)

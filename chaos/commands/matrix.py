@@ -18,34 +18,55 @@ from chaos.report.index import write_document, write_index
 from chaos.schedule import ScheduleError, parse_specs
 from chaos.verdicts import EXIT_CODE, VERDICT_STYLE, word, worst
 from chaos.workloads import WORKLOADS
+from coord.terminal.help import PlainCommand
+from coord.terminal.options import decimal, whole
 
 
 def register(app: typer.Typer) -> None:
-    app.command("matrix")(matrix)
+    app.command("matrix", cls=PlainCommand)(matrix)
 
 
 def matrix(
-    budget: Annotated[float, typer.Option(min=0, help="Seconds for all runs together")] = 600.0,
-    nodes: Annotated[str, typer.Option(help="Numbers of nodes, ',' between")] = "3",
+    budget: Annotated[
+        float, decimal("--budget", metavar="S", help="Seconds for all runs together.")
+    ] = 600.0,
+    nodes: Annotated[
+        str, typer.Option(metavar="N,...", help="How many nodes; each number is tried.")
+    ] = "3",
     workload: Annotated[
-        str, typer.Option(help="As of `chaos run`; '+' between those of one run; all = each alone")
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="As of `chaos run`; '+' between those of one run; all means each alone.",
+        ),
     ] = "all",
     nemesis: Annotated[
-        str, typer.Option(help="As of `chaos run`; each alternative is a row; all = each")
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="As of `chaos run`; each alternative is a row; all means each.",
+        ),
     ] = "all",
-    network: Annotated[str, typer.Option(help=f"{', '.join(NETWORKS)}; ',' between")] = "proxy",
-    duration: Annotated[float, typer.Option(min=1, help="Seconds under load of each run")] = 15.0,
+    network: Annotated[
+        str, typer.Option(metavar="NAME,...", help=f"Of {', '.join(NETWORKS)}.")
+    ] = "proxy",
+    duration: Annotated[
+        float,
+        decimal("--duration", low=1, metavar="S", help="Seconds under load of each run."),
+    ] = 15.0,
     again: Annotated[
-        bool, typer.Option("--again", help="Also run again what was not valid, with its seed")
+        bool, typer.Option("--again", help="Also run again what was not valid, with its seed.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, max=16, help="Runs at the same time")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order and of each run's seed")] = 0,
-    out: Annotated[Path, typer.Option(help="Results go there, and those there count")] = Path(
-        "out", "matrix"
-    ),
+    jobs: Annotated[int, whole("--jobs", low=1, high=16, help="Runs at the same time.")] = 1,
+    seed: Annotated[int, whole("--seed", help="Decides the order, and each run's seed.")] = 0,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Results go there, and those there count.")
+    ] = Path("out", "matrix"),
     document: Annotated[
         Path | None,
-        typer.Option(help="Write index.md there too, with its picture in img/ beside it"),
+        typer.Option(
+            metavar="FILE", help="Write index.md there too, with its picture in img/ beside it."
+        ),
     ] = None,
 ) -> None:
     """Run every nemesis against every workload until the budget is used up.

@@ -31,62 +31,97 @@ from chaos.verdicts import EXIT_CODE
 from chaos.workloads import WORKLOADS
 from chaos.workloads.base import WorkloadOptions
 from coord.localcluster.launch import Setting
+from coord.terminal.help import PlainCommand
+from coord.terminal.options import decimal, whole
+from coord.terminal.text import os_reason
 
 MAX_SEED = 2**31
 
 
 def register(app: typer.Typer) -> None:
-    app.command("run")(run)
+    app.command("run", cls=PlainCommand)(run)
 
 
 def run(
-    nodes: Annotated[int, typer.Option(min=1, max=7, help="How many nodes")] = 3,
+    nodes: Annotated[int, whole("--nodes", low=1, high=7, help="How many nodes.")] = 3,
     workload: Annotated[
-        str, typer.Option(help=f"With commas between: {', '.join(WORKLOADS)}, or all")
+        str,
+        typer.Option(metavar="NAME,...", help=f"Of {', '.join(WORKLOADS)}; or all."),
     ] = "register",
     nemesis: Annotated[
         str,
         typer.Option(
-            help=f"{', '.join(NEMESES)}, all, none; ',' between alternatives, '+' between "
-            "faults at the same time, ':' before a variant (kill:leader)"
+            metavar="NAME,...",
+            help=f"Of {', '.join(NEMESES)}; or all, or none. ',' stands between alternatives, "
+            "'+' between faults at the same time, ':' before a variant (kill:leader).",
         ),
     ] = "kill",
     network: Annotated[
         str,
         typer.Option(
+            metavar="proxy|netns",
             help="proxy: loopback and proxies, no privileges; netns: a network namespace for each "
-            "node, needs root"
+            "node, needs root.",
         ),
     ] = "proxy",
-    duration: Annotated[float, typer.Option(min=1, help="Seconds under load")] = 60.0,
+    duration: Annotated[
+        float, decimal("--duration", low=1, metavar="S", help="Seconds under load.")
+    ] = 60.0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of all draws  [default: a new one]")
+        int | None,
+        whole("--seed", help="Decides all that is drawn.", show_default="a new one"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Results go there  [default: out/chaos/TIME]")
+        Path | None,
+        typer.Option(metavar="DIR", help="Results go there.", show_default="out/chaos/TIME"),
     ] = None,
-    clients: Annotated[int, typer.Option(min=1, max=200, help="Of each workload")] = 6,
-    rate: Annotated[float, typer.Option(min=1, help="Calls a second of each workload")] = 60.0,
-    timeout_ms: Annotated[int, typer.Option(min=100, help="Of one call")] = 4_000,
-    quiet: Annotated[str, typer.Option(help="Seconds between faults, MIN:MAX")] = "1.5:4",
+    clients: Annotated[
+        int, whole("--clients", low=1, high=200, help="How many for each workload.")
+    ] = 6,
+    rate: Annotated[
+        float, decimal("--rate", low=1, help="Calls a second of each workload.")
+    ] = 60.0,
+    timeout_ms: Annotated[
+        int, whole("--timeout-ms", low=100, help="How long a call may take.")
+    ] = 4_000,
+    quiet: Annotated[
+        str, typer.Option(metavar="MIN:MAX", help="Seconds between faults.")
+    ] = "1.5:4",
     interval: Annotated[
         float | None,
-        typer.Option(min=1, help="Seconds from the beginning of a fault to the next one's"),
+        decimal(
+            "--interval",
+            low=1,
+            metavar="S",
+            help="Seconds from the beginning of a fault to the next one's, instead of --quiet.",
+            show_default=False,
+        ),
     ] = None,
     min_available: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Writes must succeed in this share of 100 ms windows"),
+        decimal(
+            "--min-available",
+            high=1,
+            metavar="SHARE",
+            help="Writes must succeed in this share of 100 ms windows.",
+        ),
     ] = 0.0,
     setting: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
             help="Of every node, as in its configuration file; may be repeated "
-            "(snapshot_entries=100 makes it write and send snapshots all the time)",
+            "(snapshot_entries=100 makes it write and send snapshots all the time).",
         ),
     ] = None,
     check_seconds: Annotated[
-        float, typer.Option(min=1, help='For each checker; then its verdict is "unknown"')
+        float,
+        decimal(
+            "--check-seconds",
+            low=1,
+            metavar="S",
+            help='How long a checker may take; then its verdict is "unknown".',
+        ),
     ] = 60.0,
 ) -> None:
     """Run workloads and faults against a cluster of real processes on this machine, and judge.
@@ -115,8 +150,10 @@ def run(
     console = Console(emoji=False)
     try:
         record = uvloop.run(_run(options, console))
-    except (ClusterError, HardwareError, NetworkError, OSError) as error:
+    except (ClusterError, HardwareError, NetworkError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(os_reason(error))
     judgement = judge.judge(record, check_seconds)
     replay = replay_line(options)
     results = judge.as_json(judgement, record, replay)

@@ -7,46 +7,52 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from chaos.broken import BROKEN
 from chaos.checkers.result import CheckResult
 from chaos.memory import MemoryStore
 from chaos.selftest import try_store
 from chaos.stock.trial import try_stock
-from chaos.verdicts import VERDICT_STYLE, Verdict, word
+from chaos.verdicts import STYLES, Verdict, word
 from chaos.workloads import WORKLOADS
+from coord.terminal.help import PlainCommand
+from coord.terminal.layout import Column, Printer
+from coord.terminal.options import decimal, whole
+
+COLUMNS = (
+    Column("store", wraps=True),
+    "workload",
+    "verdict",
+    "as expected",
+    Column("first anomaly", rank=1, wraps=True),
+)
 
 
 def register(app: typer.Typer) -> None:
-    app.command("selftest")(selftest)
+    app.command("selftest", cls=PlainCommand)(selftest)
 
 
 def selftest(
-    seconds: Annotated[float, typer.Option(min=0.2, help="For each store and workload")] = 2.0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seconds: Annotated[
+        float,
+        decimal("--seconds", low=0.2, metavar="S", help="For each store and workload."),
+    ] = 2.0,
+    seed: Annotated[int, whole("--seed", help="Decides all that is drawn.")] = 0,
 ) -> None:
     """Run every workload on a right store in memory and on broken ones, and registers on real
     processes of stock PySyncObj, whose leader is cut off.
 
     Exit code 0: what is broken was caught, and the right store was not; 1 otherwise."""
-    table = Table("store", "workload", "verdict", "as it should be", "first anomaly")
+    rows = []
     good = True
     for store, workload, expected, result in asyncio.run(_all(seconds, seed)):
         right = result.valid is expected
         good = good and right
-        table.add_row(
-            store,
-            workload,
-            Text(word(result.valid), style=VERDICT_STYLE[result.valid]),
-            Text("yes", style="green") if right else Text("NO", style="bold red"),
-            result.anomalies[0] if result.anomalies else "",
-        )
-    console = Console()
-    console.print(table)
-    console.print("what is broken was caught" if good else "the checkers cannot be trusted")
+        first = result.anomalies[0] if result.anomalies else ""
+        rows.append((store, workload, word(result.valid), "yes" if right else "NO", first))
+    printer = Printer({**STYLES, "yes": "green", "NO": "bold red"})
+    printer.table(COLUMNS, rows)
+    printer.line("what is broken was caught" if good else "the checkers cannot be trusted")
     raise typer.Exit(0 if good else 1)
 
 

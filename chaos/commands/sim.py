@@ -14,33 +14,47 @@ from chaos.sim.plan import ENGINES, HARDENED, PROFILES, SimPlan, make_plan
 from chaos.sim.runner import SeedReport, account, run_many, run_one, silent_nodes
 from chaos.sim.shrink import shrink
 from chaos.sim.world import simulate
+from coord.terminal.help import PlainCommand
+from coord.terminal.options import whole
 
 MIN_NODES, MAX_NODES = 3, 7
 
 
 def register(app: typer.Typer) -> None:
-    app.command("sim")(simulate_seeds)
+    app.command("sim", cls=PlainCommand)(simulate_seeds)
 
 
 def simulate_seeds(
-    seeds: Annotated[str, typer.Option(help="From A up to but not B: A:B")] = "0:100",
-    engine: Annotated[str, typer.Option(help=f"One of: {', '.join(ENGINES)}")] = HARDENED,
-    nodes: Annotated[int, typer.Option(help=f"{MIN_NODES} to {MAX_NODES}")] = 3,
+    seeds: Annotated[str, typer.Option(metavar="A:B", help="From A up to, but not, B.")] = "0:100",
+    engine: Annotated[
+        str, typer.Option(metavar="|".join(ENGINES), help="What replicates.")
+    ] = HARDENED,
+    nodes: Annotated[
+        int, whole("--nodes", low=MIN_NODES, high=MAX_NODES, help="How many nodes.")
+    ] = 3,
     profile: Annotated[
-        str, typer.Option(help=f"Kinds of faults, else the seed chooses: {', '.join(PROFILES)}")
+        str,
+        typer.Option(
+            metavar="PROFILE",
+            help=f"Kinds of faults: {', '.join(PROFILES)}.",
+            show_default="the seed chooses",
+        ),
     ] = "",
     keep: Annotated[
-        str, typer.Option(help="Of one seed's faults only these: numbers, or none")
+        str,
+        typer.Option(metavar="N,...|none", help="Of one seed's faults only these."),
     ] = "",
-    jobs: Annotated[int, typer.Option(help="Processes; 0: one per core")] = 0,
+    jobs: Annotated[int, whole("--jobs", help="Processes; 0 means one per core.")] = 0,
     shorten: Annotated[
-        bool, typer.Option("--shrink", help="Shorten the fault lists of failing seeds")
+        bool, typer.Option("--shrink", help="Shorten the fault lists of failing seeds.")
     ] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the account of all seeds here")
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the account of all seeds here."),
     ] = None,
     history: Annotated[
-        Path | None, typer.Option(help="Write the history of one seed here, as JSON lines")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the history of one seed here, as JSON lines."),
     ] = None,
 ) -> None:
     """Run a simulated cluster under faults and check every promise.
@@ -51,8 +65,6 @@ def simulate_seeds(
         fail(f"unknown engine {engine!r}; choose one of: {', '.join(ENGINES)}")
     if profile and profile not in PROFILES:
         fail(f"unknown profile {profile!r}; choose one of: {', '.join(PROFILES)}")
-    if not MIN_NODES <= nodes <= MAX_NODES:
-        fail(f"--nodes must be {MIN_NODES} to {MAX_NODES}, not {nodes}")
     chosen = _range(seeds)
     plans = [
         make_plan(seed, nodes=nodes, engine=engine, profile=profile or None) for seed in chosen

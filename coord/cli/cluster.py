@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from coord.cli.remote import Remote, group, remote
 from coord.client import FeatureLevel
+from coord.terminal.options import whole
 
 app = group("cluster", "What holds for the cluster as a whole.")
 level_app = group("level", "The feature level: which rules and commands the cluster follows.")
@@ -26,7 +25,7 @@ async def raise_level(
     cli: Remote,
     level: Annotated[
         int,
-        typer.Option("--to", min=0, metavar="LEVEL", help="0 = the highest that is supported."),
+        whole("--to", high=1_000, metavar="LEVEL", help="0 means the highest supported."),
     ] = 0,
 ) -> None:
     """Raise the level once every node runs a build that supports it.

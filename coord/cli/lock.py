@@ -18,6 +18,7 @@ from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, stalenes
 from coord.cli.under_lock import run_under
 from coord.client import Client, LockInfo
 from coord.client.errors import LockNotAcquiredError
+from coord.terminal.options import whole
 
 app = group("lock", "Locks with fencing tokens.")
 
@@ -37,11 +38,17 @@ async def acquire(
         list[str] | None, typer.Argument(metavar="[-- CMD...]", help="Runs under the lock.")
     ] = None,
     wait_ms: Annotated[
-        int, typer.Option(min=0, max=LONGEST_WAIT_MS, help="0 = try once.", show_default="a day")
+        int,
+        whole("--wait-ms", high=LONGEST_WAIT_MS, help="0 tries once.", show_default="a day"),
     ] = LONGEST_WAIT_MS,
     ttl_ms: Annotated[
         int,
-        typer.Option(min=100, help="How long the lock outlives this process if it is killed."),
+        whole(
+            "--ttl-ms",
+            low=100,
+            high=LONGEST_WAIT_MS,
+            help="How long the lock outlives this process if it is killed.",
+        ),
     ] = 15_000,
 ) -> None:
     """Take a lock, and hold it while CMD runs, or until Ctrl-C when there is no CMD.
@@ -75,7 +82,9 @@ async def acquire(
 async def release(
     cli: Remote,
     name: Name,
-    token: Annotated[int, typer.Option(min=1, help="Fencing token it was granted with.")],
+    token: Annotated[
+        int, whole("--token", low=1, high=2**64 - 1, help="Fencing token it was granted with.")
+    ],
 ) -> None:
     """Take a lock away from whoever holds it under this fencing token."""
     async with cli.client() as client:
@@ -122,7 +131,7 @@ async def get(
 @remote(app, "list")
 async def list_locks(
     cli: Remote,
-    prefix: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
+    prefix: Annotated[str, typer.Option(metavar="TEXT", help="Only names that begin so.")] = "",
     stale: HoweverOld = False,
     max_stale_ms: AtMost = None,
 ) -> None:
@@ -140,6 +149,7 @@ async def list_locks(
             (lock.name, lock.holder, lock.session_id, lock.fencing_token, lock.waiter_count)
             for lock in locks
         ],
+        "no lock is held or waited for",
     )
 
 

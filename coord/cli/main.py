@@ -31,10 +31,12 @@ from coord.cli.exits import INTERRUPTED, REFUSED, USAGE, CommandError, explain
 from coord.cli.remote import Common, EndpointsOption, OutputOption, TimeoutOption
 from coord.client.errors import CoordError
 from coord.terminal.entry import WrongUsageError, complain, leave_a_broken_pipe, run_app
+from coord.terminal.help import PlainGroup
 from coord.terminal.text import os_reason
 
 app = typer.Typer(
     name="coord",
+    cls=PlainGroup,
     help="A replicated coordination store for fleets of agents.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -64,6 +64,8 @@ async def add(
 async def promote_learner(cli: Remote, node: NodeArgument, wait_ms: Wait = CATCH_UP_MS) -> None:
     """Let a learner vote, once it has caught up."""
     async with cli.client() as client:
+        if all(member.id != node for member in await client.cluster.members()):
+            raise CommandError(f"there is no member {node!r} (UNKNOWN_MEMBER)")
         _show(cli, await client.cluster.promote_member(node, timeout_ms=wait_ms))
 
 

@@ -9,6 +9,7 @@ import typer
 
 from coord.cli.exits import USAGE, CommandError
 from coord.cli.output import pairs
+from coord.terminal.help import PlainCommand
 from coord.terminal.interrupts import take_interrupts
 from coord.terminal.options import whole
 
@@ -16,8 +17,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def register(app: typer.Typer) -> None:
-    app.command("serve")(serve)
-    app.command("dev")(dev)
+    app.command("serve", cls=PlainCommand)(serve)
+    app.command("dev", cls=PlainCommand)(dev)
 
 
 def serve(

@@ -15,6 +15,7 @@ from coord.cli.exits import INTERRUPTED, UNREACHABLE, USAGE, CommandError
 from coord.cli.output import Format, Output
 from coord.client import Client
 from coord.client.errors import CoordError, NoLeaderError, TooStaleError, UnavailableError
+from coord.terminal.help import PlainCommand, PlainGroup
 from coord.terminal.options import whole
 from coord.terminal.text import counted
 
@@ -115,7 +116,7 @@ def remote(app: typer.Typer, name: str) -> Callable[[Body[P]], Body[P]]:
         vars(command)["__signature__"] = inspect.Signature(keyword_only)
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         command.__doc__ = body.__doc__
-        app.command(name)(command)
+        app.command(name, cls=PlainCommand)(command)
         return body
 
     return register
@@ -125,6 +126,7 @@ def group(name: str, summary: str) -> typer.Typer:
     """A group of commands, such as `coord task`."""
     return typer.Typer(
         name=name,
+        cls=PlainGroup,
         help=summary,
         no_args_is_help=True,
         rich_markup_mode=None,

@@ -114,7 +114,7 @@ async def submit(
                 )
         if wait or wait_ms is not None:
             note(f"{task.task_id} is submitted; waiting for its end")
-            (ended,) = await wait_for(client, [task.task_id], wait_ms)
+            (ended,) = await wait_for(cli, client, [task.task_id], wait_ms)
             report_end(cli, ended, wait_ms)
             return
     if cli.out.is_json:
@@ -161,7 +161,7 @@ async def wait_command(
 
     Exit 0 when all completed; 1 when one is dead or cancelled, or not at its end in time."""
     async with cli.client() as client:
-        tasks = await wait_for(client, list(dict.fromkeys(task_ids)), wait_ms)
+        tasks = await wait_for(cli, client, list(dict.fromkeys(task_ids)), wait_ms)
     report_ends(cli, tasks, wait_ms)
 
 

@@ -15,16 +15,18 @@ from coord.client.errors import CoordError, DefiniteError, NoLeaderError, Unavai
 from coord.terminal.text import counted, duration, gist
 
 LONGEST_WAIT_MS = 366 * 86_400_000
-WAIT_STEP_MS = 30_000
 
 
-async def wait_for(client: Client, task_ids: Sequence[str], wait_ms: int | None) -> list[Task]:
-    """The tasks once all are at their end, or as they are after `wait_ms`."""
+async def wait_for(
+    cli: Remote, client: Client, task_ids: Sequence[str], wait_ms: int | None
+) -> list[Task]:
+    """The tasks once all are at their end, or as they are after `wait_ms`. Gives up when the
+    cluster does not answer for as long as a call may take."""
     until_s = None if wait_ms is None else time.monotonic() + wait_ms / 1_000
     try:
         while True:
             left_ms = None if until_s is None else max(1, round((until_s - time.monotonic()) * 1e3))
-            step_ms = WAIT_STEP_MS if left_ms is None else min(WAIT_STEP_MS, left_ms)
+            step_ms = cli.timeout_ms if left_ms is None else min(cli.timeout_ms, left_ms)
             tasks = await client.tasks.wait(task_ids, timeout_ms=step_ms)
             if all(task.finished for task in tasks) or step_ms == left_ms:
                 return tasks
@@ -32,7 +34,7 @@ async def wait_for(client: Client, task_ids: Sequence[str], wait_ms: int | None)
         note(f"interrupted; {how_to_go_on(task_ids)}")
         raise
     except CoordError as error:
-        raise _given_up(error, task_ids) from error
+        raise _given_up(cli, error, task_ids) from error
 
 
 def how_to_go_on(task_ids: Sequence[str]) -> str:
@@ -86,9 +88,10 @@ def _not_in_time(tasks: Sequence[Task], wait_ms: int | None) -> CommandError:
     )
 
 
-def _given_up(error: CoordError, task_ids: Sequence[str]) -> CommandError:
+def _given_up(cli: Remote, error: CoordError, task_ids: Sequence[str]) -> CommandError:
     """Waiting changes nothing, so nothing of it can have happened."""
     known = explain(error)
     if isinstance(error, DefiniteError) and not isinstance(error, NoLeaderError | UnavailableError):
         return known
-    return CommandError(f"{error} ({error.reason}); {how_to_go_on(task_ids)}", known.code)
+    what = f"no node answers at {cli.endpoints}: {error} ({error.reason})"
+    return CommandError(f"{what}; {how_to_go_on(task_ids)}", known.code)

@@ -155,14 +155,70 @@ def test_the_replay_line_asks_for_the_same_again(tmp_path: Path) -> None:
     )
 
 
-def test_a_failure_of_the_harness_is_no_verdict(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def broken() -> None:
-        raise RuntimeError("harness")
-
-    monkeypatch.setattr(cli, "app", broken)
+def main_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[object, str, str]:
+    """(exit code, standard output, standard error) of the console script."""
+    monkeypatch.setattr("sys.argv", ["chaos", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    assert ended.value.code == 2
-    assert "RuntimeError: harness" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
+
+
+def test_a_failure_of_the_harness_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def broken(*_: object) -> int:
+        raise RuntimeError("harness\nmore")
+
+    monkeypatch.setattr(cli, "run_app", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code, _, err = main_with(monkeypatch, capsys)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "the harness failed: RuntimeError: harness" in err
+    (kept,) = tmp_path.iterdir()
+    assert str(kept) in err
+    assert 'raise RuntimeError("harness\\nmore")' in kept.read_text(encoding="utf-8")
+
+
+def test_the_command_is_like_the_other_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = main_with(monkeypatch, capsys, "--version")
+    assert (code, out.split()[0]) == (0, "chaos")
+    for command in ("run", "check", "matrix", "sim", "selftest"):
+        code, out, _ = main_with(monkeypatch, capsys, command, "--help")
+        assert code == 0
+        assert not set("╭│<>") & set(out), "plain, with metavars that say what is meant"
+        assert "range" not in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["run", "--nodes", "8"],
+        ["run", "--duration", "nan"],
+        ["run", "--min-available", "1.1"],
+        ["run", "--workload", "nonsense"],
+        ["run", "--nope"],
+        ["check"],
+        ["check", "/no/such/file", "--model", "register"],
+        ["check", "/", "--model", "register"],
+        ["matrix", "--nodes", "x"],
+        ["matrix", "--jobs", "0"],
+        ["sim", "--json", "/no/such/directory/x", "--seeds", "0:1", "--jobs", "1"],
+        ["sim", "--seeds", "x"],
+        ["selftest", "--seconds", "0"],
+    ],
+    ids=" ".join,
+)
+def test_every_mistake_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    code, _, err = main_with(monkeypatch, capsys, *arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    assert "Errno" not in err

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from chaos.cli import app
+from chaos.cli import app, main
 from chaos.history import read_history
 
 
@@ -79,8 +79,17 @@ def test_the_history_is_one(tmp_path: Path) -> None:
         (["--seeds", "0:2", "--history", "x"], "one seed"),
     ],
 )
-def test_bad_usage(words: list[str], why: str) -> None:
-    ended = run(*words)
-    assert ended.exit_code == 2
-    assert why in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+def test_bad_usage(
+    words: list[str],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["chaos", "sim", "--jobs", "1", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert why in said
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
