@@ -133,7 +133,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(cli: Cli, command: Command) -> 
             continue
         one_line(cli(*command.good(name)), 2)
     for option in command.numbers:
-        for wrong in ("x", "", "1.5.2", "-99999999999999999999", "99999999999999999999999"):
+        for wrong in ("x", "-99999999999999999999", "99999999999999999999999"):
             good = command.good(option.removeprefix("--"))
             words = [*good[: len(command.words)], f"{option}={wrong}", *good[len(command.words) :]]
             assert option in one_line(cli(*words), 2)
