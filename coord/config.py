@@ -72,12 +72,20 @@ class MemberConfig(BaseModel):
         return Member(self.node_id, self.peer_address, self.client_address)
 
 
-def _milliseconds(default: int, low: int, high: int) -> Any:
-    return Field(default, ge=low, le=high, description=f"milliseconds, {low} to {high}")
+def _setting(
+    default: Any, allowed: str, meaning: str, low: int | None = None, high: int | None = None
+) -> Any:
+    """`allowed` is told to whoever gives something else; `meaning` stands in the documentation."""
+    extra: dict[str, Any] = {"meaning": meaning}
+    return Field(default, description=allowed, json_schema_extra=extra, ge=low, le=high)
 
 
-def _count(default: int, low: int, high: int) -> Any:
-    return Field(default, ge=low, le=high, description=f"a whole number, {low} to {high}")
+def _milliseconds(default: int, low: int, high: int, meaning: str) -> Any:
+    return _setting(default, f"milliseconds, {low} to {high}", meaning, low, high)
+
+
+def _count(default: int, low: int, high: int, meaning: str) -> Any:
+    return _setting(default, f"a whole number, {low} to {high}", meaning, low, high)
 
 
 class ServerConfig(BaseSettings):
@@ -87,46 +95,112 @@ class ServerConfig(BaseSettings):
         env_prefix="COORD_", extra="forbid", env_ignore_empty=True, validate_default=False
     )
 
-    node_id: str = Field("n1", description=NAME_RULE)
-    cluster_id: str = Field("coord", description=NAME_RULE)
-    data_dir: Path | None = Field(
-        None, description="a directory of this node's own (required unless in_memory)"
+    node_id: str = _setting("n1", NAME_RULE, "The name of this node, one of `members`.")
+    cluster_id: str = _setting(
+        "coord", NAME_RULE, "The name of the cluster: nodes of another one are refused."
     )
-    in_memory: bool = Field(
-        False, description="true or false; true keeps nothing on disk, one node only"
+    data_dir: Path | None = _setting(
+        None,
+        "a directory of this node's own (required unless in_memory)",
+        "Where the log, the votes and the snapshots are kept.",
     )
-    listen: str = Field("", description=ADDRESS_RULE)
-    advertise: str = Field("", description=ADDRESS_RULE)
-    peer_listen: str = Field("", description=ADDRESS_RULE)
-    peer_advertise: str = Field("", description=ADDRESS_RULE)
-    members: Annotated[tuple[MemberConfig, ...], NoDecode] = Field(
-        (), description=f"1 to {MAX_MEMBERS} of {_MEMBER_RULE}, ';' between them"
+    in_memory: bool = _setting(
+        False,
+        "true or false; true keeps nothing on disk, one node only",
+        "Keep nothing on disk, for tests.",
+    )
+    listen: str = _setting(
+        "", ADDRESS_RULE, "Where clients connect; empty: this node's client address in `members`."
+    )
+    advertise: str = _setting(
+        "", ADDRESS_RULE, "The client address that others are told; empty: as in `members`."
+    )
+    peer_listen: str = _setting(
+        "", ADDRESS_RULE, "Where the other nodes connect; empty: its peer address in `members`."
+    )
+    peer_advertise: str = _setting(
+        "", ADDRESS_RULE, "The peer address that others are told; empty: as in `members`."
+    )
+    members: Annotated[tuple[MemberConfig, ...], NoDecode] = _setting(
+        (),
+        f"1 to {MAX_MEMBERS} of {_MEMBER_RULE}, ';' between them",
+        "How the cluster begins: the id, the peer address and the client address of each node. "
+        "Once it runs, the members stand in the log.",
     )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug, info, warning or error"
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "debug, info, warning or error", "The least important lines that are logged."
     )
-    log_format: Literal["console", "json"] = Field("console", description="console or json")
+    log_format: Literal["console", "json"] = _setting(
+        "console", "console or json", "How a line of the log looks."
+    )
 
-    election_timeout_ms: int = _milliseconds(600, 60, 60_000)
-    heartbeat_interval_ms: int = _milliseconds(50, 10, 10_000)
-    leader_wait_ms: int = _milliseconds(2_000, 0, 60_000)
-    hold_back_ms: int = _milliseconds(250, 0, 5_000)
-    shutdown_grace_ms: int = _milliseconds(5_000, 0, 600_000)
-    transfer_timeout_ms: int = _milliseconds(3_000, 1, 60_000)
-    state_check_interval_ms: int = _milliseconds(10_000, 0, 86_400_000)
+    election_timeout_ms: int = _milliseconds(
+        600,
+        60,
+        60_000,
+        "How long a follower hears nothing before it stands for election; at most 1.7 times that.",
+    )
+    heartbeat_interval_ms: int = _milliseconds(
+        50,
+        10,
+        10_000,
+        "How often a leader is heard at least; less than a third of `election_timeout_ms`.",
+    )
+    leader_wait_ms: int = _milliseconds(
+        2_000, 0, 60_000, "How long a call waits for a leader before it is refused."
+    )
+    hold_back_ms: int = _milliseconds(
+        250, 0, 5_000, "How long keep-alives and renewals wait to share a log entry."
+    )
+    shutdown_grace_ms: int = _milliseconds(
+        5_000, 0, 600_000, "How long running calls have to end when the node stops."
+    )
+    transfer_timeout_ms: int = _milliseconds(
+        3_000, 1, 60_000, "How long a transfer of leadership may take."
+    )
+    state_check_interval_ms: int = _milliseconds(
+        10_000, 0, 86_400_000, "How often nodes compare the digests of their states; 0: never."
+    )
 
-    max_message_bytes: int = _count(8 * 1024 * 1024, 64 * 1024, 32 * 1024 * 1024)
-    max_waiting_requests: int = _count(20_000, 1, 1_000_000)
-    max_waiting_bytes: int = _count(256 * 1024 * 1024, 1024 * 1024, 1 << 36)
-    max_entry_requests: int = _count(4_096, 1, 100_000)
-    max_entry_bytes: int = _count(4 * 1024 * 1024, 64 * 1024, 32 * 1024 * 1024)
-    pipeline: int = _count(3, 1, 64)
-    segment_bytes: int = _count(64 * 1024 * 1024, 64 * 1024, 1 << 32)
-    journal_reserve_bytes: int = _count(256 * 1024, 0, 1 << 30)
-    snapshot_entries: int = _count(100_000, 100, 100_000_000)
-    keep_entries: int = _count(10_000, 1, 10_000_000)
-    snapshot_bytes: int = _count(256 * 1024 * 1024, 64 * 1024, 1 << 40)
+    max_message_bytes: int = _count(
+        8 * 1024 * 1024, 64 * 1024, 32 * 1024 * 1024, "The largest request of a client."
+    )
+    max_waiting_requests: int = _count(
+        20_000, 1, 1_000_000, "How many requests wait to be proposed; more are refused (BUSY)."
+    )
+    max_waiting_bytes: int = _count(
+        256 * 1024 * 1024, 1024 * 1024, 1 << 36, "How many bytes of requests wait to be proposed."
+    )
+    max_entry_requests: int = _count(4_096, 1, 100_000, "How many requests share a log entry.")
+    max_entry_bytes: int = _count(
+        4 * 1024 * 1024,
+        64 * 1024,
+        32 * 1024 * 1024,
+        "How large a log entry of several requests is.",
+    )
+    pipeline: int = _count(3, 1, 64, "How many log entries are under way at the same time.")
+    segment_bytes: int = _count(
+        64 * 1024 * 1024, 64 * 1024, 1 << 32, "How large a file of the log gets."
+    )
+    journal_reserve_bytes: int = _count(
+        256 * 1024,
+        0,
+        1 << 30,
+        "How much room the log reserves ahead, so that a sync need not write a new file size.",
+    )
+    snapshot_entries: int = _count(
+        100_000, 100, 100_000_000, "A snapshot is due after so many log entries."
+    )
+    keep_entries: int = _count(
+        10_000,
+        1,
+        10_000_000,
+        "How many log entries are kept behind a snapshot, for followers that are behind.",
+    )
+    snapshot_bytes: int = _count(
+        256 * 1024 * 1024, 64 * 1024, 1 << 40, "A snapshot is due after so many bytes of log."
+    )
 
     @classmethod
     def settings_customise_sources(
