@@ -87,3 +87,28 @@ def gaps_ms(success_ns: Sequence[int], since_ns: int, until_ns: int) -> list[flo
     low, high = bisect_left(success_ns, since_ns), bisect_right(success_ns, until_ns)
     points = [since_ns, *success_ns[low:high], max(since_ns, until_ns)]
     return [(b - a) / 1e6 for a, b in itertools.pairwise(points)]
+
+
+def availability_within(
+    success_ns: Sequence[int],
+    since_ns: int,
+    until_ns: int,
+    spans: Sequence[tuple[int, int]],
+) -> tuple[float | None, int, float | None, int]:
+    """(share of windows with a success, milliseconds) of the windows that touch one of the spans,
+    and then of all the others."""
+    width = WINDOW_MS * 1_000_000
+    hit = {(t - since_ns) // width for t in success_ns if since_ns <= t < until_ns}
+    inside: list[bool] = []
+    outside: list[bool] = []
+    for n in range(max(0, (until_ns - since_ns) // width)):
+        start = since_ns + n * width
+        touched = any(start < end and begin < start + width for begin, end in spans)
+        (inside if touched else outside).append(n in hit)
+    return (*_share(inside), *_share(outside))
+
+
+def _share(windows: Sequence[bool]) -> tuple[float | None, int]:
+    if not windows:
+        return None, 0
+    return sum(windows) / len(windows), len(windows) * WINDOW_MS

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chaos.aftermath import WRITE_WITHIN_S
-from chaos.availability import Availability, availability
+from chaos.availability import Availability, availability, availability_within
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
 from chaos.faults import Fault
@@ -32,6 +32,17 @@ class FaultEffect:
 
 
 @dataclass(frozen=True, slots=True)
+class AvailabilityUnder:
+    """The share of windows with writes, and how long that was, while a fault hit a majority (or it
+    cannot be said whom it left alone), and all the other time. None: there was no such time."""
+
+    majority_hit: float | None
+    majority_hit_ms: int
+    spared: float | None
+    spared_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """`workloads` and `promises`: by name. `counts`: ops, ok, fail, info by workload."""
 
@@ -41,6 +52,7 @@ class Judgement:
     counts: Mapping[str, Mapping[str, int]]
     effects: tuple[FaultEffect, ...]
     availability: Availability
+    under: AvailabilityUnder
 
 
 def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
@@ -70,6 +82,7 @@ def judge(record: RunRecord, max_seconds: float = 60.0) -> Judgement:
         counts=counts,
         effects=_effects(record),
         availability=available,
+        under=_under(record),
     )
 
 
@@ -92,6 +105,13 @@ def _effects(record: RunRecord) -> tuple[FaultEffect, ...]:
         gap_ms = record.probe.longest_gap_ms(fault.start_ns, until)
         effects.append(FaultEffect(fault, round(gap_ms) if gap_ms > NOT_UNAVAILABLE_MS else 0))
     return tuple(effects)
+
+
+def _under(record: RunRecord) -> AvailabilityUnder:
+    since_ns, until_ns = record.load_ns
+    hit = [(f.start_ns, f.end_ns) for f in record.faults if not f.majority_spared]
+    inside = availability_within(record.probe.success_ns, since_ns, until_ns, hit)
+    return AvailabilityUnder(*inside)
 
 
 def _in_time(record: RunRecord, result: CheckResult) -> CheckResult:
@@ -217,9 +237,20 @@ def as_json(judgement: Judgement, record: RunRecord, replay: str) -> dict[str, A
         "longest_write_gap_ms": judgement.availability.longest_ms,
         "available_share": round(judgement.availability.share, 4),
         "availability": judgement.availability.as_json(),
+        "availability_under": {
+            "majority_hit_share": _rounded(judgement.under.majority_hit),
+            "majority_hit_ms": judgement.under.majority_hit_ms,
+            "majority_spared_share": _rounded(judgement.under.spared),
+            "majority_spared_ms": judgement.under.spared_ms,
+        },
+        "about": dict(record.about),
         "lateness": {
             "longest_ms": record.lateness.longest_ms,
             "share": record.lateness.share,
             "crowd": record.lateness.crowd,
         },
     }
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from chaos.about import about_now
 from chaos.aftermath import CheckedAfter, settle
 from chaos.cluster import ClusterUnderTest
 from chaos.faults import Fault, FaultDriver
@@ -62,6 +63,7 @@ class RunRecord:
     after: CheckedAfter
     interrupted: bool
     lateness: Lateness = field(default_factory=Lateness)
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 class Run:
@@ -78,12 +80,14 @@ class Run:
         self.cluster: ClusterUnderTest | None = None
         self.load_ns = (0, 0)
         self._on_tick = on_tick
+        self._about: dict[str, str] = {}
         self._workloads = [
             WORKLOADS[name](options.workload, options.seed) for name in options.workloads
         ]
 
     async def go(self) -> RunRecord:
         """Raises ClusterError or NetworkError when the cluster does not even come up."""
+        self._about = await asyncio.to_thread(about_now)
         out = self.options.out
         out.mkdir(parents=True, exist_ok=True)
         with (
@@ -134,6 +138,7 @@ class Run:
             after=after,
             interrupted=self.interrupted.is_set(),
             lateness=sleeper.so_far,
+            about=self._about,
         )
 
     async def _load(self, around: Surroundings, driver: FaultDriver) -> None:

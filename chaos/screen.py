@@ -25,6 +25,7 @@ def progress(console: Console, options: RunOptions) -> Iterator[Callable[[Run], 
         f"chaos run: {options.nodes} nodes, {', '.join(options.workloads)} under "
         f"{options.nemesis}, {options.duration_s:g} s, seed {options.seed}",
         highlight=False,
+        soft_wrap=True,
     )
     if not console.is_terminal:
         yield _lines(console)
@@ -41,7 +42,8 @@ def _lines(console: Console) -> Callable[[Run], None]:
         now_s = run.recorder.now_ns() / 1e9
         if run.load_ns[0] and (now_s - printed_s >= EVERY_LINES_S or now_s < printed_s):
             printed_s = now_s
-            console.print(f"{now_s:6.1f} s  {run.phase}  {_counts(run)}  {_fault(run)}".rstrip())
+            line = f"{now_s:6.1f} s  {run.phase}  {_counts(run)}  {_fault(run)}"
+            console.print(line.rstrip(), soft_wrap=True)
 
     return show
 

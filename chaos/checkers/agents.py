@@ -26,8 +26,12 @@ def check_agents(events: Sequence[HistoryEvent], bounds: CheckBounds) -> CheckRe
     tasks: list[Mapping[str, Any]] = final.result
     wrong = [*_missing(submits, tasks), *_surplus(submits, tasks, final)]
     wrong += [(line, [final]) for task in tasks for line in _wrong_end(task)]
+    acknowledged = {call.result["task"] for call in submits if call.ok}
+    there = {task["task"] for task in tasks}
     facts = {
         "submitted": sum(call.ok for call in submits),
+        "unacknowledged_but_there": len(there - acknowledged),
+        "there_in_the_end": len(there),
         "committed": sum(task["state"] == "COMPLETED" for task in tasks),
         "attempted_again": sum(task["attempt"] > 1 for task in tasks),
     }

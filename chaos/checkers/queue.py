@@ -47,8 +47,13 @@ def check_queue(events: Sequence[HistoryEvent], bounds: CheckBounds) -> CheckRes
     if final is not None:
         wrong += _final(final, made, stories)
         states = Counter(task["state"].lower() for task in final.result)
+    acknowledged = {t for t, story in stories.items() if story.submits}
+    there = {task["task"] for task in final.result} if final is not None else set()
     facts = {
-        "acknowledged": len({t for t, story in stories.items() if story.submits}),
+        # Acknowledged and unacknowledged are what is there in the end, unless some are lost.
+        "acknowledged": len(acknowledged),
+        "unacknowledged_but_there": len(there - acknowledged),
+        "there_in_the_end": len(there),
         "in_the_end": dict(sorted(states.items())),
         "claims": sum(len(story.claims) for story in stories.values()),
         "stale_commits_refused": sum(

@@ -10,7 +10,17 @@ from chaos.checkers.result import CheckResult
 from chaos.history import Call, calls
 from chaos.judge import Judgement
 from chaos.report import plots
-from chaos.report.pieces import badge, figure_row, milliseconds, page, section, table, words
+from chaos.report.pieces import (
+    badge,
+    figure_row,
+    milliseconds,
+    page,
+    plot,
+    section,
+    table,
+    words,
+)
+from chaos.report.promises import NO_MAJORITY, PROMISES, WORKLOADS
 from chaos.runner import RunRecord
 from chaos.verdicts import word
 
@@ -25,18 +35,23 @@ def write_report(path: Path, record: RunRecord, judgement: Judgement, replay: st
         _head(record, judgement, replay),
         _anomalies(judgement),
         _verdicts(judgement),
-        section("Timeline", _ROLES, plots.timeline(record)),
-        section("Latency", _OUTCOMES, plots.latency(record, made), _quantiles(made)),
-        section("Throughput", _OUTCOMES, plots.throughput(record, made)),
+        section("Timeline", _ROLES, plot(lambda width: plots.timeline(record, width))),
+        section(
+            "Latency",
+            _OUTCOMES,
+            plot(lambda width: plots.latency(record, made, width)),
+            _quantiles(made),
+        ),
+        section("Throughput", _OUTCOMES, plot(lambda width: plots.throughput(record, made, width))),
         section(
             "Write gaps",
             words(
                 "Every time without a successful write, by its length; the probe writes every "
                 "40 ms."
             ),
-            plots.gaps(record),
+            plot(lambda width: plots.gaps(record, width)),
             words("The same by length: how many there were, on a logarithmic scale."),
-            plots.gap_histogram(judgement.availability),
+            plot(lambda width: plots.gap_histogram(judgement.availability, width)),
         ),
         _faults(judgement),
         _logs(record),
@@ -55,7 +70,9 @@ def _head(record: RunRecord, judgement: Judgement, replay: str) -> str:
         "faults": str(len(record.faults)),
         "longest write gap": milliseconds(judgement.availability.longest_ms),
         "100 ms windows with writes": f"{judgement.availability.share:.1%}",
+        **_spared(judgement),
     }
+    about = " · ".join(record.about.values())
     interrupted = " · interrupted" if record.interrupted else ""
     what = (
         f"{options.nodes} nodes · {', '.join(options.workloads)} · {options.nemesis} · "
@@ -65,7 +82,25 @@ def _head(record: RunRecord, judgement: Judgement, replay: str) -> str:
         f"<header><div><h1>Chaos run</h1><div class=soft>{escape(what)}</div></div>"
         f"{badge(judgement.valid)}</header>"
         f'<code class="replay">{escape(replay)}</code>{figure_row(figures)}'
+        f"{words(NO_MAJORITY) if judgement.under.majority_hit is not None else ''}"
+        f"{words(about) if about else ''}"
     )
+
+
+def _spared(judgement: Judgement) -> dict[str, str]:
+    """The same share apart for when a majority was left alone, if it was not always."""
+    under = judgement.under
+    if under.majority_hit is None:
+        return {}
+    found = {
+        f"of the {milliseconds(under.majority_hit_ms)} with a majority hit": (
+            f"{under.majority_hit:.1%}"
+        )
+    }
+    if under.spared is not None:
+        name = f"of the {milliseconds(under.spared_ms)} with a majority left alone"
+        found[name] = f"{under.spared:.1%}"
+    return found
 
 
 def _anomalies(judgement: Judgement) -> str:
@@ -84,7 +119,7 @@ def _verdicts(judgement: Judgement) -> str:
         ("workload", "verdict", "calls", "ok", "failed", "unknown", "figures"),
         (
             (
-                escape(name),
+                _named(name, WORKLOADS),
                 badge(result.valid, small=True),
                 *(f"{judgement.counts[name][kind]:,}" for kind in ("ops", "ok", "fail", "info")),
                 _facts(result),
@@ -96,11 +131,18 @@ def _verdicts(judgement: Judgement) -> str:
     promises = table(
         ("promise", "verdict", "figures"),
         (
-            (escape(name), badge(result.valid, small=True), _facts(result))
+            (_named(name, PROMISES), badge(result.valid, small=True), _facts(result))
             for name, result in judgement.promises.items()
         ),
     )
-    return section("Verdicts", workloads, promises)
+    return section("Verdicts", workloads, words(_SUMS), promises)
+
+
+def _named(name: str, sentences: Mapping[str, str]) -> str:
+    """A name with what it is about."""
+    sentence = sentences.get(name, "")
+    below = words(sentence) if sentence else ""
+    return f'<p class="promise">{escape(name)}</p>{below}'
 
 
 def _facts(result: CheckResult) -> str:
@@ -177,6 +219,11 @@ def _keys(colours: Mapping[str, str]) -> str:
     )
 
 
+_SUMS = (
+    "Calls = ok + failed + unknown. Failed: certainly refused, as a commit under an old token is. "
+    "Unknown: no answer came, so it may have happened; what of that did happen is among what is "
+    "there in the end."
+)
 _OUTCOMES = _keys({"ok": "ok", "failed for certain": "fail", "outcome unknown": "info"})
 _ROLES = _keys(
     {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
-from chaos.report.style import CSS
+from chaos.report.style import CSS, NARROW_CSS
+from chaos.report.svg import NARROW, WIDTH
 from chaos.verdicts import Verdict, word
 
 
@@ -14,7 +15,7 @@ def page(title: str, *parts: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>"
+        f"<title>{escape(title)}</title><style>{CSS}{NARROW_CSS}</style></head><body><main>"
         f"{''.join(parts)}</main></body></html>\n"
     )
 
@@ -26,6 +27,12 @@ def figure_row(figures: Mapping[str, str]) -> str:
         for name, value in figures.items()
     )
     return f'<div class="figures">{shown}</div>'
+
+
+def plot(draw: Callable[[int], str]) -> str:
+    """A plot as wide as the page, and another one for a narrow page."""
+    wide, narrow = draw(WIDTH), draw(NARROW)
+    return f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
 
 
 def section(title: str, *parts: str) -> str:
@@ -49,16 +56,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[
     """Cells are HTML already."""
 
     def row(cells: Sequence[str], tag: str) -> str:
-        return (
-            "<tr>"
-            + "".join(
-                f"<{tag}{' class=num' if n in numeric else ''}>{cell}</{tag}>"
-                for n, cell in enumerate(cells)
-            )
-            + "</tr>"
-        )
+        shown = []
+        for n, cell in enumerate(cells):
+            kind = " class=num" if n in numeric else ""
+            label = f' data-label="{escape(head[n])}"' if tag == "td" else ""
+            inside = f"<div>{cell}</div>" if tag == "td" and cell else cell
+            shown.append(f"<{tag}{kind}{label}>{inside}</{tag}>")
+        return f"<tr>{''.join(shown)}</tr>"
 
+    top = row([escape(one) for one in head], "th")
     body = "".join(row(cells, "td") for cells in rows)
-    return (
-        f'<div class="scroll"><table>{row([escape(one) for one in head], "th")}{body}</table></div>'
-    )
+    return f'<div class="scroll"><table><thead>{top}</thead><tbody>{body}</tbody></table></div>'

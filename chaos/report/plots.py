@@ -33,10 +33,11 @@ def bands(record: RunRecord) -> list[tuple[float, float, str]]:
     ]
 
 
-def timeline(record: RunRecord) -> str:
+def timeline(record: RunRecord, width: int = WIDTH) -> str:
     """Faults by name, what every node was, and when writes succeeded."""
     nodes = sorted(record.roles[0][1]) if record.roles else []
-    plot = Plot(span_s(record), TOP + LANE * (len(nodes) + 2) + 40)
+    plot = Plot(span_s(record), TOP + LANE * (len(nodes) + 2) + 40, width)
+    plot.names("what happened, by time")
     plot.bands(bands(record))
     plot.time_axis()
     _fault_lane(plot, record, TOP + 4)
@@ -82,9 +83,10 @@ def _write_lane(plot: Plot, record: RunRecord, y: float) -> None:
         previous = window
 
 
-def latency(record: RunRecord, made: Sequence[Call]) -> str:
+def latency(record: RunRecord, made: Sequence[Call], width: int = WIDTH) -> str:
     """When each call ended, and how long it had taken, by outcome; the scale is logarithmic."""
-    plot = Plot(span_s(record), 300)
+    plot = Plot(span_s(record), 312, width)
+    plot.names("how long a call took, by when it ended")
     plot.bands(bands(record))
     plot.time_axis()
     height = plot.bottom - TOP
@@ -113,9 +115,10 @@ def latency(record: RunRecord, made: Sequence[Call]) -> str:
     return plot.render("latency of every call")
 
 
-def throughput(record: RunRecord, made: Sequence[Call]) -> str:
+def throughput(record: RunRecord, made: Sequence[Call], width: int = WIDTH) -> str:
     """Calls that ended, each second, by outcome."""
-    plot = Plot(span_s(record), 190)
+    plot = Plot(span_s(record), 202, width)
+    plot.names("calls that ended, a second")
     plot.bands(bands(record))
     plot.time_axis()
     bins = int(plot.span_s / BIN_S) + 1
@@ -139,9 +142,10 @@ def throughput(record: RunRecord, made: Sequence[Call]) -> str:
     return plot.render("calls a second")
 
 
-def gaps(record: RunRecord) -> str:
+def gaps(record: RunRecord, width: int = WIDTH) -> str:
     """How long the times without a successful write were: each as a point, by when it began."""
-    plot = Plot(span_s(record), 200)
+    plot = Plot(span_s(record), 212, width)
+    plot.names("length of a time without a write, by when it began")
     plot.bands(bands(record))
     plot.time_axis()
     height = plot.bottom - TOP
@@ -162,16 +166,21 @@ def gaps(record: RunRecord) -> str:
     return plot.render("times without a successful write")
 
 
-def gap_histogram(found: Availability) -> str:
+def gap_histogram(found: Availability, width: int = WIDTH) -> str:
     """How many times without a successful write there were, by their length."""
     bins = found.histogram()
-    plot = Plot(float(len(bins)), 220)
+    plot = Plot(float(len(bins)), 232, width)
+    plot.names("how many times without a write, by their length")
     height, top = plot.bottom - TOP - 16, max(2, *(one.count for one in bins))
     for power in range(int(math.log10(top)) + 1):
         plot.level(plot.bottom - _count_share(10**power, top) * height, f"{10**power:,}")
     for place, one in enumerate(bins):
         left, right = plot.x(place + 0.12), plot.x(place + 0.88)
-        label = f"under {_short(one.to_ms)}" if one.to_ms else "longer"
+        label = f"<{_short(one.to_ms)}" if one.to_ms else "longer"
+        if width == WIDTH and one.to_ms:
+            label = f"under {_short(one.to_ms)}"
+        elif place % 2 and one.to_ms:
+            label = ""  # there is no room for each
         plot.text((left + right) / 2, plot.bottom + 16, label, "tick middle")
         if not one.count:
             continue

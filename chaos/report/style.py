@@ -51,3 +51,15 @@ pre{background:var(--bg);border:1px solid var(--line);border-radius:6px;padding:
 overflow-x:auto;margin:8px 0 0}details{margin-top:8px}summary{cursor:pointer}
 .wrong{color:var(--info)}
 """
+
+# A page of its own width for telephones: narrow plots, and tables whose rows are lists.
+NARROW_CSS = """
+.narrow{display:none}.promise{margin:0}.promise+.soft{margin-top:0}
+@media(max-width:620px){main{padding:14px 10px 40px}section{padding:14px 12px}.wide{display:none}
+.narrow{display:block}h1{font-size:22px}.figures{gap:10px 22px}.figures b{font-size:19px}
+.replay{white-space:normal;overflow-wrap:anywhere}.mono,pre{overflow-wrap:anywhere}
+thead{display:none}tbody,tr,td{display:block}tr{padding:8px 0;border-bottom:1px solid var(--line)}
+td{display:flex;gap:10px;padding:2px 0;border:0;overflow-wrap:anywhere}td.num{text-align:left}
+td::before{content:attr(data-label);color:var(--soft);font-size:12.5px;flex:0 0 96px}
+td:empty{display:none}.scroll{overflow-x:visible}}
+"""

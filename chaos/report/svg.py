@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH = 1_080
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 26
+NARROW = 380  # for telephones: drawn once more, so that texts keep their size
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 26, 26
+TICK_EVERY = 92
 
 
 def number(value: float) -> str:
@@ -22,6 +24,7 @@ class Plot:
 
     span_s: float
     height: int
+    width: int = WIDTH
     parts: list[str] = field(default_factory=list)
 
     @property
@@ -30,7 +33,7 @@ class Plot:
 
     def x(self, seconds: float) -> float:
         share = min(max(seconds / self.span_s, 0.0), 1.0)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
+        return LEFT + share * (self.width - LEFT - RIGHT)
 
     def bands(self, spans: Sequence[tuple[float, float, str]]) -> None:
         """Faults: (from, to, name), shaded over the whole height."""
@@ -42,7 +45,7 @@ class Plot:
             )
 
     def time_axis(self) -> None:
-        step = nice_step(self.span_s / 10)
+        step = nice_step(self.span_s * TICK_EVERY / (self.width - LEFT - RIGHT))
         for n in range(int(self.span_s / step) + 1):
             x = number(self.x(n * step))
             self.parts.append(
@@ -50,10 +53,14 @@ class Plot:
             )
             self.text(float(x), self.bottom + 16, f"{n * step:g} s", "tick middle")
 
+    def names(self, upwards: str) -> None:
+        """What the vertical axis shows."""
+        self.text(4, 12, upwards, "tick")
+
     def level(self, y: float, label: str) -> None:
         """A horizontal grid line with its value at the left."""
         at = number(y)
-        right = WIDTH - RIGHT
+        right = self.width - RIGHT
         self.parts.append(f'<line class="grid" x1="{LEFT}" y1="{at}" x2="{right}" y2="{at}"/>')
         self.text(LEFT - 8, y + 4, label, "tick end")
 
@@ -83,9 +90,8 @@ class Plot:
 
     def render(self, label: str) -> str:
         return (
-            f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(label)}">'
-            + "".join(self.parts)
-            + "</svg>"
+            f'<svg viewBox="0 0 {self.width} {self.height}" role="img" '
+            f'aria-label="{escape(label)}">' + "".join(self.parts) + "</svg>"
         )
 
 

@@ -7,6 +7,7 @@ apart for each peer and for all strangers together.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -49,7 +50,7 @@ class PeerLog:
         if self._failures.get(peer_id) == kind:
             return
         self._failures[peer_id] = kind
-        reason = str(error) or kind
+        reason = _in_words(error) or kind
         if kind == Refusal.NOT_HERE:
             reason = f"{reason} (asked for {asked_for})"
         if refused is None:
@@ -110,3 +111,10 @@ class PeerLog:
 
     def _say(self, report: Callable[..., Any], event: str, peer_id: str, **fields: Any) -> None:
         self._limiter.log(report, event, kind=f"{event} {peer_id}", peer_id=peer_id, **fields)
+
+
+def _in_words(error: Exception) -> str:
+    """What the system says, without its numbers and addresses; of others, what they say."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error)

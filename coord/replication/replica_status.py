@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from coord.replication.port import PeerProgress, ReplicaStatus, Role
 from coord.replication.replica import Replica
 from coord.replication.settings import ReplicationConfig
+from coord.replication.transport import PeerTransport
 
 
 def alarms_of(replica: Replica) -> tuple[str, ...]:
@@ -16,7 +15,7 @@ def alarms_of(replica: Replica) -> tuple[str, ...]:
 
 
 def status_of(
-    replica: Replica, connected: Callable[[str], bool], now: float, *, serving: bool
+    replica: Replica, transport: PeerTransport | None, now: float, *, serving: bool
 ) -> ReplicaStatus:
     """This moment's. `serving`: the node takes part."""
     engine, journal = replica.engine, replica.journal
@@ -33,8 +32,9 @@ def status_of(
         snapshot_index=replica.snapshot.index if replica.snapshot else 0,
         write_block_reason=replica.why_nothing_is_kept,
         members=replica.electorate.membership.members,
-        peers=_progress(replica, connected, now),
+        peers=_progress(replica, transport, now),
         checked_index=replica.state_check.checked_index,
+        one_way=transport.one_way if transport is not None else (),
         alarms=alarms_of(replica),
     )
 
@@ -58,7 +58,7 @@ def status_before_start(config: ReplicationConfig) -> ReplicaStatus:
 
 
 def _progress(
-    replica: Replica, connected: Callable[[str], bool], now: float
+    replica: Replica, transport: PeerTransport | None, now: float
 ) -> dict[str, PeerProgress]:
     lead = replica.lead
     if lead is None:
@@ -67,7 +67,7 @@ def _progress(
     for peer in replica.electorate.peers:
         heard = lead.heard_at.get(peer)
         progress[peer] = PeerProgress(
-            connected=connected(peer),
+            connected=transport is not None and transport.connected(peer),
             match_index=replica.engine.match_index(peer),
             last_heard_ms=-1 if heard is None else int((now - heard) * 1000),
         )

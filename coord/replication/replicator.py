@@ -259,14 +259,7 @@ class PySyncObjReplicator:
         if self._replica is None:
             return status_before_start(self._config)
         serving = not self._stopped and self._failure is None
-        status = status_of(
-            self._replica, self._peer_is_connected, self._clock.now(), serving=serving
-        )
-        one_way = self._transport.one_way if self._transport is not None else ()
-        return replace(status, one_way=one_way) if one_way else status
-
-    def _peer_is_connected(self, peer_id: str) -> bool:
-        return self._transport is not None and self._transport.connected(peer_id)
+        return status_of(self._replica, self._transport, self._clock.now(), serving=serving)
 
     def on_role_change(self, callback: Callable[[ReplicaStatus], None]) -> None:
         """See `Replicator.on_role_change`."""

@@ -68,7 +68,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.terminal",
     ),
     "agentnode": ("coord.client", "coord.grpc_io", "coord.terminal"),
-    "chaos": ("coord.client", "coord.localcluster", "coord.terminal"),
+    "chaos": ("coord.client", "coord.grpc_io", "coord.localcluster", "coord.terminal"),
     # Runs in the node's process: `coord serve`'s node, on a disk and clocks that can be hurt.
     "chaos.nodes": ("coord.config", "coord.journal", "coord.node", "coord.serve"),
     "chaos.sim": (

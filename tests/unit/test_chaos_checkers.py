@@ -196,6 +196,17 @@ def test_queue(made: list[Any], complaint: str) -> None:
     assert complaint in "".join(result.anomalies)
 
 
+def test_the_figures_of_a_queue_add_up() -> None:
+    """A submit whose answer was lost took effect, or did not."""
+    both = listed(("t1", "p", "READY", ""), ("t2", "q", "READY", ""))
+    unknown = [submit(2, "q", "?", "info"), submit(4, "r", "?", "info")]
+    result = judge("queue", history(submit(0, "p", "t1"), *unknown, both))
+    assert result.valid is True
+    facts = result.facts
+    assert (facts["acknowledged"], facts["unacknowledged_but_there"]) == (1, 1)
+    assert facts["there_in_the_end"] == sum(facts["in_the_end"].values()) == 2
+
+
 def test_a_queue_without_its_list_is_unknown() -> None:
     assert judge("queue", history(submit(0, "p", "t1"))).valid == "unknown"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pytest
 
+from chaos.about import about_now
 from chaos.aftermath import CheckedAfter
 from chaos.cluster import UnexpectedEnd, last_words
 from chaos.faults import Fault
@@ -19,9 +21,12 @@ from chaos.recorder import HungCall
 from chaos.report import png
 from chaos.report.html import write_report
 from chaos.report.png import write_pngs
-from chaos.report.svg import log_share, nice_step
+from chaos.report.promises import PROMISES
+from chaos.report.promises import WORKLOADS as SENTENCES
+from chaos.report.svg import NARROW, log_share, nice_step
 from chaos.runner import RunOptions, RunRecord
 from chaos.verdicts import Verdict
+from chaos.workloads import WORKLOADS
 
 SECOND = 1_000_000_000
 AFTER = CheckedAfter(10 * SECOND, 12.0, {"n1": "x"}, "", (), True)
@@ -108,8 +113,61 @@ def test_the_report_is_one_file_with_everything_in_it(record: RunRecord, tmp_pat
         assert part in text, part
     assert "&lt;b&gt;loud" in text
     assert "<b>loud" not in text
-    assert text.count("<svg") == 6
+    assert text.count("<svg") == 11, "five plots for wide pages and for narrow ones, an anomaly"
     assert not any(foreign in text for foreign in ("src=", "href=", "@import", "url("))
+
+
+def test_the_report_says_what_each_verdict_is_about_and_where_it_was_made(
+    record: RunRecord, tmp_path: Path
+) -> None:
+    record.about = {"version": "coord-store 9.9", "machine": "2 cores", "date": "2026-01-01 12:00"}
+    judgement = judge(record)
+    write_report(tmp_path / "r.html", record, judgement, "chaos run")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for name in (*judgement.promises, *judgement.workloads):
+        sentence = {**PROMISES, **SENTENCES}[name]
+        assert escape(sentence) in text
+        assert sentence.endswith(".")
+    assert "coord-store 9.9 · 2 cores · 2026-01-01 12:00" in text
+    for label in ("how long a call took", "calls that ended, a second", "length of a time without"):
+        assert text.count(label) >= 2, "the axes have names, in both widths"
+    assert "@media(max-width:620px)" in text
+    assert f'viewBox="0 0 {NARROW} ' in text
+    assert as_json(judgement, record, "chaos run")["about"] == record.about
+
+
+def test_every_workload_and_every_promise_has_its_sentence(record: RunRecord) -> None:
+    record.options = replace(record.options, min_available=0.1)
+    assert set(SENTENCES) == set(WORKLOADS)
+    assert set(PROMISES) == set(judge(record).promises)
+
+
+def test_availability_is_told_apart_for_when_a_majority_was_left_alone(
+    record: RunRecord, tmp_path: Path
+) -> None:
+    """Writes stop from 4.0 to 6.2 s; the first fault, from 4 to 5 s, hits a majority."""
+    record.faults[1].majority_spared = True
+    judgement = judge(record)
+    assert (judgement.under.majority_hit, judgement.under.majority_hit_ms) == (0.0, 1_000)
+    assert judgement.under.spared == pytest.approx(78 / 90)
+    assert judgement.under.spared_ms == 9_000
+    write_report(tmp_path / "r.html", record, judgement, "chaos run")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for words in ("of the 1.00 s with a majority hit", "of the 9.00 s with a majority left alone"):
+        assert words in text
+    assert "keeps writes out in every store" in text
+    record.faults = []
+    calm = judge(record)
+    assert (calm.under.majority_hit, calm.under.majority_hit_ms) == (None, 0)
+    write_report(tmp_path / "r.html", record, calm, "chaos run")
+    assert "majority hit" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_what_a_run_was_made_with_is_known() -> None:
+    about = about_now()
+    assert list(about) == ["version", "machine", "system", "python", "date"]
+    assert about["version"].startswith("coord-store ")
+    assert "core" in about["machine"]
 
 
 def test_a_run_without_faults_or_calls_still_has_a_report(
