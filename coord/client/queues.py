@@ -54,6 +54,7 @@ class Queues:
         await self._pause(queue, True, timeout_ms)
 
     async def resume(self, queue: str, *, timeout_ms: int | None = None) -> None:
+        """The queue hands out tasks again."""
         await self._pause(queue, False, timeout_ms)
 
     async def _pause(self, queue: str, paused: bool, timeout_ms: int | None) -> None:

@@ -13,4 +13,4 @@ def test_the_reference_is_up_to_date() -> None:
 def test_a_change_would_be_seen() -> None:
     current = PAGE.read_text(encoding="utf-8")
     assert HEADING in current
-    assert page(current.replace("coord task submit", "coord task enqueue")) == current
+    assert page(current.replace("### `coord task submit`", "### `coord task enqueue`")) == current
