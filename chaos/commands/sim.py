@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from chaos.commands.failing import fail
-from chaos.sim.plan import ENGINES, HARDENED, PROFILES, SimPlan, make_plan
+from chaos.sim.plan import ENGINES, HARDENED, LEVELS, PROFILES, SimPlan, make_plan
 from chaos.sim.runner import SeedReport, account, run_many, run_one, silent_nodes
 from chaos.sim.shrink import shrink
 from chaos.sim.world import simulate
@@ -40,6 +40,9 @@ def simulate_seeds(
             show_default="the seed chooses",
         ),
     ] = "",
+    level: Annotated[
+        int | None, typer.Option(min=0, max=max(LEVELS), help="Feature level; else as the seed")
+    ] = None,
     keep: Annotated[
         str,
         typer.Option(metavar="N,...|none", help="Of one seed's faults only these."),
@@ -67,7 +70,8 @@ def simulate_seeds(
         fail(f"unknown profile {profile!r}; choose one of: {', '.join(PROFILES)}")
     chosen = _range(seeds)
     plans = [
-        make_plan(seed, nodes=nodes, engine=engine, profile=profile or None) for seed in chosen
+        make_plan(seed, nodes=nodes, engine=engine, profile=profile or None, level=level)
+        for seed in chosen
     ]
     if keep:
         if len(plans) != 1:

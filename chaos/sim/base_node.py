@@ -94,7 +94,7 @@ class SimNode(ABC):
         self.alive = True
         self.dies_at_send = None
         run = self.run
-        self.service = Service(self, self.wall_ms, self.plan.max_items)
+        self.service = Service(self, self.wall_ms, self.plan.max_items, self.plan.level)
         try:
             self._boot()
         except Exception as error:
@@ -308,7 +308,7 @@ class SimNode(ABC):
     def starts(self) -> bool:
         """Whether it would start from its disk as it is; it is down before and after."""
         self.run += 1
-        self.service = Service(self, self.wall_ms, self.plan.max_items)
+        self.service = Service(self, self.wall_ms, self.plan.max_items, self.plan.level)
         try:
             self._boot()
         except Exception:

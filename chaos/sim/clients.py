@@ -13,7 +13,9 @@ from chaos.sim.clock import SimClock
 from chaos.sim.plan import SimPlan
 from chaos.sim.promises import Promises
 from chaos.sim.service import Done, Outcome, Service, item_of
+from chaos.sim.sizes import BULK_KEYS, MAX_REQUEST_BYTES, Sizes
 from coord.codec.kinds import CommandKind
+from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.core.replies import (
     Claimed,
@@ -73,6 +75,7 @@ class SimClient:
         self._port = port
         self._promises = promises
         self._rng = Random(f"client/{plan.seed}/{number}")
+        self._sizes = Sizes(plan, number)
         self._process = number
         self._made = 0
         self._target = self._rng.choice(plan.all_ids)
@@ -97,6 +100,8 @@ class SimClient:
         choices += [self._complete, self._heartbeat] if self._tasks else [self._claim, self._claim]
         if self._locks:
             choices.append(self._release)
+        if self._sizes.chance(0.15):
+            choices = [self._bulk]
         rng.choice(choices)()
 
     def _open_session(self) -> None:
@@ -124,7 +129,7 @@ class SimClient:
 
     def _write(self) -> None:
         key, value = self._rng.choice(KEYS), self._new_value()
-        raw = etcd_rpc_pb2.PutRequest(key=key.encode(), value=b"%d" % value)
+        raw = etcd_rpc_pb2.PutRequest(key=key.encode(), value=self._text(value))
         self._log("write", key, value, CommandKind.KV_PUT, raw, lambda reply: (True, value))
 
     def _cas(self) -> None:
@@ -137,9 +142,9 @@ class SimClient:
             key=key.encode(),
             target=etcd_rpc_pb2.Compare.VALUE,
             result=etcd_rpc_pb2.Compare.EQUAL,
-            value=b"%d" % old,
+            value=self._text(old),
         )
-        put = etcd_rpc_pb2.PutRequest(key=key.encode(), value=b"%d" % new)
+        put = etcd_rpc_pb2.PutRequest(key=key.encode(), value=self._text(new))
         raw = etcd_rpc_pb2.TxnRequest(
             compare=[compare], success=[etcd_rpc_pb2.RequestOp(request_put=put)]
         )
@@ -150,24 +155,34 @@ class SimClient:
         self._log("cas", key, [old, new], CommandKind.KV_TXN, raw, finish)
 
     def _submit(self) -> None:
-        payload = b"%d" % self._new_value()
+        payloads: list[bytes] = []
+        size = 0
+        for _ in range(self._sizes.count(1, LIMITS.max_batch_items)):
+            payload = self._sizes.padded(self._new_value(), LIMITS.max_payload_bytes)
+            size += len(payload)
+            if payloads and size > MAX_REQUEST_BYTES:
+                break
+            payloads.append(payload)
         raw = task_pb2.SubmitRequest(
-            tasks=[task_pb2.TaskSpec(queue=QUEUE, payload=payload, max_attempts=1_000)]
+            tasks=[
+                task_pb2.TaskSpec(queue=QUEUE, payload=payload, max_attempts=1_000)
+                for payload in payloads
+            ]
         )
 
         def finish(reply: Any) -> tuple[bool, Any]:
             if not isinstance(reply, Submitted):
                 return False, None
-            task_id = reply.tasks[0][0]
-            self._promises.submitted[task_id] = payload
-            return True, task_id
+            made = [task_id for task_id, _, _ in reply.tasks]
+            self._promises.submitted.update(zip(made, payloads, strict=True))
+            return True, made[0] if len(made) == 1 else made
 
-        value = payload.decode()
+        value = payloads[0].decode().rstrip()
         self._log("submit", QUEUE, value, CommandKind.SUBMIT_TASKS, raw, finish)
 
     def _claim(self) -> None:
         asked_at = self._clock.now
-        count = self._rng.choice((1, 1, 3))
+        count = self._sizes.count(self._rng.choice((1, 1, 3)), LIMITS.max_batch_items)
         raw = task_pb2.ClaimRequest(queues=[QUEUE], max_tasks=count, lease_ttl_ms=LEASE_MS)
 
         def finish(reply: Any) -> tuple[bool, Any]:
@@ -184,7 +199,7 @@ class SimClient:
 
     def _complete(self) -> None:
         task_id, token = self._tasks.pop(0)
-        result = b"%d" % self._new_value()
+        result = self._sizes.padded(self._new_value(), LIMITS.max_payload_bytes)
         raw = task_pb2.CompleteRequest(
             items=[task_pb2.CompleteItem(task_id=task_id, fencing_token=token, result=result)]
         )
@@ -194,9 +209,10 @@ class SimClient:
             if not isinstance(reply, ItemOutcomes) or reply.items[0].rejected is not None:
                 return False, None
             self._promises.completed[task_id] = result
-            return True, result.decode()
+            return True, shown
 
-        self._log("complete", task_id, result.decode(), CommandKind.COMPLETE_TASKS, raw, finish)
+        shown = result.decode().rstrip()
+        self._log("complete", task_id, shown, CommandKind.COMPLETE_TASKS, raw, finish)
 
     def _heartbeat(self) -> None:
         asked_at = self._clock.now
@@ -204,6 +220,9 @@ class SimClient:
         raw = task_pb2.HeartbeatRequest(
             items=[task_pb2.HeartbeatItem(task_id=task_id, fencing_token=token)]
         )
+        if self._sizes.chance(0.5):
+            checkpoint = self._sizes.padded(self._new_value(), LIMITS.max_payload_bytes)
+            raw.items[0].checkpoint = checkpoint
 
         def finish(reply: Any) -> tuple[bool, Any]:
             if isinstance(reply, ItemOutcomes) and reply.items[0].rejected is None:
@@ -243,6 +262,30 @@ class SimClient:
             lambda reply: (not isinstance(reply, Rejected), None),
         )
 
+    def _bulk(self) -> None:
+        """Many keys at once: written, read with all their values, or deleted."""
+        count = self._sizes.count(20, LIMITS.max_txn_ops)
+        first = self._sizes.chosen(BULK_KEYS)
+        reads = self._sizes.chance(0.4)
+        operations = []
+        for number in range(count):
+            key = b"bulk/%05d" % ((first + number) % BULK_KEYS if count <= BULK_KEYS else number)
+            if reads:
+                read = etcd_rpc_pb2.RangeRequest(key=b"bulk/", range_end=b"bulk0", limit=number)
+                operations.append(etcd_rpc_pb2.RequestOp(request_range=read))
+            else:
+                put = etcd_rpc_pb2.PutRequest(key=key, value=b"%d" % number, prev_kv=True)
+                operations.append(etcd_rpc_pb2.RequestOp(request_put=put))
+        raw: Any = etcd_rpc_pb2.TxnRequest(success=operations)
+        kind = CommandKind.KV_TXN
+        if self._sizes.chance(0.2):
+            raw = etcd_rpc_pb2.DeleteRangeRequest(key=b"bulk/", range_end=b"bulk0", prev_kv=True)
+            kind = CommandKind.KV_DELETE
+        self._log("bulk", None, count, kind, raw, lambda reply: (True, count))
+
+    def _text(self, value: int) -> bytes:
+        return self._sizes.padded(value, LIMITS.max_value_bytes)
+
     def _new_value(self) -> int:
         self._made += 1
         return self.number * 1_000_000 + self._made
@@ -258,10 +301,11 @@ class SimClient:
         message: Any,
         finish: Callable[[Any], tuple[bool, Any]],
     ) -> None:
-        """A command of this session. The client has every earlier reply."""
+        """A command of this session. The client has every earlier reply, and mostly says so."""
         self._sequence += 1
         raw = message.SerializeToString()
-        item = item_of(kind, raw, self._session, self._sequence, self._sequence)
+        acked_below = max(0, self._sequence - self._sizes.behind())
+        item = item_of(kind, raw, self._session, self._sequence, acked_below)
         if kind is CommandKind.CLAIM_TASKS:
             self._begin(f, key, value, lambda s, d: s.claim(item, QUEUE, d), finish)
         else:

@@ -13,6 +13,7 @@ class SimClock:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.steps = 0  # actions run so far
         self._events: list[tuple[float, int, Action]] = []
         self._made = 0
 
@@ -31,6 +32,7 @@ class SimClock:
         while events and events[0][0] <= end:
             time_s, _, action = heapq.heappop(events)
             self.now = max(self.now, time_s)
+            self.steps += 1
             action()
         self.now = end
 

@@ -41,8 +41,9 @@ class HardenedNode(SimNode):
     def __init__(self, node_id: str, plan: SimPlan, clock: SimClock, watcher: NodeWatcher) -> None:
         super().__init__(node_id, plan, clock, watcher)
         self.replica: Replica | None = None
-        self._settings = replace(
+        self.settings = replace(
             SETTINGS,
+            snapshot_chunk_bytes=plan.chunk_bytes,
             batch_bytes=plan.batch_bytes,
             max_in_flight_bytes=plan.batch_bytes * 4,
             max_unsynced_bytes=plan.batch_bytes * 3,  # less than that, so that it is reached
@@ -83,7 +84,7 @@ class HardenedNode(SimNode):
         self.replica = Replica(
             self.node_id,
             tuple(map(member_of, self.seeds)),
-            self._settings,
+            self.settings,
             storage.boot,
             host,
             self,

@@ -62,6 +62,8 @@ class Profile:
     storm_s: float = 8.0
     calm_s: float = 6.0
     spares: int = 0  # nodes that can be added
+    large: bool = False  # requests and replies up to every limit
+    chunk_bytes: int = 700  # of a snapshot on its way
 
 
 PROFILES: dict[str, Profile] = {
@@ -86,6 +88,8 @@ PROFILES: dict[str, Profile] = {
                 "new_disk", "stall"), (200, 600, 4_000), (15, 60, 1_000_000), calm_s=8.0, spares=2),
         Profile("changes", (*MEMBERS, "lost_change", "kill_leader", "cut", "reset"), (600,),
                 (1_000_000,), drift=False, clients=3, spares=2),
+        Profile("sizes", EVERYTHING, (20_000, 300_000), late=0.1, calm_s=8.0, large=True,
+                chunk_bytes=64 * 1024),
         # For single defects of the published engine: the fewest faults that bring each about.
         Profile("only-links", ("isolate", "kill_leader", "cut", "slow", "reset", "reset"), (300,),
                 (1_000_000,), late=0.0, twice=0.0, drift=False, max_items=1, clients=10,
@@ -105,6 +109,8 @@ PROFILES: dict[str, Profile] = {
     )
 }  # fmt: skip
 MEMBERS_SHARE = 0.15  # of the seeds
+SIZES_SHARE = 0.04
+LEVELS = (0, 1, 1)  # of the cluster, whose first leader raises it
 MIXED = (
     "everything",
     "everything",
@@ -147,6 +153,9 @@ class SimPlan:
     clients: int
     think_s: float
     spares: int = 0
+    large: bool = False
+    chunk_bytes: int = 700
+    level: int = 0
     faults: tuple[Fault, ...] = ()
     kept: tuple[int, ...] | None = None  # of the seed's faults only these, by number
 
@@ -169,19 +178,30 @@ class SimPlan:
         """The command line that runs exactly this again."""
         words = [f"chaos sim --seeds {self.seed}:{self.seed + 1} --nodes {self.nodes}"]
         words.append(f"--engine {self.engine} --profile {self.profile}")
+        if self.engine == HARDENED:
+            words.append(f"--level {self.level}")
         if self.kept is not None:
             words.append(f"--keep {','.join(map(str, self.kept)) or 'none'}")
         return " ".join(words)
 
 
 def make_plan(
-    seed: int, *, nodes: int = 3, engine: str = HARDENED, profile: str | None = None
+    seed: int,
+    *,
+    nodes: int = 3,
+    engine: str = HARDENED,
+    profile: str | None = None,
+    level: int | None = None,
 ) -> SimPlan:
-    """The run of a seed. Without a profile the seed chooses one."""
+    """The run of a seed. Without a profile, or a feature level, the seed chooses one."""
     rng = Random(f"plan/{seed}/{nodes}")
     mixed = rng.choice(MIXED)
+    if engine == HARDENED and Random(f"sizes/{seed}/{nodes}").random() < SIZES_SHARE:
+        mixed = "sizes"
     if engine == HARDENED and Random(f"members/{seed}/{nodes}").random() < MEMBERS_SHARE:
         mixed = "members"
+    if level is None:
+        level = Random(f"level/{seed}/{nodes}").choice(LEVELS) if engine == HARDENED else 0
     chosen = PROFILES[profile or mixed]
     plan = SimPlan(
         seed=seed,
@@ -203,6 +223,9 @@ def make_plan(
         storm_s=chosen.storm_s,
         calm_s=chosen.calm_s,
         spares=chosen.spares,
+        large=chosen.large,
+        chunk_bytes=chosen.chunk_bytes,
+        level=level,
     )
     return replace(plan, faults=tuple(_FaultWriter(rng, chosen, plan).write()))
 

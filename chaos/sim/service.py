@@ -16,9 +16,11 @@ from coord.core.queries import claimable
 from coord.core.replies import Applied, Claimed, KvRangeReply
 from coord.replication.port import DigestSource, SnapshotSource
 from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.gen import cluster_pb2
 from coord.rpc.host import MachineHost
 
 MAX_IN_FLIGHT = 40  # entries
+MAX_ENTRY_BYTES = 4 * 1024 * 1024  # of requests, but always one at least
 TICK_GAP_S = 0.02
 
 
@@ -105,10 +107,14 @@ class ObservedHost:
 class Service:
     """One run of one node's service."""
 
-    def __init__(self, port: ServicePort, wall_ms: Callable[[], int], max_items: int) -> None:
+    def __init__(
+        self, port: ServicePort, wall_ms: Callable[[], int], max_items: int, level: int
+    ) -> None:
         self._port = port
         self._wall_ms = wall_ms
         self._max_items = max_items  # of requests in one entry
+        self._level = level  # to which a leader raises the cluster
+        self._raising = False
         self.clock = ClusterClock(
             lambda: int(port.local_now() * 1_000_000_000), lambda: wall_ms() * 1_000_000
         )
@@ -121,6 +127,7 @@ class Service:
     def role_changed(self, leads: bool) -> None:
         """Leadership was won or lost."""
         self._leading = leads
+        self._raising = False
         if leads:
             self.clock.start()
         else:
@@ -133,6 +140,7 @@ class Service:
         """Write an empty entry when something is due and nobody writes."""
         if not self._leading:
             return
+        self._raise_level()
         deadline_ms = self.host.inner.next_deadline_ms(self.clock.now_ms())
         now = self._port.local_now()
         if deadline_ms is None or now - self._ticked_at < TICK_GAP_S:
@@ -141,6 +149,17 @@ class Service:
             self._ticked_at = now
             self._propose([])
             self._port.flush()
+
+    def _raise_level(self) -> None:
+        if self.host.inner.state.level >= self._level or self._raising:
+            return
+        self._raising = True
+
+        def ended(_: Outcome) -> None:
+            self._raising = False
+
+        raw = cluster_pb2.RaiseLevelRequest(level=self._level).SerializeToString()
+        self.write(item_of(CommandKind.RAISE_LEVEL, raw), ended)
 
     def write(self, item: EnvelopeItem, done: Done) -> None:
         """Log a command and answer with its reply."""
@@ -177,14 +196,21 @@ class Service:
 
     def _pump(self) -> None:
         while self._waiting and self._in_flight < MAX_IN_FLIGHT:
-            group, self._waiting = (
-                self._waiting[: self._max_items],
-                self._waiting[self._max_items :],
-            )
+            group = self._next_group()
             if not self._propose(group):
                 for _, done in group:
                     done(self._elsewhere())
         self._port.flush()
+
+    def _next_group(self) -> list[tuple[EnvelopeItem, Done]]:
+        count, size = 0, 0
+        for item, _ in self._waiting[: self._max_items]:
+            size += len(item.raw)
+            if count and size > MAX_ENTRY_BYTES:
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
 
     def _propose(self, group: list[tuple[EnvelopeItem, Done]]) -> bool:
         items = [item for item, _ in group]

@@ -16,6 +16,7 @@ from typing import Any
 
 from chaos.sim.ages import Ages
 from chaos.sim.base_node import SimNode
+from chaos.sim.bounds import Bounds
 from chaos.sim.clients import PATIENCE_S, SimClient
 from chaos.sim.clock import SimClock
 from chaos.sim.faults import FaultInjector
@@ -67,6 +68,7 @@ class World:
         self.plan = plan
         self.clock = SimClock()
         self.invariants = Invariants()
+        self.bounds = Bounds()
         self.ages = Ages()
         self.promises = Promises()
         self.result = SimResult(plan)
@@ -153,6 +155,7 @@ class World:
         for node in self.nodes.values():
             self._watch_vote(node)
             self.ages.look(node, self.clock.now)
+            self.bounds.look(node)
             if node.alive and node.takes_part():
                 self.faults.node_takes_part(node)
 
@@ -187,6 +190,7 @@ class World:
         for node in nodes:
             self.invariants.finish(node)
         self.promises.check_state(self.invariants.machine.state)
+        self.bounds.check_state(self.invariants.machine.state)
         self.promises.check_history()
 
     # Nodes
@@ -240,6 +244,7 @@ class World:
             self.guard(self.invariants.votes_for, node.node_id, message["term"], peer_id)
         elif kind in ("vote_request", "request_vote"):
             self.guard(self.invariants.votes_for, node.node_id, message["term"], node.node_id)
+        self.guard(self.bounds.sends, node, message)
         return self.network.send(node.node_id, peer_id, message)
 
     def node_changed(self, node: SimNode) -> None:
@@ -250,11 +255,13 @@ class World:
 
     def node_stamped(self, node: SimNode, data: bytes) -> None:
         self.invariants.stamped(data, self.clock.now)
+        self.bounds.stamped(data)
 
     def node_applied(
         self, node: SimNode, index: int, term: int, data: bytes, applied: Applied
     ) -> None:
         self.guard(self.invariants.apply, node, index, term, data, applied)
+        self.guard(self.bounds.applied, node, self.clock.steps, data)
 
     def node_acknowledges(self, node: SimNode, index: int, term: int) -> None:
         voters = [self.nodes[node_id] for node_id in node.voters]

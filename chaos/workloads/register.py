@@ -1,6 +1,7 @@
 """Registers: reads, writes and compare-and-sets of single keys.
 
-Every write writes a value nobody wrote before. A key is left for a fresh one after some calls, so
+Every write writes a value nobody wrote before; a few values are large, up to the largest there may
+be. A key is left for a fresh one after some calls, so
 that the checker's work stays bounded."""
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from coord.client import Compare, KeyValue, Put
 
 SLOTS = 4
 CALLS_PER_KEY = 200
+LARGE_SHARE = 0.03
+MAX_VALUE_BYTES = 1_048_576  # of a value, as the store documents it
 
 
 class RegisterWorkload(Workload):
@@ -76,7 +79,7 @@ class RegisterWorkload(Workload):
         return _value(found)
 
     async def _write(self, key: str, value: int, client: StoreClient, process: Process) -> None:
-        text = str(value)
+        text = written(value)
         await process.call(
             "write", key, value, lambda: client.kv.put(key, text), shown=lambda _: value
         )
@@ -85,10 +88,10 @@ class RegisterWorkload(Workload):
         self, key: str, change: list[int | None], client: StoreClient, process: Process
     ) -> bool:
         old, new = change
-        condition = Compare.missing(key) if old is None else Compare.value(key, "=", str(old))
+        condition = Compare.missing(key) if old is None else Compare.value(key, "=", written(old))
 
         async def swap() -> list[Any]:
-            result = await client.kv.txn([condition], [Put(key, str(new))])
+            result = await client.kv.txn([condition], [Put(key, written(new))])
             if not result.succeeded:
                 raise RefusedError("the value was another one")
             return change
@@ -102,6 +105,15 @@ class CasRegisterWorkload(RegisterWorkload):
     name: ClassVar[str] = "cas-register"
     checker: ClassVar[str] = "cas-register"
     shares: ClassVar[dict[str, float]] = {"read": 0.4, "write": 0.25, "cas": 0.35}
+
+
+def written(value: int | None) -> bytes:
+    """The number as it is stored: always the same for one number."""
+    text = b"%d" % (value or 0)
+    draw = random.Random(f"size/{value}")
+    if draw.random() >= LARGE_SHARE:
+        return text
+    return text.ljust(round(MAX_VALUE_BYTES ** draw.choice((draw.random(), draw.random(), 1.0))))
 
 
 def _value(found: KeyValue | None) -> int | None:

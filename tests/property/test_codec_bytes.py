@@ -15,6 +15,7 @@ from coord.codec.errors import CodecError, DecodeError, SnapshotDamagedError
 from coord.codec.etcd import decode_range
 from coord.codec.kinds import CommandKind
 from coord.codec.snapshot import decode_snapshot
+from coord.core.limits import LIMITS
 from coord.core.validate import validate, validate_request_id
 from coord.core.validate_kv import validate_range
 from tests.support.codec_samples import raw
@@ -132,3 +133,14 @@ def test_a_changed_snapshot_is_found(table_rows: list[NamedRow], data: st.DataOb
 def test_any_chunks_are_damaged(chunks: list[bytes]) -> None:
     with pytest.raises(SnapshotDamagedError):
         list(decode_snapshot(chunks))
+
+
+@pytest.mark.parametrize(
+    "size", [LIMITS.max_payload_bytes - 1, LIMITS.max_payload_bytes, LIMITS.max_payload_bytes + 1]
+)
+def test_the_largest_requests_survive(size: int) -> None:
+    """Those that are too large, too: what is in an entry has to be read, and refused in apply."""
+    large = [EnvelopeItem(int(kind), "", 1, 2, 1, b"r" * size) for kind in CommandKind]
+    assert list(decode_envelope(encode_envelope(1, 2, large)).items) == large
+    table_rows = [("a", (number, b"r" * size)) for number in range(3)]
+    assert list(decode_snapshot(chunks_of(table_rows))) == table_rows

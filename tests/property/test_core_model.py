@@ -5,6 +5,7 @@ was restored from its snapshot, and frozen views are read while the machine goes
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis.stateful import (
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.checks import check_delta, check_state, mark
+from coord.core.limits import LIMITS
 from coord.core.machine import Machine
 from coord.core.queries import claimable
 from coord.core.records import serial_of, task_id_of
@@ -37,12 +39,15 @@ TTLS_MS = st.sampled_from([100, 150, 400])
 SESSION_TTLS_MS = st.sampled_from([300, 1_000, 60_000])
 # Chooses among what is there: mostly something the command fits, sometimes anything else.
 PICKS = st.integers(0, 99)
+PAYLOADS = {0: b"p", -1: b"", 7: b"p" * 16_384}  # by priority; digests of more take too long
 # What the holder of a task does: the method of the model, and its arguments after the token.
 HOLDERS_DO = [
     ("heartbeat", None, None),
     ("heartbeat", b"half", None),
     ("heartbeat", None, 500),
+    ("heartbeat", "large", None),
     ("complete", b"done"),
+    ("complete", "large"),
     ("fail", True, None),
     ("fail", True, 30),
     ("fail", False, 0),
@@ -68,7 +73,7 @@ SPECS = st.fixed_dictionaries(
 def to_spec(spec: dict[str, Any]) -> c.TaskSpec:
     return c.TaskSpec(
         queue=spec["queue"],
-        payload=b"p",
+        payload=PAYLOADS[spec["priority"]],
         priority=spec["priority"],
         idempotency_key=spec["key"],
         delay_ms=spec["delay"],
@@ -189,7 +194,7 @@ class AgainstTheModel(RuleBasedStateMachine):
 
     @rule()
     def restart_from_snapshot(self) -> None:
-        restored = Machine.from_rows(read_rows(self.machine))
+        restored = Machine.from_rows(read_rows(self.machine), self.machine.state.limits)
         assert restored.digest() == self.machine.digest()
         assert restored.next_deadline_ms(FOREVER_MS) == self.machine.next_deadline_ms(FOREVER_MS)
         self.machine = restored
@@ -274,7 +279,7 @@ class TasksAgainstTheModel(AgainstTheModel):
     @rule(
         pick=PICKS,
         queues=st.lists(QUEUES, min_size=1, max_size=3),
-        count=st.integers(1, 3),
+        count=st.sampled_from([1, 2, 3, 3, LIMITS.max_batch_items]),
         ttl=TTLS_MS,
         step=STEPS_MS,
     )
@@ -287,7 +292,7 @@ class TasksAgainstTheModel(AgainstTheModel):
     @rule(pick=PICKS, what=st.sampled_from(HOLDERS_DO), step=STEPS_MS)
     def use_token(self, pick: int, what: tuple[Any, ...], step: int) -> None:
         serial, token = self.held(pick)
-        method, *rest = what
+        method, *rest = (PAYLOADS[7] if part == "large" else part for part in what)
         of = (task_id_of(serial), token)
         if method == "heartbeat":
             checkpoint, progress = rest
@@ -382,3 +387,28 @@ TestLocks.settings = BUDGET
 @pytest.mark.parametrize("machine", [TasksAgainstTheModel, LocksAgainstTheModel])
 def test_for_long(machine: type[AgainstTheModel]) -> None:
     run_state_machine_as_test(machine, settings=settings(BUDGET, max_examples=3_000))
+
+
+def test_the_largest_batches_are_the_models() -> None:
+    """As many tasks as one request may have, submitted, claimed, and lost with their session."""
+    size = LIMITS.max_batch_items
+    run = TasksAgainstTheModel()
+    for machine in (run.machine, run.twin):  # the model knows no limits
+        machine.state.limits = replace(LIMITS, max_expiries_per_batch=10 * size)
+    run.begin()
+    spec = {"queue": "q", "priority": 0, "key": "", "delay": 0, "max": 2, "backoff": 100}
+    spec |= {"attempt_ms": 0, "progress_ms": 0, "total": 0, "retention": 3_000}
+    run.submit([spec] * size, 0)
+    run.claim(0, ["q"], size, 400, 1)
+    for what in HOLDERS_DO:
+        run.use_token(50, what, 1)
+    run.restart_from_snapshot()
+    run.close_session(0, 1)  # and all of them are ready again
+    run.claim(0, ["r", "q"], size, 400, 1)
+    run.close_session(0, 1)  # and all but a few are dead
+    run.manage(2, "q", "redrive", 0)
+    run.state_is_sound()
+    run.state_is_the_models()
+    run.teardown()
+    states = [task["state"] for task in run.model.tasks.values()]
+    assert states.count("DEAD") > size * 0.9

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.kv import KvStore
+from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.core.validate import validate
 from tests.support.kv_model import DumbKv
@@ -158,3 +161,43 @@ def test_a_store_rebuilt_from_its_rows_is_the_same(
     assert other.apply(c.KvPut(b"n", b"1"), revision + 1) == store.apply(
         c.KvPut(b"n", b"1"), revision + 1
     )
+
+
+# ---- sizes: plain draws, as hypothesis would write every value out
+
+LONGEST = b"n" * LIMITS.max_key_bytes
+LARGE = b"v" * 65_536
+BLOCK = [*(b"n%03d" % number for number in range(LIMITS.max_txn_ops - 1)), LONGEST]
+
+
+def block(rng: random.Random) -> c.KvTxn | c.KvDelete:
+    """As much as one transaction may do, or nearly."""
+    keys = BLOCK[rng.choice((0, 0, 1, 400)) :]
+    value = rng.choice((b"", b"x", LARGE))
+    compare = c.KvCompare(keys[0], c.CompareTarget.VERSION, c.CompareResult.GREATER, 0)
+    return rng.choice(
+        (
+            c.KvTxn([], [c.KvPut(key, value, prev_kv=True) for key in keys], []),
+            c.KvTxn([], [c.KvRange(key) for key in keys], []),
+            c.KvTxn([], [c.KvDelete(key, key + b"0", prev_kv=True) for key in keys[:100]], []),
+            c.KvTxn([compare] * LIMITS.max_txn_ops, [c.KvPut(LONGEST, LARGE)], []),
+            c.KvDelete(b"n", b"o", prev_kv=True),
+        )
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_largest_transactions_are_the_models(seed: int) -> None:
+    rng = random.Random(seed)
+    model, store, revision = DumbKv(), KvStore(), 1
+    for _ in range(12):
+        command = block(rng)
+        assert validate(command) is None
+        reply, changed = store.apply(command, revision + 1)
+        assert reply == model.apply(command)
+        revision += changed
+        assert revision == model.revision
+    store.check()
+    for past in range(1, revision + 1):
+        read = c.KvRange(b"n", b"o", revision=past, limit=rng.choice((0, 511, 512)))
+        assert outcome(store.range(read, revision)) == model.range(read)

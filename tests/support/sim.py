@@ -12,10 +12,11 @@ def run_seed(
     nodes: int = 3,
     engine: str = "hardened",
     profile: str | None = None,
+    level: int | None = None,
     keep: tuple[int, ...] | None = None,
 ) -> SeedReport:
     """`keep`: only these of its faults."""
-    plan = make_plan(seed, nodes=nodes, engine=engine, profile=profile)
+    plan = make_plan(seed, nodes=nodes, engine=engine, profile=profile, level=level)
     return run_one(plan if keep is None else plan.keeping(keep))
 
 
