@@ -36,8 +36,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "replies-in-the-wrong-order",
         "coord/rpc/proposer.py",
-        "in zip(requests, applied.replies, strict=True):",
-        "in zip(requests, applied.replies[::-1], strict=True):",
+        "zip(requests, applied.replies, strict=True)",
+        "zip(requests, applied.replies[::-1], strict=True)",
         _PROPOSER,
     ),
     mutant(
@@ -67,6 +67,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "if not self._running:\n            return",
         "if not self._base_ns:\n            return",
         "tests/unit/test_rpc_cluster_clock.py",
+    ),
+    mutant(
+        "level-raised-beside-an-older-member",
+        "coord/rpc/level_keeper.py",
+        "        if missing:\n",
+        "        if False:\n",
+        "tests/integration/test_node_levels.py",
     ),
     mutant(
         "one-task-wakes-every-claim",

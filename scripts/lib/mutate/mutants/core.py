@@ -169,6 +169,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         _MACHINE,
     ),
     mutant(
+        "level-lost-in-a-snapshot",
+        "coord/core/snapshot.py",
+        "state.level = rest[0] if rest else 0",
+        "state.level = 0",
+        "tests/unit/test_core_levels.py",
+    ),
+    mutant(
         "snapshot-takes-a-later-change",
         "coord/core/table.py",
         "return key <= self._last and",

@@ -61,8 +61,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "reply-of-an-old-term-counts",
-        "coord/replication/replica.py",
-        ' or message["term"] != self.engine.term:',
+        "coord/replication/answers.py",
+        ' or message["term"] != engine.term:',
         ":",
         _ELECTION,
     ),
@@ -83,8 +83,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "read-at-an-index-of-an-old-term",
         "coord/replication/reading.py",
-        "if engine.commit_index < engine.own_term_index:\n            return",
-        "if False:\n            return",
+        "if engine.commit_index < engine.own_term_index:",
+        "if False:",
         _ELECTION,
     ),
     mutant(
@@ -124,8 +124,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "acknowledgement-of-a-lost-disk-counts",
-        "coord/replication/replica.py",
-        "self.engine.forget_match(peer_id)",
+        "coord/replication/answers.py",
+        "self._engine.forget_match(peer_id)",
         "pass",
         _ADMISSION,
     ),
@@ -144,15 +144,22 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "tests/unit/test_state_check.py",
     ),
     mutant(
+        "build-below-the-level-admitted",
+        "coord/replication/levels.py",
+        "return level < self.required",
+        "return False",
+        "tests/unit/test_peer_levels.py",
+    ),
+    mutant(
         "unknown-outcome-told-as-definite",
-        "coord/replication/replicator.py",
+        "coord/replication/callers.py",
         "future.set_exception(OutcomeUnknownError(why))",
-        "future.set_exception(NotLeaderError(None))",
+        "future.set_exception(ReplicationError(why))",
         "tests/unit/test_replicator_outcomes.py",
     ),
     mutant(
         "reply-of-another-entry-taken",
-        "coord/replication/replicator.py",
+        "coord/replication/callers.py",
         "if proposed_term == term:",
         "if True:",
         "tests/unit/test_replicator_outcomes.py",
