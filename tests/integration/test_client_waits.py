@@ -40,17 +40,17 @@ async def ids_of(client: Client, count: int, queue: str = "q") -> list[str]:
 async def test_three_thousand_are_told_as_they_are_when_the_time_is_over(client: Client) -> None:
     ids = await ids_of(client, 3_000)
     began = time.monotonic()
-    tasks = await client.tasks.wait(ids, timeout_ms=500)
+    tasks = await client.tasks.wait(ids, timeout_ms=2_000)
     assert [task.task_id for task in tasks] == ids
     assert not any(task.finished for task in tasks)
-    assert 0.4 < time.monotonic() - began < 10
+    assert 1.5 < time.monotonic() - began < 30
 
 
 async def test_some_of_many_are_at_an_end(client: Client) -> None:
     ids = await ids_of(client, 1_200)
     claimed = await client.tasks.claim(["q"], max_tasks=1_000)
     await client.tasks.complete_many([(task, b"r") for task in claimed])
-    tasks = await client.tasks.wait(ids[::-1], timeout_ms=300)
+    tasks = await client.tasks.wait(ids[::-1], timeout_ms=2_000)
     assert [task.state is TaskState.COMPLETED for task in tasks] == [False] * 200 + [True] * 1_000
 
 
