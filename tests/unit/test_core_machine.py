@@ -88,6 +88,16 @@ def test_view_of_the_whole_state_while_it_changes() -> None:
     assert rows == expected
 
 
+def test_a_repeated_request_is_answered_from_a_restored_state() -> None:
+    machine = Machine()
+    apply(machine, c.OpenSession(60_000, b"n"))
+    request = c.Request(c.KvPut(b"k", b"v"), c.RequestId(1, 1, 0))
+    first = machine.apply(c.Batch(1, 1_000_000, [request]))
+    restored = Machine.from_rows(read_rows(machine))
+    again = restored.apply(c.Batch(1, 1_000_000, [request]))
+    assert (again.replies, again.revision) == (first.replies, first.revision)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
