@@ -252,6 +252,7 @@ BROKEN: dict[str, tuple[Patch, str, str | None]] = {
 IN_THE_CORE = {"deduplication", "determinism", "tokens"}
 
 
+@pytest.mark.timeout(600)  # some take thirty seeds
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_promise_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if COMPILED and name in IN_THE_CORE:
