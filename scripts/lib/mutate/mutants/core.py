@@ -122,8 +122,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "lost-task-gets-an-attempt-too-many",
         "coord/core/attempts.py",
-        "if task.attempt >= task.options.max_attempts",
-        "if task.attempt > task.options.max_attempts",
+        "= task.attempt >= task.options.max_attempts",
+        "= task.attempt > task.options.max_attempts",
         _SCENARIOS,
     ),
     mutant(

@@ -27,8 +27,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/journal/log.py",
         "            raise self._failure\n        if",
         "            self._failure = None\n        if",
-        _CRASH,
-        _FILES,
+        f"{_CRASH}::test_a_failed_sync_ends_the_use_of_the_journal",
     ),
     mutant(
         "record-checksum-not-checked",
