@@ -79,11 +79,11 @@ class Remote:
         self.out = Output(common.output or Format.TABLE)
         self.endpoints = check_endpoints(common.endpoints or DEFAULT_ENDPOINTS)
         self.timeout_ms = common.timeout_ms or DEFAULT_TIMEOUT_MS
-        self._timeout_is_given = common.timeout_ms is not None
+        self.timeout_is_given = common.timeout_ms is not None
 
     def client(self, *, usual_timeout_ms: int = 0, **settings: Any) -> Client:
         """`usual_timeout_ms`: of this command, unless the user gives another."""
-        if usual_timeout_ms and not self._timeout_is_given:
+        if usual_timeout_ms and not self.timeout_is_given:
             self.timeout_ms = usual_timeout_ms
         return Client(self.endpoints, name="coord", timeout_ms=self.timeout_ms, **settings)
 

@@ -6,6 +6,9 @@ import typer
 
 from coord.cli.output import Column
 from coord.cli.remote import LOOK_MS, Remote, remote
+from coord.client.errors import DeadlineError
+
+PATIENCE_MS = 5_000
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +20,12 @@ async def show_status(cli: Remote) -> None:
 
     Any one node that is up can answer; also without a leader."""
     async with cli.client(usual_timeout_ms=LOOK_MS) as client:
-        status = await client.cluster.status()
+        try:
+            status = await client.cluster.status()
+        except DeadlineError:  # somebody is there, but slow
+            if cli.timeout_is_given:
+                raise
+            status = await client.cluster.status(timeout_ms=PATIENCE_MS)
     if cli.out.is_json:
         cli.out.json(
             {

@@ -104,7 +104,7 @@ async def submit(
             idempotency_key=idempotency_key,
             labels=labels,
         )
-        differs = None
+        differs: list[str] = []
         if idempotency_key and task.existed:
             differs = await differences(client, task, queue, task_type, content)
             if differs:
@@ -118,7 +118,7 @@ async def submit(
             report_end(cli, ended, wait_ms)
             return
     if cli.out.is_json:
-        known = {} if differs is None else {"differs": differs}
+        known = {"differs": differs} if differs else {}
         cli.out.json(
             {"task_id": task.task_id, "revision": task.revision, "existed": task.existed, **known}
         )

@@ -14,7 +14,7 @@ from coord.localcluster import LocalCluster, free_base_port
 ROOT = Path(__file__).resolve().parents[2]
 MAX_README_LINES = 200
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(330)]
 
 
 def tour() -> str:
@@ -50,7 +50,7 @@ def test_the_tour_works_when_pasted(tmp_path: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=300,
             check=False,
         )
     finally:
