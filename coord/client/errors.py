@@ -245,6 +245,8 @@ def from_status(code: int, message: str, details: bytes) -> CoordError:
     return _from_code(_STATUS_CODES.get(code, grpc.StatusCode.UNKNOWN), message, [details])
 
 
+_OWN_MESSAGE = "message"  # in the metadata, where the text of an error is etcd's
+
 _STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -252,7 +254,8 @@ def _from_code(code: grpc.StatusCode, message: str, details: Sequence[bytes]) ->
     raw, message = message, own_words(message or code.name)
     info = _error_info(details)
     if info is not None:
-        return from_reason(info.reason, message, dict(info.metadata))
+        metadata = dict(info.metadata)
+        return from_reason(info.reason, metadata.pop(_OWN_MESSAGE, message), metadata)
     if code is grpc.StatusCode.UNAVAILABLE and raw.lower().startswith(_NEVER_SENT):
         return UnavailableError(not_connected(raw), "UNREACHABLE", retryable=True)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in raw:

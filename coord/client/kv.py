@@ -13,7 +13,7 @@ from typing import Literal
 
 from coord.client.core import Core
 from coord.client.errors import InvalidArgumentError
-from coord.client.kv_pages import can_be_paged, is_too_large, read_in_pages
+from coord.client.kv_pages import can_be_paged, delete_in_pages, is_too_large, read_in_pages
 from coord.client.methods import COMPACT, DELETE_RANGE, GET_KEY, PUT, RANGE, TXN
 from coord.client.stale import Stale
 from coord.client.types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
@@ -228,11 +228,27 @@ class Kv:
         return result.deleted > 0
 
     async def delete_prefix(self, prefix: Key, *, timeout_ms: int | None = None) -> int:
-        """Delete all keys that begin so; returns how many."""
-        result = await self.delete_range(
-            _first_key(prefix), prefix_end(prefix), timeout_ms=timeout_ms
-        )
-        return result.deleted
+        """Delete all keys that begin so; returns how many.
+
+        It is one step if a node takes it as one (`delete_range` always is); otherwise it is done
+        page by page."""
+        end = prefix_end(prefix)
+        deadline = self._core.deadline(timeout_ms)
+
+        async def delete(first: bytes, page_end: bytes) -> int:
+            left_ms = max(1, deadline.remaining_ms)
+            return (await self.delete_range(first, page_end, timeout_ms=left_ms)).deleted
+
+        async def read_keys(first: bytes, limit: int) -> RangeResult:
+            left_ms = max(1, deadline.remaining_ms)
+            return await self.range(first, end, limit=limit, keys_only=True, timeout_ms=left_ms)
+
+        try:
+            return await delete(_first_key(prefix), end)
+        except InvalidArgumentError as error:
+            if not is_too_large(error):
+                raise
+        return await delete_in_pages(read_keys, delete, _first_key(prefix))
 
     async def delete_range(
         self,
@@ -242,7 +258,9 @@ class Kv:
         prev_kv: bool = False,
         timeout_ms: int | None = None,
     ) -> DeleteResult:
-        """Delete one key, or the keys from `key` up to `range_end`."""
+        """Delete one key, or the keys from `key` up to `range_end`, in one step.
+
+        More keys than a node deletes at once are refused (TOO_LARGE)."""
         request = pb.DeleteRangeRequest(
             key=to_bytes(key), range_end=to_bytes(range_end), prev_kv=prev_kv
         )

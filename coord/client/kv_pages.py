@@ -1,4 +1,7 @@
-"""Ranges that are too large for one answer, read in pages at one revision."""
+"""Reads and deletions of more keys than a node takes at once, in pages.
+
+A read in pages shows the keys at one revision. A deletion in pages is not one step: others may see,
+and change, the keys in between."""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from coord.client.errors import InvalidArgumentError
+from coord.client.types import RangeResult
 from coord.rpc.gen import etcd_rpc_pb2 as pb
 
 FIRST_PAGE_KEYS: Final = 5_000
+DELETED_AT_ONCE: Final = 500
 
 Ask = Callable[[pb.RangeRequest], Awaitable[pb.RangeResponse]]
 
@@ -51,3 +56,21 @@ async def read_in_pages(ask: Ask, request: pb.RangeRequest) -> pb.RangeResponse:
         page.key = reply.kvs[-1].key + b"\0"
         page.revision = request.revision or whole.header.revision
         page.serializable = False  # another node may not have got to this revision yet
+
+
+async def delete_in_pages(
+    read_keys: Callable[[bytes, int], Awaitable[RangeResult]],
+    delete: Callable[[bytes, bytes], Awaitable[int]],
+    first: bytes,
+) -> int:
+    """Delete what `read_keys` (from which key on, how many) shows; how many there were."""
+    deleted = 0
+    while True:
+        page = await read_keys(first, DELETED_AT_ONCE)
+        if not page.kvs:
+            return deleted
+        end = page.kvs[-1].key + b"\0"
+        deleted += await delete(first, end)
+        if not page.more:
+            return deleted
+        first = end

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError as ProtobufDecodeError
 from coord.codec import etcd
 from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.codec.kinds import REQUEST_CLASS, CommandKind
+from coord.codec.shape import check_bytes, check_counts
 from coord.core import commands as c
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.limits import LIMITS
@@ -33,10 +34,11 @@ def decode(kind: int, raw: bytes) -> c.Command:
 
 def decode_request(kind: int, raw: bytes) -> tuple[c.Command, c.RequestId | None]:
     """The command and the identity in the message's own header (None if it has none or an empty
-    one). For etcd kinds the identity is always None here: see `request_id`.
+    one). For etcd kinds the identity is always None here: see `request_id`. For requests that come
+    in: what has far too many parts is not decoded.
 
-    Raises DecodeError (one sentence) or UnknownCommandError."""
-    command, message = _parse(kind, raw)
+    Raises DecodeError (one sentence), TooManyPartsError or UnknownCommandError."""
+    command, message = _parse(kind, raw, shape=True)
     if kind in _WITH_HEADER:
         header = message.header
         return command, request_id(header.session_id, header.sequence, header.acked_below)
@@ -50,7 +52,7 @@ def request_id(session_id: int, sequence: int, acked_below: int) -> c.RequestId 
     return None
 
 
-def _parse(kind: int, raw: bytes) -> tuple[c.Command, Any]:
+def _parse(kind: int, raw: bytes, *, shape: bool = False) -> tuple[c.Command, Any]:
     entry = _DECODERS.get(kind)
     if entry is None:
         raise UnknownCommandError(
@@ -58,10 +60,14 @@ def _parse(kind: int, raw: bytes) -> tuple[c.Command, Any]:
             "newer build"
         )
     parse, build, name = entry
+    if shape:
+        check_bytes(kind, raw)
     try:
         message = parse(raw)
     except ProtobufDecodeError as error:
         raise DecodeError(f"not a {name}: {error}") from None
+    if shape:
+        check_counts(kind, message)
     return build(message), message
 
 

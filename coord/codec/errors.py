@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from coord.core.replies import Rejected
+
 
 class CodecError(Exception):
     """Base. Bytes could not be understood; nothing was changed."""
@@ -11,6 +13,14 @@ class DecodeError(CodecError):
     """A request, or an envelope around requests, has not the shape it should have. Definite.
 
     From a client: its call is refused. From the log: the entry is damaged, the node must stop."""
+
+
+class TooManyPartsError(DecodeError):
+    """A request has more parts than are allowed, and was not decoded. Definite."""
+
+    def __init__(self, refusal: Rejected) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
 class UnknownCommandError(CodecError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, assert_never
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
@@ -102,7 +103,7 @@ def _op_of(m: pb.RequestOp) -> c.KvOp:
         return delete_of(m.request_delete_range)
     if which == "request_txn":
         return txn_of(m.request_txn)
-    raise DecodeError("an operation of the transaction is empty or not known")
+    return c.KvNothing()  # empty, or not known: refused in its turn, as etcd does
 
 
 # ---- responses
@@ -121,13 +122,23 @@ def key_value(kv: r.KeyValue) -> kv_pb.KeyValue:
     )
 
 
+def _add_all(kvs: Sequence[r.KeyValue], into: Any) -> None:
+    """Make the pairs in place: one that is made first and put into the list then is copied."""
+    add = into.add
+    for key, value, create_revision, mod_revision, version, lease in kvs:
+        made = add(
+            key=key, create_revision=create_revision, mod_revision=mod_revision, version=version
+        )
+        if value:
+            made.value = value
+        if lease:
+            made.lease = lease
+
+
 def range_response(reply: r.KvRangeReply, header: pb.ResponseHeader) -> pb.RangeResponse:
-    return pb.RangeResponse(
-        header=header,
-        kvs=[key_value(kv) for kv in reply.kvs],
-        more=reply.more,
-        count=reply.total,
-    )
+    message = pb.RangeResponse(header=header, more=reply.more, count=reply.total)
+    _add_all(reply.kvs, message.kvs)
+    return message
 
 
 def put_response(reply: r.KvPutReply, header: pb.ResponseHeader) -> pb.PutResponse:
@@ -138,9 +149,9 @@ def put_response(reply: r.KvPutReply, header: pb.ResponseHeader) -> pb.PutRespon
 
 
 def delete_response(reply: r.KvDeleteReply, header: pb.ResponseHeader) -> pb.DeleteRangeResponse:
-    return pb.DeleteRangeResponse(
-        header=header, deleted=reply.deleted, prev_kvs=[key_value(kv) for kv in reply.prev_kvs]
-    )
+    message = pb.DeleteRangeResponse(header=header, deleted=reply.deleted)
+    _add_all(reply.prev_kvs, message.prev_kvs)
+    return message
 
 
 def txn_response(reply: r.KvTxnReply, header: pb.ResponseHeader) -> pb.TxnResponse:
@@ -154,7 +165,8 @@ def txn_response(reply: r.KvTxnReply, header: pb.ResponseHeader) -> pb.TxnRespon
 def _response_op(
     reply: r.KvRangeReply | r.KvPutReply | r.KvDeleteReply | r.KvTxnReply,
 ) -> pb.ResponseOp:
-    # As in etcd, the header inside a transaction says nothing but the revision.
+    # As in etcd, the header inside a transaction says nothing but the revision; that of a nested
+    # transaction says nothing at all.
     header = pb.ResponseHeader(revision=reply.revision)
     match reply:
         case r.KvRangeReply():
@@ -164,7 +176,7 @@ def _response_op(
         case r.KvDeleteReply():
             return pb.ResponseOp(response_delete_range=delete_response(reply, header))
         case r.KvTxnReply():
-            return pb.ResponseOp(response_txn=txn_response(reply, header))
+            return pb.ResponseOp(response_txn=txn_response(reply, pb.ResponseHeader()))
         case _:
             assert_never(reply)
 

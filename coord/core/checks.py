@@ -31,7 +31,7 @@ def check_state(state: State) -> None:
     for queue in state.queues.values():
         _check_queue(state, queue)
     _check_finished(state)
-    state.kv.check()
+    state.kv.check(state.level)
 
 
 def _check_sessions(state: State) -> None:

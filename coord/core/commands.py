@@ -282,11 +282,16 @@ class KvTxn:
 
 
 @dataclass(slots=True)
+class KvNothing:
+    """An operation of a transaction that is empty, or that this build does not know: refused."""
+
+
+@dataclass(slots=True)
 class KvCompact:
     revision: int
 
 
-KvOp = KvRange | KvPut | KvDelete | KvTxn
+KvOp = KvRange | KvPut | KvDelete | KvTxn | KvNothing
 
 
 # ---- the cluster itself

@@ -1,7 +1,8 @@
 """The key-value store, with the meaning of etcd v3's KV service.
 
 Revisions are those of the whole state machine, so those of keys may have gaps. A command is checked
-first and then carried out by steps that cannot fail; all changes of a transaction carry one
+first and then carried out by steps that cannot fail: a transaction is carried out on a draft, which
+is put in place once all of it is known to be within bounds. All changes of a transaction carry one
 revision, and its reads see its own earlier writes. Commands have passed `coord.core.validate`.
 """
 
@@ -12,10 +13,11 @@ from typing import Any, Final, assert_never
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.invariants import invariant
-from coord.core.kv_bounded import read_bounded
+from coord.core.kv_budget import Budget, OverBudgetError, read_budget, write_budget
+from coord.core.kv_draft import Draft
 from coord.core.kv_history import KvHistory
-from coord.core.kv_read import read_range, select
-from coord.core.kv_txn import Plan, first_refusal, plan
+from coord.core.kv_read import interval, read_one, read_range, rows_in
+from coord.core.kv_txn import Plan, first_refusal, plan, rows_named
 from coord.core.limits import LIMITS, Limits
 from coord.core.reasons import Reason
 from coord.core.table import GivenRow, Row, Table
@@ -27,6 +29,7 @@ KvReply = r.Rejected | r.Done | r.KvPutReply | r.KvDeleteReply | r.KvTxnReply
 _FUTURE: Final = "etcdserver: mvcc: required revision is a future revision"
 _COMPACTED: Final = "etcdserver: mvcc: required revision has been compacted"
 _LEASE_NOT_FOUND: Final = "etcdserver: requested lease not found"
+_TIDY_MORE: Final = 8  # rows of history that a write takes away beyond those it adds
 _KEY_NOT_FOUND: Final = "etcdserver: key not found"
 
 
@@ -44,15 +47,14 @@ class KvStore:
 
     Invariants: 1 <= create_revision <= mod_revision; version counts the puts since creation."""
 
-    __slots__ = ("_changed", "_history", "_live")
+    __slots__ = ("_changed", "_history", "_limits", "_live")
 
-    def __init__(
-        self,
-        max_history_revisions: int = LIMITS.kv_history_revisions,
-        max_history_bytes: int = LIMITS.kv_history_bytes,
-    ) -> None:
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self._limits = limits
         self._live: Table[bytes, r.KeyValue] = Table("kv", _encode, _decode)
-        self._history = KvHistory(max_history_revisions, max_history_bytes)
+        self._history = KvHistory(
+            limits.kv_history_revisions, limits.kv_history_bytes, limits.kv_history_rows
+        )
         self._changed: dict[bytes, None] = {}
 
     def __len__(self) -> int:
@@ -77,30 +79,35 @@ class KvStore:
         self._history.rebuild()
         self._changed.clear()
 
-    def apply(self, command: KvCommand, revision: int) -> tuple[KvReply, bool]:
+    def apply(self, command: KvCommand, revision: int, level: int) -> tuple[KvReply, bool]:
         """Carry out one command. `revision` is the next one; it is used up only if the second
         part of the result is True. Without it keys are as before (a compaction may have forgotten
         history)."""
         self._changed.clear()
-        match command:
-            case c.KvPut() | c.KvDelete():
-                refused = self._check(command, revision - 1)
-                reply: KvReply = refused or self._carry_out(command, revision)
-            case c.KvTxn():
-                chosen = plan(self._live, command)
-                refused = first_refusal(chosen, lambda step: self._check(step, revision - 1))
-                reply = refused or self._carry_out_plan(chosen, revision)
-            case c.KvCompact():
-                reply = self._compact(command, revision - 1)
-            case _:
-                assert_never(command)
-        changed = bool(self._changed)
-        if changed:
+        try:
+            reply = self._carry_out(command, revision, level)
+        except OverBudgetError as error:
+            return error.refusal, False
+        if not self._changed:
+            return reply, False
+        if level < 1:
             self._history.trim()
-        return reply, changed
+        else:
+            self._history.give_up_oldest()
+            self._history.tidy(len(self._changed) + _TIDY_MORE)
+        return reply, True
+
+    def tidy(self, max_rows: int) -> int:
+        """Take away up to `max_rows` rows of history that nobody can read any more; how many."""
+        return self._history.tidy(max_rows)
+
+    @property
+    def untidy(self) -> bool:
+        """Whether there is something to tidy."""
+        return self._history.untidy
 
     def range(
-        self, command: c.KvRange, current_revision: int, limits: Limits = LIMITS
+        self, command: c.KvRange, current_revision: int, limits: Limits | None = None
     ) -> r.KvRangeReply | r.Rejected:
         """Read at `command.revision`, or as of now if that is not positive.
 
@@ -108,9 +115,37 @@ class KvStore:
         refused = self._check_revision(command.revision, current_revision)
         if refused is not None:
             return refused
-        return read_bounded(self._live, self._history, command, current_revision, limits)
+        if not command.range_end:
+            now = self._live.get(command.key)
+            return read_one(now, self._history, command, current_revision)
+        try:
+            return read_range(
+                Draft(self._live),
+                self._history,
+                command,
+                current_revision,
+                read_budget(limits or self._limits),
+            )
+        except OverBudgetError as error:
+            return error.refusal
 
-    def check(self) -> None:
+    def too_large(self, command: c.KvDelete | c.KvTxn) -> r.Rejected | None:
+        """Why a deletion or a transaction would be refused for the rows it names, as far as that
+        can be told without carrying it out."""
+        try:
+            self._check_rows(command, write_budget(self._limits, 1))
+        except OverBudgetError as error:
+            return error.refusal
+        return None
+
+    def rows_named(self, command: c.KvDelete | c.KvTxn) -> int:
+        """How many rows a deletion or a transaction names; what is written counts more."""
+        weight, draft = self._limits.row_weight_written, Draft(self._live)
+        if isinstance(command, c.KvTxn):
+            return rows_named(draft, command, weight)
+        return weight * rows_in(draft, command.key, command.range_end)
+
+    def check(self, level: int = 0) -> None:
         """Invariants; raises InvariantViolation. Costs as much as the store is large."""
         for key, kv in self._live.items():
             invariant(kv.key == key and key != b"", "key of a record", (key, kv.key))
@@ -122,9 +157,17 @@ class KvStore:
                 "a key has at most one version per revision",
                 kv[2:],
             )
-        self._history.check()
+        self._history.check(level)
 
     # ---- checks, before anything changes
+
+    def _check_steps(self, chosen: Plan, current_revision: int, level: int) -> r.Rejected | None:
+        """The first fault: of all puts, then of all reads, as in etcd; level 0: in their order."""
+        if level < 1:
+            return first_refusal(chosen, lambda step: self._check(step, current_revision))
+        return first_refusal(chosen, self._check_put_in_txn) or first_refusal(
+            chosen, lambda step: self._check_read_in_txn(step, current_revision)
+        )
 
     def _check(
         self, step: c.KvRange | c.KvPut | c.KvDelete, current_revision: int
@@ -133,17 +176,36 @@ class KvStore:
             case c.KvRange():
                 return self._check_revision(step.revision, current_revision)
             case c.KvPut():
-                if (step.ignore_value or step.ignore_lease) and step.key not in self._live:
-                    return r.Rejected(Reason.KEY_NOT_FOUND, _KEY_NOT_FOUND)
-                if step.lease:
-                    return r.Rejected(
-                        Reason.LEASE_NOT_FOUND, _LEASE_NOT_FOUND, (("lease", str(step.lease)),)
-                    )
-                return None
+                return self._check_put_first_release(step)
             case c.KvDelete():
                 return None
             case _:
                 assert_never(step)
+
+    def _check_put(self, put: c.KvPut) -> r.Rejected | None:
+        return _check_lease(put) or self._check_key(put)
+
+    def _check_put_first_release(self, put: c.KvPut) -> r.Rejected | None:
+        return self._check_key(put) or _check_lease(put)
+
+    def _check_put_in_txn(self, step: c.KvRange | c.KvPut | c.KvDelete) -> r.Rejected | None:
+        return self._check_put_first_release(step) if isinstance(step, c.KvPut) else None
+
+    def _check_read_in_txn(
+        self, step: c.KvRange | c.KvPut | c.KvDelete, current_revision: int
+    ) -> r.Rejected | None:
+        """A negative revision is before the first one here, although a read by itself takes it for
+        the present. (etcd's first revision is -1 until something is compacted.)"""
+        if not isinstance(step, c.KvRange) or not step.revision:
+            return None
+        if step.revision < self._history.first:
+            return self._compacted_refusal()
+        return self._check_revision(step.revision, current_revision)
+
+    def _check_key(self, put: c.KvPut) -> r.Rejected | None:
+        if (put.ignore_value or put.ignore_lease) and put.key not in self._live:
+            return r.Rejected(Reason.KEY_NOT_FOUND, _KEY_NOT_FOUND)
+        return None
 
     def _check_revision(self, revision: int, current_revision: int) -> r.Rejected | None:
         if revision > current_revision:
@@ -159,70 +221,165 @@ class KvStore:
             Reason.REVISION_COMPACTED, _COMPACTED, (("compacted", str(self.compacted)),)
         )
 
-    # ---- steps that cannot fail
+    # ---- carrying out; before anything changes, OverBudgetError may end it
 
-    def _carry_out_plan(self, chosen: Plan, revision: int) -> r.KvTxnReply:
+    def _carry_out(self, command: KvCommand, revision: int, level: int) -> KvReply:
+        match command:
+            case c.KvPut():
+                check = self._check_put if level >= 1 else self._check_put_first_release
+                return check(command) or self._put(command, revision)
+            case c.KvDelete():
+                return self._delete(command, revision, write_budget(self._limits, level))
+            case c.KvTxn():
+                return self._transact(command, revision, write_budget(self._limits, level))
+            case c.KvCompact():
+                return self._compact(command, revision - 1, level)
+            case _:
+                assert_never(command)
+
+    def _put(self, command: c.KvPut, revision: int) -> r.KvPutReply:
+        before = self._live.get(command.key)
+        self._store(_put_over(command, before, revision), before)
+        return r.KvPutReply(before if command.prev_kv else None, revision)
+
+    def _delete(self, command: c.KvDelete, revision: int, budget: Budget) -> r.KvDeleteReply:
+        if not command.range_end:
+            return self._delete_one(command, revision)
+        draft = Draft(self._live)
+        reply = _delete_on(draft, command, revision, budget)
+        self._commit(draft, revision)
+        return reply
+
+    def _delete_one(self, command: c.KvDelete, revision: int) -> r.KvDeleteReply:
+        before = self._live.get(command.key)
+        if before is None:
+            return r.KvDeleteReply(0, (), revision - 1)
+        self._live.remove(command.key)
+        self._note(command.key, before, revision)
+        return r.KvDeleteReply(1, (before,) if command.prev_kv else (), revision)
+
+    def _transact(
+        self, command: c.KvTxn, revision: int, budget: Budget
+    ) -> r.KvTxnReply | r.Rejected:
+        self._check_rows(command, budget)
+        draft = Draft(self._live)
+        chosen = plan(draft, command, budget)
+        refused = self._check_steps(chosen, revision - 1, budget.level)
+        if refused is not None:
+            return refused
+        reply = self._steps_on(draft, chosen, revision, budget)
+        self._commit(draft, revision)
+        return reply
+
+    def _check_rows(self, command: c.KvDelete | c.KvTxn, budget: Budget) -> None:
+        """Look at the rows of both branches, before any of them is walked."""
+        if budget.bounded:
+            budget.require(self.rows_named(command))
+
+    def _steps_on(self, draft: Draft, chosen: Plan, revision: int, budget: Budget) -> r.KvTxnReply:
         replies = tuple(
             [
-                self._carry_out_plan(step, revision)
+                self._steps_on(draft, step, revision, budget)
                 if isinstance(step, Plan)
-                else self._carry_out_step(step, revision)
+                else self._step_on(draft, step, revision, budget)
                 for step in chosen.steps
             ]
         )
-        return r.KvTxnReply(chosen.succeeded, replies, self._revision_now(revision))
+        return r.KvTxnReply(chosen.succeeded, replies, _revision_of(draft, revision))
 
-    def _carry_out_step(
-        self, step: c.KvRange | c.KvPut | c.KvDelete, revision: int
+    def _step_on(
+        self,
+        draft: Draft,
+        step: c.KvRange | c.KvPut | c.KvDelete,
+        revision: int,
+        budget: Budget,
     ) -> r.KvRangeReply | r.KvPutReply | r.KvDeleteReply:
-        if isinstance(step, c.KvRange):
-            return read_range(self._live, self._history, step, self._revision_now(revision))
-        return self._carry_out(step, revision)
+        match step:
+            case c.KvRange():
+                now = _revision_of(draft, revision)
+                return read_range(draft, self._history, step, now, budget)
+            case c.KvPut():
+                return _put_on(draft, step, revision, budget)
+            case c.KvDelete():
+                return _delete_on(draft, step, revision, budget)
+            case _:
+                assert_never(step)
 
-    def _carry_out(
-        self, step: c.KvPut | c.KvDelete, revision: int
-    ) -> r.KvPutReply | r.KvDeleteReply:
-        if isinstance(step, c.KvPut):
-            return self._put(step, revision)
-        return self._delete(step, revision)
+    # ---- steps that cannot fail
 
-    def _put(self, command: c.KvPut, revision: int) -> r.KvPutReply:
-        key = command.key
-        before = self._live.get(key)
+    def _commit(self, draft: Draft, revision: int) -> None:
+        for key, kv in draft.changed.items():
+            before = self._live.get(key)
+            if kv is not None:
+                self._store(kv, before)
+                continue
+            if before is not None:
+                self._live.remove(key)
+            self._note(key, before, revision)
+
+    def _store(self, kv: r.KeyValue, before: r.KeyValue | None) -> None:
         if before is None:
-            self._live.insert(key, r.KeyValue(key, command.value, revision, revision, 1, 0))
+            self._live.insert(kv.key, kv)
         else:
-            value = before.value if command.ignore_value else command.value
-            self._live.replace(
-                key,
-                r.KeyValue(key, value, before.create_revision, revision, before.version + 1, 0),
-            )
-        self._note(key, before, revision)
-        return r.KvPutReply(before if command.prev_kv else None, revision)
+            self._live.replace(kv.key, kv)
+        self._note(kv.key, before, kv.mod_revision)
 
-    def _delete(self, command: c.KvDelete, revision: int) -> r.KvDeleteReply:
-        gone = tuple(select(self._live, command))
-        for kv in gone:
-            self._live.remove(kv.key)
-            self._note(kv.key, kv, revision)
-        return r.KvDeleteReply(
-            len(gone), gone if command.prev_kv else (), self._revision_now(revision)
-        )
-
-    def _compact(self, command: c.KvCompact, current_revision: int) -> r.Done | r.Rejected:
+    def _compact(
+        self, command: c.KvCompact, current_revision: int, level: int
+    ) -> r.Done | r.Rejected:
         if command.revision > current_revision:
             return r.Rejected(
                 Reason.REVISION_IN_FUTURE, _FUTURE, (("current", str(current_revision)),)
             )
-        if command.revision <= self._history.compacted:
+        # In etcd one to revision 0 is one, as long as there was none.
+        if command.revision <= (self._history.first if level >= 1 else self.compacted):
             return self._compacted_refusal()
-        self._history.compact(command.revision)
+        if level < 1:
+            self._history.compact(command.revision)
+        else:
+            self._history.give_up_to(command.revision)
         return r.Done(current_revision)
 
     def _note(self, key: bytes, before: r.KeyValue | None, revision: int) -> None:
         self._history.record(revision, key, before)
         self._changed[key] = None
 
-    def _revision_now(self, revision: int) -> int:
-        """Of the state as the steps so far have left it."""
-        return revision if self._changed else revision - 1
+
+def _check_lease(put: c.KvPut) -> r.Rejected | None:
+    if not put.lease:
+        return None
+    return r.Rejected(Reason.LEASE_NOT_FOUND, _LEASE_NOT_FOUND, (("lease", str(put.lease)),))
+
+
+def _put_over(command: c.KvPut, before: r.KeyValue | None, revision: int) -> r.KeyValue:
+    key = command.key
+    if before is None:
+        return r.KeyValue(key, command.value, revision, revision, 1, 0)
+    value = before.value if command.ignore_value else command.value
+    return r.KeyValue(key, value, before.create_revision, revision, before.version + 1, 0)
+
+
+def _put_on(draft: Draft, command: c.KvPut, revision: int, budget: Budget) -> r.KvPutReply:
+    budget.write(1)
+    before = draft.get(command.key)
+    shown = before if command.prev_kv else None
+    if shown is not None:
+        budget.answer((shown,))
+    draft.put(_put_over(command, before, revision))
+    return r.KvPutReply(shown, revision)
+
+
+def _delete_on(draft: Draft, command: c.KvDelete, revision: int, budget: Budget) -> r.KvDeleteReply:
+    low, high = interval(command.key, command.range_end)
+    budget.write(max(1, draft.count(low, high)))
+    gone = tuple(draft.between(low, high))
+    shown = gone if command.prev_kv else ()
+    budget.answer(shown)
+    for kv in gone:
+        draft.delete(kv.key)
+    return r.KvDeleteReply(len(gone), shown, _revision_of(draft, revision))
+
+
+def _revision_of(draft: Draft, revision: int) -> int:
+    """Of the state as the steps so far have left it."""
+    return revision if draft.changed else revision - 1

@@ -5,13 +5,15 @@ or None if there was none. A key as of revision R is then the pre-image of its f
 or what it is now if there was none. Compaction to C forgets every row up to C: nothing needs
 to be searched or moved, and no tombstones are kept.
 
-The length is bounded in revisions and in bytes; the oldest rows go first, by themselves.
+The length is bounded in revisions, rows and bytes; the oldest revisions go first, by themselves.
+From level 1 on, what is compacted cannot be read from that moment on, and its rows are taken away a
+few at a time (`tidy`), so that no single request pays for all of them.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 from coord.core.invariants import invariant
@@ -21,8 +23,10 @@ from coord.core.sorted_keys import SortedKeys
 from coord.core.table import GivenRow, Row, Table
 
 _COMPACTED: Final = "compacted"
-_FEW: Final = 8  # changes of one key that are passed over before the next key is looked up
-_FAR: Final = 1 << 64  # behind every revision
+_ROW_BYTES: Final = 400
+"""What a row takes in memory beside its key and value: tuples, numbers, two index entries."""
+_MAX_STEPS: Final = 1_000
+"""Revisions that one trim gives up at most."""
 
 
 def _encode(key: tuple[int, bytes], before: KeyValue | None) -> Row:
@@ -37,13 +41,14 @@ def _decode(row: GivenRow) -> tuple[tuple[int, bytes], KeyValue | None]:
 class KvHistory:
     """Changes of keys, newest bounded number of revisions.
 
-    Invariant: every row's revision is larger than `compacted`."""
+    Invariant: every row's revision is larger than `compacted`, or waits for `tidy`."""
 
     __slots__ = (
         "_by_key",
         "_bytes",
         "_max_bytes",
         "_max_revisions",
+        "_max_rows",
         "_meta",
         "_revisions",
         "_rows",
@@ -53,9 +58,11 @@ class KvHistory:
         self,
         max_revisions: int = LIMITS.kv_history_revisions,
         max_bytes: int = LIMITS.kv_history_bytes,
+        max_rows: int = LIMITS.kv_history_rows,
     ) -> None:
         self._max_revisions = max_revisions
         self._max_bytes = max_bytes
+        self._max_rows = max_rows
         self._rows: Table[tuple[int, bytes], KeyValue | None] = Table(
             "kv_history", _encode, _decode
         )
@@ -64,7 +71,8 @@ class KvHistory:
         )
         # ---- derived
         self._by_key: SortedKeys[tuple[Any, ...]] = SortedKeys()  # (key, revision) of every row
-        self._revisions: deque[int] = deque()  # distinct revisions of the rows, ascending
+        # Distinct revisions of the rows, ascending: [revision, rows, bytes].
+        self._revisions: deque[list[int]] = deque()
         self._bytes = 0
 
     def tables(self) -> list[Table[Any, Any]]:
@@ -77,9 +85,20 @@ class KvHistory:
         return self._meta.get(_COMPACTED) or 0
 
     @property
+    def first(self) -> int:
+        """As `compacted`, but -1 before the first compaction."""
+        known = self._meta.get(_COMPACTED)
+        return -1 if known is None else known
+
+    @property
     def last_revision(self) -> int:
         """Of the newest change that is kept; 0 if none is."""
-        return self._revisions[-1] if self._revisions else 0
+        return self._revisions[-1][0] if self._revisions else 0
+
+    @property
+    def untidy(self) -> bool:
+        """Whether rows are left that nobody can read any more."""
+        return bool(self._revisions) and self._revisions[0][0] <= self.compacted
 
     def record(self, revision: int, key: bytes, before: KeyValue | None) -> bool:
         """Note what `key` was before its change at `revision` (not smaller than any noted one).
@@ -92,21 +111,51 @@ class KvHistory:
         return True
 
     def trim(self) -> None:
-        """Forget the oldest revisions beyond what may be kept."""
-        revisions = self._revisions
+        """Forget the oldest revisions beyond what may be kept, with their rows (level 0)."""
         oldest = 0
-        while len(revisions) > self._max_revisions or self._bytes > self._max_bytes:
-            oldest = revisions.popleft()
-            self._drop(oldest)
+        while len(self._revisions) > self._max_revisions or self._bytes > self._max_bytes:
+            oldest = self._revisions[0][0]
+            self._drop(oldest, len(self._rows))
         if oldest:
             self._set_compacted(oldest)
 
     def compact(self, revision: int) -> None:
-        """Forget what only reads before `revision` need; it must be larger than `compacted`."""
-        revisions = self._revisions
-        while revisions and revisions[0] <= revision:
-            self._drop(revisions.popleft())
+        """Forget what only reads before `revision` need, with its rows (level 0); it must be larger
+        than `compacted`."""
+        while self._revisions and self._revisions[0][0] <= revision:
+            self._drop(self._revisions[0][0], len(self._rows))
         self._set_compacted(revision)
+
+    def give_up_oldest(self) -> None:
+        """Compact what is beyond the bounds; rows stay until they are tidied.
+
+        Nothing, while there is something to tidy: that makes room already."""
+        if self.untidy:
+            return
+        revisions, rows, size = len(self._revisions), len(self._rows), self._bytes
+        oldest = 0
+        for revision, its_rows, its_bytes in islice(self._revisions, _MAX_STEPS):
+            if (
+                revisions <= self._max_revisions
+                and rows <= self._max_rows
+                and size + rows * _ROW_BYTES <= self._max_bytes
+            ):
+                break
+            oldest = revision
+            revisions, rows, size = revisions - 1, rows - its_rows, size - its_bytes
+        if oldest:
+            self._set_compacted(oldest)
+
+    def give_up_to(self, revision: int) -> None:
+        """As `compact`; the rows stay until they are tidied."""
+        self._set_compacted(revision)
+
+    def tidy(self, max_rows: int) -> int:
+        """Take away up to `max_rows` rows that nobody can read any more; returns how many."""
+        left, compacted = max_rows, self.compacted
+        while left and self._revisions and self._revisions[0][0] <= compacted:
+            left -= self._drop(self._revisions[0][0], left)
+        return max_rows - left
 
     def before(self, key: bytes, revision: int) -> tuple[KeyValue | None] | None:
         """What `key` was at `revision`, wrapped in a tuple; None if it has not changed since."""
@@ -116,58 +165,37 @@ class KvHistory:
 
     def changed_between(
         self, low: bytes, high: bytes | None, revision: int
-    ) -> Iterator[tuple[bytes, KeyValue | None]]:
-        """Keys of low <= key < high that changed after `revision`, in order, as they were then."""
-        for key, changed in self.keys_between(low, high, revision):
-            if changed is not None:
-                yield key, changed[0]
+    ) -> dict[bytes, KeyValue | None]:
+        """Keys of low <= key < high that changed after `revision`, as they were then."""
+        if high == low + b"\0":
+            wrapped = self.before(low, revision)
+            return {} if wrapped is None else {low: wrapped[0]}
+        found: dict[bytes, KeyValue | None] = {}
+        if self._since(revision) < self._about(low, high):
+            for at in self._rows.keys_between((revision + 1, b""), None):
+                key = at[1]
+                if key >= low and (high is None or key < high) and key not in found:
+                    found[key] = self._rows[at]
+            return found
+        for key, changed in self._by_key.between((low,), None if high is None else (high,)):
+            if changed > revision and key not in found:
+                found[key] = self._rows[changed, key]
+        return found
 
-    def keys_between(
-        self, low: bytes, high: bytes | None, revision: int
-    ) -> Iterator[tuple[bytes, tuple[KeyValue | None] | None]]:
-        """Keys of low <= key < high of which changes are kept, in order. With each, what it was at
-        `revision`, wrapped in a tuple; None if it has not changed since. Of a key that changed very
-        often, a few changes are looked at."""
-        top = None if high is None else (high,)
-        place: tuple[Any, ...] | None = (low,)
-        key: bytes | None = None
-        passed, told = 0, True
-        while place is not None:
-            start, place = place, None
-            for one, changed in self._by_key.between(start, top):
-                if one != key:
-                    if key is not None and not told:
-                        yield key, None
-                    key, passed, told = one, 0, False
-                if changed > revision and not told:
-                    told = True
-                    yield one, (self._rows[changed, one],)
-                    continue
-                passed += 1
-                if passed > _FEW:
-                    passed = 0
-                    place = (one, _FAR if told else revision + 1)
-                    break
-        if key is not None and not told:
-            yield key, None
+    def rows_to_walk(self, low: bytes, high: bytes | None, revision: int) -> int:
+        """What `changed_between` costs."""
+        if high == low + b"\0":
+            return 1
+        return min(self._since(revision), self._about(low, high))
 
-    def changes_between(self, low: bytes, high: bytes | None) -> int:
-        """How many changes of keys in an interval are kept."""
-        end = len(self._by_key) if high is None else self._by_key.rank((high,))
-        return max(0, end - self._by_key.rank((low,)))
-
-    def changes_since(self, revision: int) -> int:
-        """How many changes behind a revision are kept."""
+    def _since(self, revision: int) -> int:
+        """Rows after a revision."""
         return len(self._rows) - self._rows.rank((revision + 1, b""))
 
-    def changed_since(self, revision: int) -> Iterator[tuple[bytes, KeyValue | None]]:
-        """Keys that changed after `revision`, as they were then, in the order of their first
-        change. Costs as much as there are changes since."""
-        seen: set[bytes] = set()
-        for ident in self._rows.keys_between((revision + 1, b"")):
-            if ident[1] not in seen:
-                seen.add(ident[1])
-                yield ident[1], self._rows[ident]
+    def _about(self, low: bytes, high: bytes | None) -> int:
+        """Rows about keys of an interval."""
+        end = len(self._rows) if high is None else self._by_key.rank((high,))
+        return max(0, end - self._by_key.rank((low,)))
 
     def rebuild(self) -> None:
         """Make the indexes again from rows that were loaded."""
@@ -177,28 +205,27 @@ class KvHistory:
         for (revision, key), before in self._rows.items():
             self._index(revision, key, before)
 
-    def check(self) -> None:
+    def check(self, level: int) -> None:
         """Invariants; raises InvariantViolation."""
+        if level < 1:
+            self._check_bounds()
         rows = list(self._rows.items())
         invariant(
             list(self._by_key) == sorted((key, revision) for (revision, key), _ in rows),
             "history index holds exactly the rows",
         )
-        distinct = sorted({revision for (revision, _), _ in rows})
-        invariant(list(self._revisions) == distinct, "history revisions are those of its rows")
+        counted: dict[int, list[int]] = {}
+        for (revision, key), before in rows:
+            totals = counted.setdefault(revision, [revision, 0, 0])
+            totals[1] += 1
+            totals[2] += _size(key, before)
+        invariant(
+            list(self._revisions) == list(counted.values()),
+            "history revisions are those of its rows",
+        )
         invariant(
             self._bytes == sum(_size(key, before) for (_, key), before in rows),
             "history bytes are those of its rows",
-        )
-        invariant(
-            not distinct or distinct[0] > self.compacted,
-            "history begins behind the compacted revision",
-            (distinct[:1], self.compacted),
-        )
-        invariant(
-            len(distinct) <= self._max_revisions and self._bytes <= self._max_bytes,
-            "history is bounded",
-            (len(distinct), self._bytes),
         )
         for (revision, key), before in rows:
             if before is not None:
@@ -208,18 +235,44 @@ class KvHistory:
                     (revision, key),
                 )
 
+    def _check_bounds(self) -> None:
+        """What holds of a state that never knew another level than 0."""
+        revisions = self._revisions
+        invariant(
+            not revisions or revisions[0][0] > self.compacted,
+            "history begins behind the compacted revision",
+            (revisions and revisions[0], self.compacted),
+        )
+        invariant(
+            len(revisions) <= self._max_revisions and self._bytes <= self._max_bytes,
+            "history is bounded",
+            (len(revisions), self._bytes),
+        )
+
     def _index(self, revision: int, key: bytes, before: KeyValue | None) -> None:
         self._by_key.add((key, revision))
-        if not self._revisions or self._revisions[-1] != revision:
-            self._revisions.append(revision)
-        self._bytes += _size(key, before)
+        size = _size(key, before)
+        if not self._revisions or self._revisions[-1][0] != revision:
+            self._revisions.append([revision, 0, 0])
+        totals = self._revisions[-1]
+        totals[1] += 1
+        totals[2] += size
+        self._bytes += size
 
-    def _drop(self, revision: int) -> None:
-        dropped = list(self._rows.keys_between((revision, b""), (revision + 1, b"")))
+    def _drop(self, revision: int, max_rows: int) -> int:
+        """Up to `max_rows` rows of the oldest revision; returns how many."""
+        rows, totals = self._rows, self._revisions[0]
+        dropped = list(islice(rows.keys_between((revision, b""), (revision + 1, b"")), max_rows))
         for ident in dropped:
             key = ident[1]
-            self._bytes -= _size(key, self._rows.remove(ident))
+            size = _size(key, rows.remove(ident))
+            self._bytes -= size
+            totals[1] -= 1
+            totals[2] -= size
             self._by_key.remove((key, revision))
+        if not totals[1]:
+            self._revisions.popleft()
+        return len(dropped)
 
     def _set_compacted(self, revision: int) -> None:
         if _COMPACTED in self._meta:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
 from coord.core.commands import KvRange, SortOrder, SortTarget
+from coord.core.kv_budget import Budget
+from coord.core.kv_draft import Draft, Live
 from coord.core.kv_history import KvHistory
 from coord.core.replies import KeyValue, KvRangeReply
-from coord.core.table import Table
 from coord.core.validate_kv import FROM_KEY_ON
-
-Live = Table[bytes, KeyValue]
 
 _SORT_KEY: Final[dict[SortTarget, Callable[[KeyValue], Any]]] = {
     SortTarget.KEY: lambda kv: kv.key,
@@ -23,25 +23,104 @@ _SORT_KEY: Final[dict[SortTarget, Callable[[KeyValue], Any]]] = {
 }
 
 
+class KeysNow:
+    """The keys as a draft has them."""
+
+    def __init__(self, draft: Draft, command: KvRange) -> None:
+        self._draft = draft
+        self._low, self._high = interval(command.key, command.range_end)
+        self.total = draft.count(self._low, self._high)
+
+    def walk(self) -> Iterator[KeyValue]:
+        """In key order."""
+        return self._draft.between(self._low, self._high)
+
+
+class KeysThen:
+    """The live keys as they were at a past revision: those that have changed since are looked up in
+    the history, which is what it costs."""
+
+    def __init__(self, live: Live, history: KvHistory, command: KvRange, budget: Budget) -> None:
+        at = command.revision
+        self._live = live
+        self._low, self._high = low, high = interval(command.key, command.range_end)
+        budget.look_at(history.rows_to_walk(low, high, at))
+        self._before = before = history.changed_between(low, high, at)
+        known = sum([kv is not None for kv in before.values()])
+        self._restored = sorted([key for key, kv in before.items() if kv and key not in live])
+        now = sum([key in live for key in before])
+        self.total = Draft(live).count(low, high) - now + known
+
+    def walk(self) -> Iterator[KeyValue]:
+        """In key order."""
+        if self._high is not None and self._high <= self._low:
+            return
+        before = self._before
+        keys = self._live.keys_between(self._low, self._high)
+        for key in merge(keys, self._restored) if self._restored else keys:
+            kv = before[key] if key in before else self._live[key]
+            if kv is not None:
+                yield kv
+
+
 def read_range(
-    live: Live, history: KvHistory, command: KvRange, current_revision: int
+    draft: Draft,
+    history: KvHistory,
+    command: KvRange,
+    current_revision: int,
+    budget: Budget,
 ) -> KvRangeReply:
     """Answer a read whose revision was found readable. `total` counts all keys of the interval,
-    whatever the limit and the filters by revision."""
-    at = command.revision if command.revision > 0 else current_revision
-    past = at < history.last_revision
+    whatever the limit and the filters by revision. Raises OverBudgetError."""
+    if not command.range_end:
+        budget.look_at(1)
+        key = command.key
+        now = draft.live.get(key) if command.revision > 0 else draft.get(key)
+        one = read_one(now, history, command, current_revision)
+        budget.answer(one.kvs)
+        return one
+    found: KeysNow | KeysThen
+    if command.revision <= 0:
+        found = KeysNow(draft, command)
+    elif command.revision < history.last_revision:
+        found = KeysThen(draft.live, history, command, budget)
+    else:
+        found = KeysNow(Draft(draft.live), command)
     if command.count_only:
-        total = _count(live, history, command, at) if past else count_live(live, command)
-        return KvRangeReply((), False, total, current_revision)
-    if not past and is_plain(command):
-        return _read_plain(live, command, current_revision)
-    kvs = _as_of(live, history, command, at) if past else list(select(live, command))
-    total = len(kvs)
-    kvs = _arranged(kvs, command)
-    more = 0 < command.limit < len(kvs)
-    if more:
+        budget.look_at(1)
+        return KvRangeReply((), False, found.total, current_revision)
+    if budget.level >= 1 and _first_then_sorted(command):
+        kvs = _first_sorted(found, command, budget)
+        more = len(kvs) > command.limit
         del kvs[command.limit :]
-    return KvRangeReply(shown(kvs, command), more, total, current_revision)
+    elif _plain(command):
+        kvs = _first_keys(found, command, budget)
+        more = len(kvs) < found.total
+    else:
+        kvs = _sorted(found, command, budget)
+        more = 0 < command.limit < len(kvs)
+        if more:
+            del kvs[command.limit :]
+    shown = _shown(kvs, command)
+    budget.answer(shown)
+    return KvRangeReply(shown, more, found.total, current_revision)
+
+
+def read_one(
+    now: KeyValue | None, history: KvHistory, command: KvRange, current_revision: int
+) -> KvRangeReply:
+    """Answer a read of one key, which is `now` at present. One always fits."""
+    kv = now
+    if command.revision > 0:
+        then = history.before(command.key, command.revision)
+        if then is not None:
+            kv = then[0]
+    if kv is None:
+        return KvRangeReply((), False, 0, current_revision)
+    if command.count_only or (_filtered(command) and not _passes(kv, command)):
+        return KvRangeReply((), False, 1, current_revision)
+    shown = kv._replace(value=b"") if command.keys_only else kv
+    return KvRangeReply((shown,), False, 1, current_revision)
 
 
 def interval(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
@@ -51,108 +130,83 @@ def interval(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
     return key, None if range_end == FROM_KEY_ON else range_end
 
 
-def select(live: Live, command: Any) -> Iterator[KeyValue]:
-    """The key-values as they are now, in key order, of anything with `key` and `range_end`."""
-    if not command.range_end:
-        kv = live.get(command.key)
-        return iter(()) if kv is None else iter((kv,))
-    low, high = interval(command.key, command.range_end)
-    if high is not None and high <= low:
-        return iter(())
-    return (live[key] for key in live.keys_between(low, high))
+def rows_in(draft: Draft, key: bytes, range_end: bytes) -> int:
+    """How many keys anything with `key` and `range_end` names; 1 if that is one, there or not."""
+    return draft.count(*interval(key, range_end)) if range_end else 1
 
 
-def count_live(live: Live, command: KvRange) -> int:
-    """How many keys the interval has now, without walking it."""
-    if not command.range_end:
-        return 1 if command.key in live else 0
-    low, high = interval(command.key, command.range_end)
-    end = len(live) if high is None else live.rank(high)
-    return max(0, end - live.rank(low))
-
-
-def is_plain(command: KvRange) -> bool:
+def _plain(command: KvRange) -> bool:
     """Key order and no filters: the limit bounds the work."""
     return (
         command.sort_target is SortTarget.KEY
         and command.sort_order is not SortOrder.DESCEND
-        and not (
-            command.min_mod_revision
-            or command.max_mod_revision
-            or command.min_create_revision
-            or command.max_create_revision
-        )
+        and not _filtered(command)
     )
 
 
-def _read_plain(live: Live, command: KvRange, current_revision: int) -> KvRangeReply:
-    found = select(live, command)
-    kvs = list(islice(found, command.limit) if command.limit > 0 else found)
-    total = count_live(live, command)
-    return KvRangeReply(shown(kvs, command), len(kvs) < total, total, current_revision)
+def _first_then_sorted(command: KvRange) -> bool:
+    """A limit and a sort target without an order: etcd takes the first keys, and sorts those."""
+    return (
+        command.limit > 0
+        and command.sort_order is SortOrder.NONE
+        and command.sort_target is not SortTarget.KEY
+        and not _filtered(command)
+    )
 
 
-def _as_of(live: Live, history: KvHistory, command: KvRange, at: int) -> list[KeyValue]:
-    """The key-values of the interval as they were at revision `at`, in key order."""
-    if not command.range_end:
-        changed = history.before(command.key, at)
-        kv = live.get(command.key) if changed is None else changed[0]
-        return [] if kv is None else [kv]
-    low, high = interval(command.key, command.range_end)
-    if high is not None and high <= low:
-        return []
-    return list(as_of(select(live, command), history.keys_between(low, high, at)))
+def _filtered(command: KvRange) -> bool:
+    return bool(
+        command.min_mod_revision
+        or command.max_mod_revision
+        or command.min_create_revision
+        or command.max_create_revision
+    )
 
 
-def as_of(
-    now: Iterator[KeyValue], kept: Iterator[tuple[bytes, tuple[KeyValue | None] | None]]
-) -> Iterator[KeyValue]:
-    """The key-values as they were, from those that are, and from what the history says of keys
-    (`KvHistory.keys_between`), both in key order. Walks both no further than it is asked."""
-    then = next(kept, None)
-    for kv in now:
-        while then is not None and then[0] < kv.key:
-            if then[1] is not None and then[1][0] is not None:
-                yield then[1][0]
-            then = next(kept, None)
-        if then is None or then[0] != kv.key or then[1] is None:
-            yield kv
-        elif then[1][0] is not None:
-            yield then[1][0]
-        if then is not None and then[0] == kv.key:
-            then = next(kept, None)
-    while then is not None:
-        if then[1] is not None and then[1][0] is not None:
-            yield then[1][0]
-        then = next(kept, None)
+def _passes(kv: KeyValue, command: KvRange) -> bool:
+    """The filters by revision; 0 sets no bound."""
+    most, least = command.max_mod_revision, command.min_mod_revision
+    if (most and kv.mod_revision > most) or (least and kv.mod_revision < least):
+        return False
+    most, least = command.max_create_revision, command.min_create_revision
+    return not ((most and kv.create_revision > most) or (least and kv.create_revision < least))
 
 
-def _count(live: Live, history: KvHistory, command: KvRange, at: int) -> int:
-    return len(_as_of(live, history, command, at))
+def _first_keys(found: KeysNow | KeysThen, command: KvRange, budget: Budget) -> list[KeyValue]:
+    limit = min(command.limit, found.total) if command.limit > 0 else found.total
+    budget.look_at(max(1, limit))
+    return list(islice(found.walk(), limit))
 
 
-def _arranged(kvs: list[KeyValue], command: KvRange) -> list[KeyValue]:
-    """Filtered by revisions and sorted; `kvs` are in key order, which settles ties."""
-    if command.max_mod_revision:
-        kvs = [kv for kv in kvs if kv.mod_revision <= command.max_mod_revision]
-    if command.min_mod_revision:
-        kvs = [kv for kv in kvs if kv.mod_revision >= command.min_mod_revision]
-    if command.max_create_revision:
-        kvs = [kv for kv in kvs if kv.create_revision <= command.max_create_revision]
-    if command.min_create_revision:
-        kvs = [kv for kv in kvs if kv.create_revision >= command.min_create_revision]
-    if command.sort_target is SortTarget.KEY:
-        if command.sort_order is SortOrder.DESCEND:
-            kvs.reverse()
-    else:
-        kvs.sort(
-            key=_SORT_KEY[command.sort_target], reverse=command.sort_order is SortOrder.DESCEND
-        )
+def _first_sorted(found: KeysNow | KeysThen, command: KvRange, budget: Budget) -> list[KeyValue]:
+    """The first pairs in key order, one more than the limit, sorted."""
+    many = min(command.limit + 1, found.total)
+    budget.look_at(max(1, many))
+    kvs = list(islice(found.walk(), many))
+    if command.sort_target is SortTarget.VALUE:
+        budget.examine(sum([len(kv.value) for kv in kvs]))
+    kvs.sort(key=_SORT_KEY[command.sort_target])
     return kvs
 
 
-def shown(kvs: list[KeyValue], command: KvRange) -> tuple[KeyValue, ...]:
-    """As the command wants to see them."""
+def _sorted(found: KeysNow | KeysThen, command: KvRange, budget: Budget) -> list[KeyValue]:
+    """All keys, filtered by revisions and sorted; key order settles ties."""
+    budget.look_at(max(1, found.total))
+    kvs = list(found.walk())
+    if _filtered(command):
+        kvs = [kv for kv in kvs if _passes(kv, command)]
+    descending = command.sort_order is SortOrder.DESCEND
+    if command.sort_target is SortTarget.KEY:
+        if descending:
+            kvs.reverse()
+        return kvs
+    if command.sort_target is SortTarget.VALUE:
+        budget.examine(sum([len(kv.value) for kv in kvs]))
+    kvs.sort(key=_SORT_KEY[command.sort_target], reverse=descending)
+    return kvs
+
+
+def _shown(kvs: list[KeyValue], command: KvRange) -> tuple[KeyValue, ...]:
     if command.keys_only:
-        return tuple([kv._replace(value=b"") for kv in kvs])
+        return tuple([KeyValue(key, b"", *rest) for key, _, *rest in kvs])
     return tuple(kvs)

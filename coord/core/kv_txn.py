@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from coord.core import commands as c
-from coord.core.kv_read import Live, select
+from coord.core.invariants import InvariantViolation
+from coord.core.kv_budget import Budget
+from coord.core.kv_draft import Draft
+from coord.core.kv_read import interval, rows_in
 from coord.core.replies import KeyValue, Rejected
 
 _NO_KEY: Final = KeyValue(b"", b"", 0, 0, 0, 0)
@@ -28,11 +31,47 @@ class Plan:
 Step = c.KvRange | c.KvPut | c.KvDelete | Plan
 
 
-def plan(live: Live, txn: c.KvTxn) -> Plan:
-    """Choose by the comparisons."""
-    succeeded = all(holds(live, compare) for compare in txn.compare)
+def rows_named(draft: Draft, txn: c.KvTxn, weight: int) -> int:
+    """The rows that a transaction names, whatever its comparisons say: those of the comparisons and
+    of the larger branch. A written row counts `weight`. Costs two searches an interval."""
+    compared = sum([rows_in(draft, one.key, one.range_end) for one in txn.compare])
+    success = sum([_rows_of(draft, op, weight) for op in txn.success])
+    failure = sum([_rows_of(draft, op, weight) for op in txn.failure])
+    return compared + max(success, failure)
+
+
+def _rows_of(draft: Draft, op: c.KvOp, weight: int) -> int:
+    match op:
+        case c.KvPut():
+            return weight
+        case c.KvDelete():
+            return weight * rows_in(draft, op.key, op.range_end)
+        case c.KvRange():
+            if op.count_only:
+                return 1
+            rows = rows_in(draft, op.key, op.range_end)
+            return min(op.limit, rows) if op.limit > 0 else rows
+        case c.KvTxn():
+            return rows_named(draft, op, weight)
+        case c.KvNothing():
+            return 0
+        case _:
+            assert_never(op)
+
+
+def plan(draft: Draft, txn: c.KvTxn, budget: Budget) -> Plan:
+    """Choose by the comparisons. Raises OverBudgetError."""
+    succeeded = all(holds(draft, compare, budget) for compare in txn.compare)
     branch = txn.success if succeeded else txn.failure
-    return Plan(succeeded, [plan(live, op) if isinstance(op, c.KvTxn) else op for op in branch])
+    return Plan(succeeded, [_step(draft, op, budget) for op in branch])
+
+
+def _step(draft: Draft, op: c.KvOp, budget: Budget) -> Step:
+    if isinstance(op, c.KvTxn):
+        return plan(draft, op, budget)
+    if isinstance(op, c.KvNothing):
+        raise InvariantViolation("a transaction was validated", op)
+    return op
 
 
 def first_refusal(
@@ -46,18 +85,21 @@ def first_refusal(
     return None
 
 
-def holds(live: Live, compare: c.KvCompare) -> bool:
+def holds(draft: Draft, compare: c.KvCompare, budget: Budget) -> bool:
     """Whether one comparison holds, for every key of its interval if it has one.
 
     A key that does not exist has version and revisions 0 and no value at all: every comparison
     of its value fails."""
-    found = False
-    for kv in select(live, compare):
-        found = True
-        if not _compare(kv, compare):
-            return False
+    if compare.range_end:
+        low, high = interval(compare.key, compare.range_end)
+        budget.look_at(max(1, draft.count(low, high)))
+        found = list(draft.between(low, high))
+    else:
+        budget.look_at(1)
+        kv = draft.get(compare.key)
+        found = [] if kv is None else [kv]
     if found:
-        return True
+        return all(_compare(kv, compare) for kv in found)
     return compare.target is not c.CompareTarget.VALUE and _compare(_NO_KEY, compare)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from coord.core import attempts, dedupe, levels, locks, sessions, tasks
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core.chores import go_on
 from coord.core.digest import Digester, digest
 from coord.core.expiry import expire_due, settle_named
 from coord.core.limits import LIMITS, Limits
@@ -66,6 +67,8 @@ class Machine:
         state = self.state
         state.start_batch(batch.now_ms, batch.wall_ms)
         expire_due(state)
+        if state.has_chores:
+            go_on(state)
         replies = [_handle(state, request) for request in batch.requests]
         return r.Applied(replies, state.events, state.revision)
 
@@ -94,7 +97,7 @@ class Machine:
 
 def _handle(state: State, request: c.Request) -> r.Reply:
     command, request_id = request.command, request.request_id
-    refused = validate(command) or validate_request_id(request_id)
+    refused = validate(command, state.level) or validate_request_id(request_id)
     if refused is not None:
         return refused
     session_id = 0 if request_id is None else request_id.session_id
@@ -129,7 +132,7 @@ def _dispatch(state: State, command: c.Command, session_id: int) -> r.Reply:
 
 def _change_keys(state: State, command: Any) -> r.Reply:
     """The key-value store is given the next revision, and takes it only if it changes something."""
-    reply, changed = state.kv.apply(command, state.revision + 1)
+    reply, changed = state.kv.apply(command, state.revision + 1, state.level)
     if changed:
         state.next_revision()
         for key in state.kv.changed_keys:

@@ -161,6 +161,17 @@ class Task:
 
 
 @dataclass(slots=True)
+class Redrive:
+    """The rest of a redrive that is too large for one entry: dead tasks of the queue that died at
+    `died_by` or before, with serials from `next_serial` to `last_serial`."""
+
+    queue: str
+    next_serial: int
+    last_serial: int
+    died_by: int
+
+
+@dataclass(slots=True)
 class Queue:
     """Made by its first submit or pause. The totals never decrease."""
 

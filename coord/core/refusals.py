@@ -47,6 +47,14 @@ def queue_not_found(queue: str) -> Rejected:
     )
 
 
+def being_redriven(queue: str) -> Rejected:
+    return Rejected(
+        Reason.LIMIT_EXCEEDED,
+        f"queue {queue!a} is still being redriven: ask again when that is done",
+        (("queue", queue),),
+    )
+
+
 def stale_token(what: str, presented: int, current: int) -> Rejected:
     return Rejected(
         Reason.STALE_FENCING_TOKEN,

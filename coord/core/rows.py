@@ -13,6 +13,7 @@ from coord.core.records import (
     Lease,
     Lock,
     Queue,
+    Redrive,
     Session,
     Task,
     TaskOptions,
@@ -105,6 +106,14 @@ def encode_queue(_: str, q: Queue) -> Row:
 
 def decode_queue(row: GivenRow) -> tuple[str, Queue]:
     return row[0], Queue(*row)
+
+
+def encode_redrive(_: str, rest: Redrive) -> Row:
+    return (rest.queue, rest.next_serial, rest.last_serial, rest.died_by)
+
+
+def decode_redrive(row: GivenRow) -> tuple[str, Redrive]:
+    return row[0], Redrive(*row)
 
 
 def encode_task(_: int, t: Task) -> Row:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from coord.core import rows
 from coord.core.kv import KvStore
 from coord.core.limits import LIMITS, Limits
-from coord.core.records import Lock, Queue, Session, Task, Waiter
+from coord.core.records import Lock, Queue, Redrive, Session, Task, Waiter
 from coord.core.replies import Event, EventKind, Reply
 from coord.core.table import Table
 from coord.core.timers import Timers
@@ -39,6 +39,7 @@ class State:
         "locks",
         "now_ms",
         "queues",
+        "redrives",
         "replies",
         "revision",
         "session_by_nonce",
@@ -70,7 +71,11 @@ class State:
         self.waiters: Table[tuple[str, int], Waiter] = Table(
             "waiters", rows.encode_waiter, rows.decode_waiter
         )
-        self.kv = KvStore(limits.kv_history_revisions, limits.kv_history_bytes)
+        # Redrives that go on in the next entries, by queue.
+        self.redrives: Table[str, Redrive] = Table(
+            "redrives", rows.encode_redrive, rows.decode_redrive
+        )
+        self.kv = KvStore(limits)
         # ---- derived
         self.session_by_nonce: dict[bytes, int] = {}
         self.waiting: dict[tuple[str, int, str], int] = {}  # (lock, session, holder) -> ticket
@@ -93,6 +98,7 @@ class State:
             self.tasks,
             self.locks,
             self.waiters,
+            self.redrives,
         ]
         return [*own, *self.kv.tables()]
 
@@ -138,14 +144,22 @@ class State:
     @property
     def behind(self) -> bool:
         """Whether more was due at the last batch than one batch carries out."""
-        due = self.next_deadline_ms(self.now_ms)
+        due = self._next_timer_ms(self.now_ms)
         return due is not None and due <= self.now_ms
+
+    @property
+    def has_chores(self) -> bool:
+        """Whether something that was begun is left for the next entries (`coord.core.chores`)."""
+        return self.kv.untidy or len(self.redrives) > 0
 
     def next_deadline_ms(self, until_ms: int) -> int | None:
         """Cluster time of the next thing that is due by itself, if that is not after `until_ms`.
         Otherwise a time after `until_ms` at which to ask again; None if nothing is ever due.
 
         For a calendar time it is an estimate, good while both clocks run alike."""
+        return self.now_ms if self.has_chores else self._next_timer_ms(until_ms)
+
+    def _next_timer_ms(self, until_ms: int) -> int | None:
         deadline_ms = self.timers.next_deadline_ms(until_ms)
         ahead_ms = self.wall_ms - self.now_ms
         wall_ms = self.wall_timers.next_deadline_ms(until_ms + ahead_ms)

@@ -8,10 +8,12 @@ from typing import Final
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.attempts import time_out_task
+from coord.core.chores import go_on_redriving
 from coord.core.reasons import Reason
 from coord.core.records import (
     Lease,
     Queue,
+    Redrive,
     Task,
     TaskOptions,
     rank_key,
@@ -20,6 +22,7 @@ from coord.core.records import (
     task_id_of,
 )
 from coord.core.refusals import (
+    being_redriven,
     queue_not_found,
     session_required,
     task_finished,
@@ -28,6 +31,8 @@ from coord.core.refusals import (
 from coord.core.replies import EventKind, TaskState
 from coord.core.state import State
 from coord.core.task_states import CANCELLED, CLAIMED, DEAD, claim, finish, revive, wait_or_ready
+
+_UNBOUNDED: Final = 1 << 62
 
 DEFAULT_OPTIONS: Final = TaskOptions(
     max_attempts=3,
@@ -129,11 +134,13 @@ def _options_of(state: State, spec: c.TaskSpec) -> TaskOptions:
 
 
 def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejected | r.Claimed:
-    """Hands out ready tasks: queues in the order named, within one by priority, then submission."""
+    """Hands out ready tasks: queues in the order named, within one by priority, then submission.
+    From level 1 on, no more than fit into one answer, but always one."""
     if not session_id:
         return session_required("claiming")
     claimed: list[tuple[str, int, int, int]] = []
     worker = state.share(command.worker)
+    room = state.limits.max_claim_bytes if state.level >= 1 else _UNBOUNDED
     for name in command.queues:
         known = state.queues.get(name)
         if known is None or known.paused:
@@ -146,6 +153,9 @@ def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejec
                 state.expiries_left -= 1
                 time_out_task(state, task.serial)
                 continue
+            room -= len(task.payload) + len(task.checkpoint)
+            if room < 0 and claimed:
+                return r.Claimed(tuple(claimed))
             task = _take_first(state, state.queues.edit(name))
             lease = _new_lease(state, task, session_id, worker, command.lease_ttl_ms)
             token = claim(state, known, task, lease)
@@ -211,11 +221,20 @@ def retry_task(state: State, command: c.RetryTask) -> r.Rejected | r.TaskChanged
 
 
 def redrive_queue(state: State, command: c.RedriveQueue) -> r.Rejected | r.Redriven:
-    """Puts dead tasks of a queue back, in order of submission, up to the limit."""
+    """Puts dead tasks of a queue back, in order of submission, up to the limit. From level 1 on,
+    the following entries do what is too much for this one."""
     if command.queue not in state.queues:
         return queue_not_found(command.queue)
+    if state.level >= 1 and command.queue in state.redrives:
+        return being_redriven(command.queue)
     queue = state.queues.edit(command.queue)
     serials = list(islice(queue.dead, command.limit))
+    at_once = state.limits.max_redriven_at_once
+    if state.level >= 1 and len(serials) > at_once:
+        rest = Redrive(command.queue, serials[0], serials[-1], state.revision)
+        state.redrives.insert(command.queue, rest)
+        go_on_redriving(state, command.queue, at_once)
+        return r.Redriven(len(serials), state.revision)
     for serial in serials:
         revive(state, queue, state.tasks.edit(serial))
     return r.Redriven(len(serials), state.revision)

@@ -1,8 +1,9 @@
 """Bounds of `coord.core.limits` on a decoded command: `validate` says why it is refused, or None.
 
 Called twice for every command: by a service before it is logged, and by the machine in apply. It
-looks at nothing but the command, so both always agree. Everything here must give the same answer on
-every node: no locale, no Unicode tables (they change between Python versions), no clock.
+looks at nothing but the command and the feature level, so all nodes agree. Everything here must
+give the same answer on every node: no locale, no Unicode tables (they change between Python
+versions), no clock.
 """
 
 from __future__ import annotations
@@ -11,25 +12,35 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from coord.core import commands as c
+from coord.core.levels import HIGHEST_LEVEL
 from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.core.replies import Rejected
 from coord.core.validate_kv import KV_VALIDATORS
 
+_CONTROL: Final = frozenset(chr(code) for code in (*range(0x20), 0x7F))
 _UINT64_TOP: Final = 1 << 63
 _MAX_TOKEN: Final = (1 << 64) - 1
 _SESSION_KINDS: Final = ("client", "worker")
 _MAX_NONCE_BYTES: Final = 64
 _MAX_LEVEL: Final = 1_000
+_MAX_UNIX_MS: Final = (1 << 53) - 1
 _MAX_PRIORITY: Final = (1 << 31) - 1
 _MIN_PRIORITY: Final = -(1 << 31)
 
 
-def validate(command: c.Command) -> Rejected | None:
+def validate(command: c.Command, level: int = HIGHEST_LEVEL) -> Rejected | None:
     """Why `command` is refused (INVALID_ARGUMENT, TOO_LARGE, ...), or None if it is within bounds.
 
-    Reads nothing but the command; the message names the field and what is allowed."""
-    return _VALIDATORS[type(command)](command)
+    Reads nothing but the command; the message names the field and what is allowed. Apply gives the
+    level in force; the edge, which may be stricter, leaves it out."""
+    of_keys = KV_VALIDATORS.get(type(command))
+    if of_keys is not None:
+        return of_keys(command, level)
+    refused = _VALIDATORS[type(command)](command)
+    if refused is None and level >= 1 and isinstance(command, c.SubmitTasks):
+        return _all_labels(command)
+    return refused
 
 
 def validate_request_id(request_id: c.RequestId | None) -> Rejected | None:
@@ -49,9 +60,17 @@ def validate_request_id(request_id: c.RequestId | None) -> Rejected | None:
 
 def validate_name(field: str, value: str, *, empty_allowed: bool = False) -> Rejected | None:
     """A name: text of 1 to `max_name_bytes` UTF-8 bytes without ASCII control characters."""
+    # Nearly all names; within ASCII, printable means the same in every version of Python.
+    if value.isascii() and value.isprintable() and 0 < len(value) <= LIMITS.max_name_bytes:
+        return None
     if not value:
         return None if empty_allowed else _invalid(field, f"{field} must not be empty")
     return _text(field, value, LIMITS.max_name_bytes)
+
+
+def too_many(field: str, limit: int, unit: str, count: int = 0) -> Rejected:
+    """The refusal of a list that is too long; its length may not be known."""
+    return _too_large(field, count or f"more than {limit}", limit, unit)
 
 
 # ---- refusals
@@ -61,7 +80,7 @@ def _invalid(field: str, message: str) -> Rejected:
     return Rejected(Reason.INVALID_ARGUMENT, message, (("field", field),))
 
 
-def _too_large(field: str, size: int, limit: int, unit: str) -> Rejected:
+def _too_large(field: str, size: int | str, limit: int, unit: str) -> Rejected:
     return Rejected(
         Reason.TOO_LARGE,
         f"{field} holds {size} {unit}; at most {limit} are allowed",
@@ -80,12 +99,7 @@ def _out_of_range(field: str, value: int, low: int, high: int, also: str = "") -
 
 def _text(field: str, value: str, limit: int) -> Rejected | None:
     """Bounded UTF-8 text on one line."""
-    # Within ASCII, printable means the same in every version of Python.
-    if value.isascii():
-        clean = value.isprintable()
-    else:
-        clean = not any(char < " " or char == "\x7f" for char in value)
-    if not clean:
+    if not value.isprintable() if value.isascii() else not _CONTROL.isdisjoint(value):
         return _invalid(field, f"{field} must not contain control characters")
     return _utf8_size(field, value, limit)
 
@@ -199,7 +213,7 @@ def _session_named(command: c.KeepAlive | c.CloseSession) -> Rejected | None:
 _SPEC_BOUNDS: Final = (
     ("priority", _MIN_PRIORITY, _MAX_PRIORITY),
     ("delay_ms", 0, LIMITS.max_duration_ms),
-    ("not_before_unix_ms", 0, (1 << 53) - 1),
+    ("not_before_unix_ms", 0, _MAX_UNIX_MS),
     ("max_attempts", 0, LIMITS.max_attempts),
     ("backoff_initial_ms", 0, LIMITS.max_duration_ms),
     ("backoff_max_ms", 0, LIMITS.max_duration_ms),
@@ -242,8 +256,26 @@ def _spec(spec: c.TaskSpec) -> Rejected | None:
     return None
 
 
+def _numbers_within(spec: c.TaskSpec) -> bool:
+    """The same as the walk over `_SPEC_BOUNDS`, several times faster."""
+    longest = LIMITS.max_duration_ms
+    return (
+        _MIN_PRIORITY <= spec.priority <= _MAX_PRIORITY
+        and 0 <= spec.delay_ms <= longest
+        and 0 <= spec.not_before_unix_ms <= _MAX_UNIX_MS
+        and 0 <= spec.max_attempts <= LIMITS.max_attempts
+        and 0 <= spec.backoff_initial_ms <= longest
+        and 0 <= spec.backoff_max_ms <= longest
+        and 0 <= spec.attempt_timeout_ms <= longest
+        and 0 <= spec.progress_timeout_ms <= longest
+        and 0 <= spec.total_timeout_ms <= longest
+        and 0 <= spec.retention_ms <= longest
+    )
+
+
 def _spec_numbers(spec: c.TaskSpec) -> Rejected | None:
-    for field, low, high in _SPEC_BOUNDS:
+    bounds = () if _numbers_within(spec) else _SPEC_BOUNDS
+    for field, low, high in bounds:
         value: int = getattr(spec, field)
         if not low <= value <= high:
             return _out_of_range(field, value, low, high)
@@ -257,6 +289,13 @@ def _spec_numbers(spec: c.TaskSpec) -> Rejected | None:
 
 def _submit(command: c.SubmitTasks) -> Rejected | None:
     return _items("tasks", command.tasks, _spec)
+
+
+def _all_labels(command: c.SubmitTasks) -> Rejected | None:
+    """A label costs a fifth of a task."""
+    count = sum([len(spec.labels) for spec in command.tasks])
+    limit = LIMITS.max_batch_labels
+    return _too_large("labels of all tasks", count, limit, "items") if count > limit else None
 
 
 def _claim(command: c.ClaimTasks) -> Rejected | None:
@@ -391,5 +430,4 @@ _VALIDATORS: Final[dict[type, Callable[[Any], Rejected | None]]] = {
     c.RefreshLock: _held_lock,
     c.CancelLockWait: _cancel_wait,
     c.RaiseLevel: _raise_level,
-    **KV_VALIDATORS,
 }

@@ -28,22 +28,25 @@ _VALUE_PROVIDED: Final = Rejected(
 _LEASE_PROVIDED: Final = Rejected(
     Reason.INVALID_ARGUMENT, "etcdserver: lease is provided", (("field", "lease"),)
 )
+_EMPTY_OP: Final = Rejected(Reason.KEY_NOT_FOUND, "etcdserver: key not found")
 _DUPLICATE_KEY: Final = Rejected(
     Reason.DUPLICATE_KEY, "etcdserver: duplicate key given in txn request"
 )
-_TOO_MANY_OPS: Final = Rejected(
+TOO_MANY_OPS: Final = Rejected(
     Reason.TOO_LARGE,
     "etcdserver: too many operations in txn request",
     (("limit", str(LIMITS.max_txn_ops)),),
 )
 
 
-def validate_range(command: c.KvRange) -> Rejected | None:
-    """Why the form of a range read is refused, or None. Its revision is checked by the store."""
+def validate_range(command: c.KvRange, level: int) -> Rejected | None:
+    """Why the form of a range read is refused, or None. Its revision is checked by the store.
+
+    A negative limit is none at all, as in etcd; level 0 refuses it."""
     refused = _key(command.key) or _range_end(command.range_end)
     if refused:
         return refused
-    if command.limit < 0:
+    if command.limit < 0 and level < 1:
         return Rejected(
             Reason.INVALID_ARGUMENT,
             f"limit is {command.limit}; it must not be negative",
@@ -73,7 +76,7 @@ def _size(field: str, value: bytes, limit: int) -> Rejected | None:
     )
 
 
-def _put(command: c.KvPut) -> Rejected | None:
+def _put(command: c.KvPut, level: int) -> Rejected | None:
     refused = _key(command.key)
     if refused:
         return refused
@@ -84,12 +87,12 @@ def _put(command: c.KvPut) -> Rejected | None:
     return _size("value", command.value, LIMITS.max_value_bytes)
 
 
-def _delete(command: c.KvDelete) -> Rejected | None:
+def _delete(command: c.KvDelete, level: int) -> Rejected | None:
     return _key(command.key) or _range_end(command.range_end)
 
 
-def _compact(command: c.KvCompact) -> Rejected | None:
-    if command.revision < 0:
+def _compact(command: c.KvCompact, level: int) -> Rejected | None:
+    if command.revision < 0 and level < 1:
         return Rejected(
             Reason.INVALID_ARGUMENT,
             f"revision is {command.revision}; it must not be negative",
@@ -101,7 +104,7 @@ def _compact(command: c.KvCompact) -> Rejected | None:
 # ---- transactions
 
 
-def _txn(command: c.KvTxn) -> Rejected | None:
+def _txn(command: c.KvTxn, level: int) -> Rejected | None:
     if _deeper_than(_MAX_TXN_DEPTH, command):
         return Rejected(
             Reason.TOO_LARGE,
@@ -109,11 +112,11 @@ def _txn(command: c.KvTxn) -> Rejected | None:
             (("limit", str(_MAX_TXN_DEPTH)),),
         )
     if _cost(command) > LIMITS.max_txn_ops:
-        return _TOO_MANY_OPS
-    refused = _txn_form(command)
+        return TOO_MANY_OPS
+    refused = _txn_form(command, level)
     if refused:
         return refused
-    if _writes(command.success) is None or _writes(command.failure) is None:
+    if _writes(command.success, level) is None or _writes(command.failure, level) is None:
         return _DUPLICATE_KEY
     return None
 
@@ -137,99 +140,132 @@ def _branch_cost(ops: Sequence[c.KvOp]) -> int:
     return len(ops) + sum(_cost(op) for op in ops if isinstance(op, c.KvTxn))
 
 
-def _txn_form(txn: c.KvTxn) -> Rejected | None:
+def _txn_form(txn: c.KvTxn, level: int) -> Rejected | None:
     for compare in txn.compare:
         refused = _key(compare.key) or _range_end(compare.range_end)
         if refused:
             return refused
     for branch in (txn.success, txn.failure):
         for op in branch:
-            refused = _op_form(op)
+            refused = _op_form(op, level)
             if refused:
                 return refused
     return None
 
 
-def _op_form(op: c.KvOp) -> Rejected | None:
+def _op_form(op: c.KvOp, level: int) -> Rejected | None:
     match op:
         case c.KvRange():
-            return validate_range(op)
+            return validate_range(op, level)
         case c.KvPut():
-            return _put(op)
+            return _put(op, level)
         case c.KvDelete():
-            return _delete(op)
+            return _delete(op, level)
         case c.KvTxn():
-            return _txn_form(op)
+            return _txn_form(op, level)
+        case c.KvNothing():
+            return _EMPTY_OP
         case _:
             assert_never(op)
 
 
-_Interval = tuple[bytes, bytes | None]  # [begin, end); None = without end
-_Writes = tuple[set[bytes], list[_Interval]]
+class _Writes:
+    """What the operations of one branch put and delete. Deleted intervals are kept merged and in
+    order, so that a key is looked up by one search."""
+
+    __slots__ = ("_begins", "_ends", "puts")
+
+    def __init__(self) -> None:
+        self.puts: set[bytes] = set()
+        self._begins: list[bytes] = []
+        self._ends: list[bytes | None] = []  # None: without end
+
+    def delete(self, begin: bytes, end: bytes | None) -> None:
+        """Add the interval begin <= key < end."""
+        if end is not None and end <= begin:
+            return
+        begins, ends = self._begins, self._ends
+        # All that overlap the new one, or touch it, become one with it.
+        first = bisect_right(begins, begin)
+        if first and _reaches(ends[first - 1], begin):
+            first -= 1
+        last = first
+        while last < len(begins) and (end is None or begins[last] <= end):
+            begin = min(begin, begins[last])
+            known = ends[last]
+            end = None if end is None or known is None else max(end, known)
+            last += 1
+        begins[first:last] = [begin]
+        ends[first:last] = [end]
+
+    def deletes(self, key: bytes) -> bool:
+        """Whether an interval holds the key."""
+        at = bisect_right(self._begins, key) - 1
+        if at < 0:
+            return False
+        end = self._ends[at]
+        return end is None or key < end
+
+    def merge(self, other: _Writes) -> None:
+        """Add what another branch writes."""
+        if len(other.puts) > len(self.puts):
+            self.puts, other.puts = other.puts, self.puts
+        self.puts |= other.puts
+        if not self._begins:
+            self._begins, self._ends = other._begins, other._ends
+            return
+        for begin, end in zip(other._begins, other._ends, strict=True):
+            self.delete(begin, end)
 
 
-def _writes(ops: Sequence[c.KvOp]) -> _Writes | None:
-    """What the operations of one branch put and delete, or None if a key is written twice.
+def _reaches(end: bytes | None, begin: bytes) -> bool:
+    return end is None or begin <= end
+
+
+def _writes(ops: Sequence[c.KvOp], level: int) -> _Writes | None:
+    """What the operations of one branch write, or None if a key is written twice.
 
     etcd's checkIntervals: deletes may overlap each other; a key that is put may be written by
     nothing else, except by the other branch of the same nested transaction."""
-    deletes = [_interval(op) for op in ops if isinstance(op, c.KvDelete)]
-    puts: set[bytes] = set()
+    found = _Writes()
     for op in ops:
-        if isinstance(op, c.KvTxn) and not _merge_nested(op, puts, deletes):
+        if isinstance(op, c.KvDelete):
+            found.delete(*_interval(op, level))
+    for op in ops:
+        if isinstance(op, c.KvTxn) and not _merge_nested(op, found, level):
             return None
-    own_puts = [op.key for op in ops if isinstance(op, c.KvPut)]
-    own = set(own_puts)
-    if len(own) != len(own_puts) or own & puts or _touches(own, deletes):
-        return None
-    return puts | own, deletes
+    for op in ops:
+        if isinstance(op, c.KvPut):
+            if op.key in found.puts or found.deletes(op.key):
+                return None
+            found.puts.add(op.key)
+    return found
 
 
-def _merge_nested(txn: c.KvTxn, puts: set[bytes], deletes: list[_Interval]) -> bool:
+def _merge_nested(txn: c.KvTxn, found: _Writes, level: int) -> bool:
     """Add what a nested transaction may write to what its siblings write; False on a conflict."""
-    success, failure = _writes(txn.success), _writes(txn.failure)
+    success, failure = _writes(txn.success, level), _writes(txn.failure, level)
     if success is None or failure is None:
         return False
-    nested = success[0] | failure[0]
-    if nested & puts or _touches(nested, deletes):
-        return False
-    puts |= nested
-    deletes += success[1]
-    deletes += failure[1]
+    for branch in (success, failure):
+        if any(key in found.puts or found.deletes(key) for key in branch.puts):
+            return False
+    found.merge(success)
+    found.merge(failure)
     return True
 
 
-def _interval(op: c.KvDelete) -> _Interval:
+def _interval(op: c.KvDelete, level: int) -> tuple[bytes, bytes | None]:
+    """What a deletion counts as beside a put. etcd takes a range_end of b"\\0" literally here, as
+    an end before everything, so that such a deletion may stand beside any put; level 0 does not."""
     if not op.range_end:
         return op.key, op.key + b"\0"
+    if level >= 1:
+        return op.key, op.range_end
     return op.key, None if op.range_end == FROM_KEY_ON else op.range_end
 
 
-def _touches(keys: set[bytes], intervals: list[_Interval]) -> bool:
-    """Does any key lie in any interval? Merged first, so that it costs n log n."""
-    if not keys or not intervals:
-        return False
-    begins: list[bytes] = []
-    ends: list[bytes | None] = []
-    for begin, end in sorted(intervals, key=lambda interval: interval[0]):
-        if end is not None and end <= begin:
-            continue
-        if begins and (ends[-1] is None or begin <= ends[-1]):
-            last = ends[-1]
-            ends[-1] = None if last is None or end is None else max(last, end)
-            continue
-        begins.append(begin)
-        ends.append(end)
-    for key in keys:
-        at = bisect_right(begins, key) - 1
-        if at >= 0:
-            end_at = ends[at]
-            if end_at is None or key < end_at:
-                return True
-    return False
-
-
-KV_VALIDATORS: Final[dict[type, Callable[[Any], Rejected | None]]] = {
+KV_VALIDATORS: Final[dict[type, Callable[[Any, int], Rejected | None]]] = {
     c.KvPut: _put,
     c.KvDelete: _delete,
     c.KvTxn: _txn,

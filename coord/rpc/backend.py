@@ -14,12 +14,13 @@ from typing import Final, TypeVar
 from google.protobuf.message import Message
 
 from coord.codec.commands import decode_request
-from coord.codec.errors import CodecError
+from coord.codec.errors import CodecError, TooManyPartsError
 from coord.codec.kinds import KIND_LEVEL, CommandKind
 from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
 from coord.codec.validate import validate, validate_request_id
 from coord.core.commands import Command, RequestId
+from coord.core.cost import cost_us
 from coord.core.limits import LIMITS
 from coord.core.replies import Rejected, Reply
 from coord.core.state import State
@@ -82,6 +83,8 @@ class Backend:
         """The command in a call, within bounds; raises CallError."""
         try:
             command, request_id = decode_request(kind, call.raw)
+        except TooManyPartsError as error:
+            raise refuse(error.refusal) from error
         except CodecError as error:
             raise errors.invalid(str(error)) from error
         refused = validate(command) or validate_request_id(request_id)
@@ -110,6 +113,7 @@ class Backend:
             owner=call.owner,
             expires_at=call.expires_at,
             hold_ms=hold_ms,
+            cost_us=cost_us(self.state, command, len(call.raw)),
         )
 
     async def write(self, kind: CommandKind, call: Call) -> bytes:

@@ -46,6 +46,7 @@ AGE_KEY: Final = "coord-age-ms"
 UNKNOWN_AGE: Final = "unknown"
 APPLIED_KEY: Final = "coord-applied-index"
 ANONYMOUS: Final = "anonymous"
+_ETCD_PATHS: Final = "/etcdserverpb."
 _MAX_MESSAGE_CHARS: Final = 1_000
 # Pauses between the attempts of a call that nobody serves yet; a change of leadership ends one.
 _LOOK_AGAIN_S: Final = 0.05
@@ -334,7 +335,8 @@ class Dispatcher(grpc.GenericRpcHandler):
         if self._closing:
             raise errors.shutting_down()
         if len(raw) > self._max_message_bytes:
-            raise errors.message_too_large(len(raw), self._max_message_bytes)
+            like_etcd = method.path.startswith(_ETCD_PATHS)
+            raise errors.message_too_large(len(raw), self._max_message_bytes, like_etcd=like_etcd)
         call = Call(raw, context, self._loop.time(), self.room)
         if self._debug:
             self._log.debug("call", method=method.path, bytes=len(raw), forwarded=call.forwarded)

@@ -12,6 +12,8 @@ from enum import StrEnum
 import grpc
 
 DOMAIN = "coord"
+OWN_MESSAGE = "message"
+"""Key in the metadata of an error whose text is etcd's: what this store says about it."""
 
 
 class ServiceReason(StrEnum):
@@ -151,13 +153,23 @@ def unimplemented(path: str) -> CallError:
     )
 
 
-def message_too_large(size: int, limit: int) -> CallError:
-    """The request is larger than a node takes; nothing was done."""
+def message_too_large(size: int, limit: int, *, like_etcd: bool = False) -> CallError:
+    """The request is larger than a node takes; nothing was done. `like_etcd`: with the code and the
+    text that etcd's server gives, and ours in the metadata."""
+    message = f"the request is {size} bytes; at most {limit} are allowed"
+    metadata = {"size": str(size), "limit": str(limit)}
+    if not like_etcd:
+        return CallError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            ServiceReason.MESSAGE_TOO_LARGE,
+            message,
+            metadata=metadata,
+        )
     return CallError(
-        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
         ServiceReason.MESSAGE_TOO_LARGE,
-        f"the request is {size} bytes; at most {limit} are allowed",
-        metadata={"size": str(size), "limit": str(limit)},
+        f"grpc: received message larger than max ({size} vs. {limit})",
+        metadata={**metadata, OWN_MESSAGE: message},
     )
 
 

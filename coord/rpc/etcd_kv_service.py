@@ -16,7 +16,8 @@ from coord.codec.errors import DecodeError
 from coord.codec.kinds import CommandKind
 from coord.codec.replies import PART_KEYS
 from coord.codec.validate import validate_range, validate_request_id
-from coord.core.commands import RequestId
+from coord.core.commands import Command, KvDelete, KvTxn, RequestId
+from coord.core.levels import HIGHEST_LEVEL
 from coord.core.replies import KvRangeReply, Rejected
 from coord.rpc import errors, etcd_answers
 from coord.rpc.backend import Backend
@@ -63,11 +64,23 @@ class EtcdKvService:
         backend = self._backend
         command, _ = backend.decode(kind, call, etcd_refusal)
         request_id = _identity(call)
+        self._refuse_large(command, request_id)
         reply = await backend.submit(kind, call, command, request_id)
         if isinstance(reply, Rejected):
             raise etcd_refusal(reply)
         await call.room(etcd_answers.size_of(reply), applied=True)
         return backend.respond(kind, command, reply)
+
+    def _refuse_large(self, command: Command, request_id: RequestId | None) -> None:
+        """Refuse here what apply would refuse for the rows that it names, so that nothing is logged
+        for it. Not what may be a repeat: its first attempt may have been carried out, and only
+        apply knows."""
+        repeatable = request_id is not None and request_id.sequence > 0
+        if repeatable or not isinstance(command, KvDelete | KvTxn):
+            return
+        refused = self._backend.state.kv.too_large(command)
+        if refused is not None:
+            raise etcd_refusal(refused)
 
     async def range(self, call: Call) -> bytes:
         """Read keys; `serializable`, or the metadata that ask for a stale read, read what is
@@ -77,7 +90,7 @@ class EtcdKvService:
             command, serializable = etcd.decode_range(call.raw)
         except DecodeError as error:
             raise errors.invalid(str(error)) from error
-        refused = validate_range(command)
+        refused = validate_range(command, HIGHEST_LEVEL)
         if refused is not None:
             raise etcd_refusal(refused)
         # One key is small as a rule: what it needs is known once it is read.

@@ -36,13 +36,15 @@ from coord.rpc.slices import SlicedCalls
 _REQUEST_OVERHEAD_BYTES = 64
 _LOOK_FOR_BLOCK_S = 0.05
 _TOLD_A_TURN = 128
+_REQUEST_COST_US = 10  # of one that says nothing else
 _NO_IDENTITY = RequestId(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ProposerLimits:
     """`max_waiting*`: what may queue before callers are told BUSY. `max_entry_*`: one log entry
-    holds at most this, but always at least one request. `pipeline`: entries in flight.
+    holds at most this, but always at least one request: bytes, and time that applying it takes, by
+    estimate. `pipeline`: entries in flight.
 
     Connections share the queue and take turns: one that floods the node leaves room for others, and
     holds them up for a short turn only."""
@@ -51,6 +53,7 @@ class ProposerLimits:
     max_waiting_bytes: int = 256 * 1024 * 1024
     max_entry_requests: int = 4_096
     max_entry_bytes: int = 4 * 1024 * 1024
+    max_entry_cost_us: int = 40_000
     pipeline: int = 3
     retry_after_ms: int = 100
 
@@ -58,7 +61,7 @@ class ProposerLimits:
 class _Pending:
     """One request on its way into the log."""
 
-    __slots__ = ("done", "expires_at", "item", "owner", "request", "size")
+    __slots__ = ("cost_us", "done", "expires_at", "item", "owner", "request", "size")
 
     def __init__(
         self,
@@ -67,12 +70,14 @@ class _Pending:
         expires_at: float,
         done: asyncio.Future[Reply],
         owner: str,
+        cost_us: int,
     ) -> None:
         self.owner = owner
         self.item = item
         self.request = request
         self.expires_at = expires_at
         self.done = done
+        self.cost_us = cost_us
         self.size = len(item.raw) + _REQUEST_OVERHEAD_BYTES
 
 
@@ -129,14 +134,17 @@ class Proposer:
         owner: str = "",
         expires_at: float = float("inf"),
         hold_ms: int = 0,
+        cost_us: int = _REQUEST_COST_US,
     ) -> asyncio.Future[Reply]:
         """Queue one request; the future ends with its reply. Cancelling it before it is logged
         drops the request.
 
         `owner`: the connection it came on; empty: the node's own. `expires_at`: event loop time
         after which the caller is gone. `hold_ms`: it may be held back this long to travel with
-        others. Raises CallError BUSY or LOG_TOO_LARGE; the future may end with CallError (definite)
-        or a ReplicationError, which says whether it is definite."""
+        others. `cost_us`: what applying it takes, by estimate.
+
+        Raises CallError BUSY or LOG_TOO_LARGE; the future may end with CallError (definite) or a
+        ReplicationError, which says whether it is definite."""
         limits = self._limits
         if self._replicator.growth_block_reason is not None and grows(command):
             raise errors.log_too_large()
@@ -153,7 +161,8 @@ class Proposer:
             identity.acked_below,
             raw,
         )
-        pending = _Pending(item, Request(command, request_id, principal), expires_at, done, owner)
+        request = Request(command, request_id, principal)
+        pending = _Pending(item, request, expires_at, done, owner, cost_us)
         if hold_ms > 0:
             self._held.append(pending)
             self._schedule_held(hold_ms)
@@ -226,11 +235,13 @@ class Proposer:
         """Take the next entry's requests off the queue; those nobody waits for any more go."""
         limits, now = self._limits, self._loop.time()
         requests: list[_Pending] = []
-        size = 0
+        size = cost_us = 0
         while self._waiting and len(requests) < limits.max_entry_requests:
             pending = self._waiting.first()
-            cost = pending.size
-            if requests and size + cost > limits.max_entry_bytes:
+            if requests and (
+                size + pending.size > limits.max_entry_bytes
+                or cost_us + pending.cost_us > limits.max_entry_cost_us
+            ):
                 break
             self._waiting.pop()
             self._discount(pending)
@@ -240,7 +251,8 @@ class Proposer:
                 pending.done.set_exception(errors.deadline_passed())
                 continue
             requests.append(pending)
-            size += cost
+            size += pending.size
+            cost_us += pending.cost_us
         return requests
 
     # ---- proposing

@@ -26,7 +26,7 @@ from coord.replication.port import (
     WriteBlockedError,
 )
 from coord.rpc import errors
-from coord.rpc.errors import DOMAIN, CallError, ServiceReason
+from coord.rpc.errors import DOMAIN, OWN_MESSAGE, CallError, ServiceReason
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
@@ -57,6 +57,7 @@ _MEMBERSHIP_CODES: Final = {
     MembershipRefusal.ADDRESS_IN_USE: grpc.StatusCode.ALREADY_EXISTS,
 }
 
+_ETCD_TOO_LARGE: Final = "etcdserver: request is too large"
 # etcd's own texts (its api/v3rpc/rpctypes/error.go): clients written for etcd compare them.
 _ETCD: Final[dict[Reason, tuple[grpc.StatusCode, str]]] = {
     Reason.REVISION_COMPACTED: (
@@ -100,7 +101,9 @@ def etcd_refusal(rejected: Rejected) -> CallError:
     if rejected.reason in _ETCD:
         error.code, error.message = _ETCD[rejected.reason]
     elif rejected.reason is Reason.TOO_LARGE and "etcdserver" not in rejected.message:
-        error.message = f"etcdserver: request is too large: {rejected.message}"
+        # Clients written for etcd compare the whole text; what is too large is told beside it.
+        error.message = _ETCD_TOO_LARGE
+        error.metadata[OWN_MESSAGE] = rejected.message
     return error
 
 

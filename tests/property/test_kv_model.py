@@ -22,13 +22,14 @@ keys = st.sampled_from(KEYS)
 ends = st.one_of(st.just(b""), st.just(b"\0"), keys)
 values = st.sampled_from([b"", b"x", b"y", b"zz"])
 small = st.integers(-1, 12)
+levels = st.sampled_from([0, 1])
 
 ranges = st.builds(
     c.KvRange,
     key=keys,
     range_end=ends,
-    limit=st.integers(0, 4),
-    revision=st.one_of(st.just(0), st.integers(-1, 14)),
+    limit=st.integers(-1, 4),
+    revision=st.one_of(st.just(0), st.integers(-2, 14)),
     sort_order=st.sampled_from(c.SortOrder),
     sort_target=st.sampled_from(c.SortTarget),
     keys_only=st.booleans(),
@@ -76,7 +77,7 @@ def txns(ops: st.SearchStrategy[c.KvOp]) -> st.SearchStrategy[c.KvTxn]:
 
 flat_ops = st.one_of(ranges, puts, deletes)
 any_txn = txns(st.one_of(flat_ops, txns(st.one_of(flat_ops, txns(flat_ops)))))
-compacts = st.builds(c.KvCompact, revision=st.integers(0, 14))
+compacts = st.builds(c.KvCompact, revision=st.integers(-1, 14))
 steps = st.one_of(puts, puts, deletes, any_txn, any_txn, compacts, ranges, st.none())
 
 
@@ -85,27 +86,27 @@ def outcome(reply: object) -> object:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(steps, min_size=5, max_size=25), st.lists(ranges, min_size=5, max_size=10))
+@given(st.lists(steps, min_size=5, max_size=25), st.lists(ranges, min_size=5, max_size=10), levels)
 def test_every_reply_and_every_past_state_is_the_models(
-    commands: list[object], reads: list[c.KvRange]
+    commands: list[object], reads: list[c.KvRange], level: int
 ) -> None:
-    model, store, revision = DumbKv(), KvStore(), 1
+    model, store, revision = DumbKv(level), KvStore(), 1
     for command in commands:
         if command is None:
             model.tick()
             revision += 1
         elif isinstance(command, c.KvRange):
             assert outcome(store.range(command, revision)) == model.range(command)
-        elif validate(command) is None:  # type: ignore[arg-type]
+        elif validate(command, level) is None:  # type: ignore[arg-type]
             before = dict(model.now)
-            reply, changed = store.apply(command, revision + 1)  # type: ignore[arg-type]
+            reply, changed = store.apply(command, revision + 1, level)  # type: ignore[arg-type]
             assert outcome(reply) == model.apply(command)  # type: ignore[arg-type]
             revision += changed
             assert revision == model.revision
             touched = set(store.changed_keys)
             assert bool(touched) == changed
             assert {k for k in before | model.now if before.get(k) != model.now.get(k)} <= touched
-            store.check()
+            store.check(level)
     for past in range(max(1, model.compacted), model.revision + 1):
         for read in (
             c.KvRange(b"\0", b"\0", revision=past),
@@ -120,20 +121,21 @@ def test_every_reply_and_every_past_state_is_the_models(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.one_of(puts, deletes, any_txn), max_size=30), st.integers(1, 4))
+@given(st.lists(st.one_of(puts, deletes, any_txn), max_size=30), st.integers(1, 4), levels)
 def test_bounded_history_answers_or_refuses_and_never_lies(
-    commands: list[c.KvPut | c.KvDelete | c.KvTxn], bound: int
+    commands: list[c.KvPut | c.KvDelete | c.KvTxn], bound: int, level: int
 ) -> None:
-    model, store, revision = DumbKv(), KvStore(max_history_revisions=bound), 1
+    model, store, revision = DumbKv(level), KvStore(replace(LIMITS, kv_history_revisions=bound)), 1
     for command in commands:
-        if validate(command) is None:
-            reply, changed = store.apply(command, revision + 1)
+        if validate(command, level) is None:
+            reply, changed = store.apply(command, revision + 1, level)
             if not (isinstance(reply, r.Rejected) and reply.reason is Reason.REVISION_COMPACTED):
                 model.apply(command)
             revision += changed
-            store.check()
+            store.check(level)
             # A read within a transaction may name a revision that the model still has.
             model.compacted = store.compacted
+            model.first = store._history.first
     assert revision - store.compacted >= min(bound, revision - 1)
     for past in range(1, revision + 1):
         read = c.KvRange(b"\0", b"\0", revision=past)
@@ -141,25 +143,26 @@ def test_bounded_history_answers_or_refuses_and_never_lies(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.one_of(puts, deletes, any_txn, compacts), max_size=20))
+@given(st.lists(st.one_of(puts, deletes, any_txn, compacts), max_size=20), levels)
 def test_a_store_rebuilt_from_its_rows_is_the_same(
     commands: list[c.KvPut | c.KvDelete | c.KvTxn | c.KvCompact],
+    level: int,
 ) -> None:
     store, revision = KvStore(), 1
     for command in commands:
-        if validate(command) is None:
-            revision += store.apply(command, revision + 1)[1]
+        if validate(command, level) is None:
+            revision += store.apply(command, revision + 1, level)[1]
     other = KvStore()
     for old, new in zip(store.tables(), other.tables(), strict=True):
         new.load(old.row(key) for key in old)
     other.rebuild()
-    other.check()
+    other.check(level)
     assert other.compacted == store.compacted
     for past in range(revision + 2):
         read = c.KvRange(b"\0", b"\0", revision=past)
         assert other.range(read, revision) == store.range(read, revision)
-    assert other.apply(c.KvPut(b"n", b"1"), revision + 1) == store.apply(
-        c.KvPut(b"n", b"1"), revision + 1
+    assert other.apply(c.KvPut(b"n", b"1"), revision + 1, level) == store.apply(
+        c.KvPut(b"n", b"1"), revision + 1, level
     )
 
 

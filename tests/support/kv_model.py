@@ -3,6 +3,8 @@ the real one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.reasons import Reason
@@ -11,7 +13,11 @@ State = dict[bytes, r.KeyValue]
 
 
 class DumbKv:
-    def __init__(self) -> None:
+    """From level 1 on it follows etcd where the first release did not."""
+
+    def __init__(self, level: int = 0) -> None:
+        self.level = level
+        self.first = -1 if level else 0
         self.revision = 1
         self.compacted = 0
         self.states: dict[int, State] = {1: {}}
@@ -30,15 +36,19 @@ class DumbKv:
         if isinstance(command, c.KvCompact):
             if command.revision > self.revision:
                 return Reason.REVISION_IN_FUTURE
-            if command.revision <= self.compacted:
+            if command.revision <= self.first:
                 return Reason.REVISION_COMPACTED
-            self.compacted = command.revision
+            self.first = self.compacted = command.revision
             return r.Done(self.revision)
         draft = _Draft(self)
         try:
-            draft.check(command)
+            if self.level:
+                draft.check_put_first(command)
+            else:
+                draft.check(command)
         except _RefusedError as refused:
             return refused.reason
+        draft.in_command = True
         reply = draft.run(command)
         if draft.wrote:
             self.revision += 1
@@ -73,6 +83,7 @@ class _Draft:
         self.state = dict(store.now)
         self.wrote = False
         self.next = store.revision + 1
+        self.in_command = False
 
     def revision(self) -> int:
         return self.next if self.wrote else self.next - 1
@@ -121,6 +132,29 @@ class _Draft:
             if op.lease:
                 raise _RefusedError(Reason.LEASE_NOT_FOUND)
 
+    def check_put_first(self, op: object) -> None:
+        if isinstance(op, c.KvPut):
+            if op.lease:
+                raise _RefusedError(Reason.LEASE_NOT_FOUND)
+            self.check(op)
+            return
+        steps = list(self.steps(op))
+        for step in steps:
+            if isinstance(step, c.KvPut):
+                self.check(step)
+        for step in steps:
+            if isinstance(step, c.KvRange) and step.revision:
+                if step.revision < self.store.first:
+                    raise _RefusedError(Reason.REVISION_COMPACTED)
+                self.check(step)
+
+    def steps(self, op: object) -> Iterator[object]:
+        if isinstance(op, c.KvTxn):
+            for nested in self.taken(op)[1]:
+                yield from self.steps(nested)
+        else:
+            yield op
+
     def run(self, op: object) -> object:
         if isinstance(op, c.KvTxn):
             good, branch = self.taken(op)
@@ -167,6 +201,15 @@ class _Draft:
             and (not op.min_create_revision or kv.create_revision >= op.min_create_revision)
             and (not op.max_create_revision or kv.create_revision <= op.max_create_revision)
         ]
+        filtered = (
+            op.min_mod_revision
+            or op.max_mod_revision
+            or op.min_create_revision
+            or op.max_create_revision
+        )
+        no_order = op.sort_order is c.SortOrder.NONE and not filtered
+        if no_order and op.limit > 0 and (self.store.level or not self.in_command):
+            kvs = kvs[: op.limit + 1]
         kvs.sort(key=lambda kv: kv[(0, 4, 2, 3, 1)[op.sort_target]])
         if op.sort_order is c.SortOrder.DESCEND:
             kvs.sort(key=lambda kv: kv[(0, 4, 2, 3, 1)[op.sort_target]], reverse=True)

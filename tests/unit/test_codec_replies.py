@@ -241,9 +241,7 @@ KV_MESSAGE = kv_pb.KeyValue(
                             header=etcd.ResponseHeader(revision=9)
                         )
                     ),
-                    etcd.ResponseOp(
-                        response_txn=etcd.TxnResponse(header=etcd.ResponseHeader(revision=9))
-                    ),
+                    etcd.ResponseOp(response_txn=etcd.TxnResponse(header=etcd.ResponseHeader())),
                 ],
             ),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +22,7 @@ from coord.core.commands import (
 )
 from coord.core.invariants import InvariantViolation
 from coord.core.kv import KvCommand, KvReply, KvStore
+from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.core.replies import (
     Done,
@@ -38,14 +40,16 @@ ALL = b"\0"
 class Store:
     """A store with the machine's side of the bargain: it hands out revisions."""
 
+    level = 0
+
     def __init__(self, revision: int = 0, **bounds: int) -> None:
-        self.kv = KvStore(**bounds)
+        self.kv = KvStore(replace(LIMITS, **bounds))
         self.revision = revision
 
     def do(self, command: KvCommand) -> KvReply:
-        reply, changed = self.kv.apply(command, self.revision + 1)
+        reply, changed = self.kv.apply(command, self.revision + 1, self.level)
         self.revision += changed
-        self.kv.check()
+        self.kv.check(self.level)
         return reply
 
     def put(self, key: bytes, value: bytes = b"v") -> None:
@@ -64,6 +68,12 @@ class Store:
 
     def at(self, revision: int) -> dict[bytes, bytes]:
         return {kv.key: kv.value for kv in self.read(KvRange(ALL, ALL, revision=revision)).kvs}
+
+
+@pytest.fixture(autouse=True, params=[0, 1])
+def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below its bounds the store answers the same at every level."""
+    monkeypatch.setattr(Store, "level", request.param)
 
 
 @pytest.fixture
@@ -116,7 +126,7 @@ def test_ignore_value_keeps_the_value(store: Store) -> None:
         (KvPut(b"a", b"v", lease=7), Reason.LEASE_NOT_FOUND),
         (KvPut(b"a", b"v", lease=-1), Reason.LEASE_NOT_FOUND),
         (KvCompact(5), Reason.REVISION_IN_FUTURE),
-        (KvCompact(0), Reason.REVISION_COMPACTED),
+        (KvCompact(-1), Reason.REVISION_COMPACTED),
     ],
 )
 def test_refusals_change_nothing(store: Store, command: KvCommand, reason: Reason) -> None:
@@ -125,6 +135,68 @@ def test_refusals_change_nothing(store: Store, command: KvCommand, reason: Reaso
     assert refused(store.txn(KvPut(b"z", b"v"), command) if isinstance(command, KvPut) else
                    store.do(command)) is reason  # fmt: skip
     assert (store.at(0), store.revision, store.kv.changed_keys) == (before, 4, ())
+
+
+def test_the_first_compaction_may_be_one_to_nothing(store: Store) -> None:
+    first = store.do(KvCompact(0))
+    assert first == Done(4) if store.level else refused(first) is Reason.REVISION_COMPACTED
+    assert refused(store.do(KvCompact(0))) is Reason.REVISION_COMPACTED
+
+
+BAD_PUT = KvPut(b"x", b"", ignore_value=True)
+BOTH_BAD = KvPut(b"x", b"", lease=7, ignore_value=True)
+NOT_YET = KvRange(b"a", revision=9)
+
+
+@pytest.mark.parametrize(
+    ("command", "since_1", "before"),
+    [
+        # Of all puts, then of all reads.
+        (KvTxn([], [NOT_YET, BAD_PUT], []), Reason.KEY_NOT_FOUND, Reason.REVISION_IN_FUTURE),
+        (
+            KvTxn([], [KvTxn([], [NOT_YET], []), BAD_PUT], []),
+            Reason.KEY_NOT_FOUND,
+            Reason.REVISION_IN_FUTURE,
+        ),
+        # By itself the lease first, in a transaction the key.
+        (BOTH_BAD, Reason.LEASE_NOT_FOUND, Reason.KEY_NOT_FOUND),
+        (KvTxn([], [BOTH_BAD], []), Reason.KEY_NOT_FOUND, Reason.KEY_NOT_FOUND),
+        (KvTxn([], [KvRange(b"a", revision=-2)], []), Reason.REVISION_COMPACTED, None),
+        (KvTxn([], [KvRange(b"a", revision=-1)], []), None, None),
+    ],
+)
+def test_the_first_of_several_faults_is_told(
+    store: Store, command: KvCommand, since_1: Reason | None, before: Reason | None
+) -> None:
+    expected = since_1 if store.level else before
+    reply = store.do(command)
+    assert (reply.reason if isinstance(reply, Rejected) else None) is expected
+
+
+def test_a_limit_and_a_sort_target_without_an_order(store: Store) -> None:
+    """From level 1 on the first keys are taken, one more than the limit, and those are sorted."""
+    store.put(b"a")
+    store.do(KvPut(b"c", b"0"))
+    by_version = KvRange(ALL, ALL, limit=1, sort_target=SortTarget.MOD)
+    reply = store.txn(by_version)
+    assert isinstance(reply, KvTxnReply)
+    (read,) = reply.responses
+    assert isinstance(read, KvRangeReply)
+    assert ([kv.key for kv in read.kvs], read.more, read.total) == ([b"b"], True, 3)
+    store.put(b"b")
+    reply = store.txn(replace(by_version, limit=1))
+    assert isinstance(reply, KvTxnReply)
+    (read,) = reply.responses
+    assert isinstance(read, KvRangeReply)
+    # a was changed at 5, b at 7, c at 6: of a and b it is a; of all three too.
+    assert [kv.key for kv in read.kvs] == [b"a"]
+    store.put(b"a")
+    reply = store.txn(by_version)
+    assert isinstance(reply, KvTxnReply)
+    (read,) = reply.responses
+    assert isinstance(read, KvRangeReply)
+    # a at 8, b at 7, c at 6.
+    assert [kv.key for kv in read.kvs] == ([b"b"] if store.level else [b"c"])
 
 
 # ---- delete
@@ -241,7 +313,7 @@ def test_compaction_forgets_the_past_and_nothing_else(store: Store) -> None:
 
 
 def test_history_is_bounded_in_revisions() -> None:
-    store = Store(max_history_revisions=2)
+    store = Store(kv_history_revisions=2)
     for number in range(6):
         store.put(b"k%d" % (number % 2), b"%d" % number)
     assert store.kv.compacted == 4
@@ -254,8 +326,9 @@ def test_history_is_bounded_in_revisions() -> None:
     )
 
 
-def test_history_is_bounded_in_bytes() -> None:
-    store = Store(max_history_bytes=1_000)
+def test_history_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "level", 0)
+    store = Store(kv_history_bytes=1_000)
     for _ in range(6):
         store.put(b"k", b"x" * 300)
     assert store.kv.compacted == 3

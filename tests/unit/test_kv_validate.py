@@ -11,6 +11,7 @@ from coord.core.commands import (
     KvCompact,
     KvCompare,
     KvDelete,
+    KvNothing,
     KvOp,
     KvPut,
     KvRange,
@@ -53,6 +54,9 @@ A, B = put(b"a"), put(b"b")
         (txn(KvRange(b"")), Reason.INVALID_ARGUMENT, NO_KEY),
         (txn(failure=(txn(put(b"")),)), Reason.INVALID_ARGUMENT, NO_KEY),
         (KvTxn([version_of(b"")], [], []), Reason.INVALID_ARGUMENT, NO_KEY),
+        (txn(KvNothing()), Reason.KEY_NOT_FOUND, "etcdserver: key not found"),
+        (txn(KvNothing(), A, A), Reason.KEY_NOT_FOUND, "etcdserver: key not found"),
+        (txn(put(b""), KvNothing()), Reason.INVALID_ARGUMENT, NO_KEY),
         (
             KvPut(b"k", b"v", ignore_value=True),
             Reason.INVALID_ARGUMENT,
@@ -63,7 +67,6 @@ A, B = put(b"a"), put(b"b")
             Reason.INVALID_ARGUMENT,
             "etcdserver: lease is provided",
         ),
-        (KvCompact(-1), Reason.INVALID_ARGUMENT, "revision is -1; it must not be negative"),
         (
             put(b"k" * (LIMITS.max_key_bytes + 1)),
             Reason.TOO_LARGE,
@@ -87,7 +90,6 @@ A, B = put(b"a"), put(b"b")
         (txn(failure=(A, A)), Reason.DUPLICATE_KEY, TWICE),
         (txn(A, KvDelete(b"a")), Reason.DUPLICATE_KEY, TWICE),
         (txn(KvDelete(b"a", b"c"), B), Reason.DUPLICATE_KEY, TWICE),
-        (txn(KvDelete(b"a", b"\0"), put(b"\xff")), Reason.DUPLICATE_KEY, TWICE),
         (txn(A, txn(A)), Reason.DUPLICATE_KEY, TWICE),
         (txn(txn(A), txn(A)), Reason.DUPLICATE_KEY, TWICE),
         (txn(txn(A), txn(failure=(A,))), Reason.DUPLICATE_KEY, TWICE),
@@ -101,9 +103,31 @@ A, B = put(b"a"), put(b"b")
     ],
 )
 def test_refused(command: Command, reason: Reason, message: str) -> None:
-    rejected = validate(command)
+    for level in (0, 1):
+        rejected = validate(command, level)
+        assert rejected is not None
+        assert (rejected.reason, rejected.message) == (reason, message)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason", "message"),
+    [
+        (KvCompact(-1), Reason.INVALID_ARGUMENT, "revision is -1; it must not be negative"),
+        (txn(KvDelete(b"a", b"\0"), put(b"\xff")), Reason.DUPLICATE_KEY, TWICE),
+        (
+            txn(KvRange(b"a", limit=-1)),
+            Reason.INVALID_ARGUMENT,
+            "limit is -1; it must not be negative",
+        ),
+    ],
+)
+def test_refused_before_level_1_and_not_by_etcd(
+    command: Command, reason: Reason, message: str
+) -> None:
+    rejected = validate(command, 0)
     assert rejected is not None
     assert (rejected.reason, rejected.message) == (reason, message)
+    assert validate(command, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -128,10 +152,12 @@ def test_refused(command: Command, reason: Reason, message: str) -> None:
     ],
 )
 def test_accepted(command: Command) -> None:
-    assert validate(command) is None
+    assert validate(command, 0) is None
+    assert validate(command, 1) is None
 
 
 def test_ranges() -> None:
-    assert validate_range(KvRange(b"a", b"\0")) is None
-    for bad in (KvRange(b""), KvRange(b"a", limit=-1), KvRange(b"a" * 5_000)):
-        assert validate_range(bad) is not None
+    assert validate_range(KvRange(b"a", b"\0"), 1) is None
+    assert validate_range(KvRange(b"a", limit=-1), 1) is None
+    for bad in (KvRange(b""), KvRange(b"a" * 5_000)):
+        assert validate_range(bad, 1) is not None

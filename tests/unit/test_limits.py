@@ -37,6 +37,12 @@ def labels(count: int) -> dict[str, str]:
     return {f"k{n}": "v" for n in range(count)}
 
 
+def split(count: int) -> list[int]:
+    """Into parts of as many labels as a task may have, and the rest."""
+    each = LIMITS.max_labels
+    return [each] * (count // each) + [count % each]
+
+
 def txn(
     *, compare: Any = (), success: list[c.KvOp] | None = None, failure: list[c.KvOp] | None = None
 ) -> c.KvTxn:
@@ -99,6 +105,9 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
     "max_labels": (
         lambda n: c.SubmitTasks([replace(SPEC, labels=labels(n))]),
         lambda n: replace(OPEN, labels=labels(n)),
+    ),
+    "max_batch_labels": (
+        lambda n: c.SubmitTasks([replace(SPEC, labels=labels(k)) for k in split(n)]),
     ),
     "max_queues_per_call": (
         lambda n: replace(CLAIM, queues=tuple(f"q{i}" for i in range(n))),
@@ -293,6 +302,68 @@ def bytes_of_one_answer() -> None:
     assert refused.reason is Reason.TOO_LARGE
 
 
+def level_1(name: str, limit: int = SMALL) -> World:
+    world = World(name, limit)
+    world.do(c.RaiseLevel(1))
+    return world
+
+
+def is_too_large(reply: Any) -> bool:
+    return isinstance(reply, r.Rejected) and reply.reason is Reason.TOO_LARGE
+
+
+ALL = c.KvRange(b"\0", b"\0")
+
+
+def rows_of_a_transaction() -> None:
+    world = level_1("max_txn_rows")
+    read = txn(success=[ALL])
+    for count in range(SMALL + 1):
+        assert not is_too_large(world.do(read)[0])
+        world.do(c.KvPut(b"k%d" % count, b""))
+    assert is_too_large(world.do(read)[0])
+
+
+def weight_of_what_is_written() -> None:
+    world = level_1("row_weight_written", LIMITS.max_txn_rows // SMALL)
+    world.do(*[c.KvPut(b"k%d" % n, b"") for n in range(SMALL + 1)])
+    assert not is_too_large(world.do(c.KvDelete(b"k0", b"k%d" % SMALL))[0])
+    world.do(*[c.KvPut(b"k%d" % n, b"") for n in range(SMALL + 1)])
+    assert is_too_large(world.do(c.KvDelete(b"k", b"l"))[0])
+
+
+def bytes_of_a_reply() -> None:
+    # 48 bytes beside key and value.
+    world = level_1("max_reply_bytes", 100)
+    for size, large in ((51, False), (52, True)):
+        world.do(c.KvPut(b"k", b"v" * size))
+        assert is_too_large(world.do(c.KvDelete(b"k", b"l", prev_kv=True))[0]) is large
+
+
+def bytes_of_a_claim() -> None:
+    for size, brought in ((5, 2), (6, 1)):
+        world = level_1("max_claim_bytes", 10)
+        world.do(c.SubmitTasks([replace(SPEC, payload=b"p" * n) for n in (5, size)]))
+        (claimed,) = world.do(replace(CLAIM, max_tasks=2))
+        assert len(claimed.tasks) == brought
+
+
+def history_rows() -> None:
+    world = level_1("kv_history_rows")
+    oldest_readable_is_compacted_with_one_more(world, c.KvPut(b"k", b""))
+
+
+def redriven_at_once() -> None:
+    for count, left in ((SMALL, False), (SMALL + 1, True)):
+        world = level_1("max_redriven_at_once")
+        world.do(c.SubmitTasks([SPEC] * count))
+        (claimed,) = world.do(replace(CLAIM, max_tasks=count))
+        items = [c.FailItem(task_id, token, "", False) for task_id, token, _, _ in claimed.tasks]
+        world.do(c.FailTasks(items))
+        (reply,) = world.do(c.RedriveQueue("q", count))
+        assert (reply.redriven, world.state.has_chores) == (count, left)
+
+
 STATES: dict[str, Callable[[], None]] = {
     "max_range_keys": keys_of_one_read,
     "max_answer_bytes": bytes_of_one_answer,
@@ -301,6 +372,12 @@ STATES: dict[str, Callable[[], None]] = {
     "max_waiters_per_lock": waiters,
     "kv_history_revisions": history_revisions,
     "kv_history_bytes": history_bytes,
+    "kv_history_rows": history_rows,
+    "max_txn_rows": rows_of_a_transaction,
+    "row_weight_written": weight_of_what_is_written,
+    "max_reply_bytes": bytes_of_a_reply,
+    "max_claim_bytes": bytes_of_a_claim,
+    "max_redriven_at_once": redriven_at_once,
     "max_finished_tasks": finished_tasks,
     "max_expiries_per_batch": expiries,
     "max_list_items": listed,

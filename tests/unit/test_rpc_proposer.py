@@ -175,6 +175,14 @@ async def test_entries_are_bounded_by_count_and_bytes() -> None:
     assert replicator.sizes() == [1, 1]
 
 
+async def test_entries_are_bounded_by_what_applying_them_takes() -> None:
+    _, replicator, submit = make(pipeline=10, max_entry_cost_us=40_000)
+    for cost_us in (20_000, 20_000, 1, 50_000, 39_999, 1, 50):
+        submit(cost_us=cost_us)
+    await turn()
+    assert replicator.sizes() == [2, 1, 1, 2, 1]
+
+
 async def test_an_entry_carries_the_raw_bytes_and_the_identity() -> None:
     _, replicator, submit = make()
     submit(9, principal="me", request_id=RequestId(9, 4, 2))

@@ -6,6 +6,7 @@ from scripts.lib.bench.scenarios import (
     agents,
     availability,
     big_state,
+    bounds,
     depth,
     end_to_end,
     load,
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, Scenario] = {
         sustained.SCENARIO,
         *big_state.SCENARIOS,
         agents.SCENARIO,
+        bounds.SCENARIO,
     )
 }
 # Short, and what is most likely to be broken by a change.

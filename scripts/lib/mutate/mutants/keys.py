@@ -7,6 +7,7 @@ from typing import Final
 from scripts.lib.mutate.mutant import Mutant, mutant
 
 _STORE: Final = "tests/unit/test_kv_store.py"
+_BOUNDS: Final = "tests/unit/test_kv_bounds.py"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -26,8 +27,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "history-trimmed-one-too-early",
         "coord/core/kv_history.py",
-        "while len(revisions) > self._max_revisions or",
-        "while len(revisions) >= self._max_revisions or",
+        "while len(self._revisions) > self._max_revisions or",
+        "while len(self._revisions) >= self._max_revisions or",
         _STORE,
     ),
     mutant(
@@ -40,8 +41,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "compaction-keeps-a-revision",
         "coord/core/kv_history.py",
-        "while revisions and revisions[0] <= revision:",
-        "while revisions and revisions[0] < revision:",
+        "while self._revisions and self._revisions[0][0] <= revision:",
+        "while self._revisions and self._revisions[0][0] < revision:",
         _STORE,
     ),
     mutant(
@@ -57,6 +58,41 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "before.version + 1",
         "before.version",
         _STORE,
+    ),
+    mutant(
+        "rows-of-a-transaction-not-added-up",
+        "coord/core/kv_budget.py",
+        "self.rows += rows",
+        "self.rows = rows",
+        _BOUNDS,
+    ),
+    mutant(
+        "own-writes-not-counted-among-the-rows",
+        "coord/core/kv_draft.py",
+        "found += _count(self._new, low, high) - _count(self._deleted, low, high)",
+        "found -= _count(self._deleted, low, high)",
+        _BOUNDS,
+    ),
+    mutant(
+        "answer-not-measured",
+        "coord/core/kv_budget.py",
+        "if self.answered > self._max_bytes:",
+        "if False:",
+        _BOUNDS,
+    ),
+    mutant(
+        "compaction-left-half-tidied",
+        "coord/core/state.py",
+        "return self.kv.untidy or len(self.redrives) > 0",
+        "return len(self.redrives) > 0",
+        "tests/unit/test_core_chores.py",
+    ),
+    mutant(
+        "redrive-takes-tasks-that-died-later",
+        "coord/core/chores.py",
+        "if state.tasks[serial].mod_revision <= rest.died_by:",
+        "if True:",
+        "tests/unit/test_core_chores.py",
     ),
     mutant(
         "larger-transaction-than-allowed",

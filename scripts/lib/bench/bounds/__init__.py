@@ -1,0 +1,1 @@
+"""What one request may cost: the documented maxima, and the time that applying each takes."""
