@@ -14,6 +14,7 @@ from chaos.sim.disk import SimDisk
 from chaos.sim.machine import LogMachine
 from coord.core.table import ViewGivenUpError
 from coord.journal import SnapshotStore, SyncFailedError, snapshot_format
+from coord.ratelimit import LogLimiter
 from coord.replication.background import AWAITED, UNHURRIED
 from coord.replication.complaints import Complaints
 from coord.replication.port import SnapshotSource
@@ -210,7 +211,7 @@ def test_a_log_that_cannot_be_shortened_may_not_grow_for_ever() -> None:
 
 def test_a_failed_snapshot_is_told_in_the_status_and_once_in_the_log() -> None:
     world = World()
-    complaints = Complaints(structlog.get_logger(), lambda: 0.0)
+    complaints = Complaints(structlog.get_logger(), LogLimiter(lambda: 0.0), lambda: 0.0)
     world.machine.failure = ValueError("too long")
     world.grow(30)
     assert status_of(world.replica, None, 0.0, serving=True).alarms == ("SNAPSHOT_FAILED",)
