@@ -6,8 +6,10 @@ import typer
 
 from coord.cli.output import Column
 from coord.cli.remote import LOOK_MS, Remote, remote
-from coord.client.errors import DeadlineError
+from coord.client.errors import CoordError
 
+# Somebody is there, or it cannot be said yet whether there is.
+SLOW = {"DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT"}
 PATIENCE_MS = 5_000
 
 
@@ -22,8 +24,8 @@ async def show_status(cli: Remote) -> None:
     async with cli.client(usual_timeout_ms=LOOK_MS) as client:
         try:
             status = await client.cluster.status()
-        except DeadlineError:  # somebody is there, but slow
-            if cli.timeout_is_given:
+        except CoordError as error:
+            if error.reason not in SLOW or cli.timeout_is_given:
                 raise
             status = await client.cluster.status(timeout_ms=PATIENCE_MS)
     if cli.out.is_json:
