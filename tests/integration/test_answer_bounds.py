@@ -178,7 +178,8 @@ async def test_a_range_too_large_for_one_answer_is_refused_and_never_cut() -> No
         code, reason, metadata, text = await refused(stubs.kv.Range(everything))
         assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "TOO_LARGE")
         assert metadata["limit"] == str(LIMITS.max_answer_bytes)
-        assert "set a lower limit" in text
+        assert text == "etcdserver: request is too large"
+        assert "set a smaller limit" in metadata["message"]
         everything.limit = 7
         page = await stubs.kv.Range(everything)
         assert (len(page.kvs), page.more, page.count) == (7, True, 8)
