@@ -41,7 +41,13 @@ def simulate_seeds(
         ),
     ] = "",
     level: Annotated[
-        int | None, typer.Option(min=0, max=max(LEVELS), help="Feature level; else as the seed")
+        int | None,
+        whole(
+            "--level",
+            high=max(LEVELS),
+            help="Feature level.",
+            show_default="the seed chooses",
+        ),
     ] = None,
     keep: Annotated[
         str,
