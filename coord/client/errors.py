@@ -165,6 +165,7 @@ _REASONS: dict[str, tuple[type[CoordError], bool]] = {
     "LOG_TOO_LARGE": (ResourceExhaustedError, True),
     "SESSION_NOT_FOUND": (SessionExpiredError, False),
     "SEQUENCE_FORGOTTEN": (OutcomeUnknownError, False),
+    "SEQUENCE_REUSED": (FailedPreconditionError, False),
     "TASK_NOT_FOUND": (NotFoundError, False),
     "QUEUE_NOT_FOUND": (NotFoundError, False),
     "LOCK_NOT_FOUND": (NotFoundError, False),

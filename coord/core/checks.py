@@ -60,7 +60,7 @@ def _check_sessions(state: State) -> None:
 
 
 def _check_replies(state: State) -> None:
-    kept = 0
+    kept = size = 0
     for session_id, session in state.sessions.items():
         sequences = session.replies
         kept += len(sequences)
@@ -71,8 +71,14 @@ def _check_replies(state: State) -> None:
         for sequence in sequences:
             at = (session_id, sequence)
             invariant(at in state.replies, "kept reply exists", at)
-            invariant(sequence >= session.acked_below, "kept reply is not acknowledged", at)
+            wanted = state.level > 0 or sequence >= session.acked_below
+            invariant(wanted, "kept reply is not acknowledged", at)
     invariant(kept == len(state.replies), "every kept reply has its session", kept)
+    for session_id, session in state.sessions.items():
+        own = sum(state.replies[session_id, sequence][2] for sequence in session.replies)
+        invariant(own == session.reply_bytes, "bytes of the replies of a session", session_id)
+        size += own
+    invariant(size == state.reply_bytes, "bytes of kept replies", (size, state.reply_bytes))
 
 
 def _check_locks(state: State) -> None:

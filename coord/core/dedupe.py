@@ -1,27 +1,43 @@
 """Requests of a session are carried out at most once (Raft dissertation, section 6.3).
 
-A session keeps the reply of every request until the client says that it has it (`acked_below`), or
-until there are too many; then the oldest goes. What is below the window was carried out and its
-reply given up, or it overtook the whole window and never was: either way it is refused, so that
-nothing can be done twice. Requests may come in any order within the window."""
+A session keeps the reply of every request until the client says that it has it (`acked_below`).
+What is below was carried out and its reply given up: it is refused, so that nothing can be done
+twice. Requests may come in any order.
+
+Beside the reply stands a digest of the request, so that another request under the same sequence is
+refused and not taken for done. When there is no more room for replies, new requests are refused
+until the client acknowledges some. (At level 0 there is no digest, and the oldest reply goes
+instead.)"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from typing import Final
 
-from coord.core.commands import RequestId
+from coord.core.commands import Command, RequestId
 from coord.core.reasons import Reason
 from coord.core.records import Session
 from coord.core.replies import Claimed, Rejected, Reply
+from coord.core.request_digest import digest_of
+from coord.core.sizes import reply_size
 from coord.core.state import State
 
+_DROPPED_AT_ONCE: Final = 128
 
-def find_reply(state: State, session: Session, request_id: RequestId) -> Reply | None:
-    """The kept reply, a refusal if it was given up, None if the request is new.
+
+def find_reply(
+    state: State, session: Session, request_id: RequestId, command: Command
+) -> Reply | None:
+    """The kept reply, a refusal (its reply was given up, another request had its sequence, there is
+    no room), None if the request is to be carried out.
 
     Forgets what the client has acknowledged. `session` comes from `edit`."""
     if request_id.acked_below > session.acked_below:
-        _forget_below(state, session, request_id.acked_below)
+        session.acked_below = request_id.acked_below
+        if not state.level:
+            _forget_below(state, session, session.acked_below)
+    if state.level and session.replies and session.replies[0] < session.acked_below:
+        _forget_some(state, session)
     sequence = request_id.sequence
     if sequence < session.acked_below:
         return Rejected(
@@ -29,37 +45,91 @@ def find_reply(state: State, session: Session, request_id: RequestId) -> Reply |
             f"the reply of request {sequence} was given up; kept are {session.acked_below} and up",
             (("acked_below", str(session.acked_below)),),
         )
-    return state.replies.get((session.session_id, sequence))
+    kept = state.replies.get((session.session_id, sequence))
+    if kept is None:
+        return _no_room(state, session) if state.level else None
+    reply, digest, _ = kept
+    if digest and digest != digest_of(command):
+        return _reused(session, sequence)
+    return reply
 
 
-def keep_reply(state: State, session: Session, sequence: int, reply: Reply) -> None:
+def keep_reply(
+    state: State, session: Session, sequence: int, reply: Reply, command: Command
+) -> None:
     """Keeps the reply of a new request.
 
     An empty claim is not kept: it changed nothing, and its caller waits on and proposes it again
     under the same sequence."""
     if isinstance(reply, Claimed) and not reply.tasks:
         return
-    if len(session.replies) >= state.limits.max_replies_per_session:
-        _forget_below(state, session, session.replies[0] + 1)
+    digest = 0
+    if state.level:
+        digest = digest_of(command)
+    elif len(session.replies) >= state.limits.max_replies_per_session:
+        session.acked_below = session.replies[0] + 1
+        _forget_below(state, session, session.acked_below)
     if sequence < session.acked_below:
         return
-    state.replies.insert((session.session_id, sequence), reply)
+    size = reply_size(reply)
+    state.replies.insert((session.session_id, sequence), (reply, digest, size))
+    session.reply_bytes += size
+    state.reply_bytes += size
     if session.replies and sequence < session.replies[-1]:
         insort(session.replies, sequence)
     else:
         session.replies.append(sequence)
 
 
-def drop_replies(state: State, session: Session) -> None:
-    """Forgets everything, when the session ends."""
-    for sequence in session.replies:
-        state.replies.remove((session.session_id, sequence))
-    session.replies.clear()
+def drop_replies(state: State, session: Session, at_most: int) -> None:
+    """Forgets that many, the oldest first, when the session ends."""
+    _forget_first(state, session, min(at_most, len(session.replies)))
 
 
 def _forget_below(state: State, session: Session, acked_below: int) -> None:
-    session.acked_below = acked_below
-    gone = bisect_left(session.replies, acked_below)
-    for sequence in session.replies[:gone]:
-        state.replies.remove((session.session_id, sequence))
-    del session.replies[:gone]
+    _forget_first(state, session, bisect_left(session.replies, acked_below))
+
+
+def _forget_some(state: State, session: Session) -> None:
+    """A part of what is acknowledged: every request takes more away than it adds, and none has to
+    pay for thousands."""
+    gone = bisect_left(session.replies, session.acked_below)
+    if session.reply_bytes < state.limits.max_reply_bytes_per_session:
+        gone = min(gone, _DROPPED_AT_ONCE)
+    _forget_first(state, session, gone)
+
+
+def _forget_first(state: State, session: Session, count: int) -> None:
+    for sequence in session.replies[:count]:
+        _, _, size = state.replies.remove((session.session_id, sequence))
+        session.reply_bytes -= size
+        state.reply_bytes -= size
+    del session.replies[:count]
+
+
+def _no_room(state: State, session: Session) -> Rejected | None:
+    limits = state.limits
+    if len(session.replies) >= limits.max_replies_per_session:
+        return _full(session, "max_replies_per_session", limits.max_replies_per_session, "")
+    if session.reply_bytes >= limits.max_reply_bytes_per_session:
+        limit = limits.max_reply_bytes_per_session
+        return _full(session, "max_reply_bytes_per_session", limit, " bytes of")
+    return None
+
+
+def _full(session: Session, name: str, limit: int, unit: str) -> Rejected:
+    return Rejected(
+        Reason.LIMIT_EXCEEDED,
+        f"session {session.session_id} keeps {limit}{unit} replies that are not acknowledged; "
+        "acknowledge those that have arrived by header.acked_below",
+        (("field", "header.acked_below"), ("limit", str(limit)), ("name", name)),
+    )
+
+
+def _reused(session: Session, sequence: int) -> Rejected:
+    return Rejected(
+        Reason.SEQUENCE_REUSED,
+        f"sequence {sequence} of session {session.session_id} was used for another request, which "
+        "was carried out; this one was not: send it under a new sequence",
+        (("sequence", str(sequence)), ("session_id", str(session.session_id))),
+    )

@@ -32,6 +32,7 @@ class Limits:
     max_queues_per_call: int = 64
     max_sessions: int = 100_000
     max_replies_per_session: int = 4_096
+    max_reply_bytes_per_session: int = 33_554_432
     max_waiters_per_lock: int = 10_000
     min_ttl_ms: int = 100
     max_ttl_ms: int = 86_400_000

@@ -111,12 +111,12 @@ def _handle(state: State, request: c.Request) -> r.Reply:
     sessions.touch(state, session)
     if not request_id.sequence:
         return _dispatch(state, command, session_id)
-    reply = dedupe.find_reply(state, session, request_id)
+    reply = dedupe.find_reply(state, session, request_id, command)
     if reply is None:
         reply = _dispatch(state, command, session_id)
         # The command may have closed the session it came in.
         if state.sessions.get(session_id) is session:
-            dedupe.keep_reply(state, session, request_id.sequence, reply)
+            dedupe.keep_reply(state, session, request_id.sequence, reply, command)
     return reply
 
 

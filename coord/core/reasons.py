@@ -13,6 +13,7 @@ class Reason(StrEnum):
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     SESSION_NOT_FOUND = "SESSION_NOT_FOUND"  # never opened, closed or expired
     SEQUENCE_FORGOTTEN = "SEQUENCE_FORGOTTEN"  # repeats a request whose reply was given up
+    SEQUENCE_REUSED = "SEQUENCE_REUSED"  # another request had this sequence
     TASK_NOT_FOUND = "TASK_NOT_FOUND"
     TASK_NOT_CLAIMED = "TASK_NOT_CLAIMED"
     TASK_FINISHED = "TASK_FINISHED"

@@ -6,7 +6,7 @@ snapshots on disk: they are never reused, and a new type gets the next one."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast, get_args
 
 from coord.core import replies as r
 from coord.core.reasons import Reason
@@ -32,6 +32,9 @@ _TYPES: Final[dict[int, type[NamedTuple]]] = {
     17: r.LevelRaised,
 }
 _NUMBERS: Final[dict[type, int]] = {reply_type: number for number, reply_type in _TYPES.items()}
+_MISSING: Final = [one.__name__ for one in get_args(r.Reply) if one not in _NUMBERS]
+if _MISSING:
+    raise RuntimeError(f"replies without a number: {', '.join(_MISSING)}")
 
 
 def encode_reply(reply: r.Reply) -> Row:
@@ -45,8 +48,11 @@ def decode_reply(row: GivenRow, share: Callable[[r.KeyValue], r.KeyValue] | None
 
 
 def _encode(value: Any) -> Any:
+    if type(value) is tuple:
+        return (0, *(_encode(item) for item in value))
     if isinstance(value, tuple):
-        return (_NUMBERS.get(type(value), 0), *(_encode(item) for item in value))
+        # An unknown type fails here, and not when somebody reads the snapshot.
+        return (_NUMBERS[type(value)], *(_encode(item) for item in value))
     if isinstance(value, Reason):
         return value.value
     return value

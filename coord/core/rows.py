@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from coord.core.records import (
+    KeptReply,
     Labels,
     Lease,
     Lock,
@@ -19,8 +20,9 @@ from coord.core.records import (
     TaskOptions,
     Waiter,
 )
-from coord.core.replies import Reply, TaskState
+from coord.core.replies import TaskState
 from coord.core.reply_rows import decode_reply, encode_reply
+from coord.core.sizes import reply_size
 from coord.core.table import GivenRow, Row
 
 _STATES: Final = {int(state): state for state in TaskState}
@@ -60,12 +62,16 @@ def decode_session(row: GivenRow) -> tuple[int, Session]:
     return row[0], session
 
 
-def encode_kept_reply(key: tuple[int, int], reply: Reply) -> Row:
-    return (*key, encode_reply(reply))
+def encode_kept_reply(key: tuple[int, int], kept: KeptReply) -> Row:
+    reply, digest, _ = kept
+    row = (*key, encode_reply(reply))
+    return (*row, digest) if digest else row
 
 
-def decode_kept_reply(row: GivenRow) -> tuple[tuple[int, int], Reply]:
-    return (row[0], row[1]), decode_reply(row[2])
+def decode_kept_reply(row: GivenRow) -> tuple[tuple[int, int], KeptReply]:
+    reply = decode_reply(row[2])
+    digest = row[3] if len(row) > 3 else 0
+    return (row[0], row[1]), (reply, digest, reply_size(reply))
 
 
 def encode_lock(_: str, lock: Lock) -> Row:

@@ -23,6 +23,7 @@ from coord.core.timers import TimerKind
 
 _MAX_STUCK: Final = 1_000
 _MAX_TASK_ID: Final = 21  # "t" and a number of 64 bits
+_REPLIES_PER_EXPIRY: Final = 16  # so many cost as much as to give one task back
 
 
 def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.SessionOpened:
@@ -94,6 +95,8 @@ def end_session(state: State, session_id: int, why: str) -> None:
     more than this batch has left to do, a part of it; the session stays overdue."""
     session = state.sessions[session_id]
     holdings = len(session.waits) + len(session.locks) + len(session.tasks)
+    if state.level:
+        holdings += len(session.replies) // _REPLIES_PER_EXPIRY
     if holdings > state.expiries_left:
         _give_back_some(state, session, why)
         state.timers.arm(TimerKind.SESSION, session_id, session.expires_at_ms)
@@ -107,7 +110,7 @@ def end_session(state: State, session_id: int, why: str) -> None:
         pass_on(state, name)
     for serial in sorted(session.tasks):
         lose_lease(state, serial, why)
-    drop_replies(state, session)
+    drop_replies(state, session, len(session.replies))
     state.sessions.remove(session_id)
     if state.session_by_nonce.get(session.nonce) == session_id:
         del state.session_by_nonce[session.nonce]
@@ -125,3 +128,6 @@ def _give_back_some(state: State, session: Session, why: str) -> None:
     for serial in list(islice(session.tasks, state.expiries_left)):
         lose_lease(state, serial, why)
         state.expiries_left -= 1
+    if state.level:
+        drop_replies(state, session, state.expiries_left * _REPLIES_PER_EXPIRY)
+        state.expiries_left = 0

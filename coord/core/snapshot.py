@@ -113,8 +113,11 @@ def _rebuild(state: State) -> None:
     for session in state.sessions.values():
         state.session_by_nonce[session.nonce] = session.session_id
         state.timers.arm(TimerKind.SESSION, session.session_id, session.expires_at_ms)
-    for session_id, sequence in state.replies:
-        _session(state, session_id).replies.append(sequence)
+    for (session_id, sequence), (_, _, size) in state.replies.items():
+        owner = _session(state, session_id)
+        owner.replies.append(sequence)
+        owner.reply_bytes += size
+        state.reply_bytes += size
     _rebuild_locks(state)
     _rebuild_tasks(state)
     state.kv.rebuild()

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from coord.core import rows
 from coord.core.kv import KvStore
 from coord.core.limits import LIMITS, Limits
-from coord.core.records import Lock, Queue, Redrive, Session, Task, Waiter
-from coord.core.replies import Event, EventKind, Reply
+from coord.core.records import KeptReply, Lock, Queue, Redrive, Session, Task, Waiter
+from coord.core.replies import Event, EventKind
 from coord.core.table import Table
 from coord.core.timers import Timers
 
@@ -41,6 +41,7 @@ class State:
         "queues",
         "redrives",
         "replies",
+        "reply_bytes",
         "revision",
         "session_by_nonce",
         "sessions",
@@ -61,7 +62,7 @@ class State:
         self.sessions: Table[int, Session] = Table(
             "sessions", rows.encode_session, rows.decode_session
         )
-        self.replies: Table[tuple[int, int], Reply] = Table(
+        self.replies: Table[tuple[int, int], KeptReply] = Table(
             "replies", rows.encode_kept_reply, rows.decode_kept_reply
         )
         self.queues: Table[str, Queue] = Table("queues", rows.encode_queue, rows.decode_queue)
@@ -77,6 +78,7 @@ class State:
         )
         self.kv = KvStore(limits)
         # ---- derived
+        self.reply_bytes = 0  # of all kept replies
         self.session_by_nonce: dict[bytes, int] = {}
         self.waiting: dict[tuple[str, int, str], int] = {}  # (lock, session, holder) -> ticket
         self.finished: OrderedDict[int, None] = OrderedDict()  # serials, oldest end first

@@ -41,6 +41,7 @@ _CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.LOCK_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.LEASE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.KEY_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.SEQUENCE_REUSED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.SEQUENCE_FORGOTTEN: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.TASK_NOT_CLAIMED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.TASK_FINISHED: grpc.StatusCode.FAILED_PRECONDITION,

@@ -23,6 +23,7 @@ from coord.client.lost import LostEvent
 from coord.client.methods import ACQUIRE, KEEP_ALIVE, OPEN_SESSION, PUT, REFRESH, RELEASE_LOCK
 from coord.client.retry import Deadline
 from coord.client.session import WINDOW, Session
+from coord.core.limits import LIMITS
 from tests.support.client import FakeNode, fake_cluster, hang, lose_reply, never_applied, refuse
 from tests.support.waiting import eventually
 
@@ -388,3 +389,9 @@ async def test_a_release_without_an_answer_at_the_end_of_a_block_is_made_up_for(
 async def unanswered(_node: FakeNode, _request: object, _context: object) -> None:
     """Neither carry it out nor answer."""
     await asyncio.sleep(3_600)
+
+
+def test_a_client_never_fills_the_room_for_replies() -> None:
+    """What it holds is less than half of what the cluster keeps, so acknowledgements that travel
+    with later requests are always in time."""
+    assert LIMITS.max_replies_per_session >= 2 * WINDOW

@@ -51,6 +51,8 @@ DAMAGE: dict[str, Callable[[State], object]] = {
     "kept reply exists": lambda s: s.replies.remove((1, 1)),
     "kept reply is not acknowledged": lambda s: setattr(s.sessions[1], "acked_below", 2),
     "every kept reply has its session": lambda s: s.sessions[1].replies.pop(),
+    "bytes of the replies of a session": lambda s: setattr(s.sessions[1], "reply_bytes", 1),
+    "bytes of kept replies": lambda s: setattr(s, "reply_bytes", 1),
     "lock timer": lambda s: s.timers.disarm(TimerKind.LOCK, "L"),
     "owner of a lock is open": lambda s: s.sessions[1].locks.clear(),
     "the owner does not wait": lambda s: setattr(s.locks["L"], "holder", "i"),

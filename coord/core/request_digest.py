@@ -1,0 +1,258 @@
+"""A short number that differs for requests that ask for different things.
+
+It is kept beside the reply of a request, and beside an idempotency key, so that a sequence or a key
+that is used again with other content is noticed. It covers the meaning of a command, field by
+field, and not its bytes: encodings of equal messages differ between libraries. What a caller may
+change when it repeats a request is left out: how long a lock request waits, and everything of a
+claim but that it is one.
+
+CRC-32 finds mistakes, which is its purpose here; whoever forges an equal digest fools only his own
+session. A request is hashed once, when it is applied, at more than a gigabyte a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+from zlib import crc32
+
+from coord.core import commands as c
+
+
+def digest_of(command: c.Command) -> int:
+    """The digest of a valid command; never 0."""
+    start, mix = _MIXERS[type(command)]
+    return mix(start, command) or 1
+
+
+def spec_digest(spec: c.TaskSpec) -> int:
+    """The digest of one submitted task; never 0."""
+    return _spec(_SPEC_START, spec) or 1
+
+
+def _bytes(crc: int, value: bytes) -> int:
+    # The length goes first: neighbouring fields must not run into each other.
+    return crc32(value, crc ^ len(value))
+
+
+def _plain(crc: int, value: tuple[Any, ...]) -> int:
+    """Of integers, text, small bytes and tuples of these: ascii() gives the same text everywhere,
+    unlike repr()."""
+    return crc32(ascii(value).encode(), crc)
+
+
+def _held(crc: int, task_id: str, token: int) -> int:
+    return crc32(f"{task_id} {token}".encode(), crc)
+
+
+# ---- sessions
+
+
+def _open_session(crc: int, m: c.OpenSession) -> int:
+    labels = tuple(sorted(m.labels.items()))
+    return _plain(crc, (m.ttl_ms, m.nonce, m.kind, m.name, labels, tuple(m.queues), m.slots))
+
+
+def _session_named(crc: int, m: c.KeepAlive | c.CloseSession) -> int:
+    return _plain(crc, (m.session_id,))
+
+
+# ---- tasks
+
+
+def _spec(crc: int, m: c.TaskSpec) -> int:
+    queue, payload = m.queue.encode(), m.payload
+    crc = crc32(payload, crc32(queue, crc ^ len(queue)) ^ len(payload))
+    if m.idempotency_key or m.type or m.labels or m.priority:
+        labels = tuple(sorted(m.labels.items()))
+        crc = _plain(crc, (m.idempotency_key, m.type, labels, m.priority))
+    if not (
+        m.delay_ms
+        or m.not_before_unix_ms
+        or m.max_attempts
+        or m.backoff_initial_ms
+        or m.backoff_max_ms
+        or m.backoff_multiplier_permille
+        or m.attempt_timeout_ms
+        or m.progress_timeout_ms
+        or m.total_timeout_ms
+        or m.retention_ms
+    ):
+        return crc
+    numbers = (
+        m.delay_ms,
+        m.not_before_unix_ms,
+        m.max_attempts,
+        m.backoff_initial_ms,
+        m.backoff_max_ms,
+        m.backoff_multiplier_permille,
+        m.attempt_timeout_ms,
+        m.progress_timeout_ms,
+        m.total_timeout_ms,
+        m.retention_ms,
+    )
+    return _plain(crc, numbers)
+
+
+def _submit(crc: int, m: c.SubmitTasks) -> int:
+    for spec in m.tasks:
+        crc = _spec(crc, spec)
+    return crc
+
+
+def _claim(crc: int, _: c.ClaimTasks) -> int:
+    return crc
+
+
+def _heartbeat(crc: int, m: c.HeartbeatTasks) -> int:
+    for item in m.items:
+        crc = _held(crc, item.task_id, item.fencing_token)
+        if item.checkpoint is not None:
+            crc = _bytes(crc, item.checkpoint)
+        crc = _plain(crc, (item.checkpoint is not None, item.progress_permille))
+    return crc
+
+
+def _complete(crc: int, m: c.CompleteTasks) -> int:
+    for item in m.items:
+        result = item.result
+        crc = crc32(f"{item.task_id} {item.fencing_token}".encode(), crc)
+        crc = crc32(result, crc ^ len(result))
+    return crc
+
+
+def _fail(crc: int, m: c.FailTasks) -> int:
+    for item in m.items:
+        crc = _held(crc, item.task_id, item.fencing_token)
+        crc = _plain(crc, (item.error, item.retryable, item.retry_after_ms))
+    return crc
+
+
+def _release(crc: int, m: c.ReleaseTasks) -> int:
+    for item in m.items:
+        crc = _plain(_held(crc, item.task_id, item.fencing_token), (item.delay_ms,))
+    return crc
+
+
+def _cancel(crc: int, m: c.CancelTask) -> int:
+    return _plain(crc, (m.task_id, m.reason))
+
+
+def _retry(crc: int, m: c.RetryTask) -> int:
+    return _plain(crc, (m.task_id,))
+
+
+def _redrive(crc: int, m: c.RedriveQueue) -> int:
+    return _plain(crc, (m.queue, m.limit))
+
+
+def _pause(crc: int, m: c.PauseQueue) -> int:
+    return _plain(crc, (m.queue, m.paused))
+
+
+# ---- locks
+
+
+def _acquire(crc: int, m: c.AcquireLock) -> int:
+    return _plain(crc, (m.name, m.holder, m.ttl_ms))
+
+
+def _held_lock(crc: int, m: c.ReleaseLock | c.RefreshLock) -> int:
+    return _plain(crc, (m.name, m.fencing_token))
+
+
+def _cancel_wait(crc: int, m: c.CancelLockWait) -> int:
+    return _plain(crc, (m.name, m.holder))
+
+
+# ---- key-value
+
+
+def _range(crc: int, m: c.KvRange) -> int:
+    crc = _bytes(_bytes(crc, m.key), m.range_end)
+    orders = (int(m.sort_order), int(m.sort_target), m.keys_only, m.count_only)
+    bounds = (
+        m.min_mod_revision,
+        m.max_mod_revision,
+        m.min_create_revision,
+        m.max_create_revision,
+    )
+    return _plain(crc, (m.limit, m.revision, orders, bounds))
+
+
+def _put(crc: int, m: c.KvPut) -> int:
+    crc = _bytes(_bytes(crc, m.key), m.value)
+    if m.lease or m.prev_kv or m.ignore_value or m.ignore_lease:
+        return _plain(crc, (m.lease, m.prev_kv, m.ignore_value, m.ignore_lease))
+    return crc
+
+
+def _delete(crc: int, m: c.KvDelete) -> int:
+    return _plain(_bytes(_bytes(crc, m.key), m.range_end), (m.prev_kv,))
+
+
+def _compare(crc: int, m: c.KvCompare) -> int:
+    crc = _bytes(_bytes(crc, m.key), m.range_end)
+    if isinstance(m.operand, bytes):
+        crc = _bytes(crc, m.operand)
+        return _plain(crc, (int(m.target), int(m.result)))
+    return _plain(crc, (int(m.target), int(m.result), m.operand))
+
+
+def _operation(crc: int, m: c.KvOp) -> int:
+    start, mix = _MIXERS[type(m)]
+    return mix(crc ^ start, m)
+
+
+def _txn(crc: int, m: c.KvTxn) -> int:
+    crc = _plain(crc, (len(m.compare), len(m.success), len(m.failure)))
+    for compare in m.compare:
+        crc = _compare(crc, compare)
+    for operation in m.success:
+        crc = _operation(crc, operation)
+    for operation in m.failure:
+        crc = _operation(crc, operation)
+    return crc
+
+
+def _compact(crc: int, m: c.KvCompact) -> int:
+    return _plain(crc, (m.revision,))
+
+
+# ---- the cluster itself
+
+
+def _raise_level(crc: int, m: c.RaiseLevel) -> int:
+    return _plain(crc, (m.level,))
+
+
+_Mix = Callable[[int, Any], int]
+
+_SPEC_START: Final = crc32(b"TaskSpec")
+_BY_TYPE: Final[dict[type, _Mix]] = {
+    c.OpenSession: _open_session,
+    c.KeepAlive: _session_named,
+    c.CloseSession: _session_named,
+    c.SubmitTasks: _submit,
+    c.ClaimTasks: _claim,
+    c.HeartbeatTasks: _heartbeat,
+    c.CompleteTasks: _complete,
+    c.FailTasks: _fail,
+    c.ReleaseTasks: _release,
+    c.CancelTask: _cancel,
+    c.RetryTask: _retry,
+    c.RedriveQueue: _redrive,
+    c.PauseQueue: _pause,
+    c.AcquireLock: _acquire,
+    c.ReleaseLock: _held_lock,
+    c.RefreshLock: _held_lock,
+    c.CancelLockWait: _cancel_wait,
+    c.KvRange: _range,
+    c.KvPut: _put,
+    c.KvDelete: _delete,
+    c.KvTxn: _txn,
+    c.KvCompact: _compact,
+    c.RaiseLevel: _raise_level,
+}
+_MIXERS: Final[dict[type, tuple[int, _Mix]]] = {
+    kind: (crc32(kind.__name__.encode()), mix) for kind, mix in _BY_TYPE.items()
+}
