@@ -22,6 +22,7 @@ from coord.cli import (
     member,
     node,
     queue,
+    quota,
     session,
     status,
     task,
@@ -71,6 +72,7 @@ digest.register(app)
 app.add_typer(cluster.app)
 app.add_typer(leader.app)
 app.add_typer(member.app)
+app.add_typer(quota.app)
 node.register(app)
 
 

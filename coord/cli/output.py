@@ -133,3 +133,12 @@ def pairs(arguments: Iterable[str], what: str) -> dict[str, str]:
             raise CommandError(f"{what} names {key!r} twice", USAGE)
         found[key] = value
     return found
+
+
+def byte_count(count: int) -> str:
+    """A size for people: 512 B, 1.5 GiB."""
+    size, units = float(count), ["B", "KiB", "MiB", "GiB"]
+    while size >= 1_024 and len(units) > 1:
+        size /= 1_024
+        del units[0]
+    return f"{size:.3g} {units[0]}" if size < 1_000 else f"{size:.0f} {units[0]}"

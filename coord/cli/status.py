@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from coord.cli.output import Column
+from coord.cli.output import Column, byte_count
 from coord.cli.remote import LOOK_MS, Remote, remote
 from coord.client.errors import CoordError
 
@@ -35,6 +35,9 @@ async def show_status(cli: Remote) -> None:
                 "leader": status.leader,
                 "term": status.term,
                 "revision": status.revision,
+                "state_bytes": status.state_bytes,
+                "quota_bytes": status.quota_bytes,
+                "quota_alarm": status.quota_alarm,
                 "members": [
                     {
                         "id": member.id,
@@ -60,6 +63,11 @@ async def show_status(cli: Remote) -> None:
         f"cluster {status.cluster_id}  leader {leader}  term {status.term}"
         f"  revision {status.revision}"
     )
+    if status.quota_alarm:
+        cli.out.line(
+            f"ALARM: the state takes {byte_count(status.state_bytes)} of "
+            f"{byte_count(status.quota_bytes)}; new tasks and keys are refused (`coord quota show`)"
+        )
     cli.out.table(
         (
             "node",

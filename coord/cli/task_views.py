@@ -28,6 +28,7 @@ def task_json(task: Task) -> dict[str, Any]:
         "attempt": task.attempt,
         "max_attempts": task.max_attempts,
         "lost_leases": task.lost_leases,
+        "payload_dropped": task.payload_dropped,
         "worker": task.worker,
         "session_id": task.session_id,
         "fencing_token": task.fencing_token,
@@ -66,7 +67,9 @@ def task_facts(task: Task) -> dict[str, object]:
         "progress": f"{task.progress_permille / 10:g} %" if task.progress_permille else "",
         "idempotency key": task.idempotency_key,
         "labels": labels,
-        "payload": bytes_cell(task.payload),
+        "payload": "(not kept after completion)"
+        if task.payload_dropped
+        else bytes_cell(task.payload),
         "checkpoint": bytes_cell(task.checkpoint),
         "result": bytes_cell(task.result),
         "last error": Lines(task.last_error),

@@ -10,12 +10,14 @@ from coord.client.errors import CoordError, FailedPreconditionError
 from coord.client.methods import (
     ADD_MEMBER,
     GET_LEVEL,
+    GET_QUOTA,
     LIST_MEMBERS,
     NODE_DIGEST,
     NODE_STATUS,
     PROMOTE_MEMBER,
     RAISE_LEVEL,
     REMOVE_MEMBER,
+    SET_QUOTA,
     STATUS,
     TRANSFER,
 )
@@ -28,6 +30,7 @@ from coord.client.types import (
     MemberStatus,
     NodeDigest,
     NodeStatus,
+    Quota,
 )
 from coord.rpc.gen import cluster_pb2 as pb
 
@@ -51,6 +54,9 @@ class Cluster:
             revision=reply.revision,
             members=tuple(_member(member) for member in reply.members),
             node_id=reply.node_id,
+            state_bytes=reply.state_bytes,
+            quota_bytes=reply.quota_bytes,
+            quota_alarm=reply.quota_alarm,
         )
 
     async def node_status(self, address: str, *, timeout_ms: int | None = None) -> NodeStatus:
@@ -146,6 +152,17 @@ class Cluster:
         deadline = self._core.deadline(timeout_ms)
         return _level(await self._core.caller.call(RAISE_LEVEL, request, deadline))
 
+    async def quota(self, *, timeout_ms: int | None = None) -> Quota:
+        """How large the state is and may become (linearizable)."""
+        return _quota(await self._core.read(GET_QUOTA, pb.GetQuotaRequest(), timeout_ms))
+
+    async def set_quota(self, limit_bytes: int, *, timeout_ms: int | None = None) -> Quota:
+        """Set how large the state may become (0: what the machines have room for). Doing it again
+        changes nothing."""
+        request = pb.SetQuotaRequest(limit_bytes=limit_bytes)
+        deadline = self._core.deadline(timeout_ms)
+        return _quota(await self._core.caller.call(SET_QUOTA, request, deadline))
+
     async def _when_possible(
         self, call: Callable[[], Awaitable[pb.MembersResponse]], deadline: Deadline
     ) -> list[Member]:
@@ -169,6 +186,10 @@ class Cluster:
         return NodeDigest(
             reply.node_id, member.address, reply.applied_index, reply.revision, reply.digest
         )
+
+
+def _quota(reply: pb.QuotaResponse) -> Quota:
+    return Quota(reply.bytes, reply.limit_bytes, reply.alarm, reply.automatic)
 
 
 def _level(reply: pb.LevelResponse) -> FeatureLevel:

@@ -132,6 +132,7 @@ def task_from(info: pb.TaskInfo) -> Task:
         submitted_unix_ms=info.submitted_unix_ms,
         finished_unix_ms=info.finished_unix_ms,
         lost_leases=info.lost_leases,
+        payload_dropped=info.payload_dropped,
     )
 
 

@@ -33,6 +33,8 @@ REDRIVE = Method(_T + "Redrive", task.RedriveRequest, task.RedriveResponse)
 EXPLAIN = Method(_T + "Explain", task.ExplainTaskRequest, task.ExplainTaskResponse)
 LIST_QUEUES = Method(_T + "ListQueues", task.ListQueuesRequest, task.ListQueuesResponse, alone=True)
 PAUSE_QUEUE = Method(_T + "PauseQueue", task.PauseQueueRequest, task.PauseQueueResponse)
+SET_QUEUE = Method(_T + "SetQueue", task.SetQueueRequest, task.SetQueueResponse)
+DELETE_QUEUE = Method(_T + "DeleteQueue", task.DeleteQueueRequest, task.DeleteQueueResponse)
 
 _L = "/coord.v1.Locks/"
 ACQUIRE = Method(_L + "Acquire", lock.AcquireLockRequest, lock.AcquireLockResponse)
@@ -59,6 +61,8 @@ GET_LEVEL = Method(_C + "GetLevel", cluster.GetLevelRequest, cluster.LevelRespon
 RAISE_LEVEL = Method(
     _C + "RaiseLevel", cluster.RaiseLevelRequest, cluster.LevelResponse, alone=True
 )
+GET_QUOTA = Method(_C + "GetQuota", cluster.GetQuotaRequest, cluster.QuotaResponse, alone=True)
+SET_QUOTA = Method(_C + "SetQuota", cluster.SetQuotaRequest, cluster.QuotaResponse, alone=True)
 LIST_MEMBERS = Method(
     _C + "ListMembers", cluster.ListMembersRequest, cluster.MembersResponse, alone=True
 )

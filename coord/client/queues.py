@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import builtins
+from typing import Any
 
 from coord.client.core import Core
 from coord.client.errors import NotFoundError
-from coord.client.methods import LIST_QUEUES, PAUSE_QUEUE
+from coord.client.methods import DELETE_QUEUE, LIST_QUEUES, PAUSE_QUEUE, SET_QUEUE
 from coord.client.stale import Stale
-from coord.client.types import QueueInfo
+from coord.client.types import QueueInfo, RetentionPolicy
 from coord.rpc.gen import common_pb2
 from coord.rpc.gen import task_pb2 as pb
 
@@ -57,6 +58,48 @@ class Queues:
         """The queue hands out tasks again."""
         await self._pause(queue, False, timeout_ms)
 
+    async def configure(
+        self,
+        queue: str,
+        *,
+        quota_tasks: int | None = None,
+        quota_bytes: int | None = None,
+        policy: RetentionPolicy | None = None,
+        timeout_ms: int | None = None,
+    ) -> None:
+        """Set what is given and leave the rest; a quota of 0 is none. Makes the queue."""
+
+        def build(header: common_pb2.RequestHeader) -> pb.SetQueueRequest:
+            number: Any = int(policy or 0)
+            return pb.SetQueueRequest(
+                header=header,
+                queue=queue,
+                quota_tasks=quota_tasks,
+                quota_bytes=quota_bytes,
+                policy=number,
+            )
+
+        await self._core.write(SET_QUEUE, build, timeout_ms)
+
+    async def delete(
+        self, queue: str, *, force: bool = False, timeout_ms: int | None = None
+    ) -> int:
+        """Delete a queue with all that it keeps, and return how many tasks that were. `timeout_ms`
+        is for each of the steps that this takes.
+
+        Raises FailedPreconditionError (QUEUE_NOT_EMPTY) if it has unfinished tasks, unless `force`
+        cancels them. A delete that was interrupted goes on when it is repeated."""
+
+        def build(header: common_pb2.RequestHeader) -> pb.DeleteQueueRequest:
+            return pb.DeleteQueueRequest(header=header, queue=queue, force=force)
+
+        deleted = 0
+        while True:
+            reply = await self._core.write(DELETE_QUEUE, build, timeout_ms)
+            deleted += reply.deleted
+            if not reply.remaining:
+                return deleted
+
     async def _pause(self, queue: str, paused: bool, timeout_ms: int | None) -> None:
         def build(header: common_pb2.RequestHeader) -> pb.PauseQueueRequest:
             return pb.PauseQueueRequest(header=header, queue=queue, paused=paused)
@@ -79,4 +122,13 @@ def _queue(info: pb.QueueInfo) -> QueueInfo:
         retried_total=info.retried_total,
         dead=info.dead,
         oldest_ready_ms=info.oldest_ready_ms,
+        kept=info.kept,
+        size_bytes=info.size_bytes,
+        tombstones=info.tombstones,
+        forgotten_early_total=info.forgotten_early_total,
+        quota_tasks=info.quota_tasks,
+        quota_bytes=info.quota_bytes,
+        policy=RetentionPolicy(info.policy or RetentionPolicy.REFUSE),
+        full_by=info.full_by,
+        deleting=info.deleting,
     )

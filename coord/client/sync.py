@@ -36,7 +36,9 @@ from coord.client.types import (
     NodeDigest,
     NodeStatus,
     QueueInfo,
+    Quota,
     RangeResult,
+    RetentionPolicy,
     SessionInfo,
     SubmittedTask,
     Task,
@@ -257,6 +259,28 @@ class Queues:
     def pause(self, queue: str, *, timeout_ms: int | None = None) -> None:
         return self._loop.run(self._inner.pause(queue, timeout_ms=timeout_ms))
 
+    def configure(
+        self,
+        queue: str,
+        *,
+        quota_tasks: int | None = None,
+        quota_bytes: int | None = None,
+        policy: RetentionPolicy | None = None,
+        timeout_ms: int | None = None,
+    ) -> None:
+        return self._loop.run(
+            self._inner.configure(
+                queue,
+                quota_tasks=quota_tasks,
+                quota_bytes=quota_bytes,
+                policy=policy,
+                timeout_ms=timeout_ms,
+            )
+        )
+
+    def delete(self, queue: str, *, force: bool = False, timeout_ms: int | None = None) -> int:
+        return self._loop.run(self._inner.delete(queue, force=force, timeout_ms=timeout_ms))
+
     def resume(self, queue: str, *, timeout_ms: int | None = None) -> None:
         return self._loop.run(self._inner.resume(queue, timeout_ms=timeout_ms))
 
@@ -446,6 +470,12 @@ class Cluster:
 
     def raise_level(self, level: int = 0, *, timeout_ms: int | None = None) -> FeatureLevel:
         return self._loop.run(self._inner.raise_level(level, timeout_ms=timeout_ms))
+
+    def quota(self, *, timeout_ms: int | None = None) -> Quota:
+        return self._loop.run(self._inner.quota(timeout_ms=timeout_ms))
+
+    def set_quota(self, limit_bytes: int, *, timeout_ms: int | None = None) -> Quota:
+        return self._loop.run(self._inner.set_quota(limit_bytes, timeout_ms=timeout_ms))
 
 
 class Client:

@@ -152,6 +152,8 @@ class Task:
     submitted_unix_ms: int
     finished_unix_ms: int
     lost_leases: int
+    payload_dropped: bool = False
+    """The payload of a completed task is not kept."""
 
     @property
     def finished(self) -> bool:
@@ -198,6 +200,15 @@ class TaskExplanation:
     workers: int
 
 
+class RetentionPolicy(IntEnum):
+    """What a queue does when one of its quotas is used up."""
+
+    REFUSE = 1
+    """New tasks are refused."""
+    DROP_RESULTS_OLDEST = 2
+    """Completed tasks are forgotten before their time, the one that completed first first."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueInfo:
     """A queue's tasks by state, and its totals since it was made (never decreasing)."""
@@ -215,6 +226,20 @@ class QueueInfo:
     retried_total: int
     dead: int
     oldest_ready_ms: int
+    kept: int = 0
+    """Tasks in whatever state, those that are kept after their end included."""
+    size_bytes: int = 0
+    """Memory of these and of what is left of forgotten ones: an estimate."""
+    tombstones: int = 0
+    """Idempotency keys of forgotten tasks that are still known."""
+    forgotten_early_total: int = 0
+    quota_tasks: int = 0
+    """0: none."""
+    quota_bytes: int = 0
+    policy: RetentionPolicy = RetentionPolicy.REFUSE
+    full_by: str = ""
+    """The quota that is used up: "tasks", "bytes" or neither."""
+    deleting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +361,11 @@ class ClusterStatus:
     revision: int
     members: tuple[MemberStatus, ...]
     node_id: str
+    state_bytes: int = 0
+    """Memory that the state takes, as the leader counts it; 0 if there is none."""
+    quota_bytes: int = 0
+    quota_alarm: bool = False
+    """New tasks and keys are refused (QUOTA_EXCEEDED)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +413,17 @@ class LeaderTransfer:
 
     leader: str
     term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How large the state is and may become. `automatic`: the limit was not set, but taken from the
+    memory of the leader's machine. `alarm`: new tasks and keys are refused."""
+
+    bytes: int
+    limit_bytes: int
+    alarm: bool
+    automatic: bool
 
 
 @dataclass(frozen=True, slots=True)

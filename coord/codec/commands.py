@@ -24,6 +24,8 @@ from coord.rpc.gen import cluster_pb2, lock_pb2, session_pb2, task_pb2
 
 K = CommandKind
 
+_DELETED_AT_ONCE: Final = 500  # tasks of a queue: some 5 ms of work
+
 
 def decode(kind: int, raw: bytes) -> c.Command:
     """The command in `raw`, the bytes of the request message of this kind.
@@ -181,6 +183,19 @@ def _pause(m: task_pb2.PauseQueueRequest) -> c.PauseQueue:
     return c.PauseQueue(m.queue, m.paused)
 
 
+def _set_queue(m: task_pb2.SetQueueRequest) -> c.SetQueue:
+    return c.SetQueue(
+        m.queue,
+        m.quota_tasks if m.HasField("quota_tasks") else None,
+        m.quota_bytes if m.HasField("quota_bytes") else None,
+        m.policy,
+    )
+
+
+def _delete_queue(m: task_pb2.DeleteQueueRequest) -> c.DeleteQueue:
+    return c.DeleteQueue(m.queue, m.force, m.limit or _DELETED_AT_ONCE)
+
+
 # ---- locks
 
 
@@ -212,6 +227,10 @@ def _raise_level(m: cluster_pb2.RaiseLevelRequest) -> c.RaiseLevel:
     return c.RaiseLevel(m.level)
 
 
+def _set_quota(m: cluster_pb2.SetQuotaRequest) -> c.SetQuota:
+    return c.SetQuota(m.limit_bytes)
+
+
 _BUILDERS: Final[dict[CommandKind, Callable[[Any], c.Command]]] = {
     K.OPEN_SESSION: _open_session,
     K.KEEP_ALIVE: _keep_alive,
@@ -226,6 +245,9 @@ _BUILDERS: Final[dict[CommandKind, Callable[[Any], c.Command]]] = {
     K.RETRY_TASK: _retry,
     K.REDRIVE_QUEUE: _redrive,
     K.PAUSE_QUEUE: _pause,
+    K.SET_QUEUE: _set_queue,
+    K.DELETE_QUEUE: _delete_queue,
+    K.SET_QUOTA: _set_quota,
     K.ACQUIRE_LOCK: _acquire,
     K.RELEASE_LOCK: _release_lock,
     K.REFRESH_LOCK: _refresh_lock,

@@ -32,6 +32,9 @@ class CommandKind(IntEnum):
     RETRY_TASK = 17
     REDRIVE_QUEUE = 18
     PAUSE_QUEUE = 19
+    SET_QUEUE = 20
+    DELETE_QUEUE = 21
+    SET_QUOTA = 22
 
     ACQUIRE_LOCK = 30
     RELEASE_LOCK = 31
@@ -63,6 +66,9 @@ REQUEST_CLASS: Final = MappingProxyType[CommandKind, type[Message]](
         K.RETRY_TASK: task_pb2.RetryTaskRequest,
         K.REDRIVE_QUEUE: task_pb2.RedriveRequest,
         K.PAUSE_QUEUE: task_pb2.PauseQueueRequest,
+        K.SET_QUEUE: task_pb2.SetQueueRequest,
+        K.DELETE_QUEUE: task_pb2.DeleteQueueRequest,
+        K.SET_QUOTA: cluster_pb2.SetQuotaRequest,
         K.ACQUIRE_LOCK: lock_pb2.AcquireLockRequest,
         K.RELEASE_LOCK: lock_pb2.ReleaseLockRequest,
         K.REFRESH_LOCK: lock_pb2.RefreshLockRequest,
@@ -91,6 +97,9 @@ COMMAND_CLASS: Final = MappingProxyType[CommandKind, type](
         K.RETRY_TASK: c.RetryTask,
         K.REDRIVE_QUEUE: c.RedriveQueue,
         K.PAUSE_QUEUE: c.PauseQueue,
+        K.SET_QUEUE: c.SetQueue,
+        K.DELETE_QUEUE: c.DeleteQueue,
+        K.SET_QUOTA: c.SetQuota,
         K.ACQUIRE_LOCK: c.AcquireLock,
         K.RELEASE_LOCK: c.ReleaseLock,
         K.REFRESH_LOCK: c.RefreshLock,
@@ -104,7 +113,13 @@ COMMAND_CLASS: Final = MappingProxyType[CommandKind, type](
 )
 """The core command that it is decoded to."""
 
-KIND_LEVEL: Final = MappingProxyType[CommandKind, int]({})
+KIND_LEVEL: Final = MappingProxyType[CommandKind, int](
+    {
+        K.SET_QUEUE: 1,
+        K.DELETE_QUEUE: 1,
+        K.SET_QUOTA: 1,
+    }
+)
 """The level that kinds came with; a kind that is not named here is known to every build. A leader
 proposes none before its level is reached. (RAISE_LEVEL is the exception: it is how one is reached,
 and the leader proposes it only when every member's build knows it.)"""

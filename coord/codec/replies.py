@@ -243,6 +243,10 @@ def lock_info(lock: LockInfo) -> lock_pb2.LockInfo:
     )
 
 
+def _queue_deleted(command: Any, reply: r.QueueDeleted, lookup: Lookup) -> Message:
+    return task_pb2.DeleteQueueResponse(deleted=reply.deleted, remaining=reply.remaining)
+
+
 def _lock_reply(command: Any, reply: r.LockReply, lookup: Lookup) -> Message:
     if reply.acquired:
         return lock_pb2.AcquireLockResponse(acquired=True, fencing_token=reply.fencing_token)
@@ -275,6 +279,10 @@ _BUILDERS: Final[dict[int, _Builder]] = {
     K.RETRY_TASK: _task_changed(task_pb2.RetryTaskResponse),
     K.REDRIVE_QUEUE: _redriven,
     K.PAUSE_QUEUE: _empty(task_pb2.PauseQueueResponse),
+    K.SET_QUEUE: _empty(task_pb2.SetQueueResponse),
+    K.DELETE_QUEUE: _queue_deleted,
+    # The service answers with the quota as it reads it afterwards.
+    K.SET_QUOTA: _empty(cluster_pb2.QuotaResponse),
     K.ACQUIRE_LOCK: _lock_reply,
     K.RELEASE_LOCK: _empty(lock_pb2.ReleaseLockResponse),
     K.REFRESH_LOCK: _lock_refreshed,

@@ -10,10 +10,12 @@ from zlib import crc32
 
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core.account import resize
 from coord.core.reasons import Reason
 from coord.core.records import Lease, Task, serial_of
 from coord.core.refusals import stale_token, task_finished, task_not_found
 from coord.core.replies import EventKind
+from coord.core.sizes import task_size
 from coord.core.state import State
 from coord.core.task_states import COMPLETED, DEAD, arm, finish, requeue
 
@@ -53,6 +55,8 @@ def _heartbeat_item(state: State, item: c.HeartbeatItem) -> r.ItemOutcome:
     lease.expires_at_ms = state.now_ms + lease.ttl_ms
     if item.checkpoint is not None:
         task.checkpoint = item.checkpoint
+        size = task_size(task, compact=False)
+        resize(state, state.queues[task.queue], task, size)
     if item.progress_permille is not None:
         task.progress_permille = item.progress_permille
         if lease.progress_due_at_ms:

@@ -11,9 +11,11 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from coord.core.attempts import attempts_allowed
+from coord.core.checks_retention import check_account, check_retained
 from coord.core.invariants import invariant
 from coord.core.records import Queue, Task, rank_key
 from coord.core.replies import TaskState
+from coord.core.retention import is_compact, kept_ms
 from coord.core.sessions import is_open
 from coord.core.state import State
 from coord.core.timers import TimerKind
@@ -30,7 +32,9 @@ def check_state(state: State) -> None:
         _check_lease(state, task)
     for queue in state.queues.values():
         _check_queue(state, queue)
+        check_retained(state, queue)
     _check_finished(state)
+    check_account(state)
     state.kv.check(state.level)
 
 
@@ -136,9 +140,12 @@ def _check_task(state: State, task: Task) -> None:
         invariant(lives, "total time-out is not over", where)
     if task.state is TaskState.SCHEDULED:
         _check_scheduled(state, task)
+    elif is_compact(state, task):
+        armed = state.timers.deadline_of(TimerKind.TASK, task.serial)
+        invariant(armed is None and not task.payload, "completed task is compact", where)
     elif task.finished:
         armed = state.timers.deadline_of(TimerKind.TASK, task.serial)
-        due = task.since_ms + options.retention_ms
+        due = task.since_ms + kept_ms(task)
         invariant(armed == due, "retention timer", (where, armed))
         kept = state.behind or due > state.now_ms
         invariant(kept, "retention is not over", where)
@@ -194,7 +201,7 @@ def _check_queue(state: State, queue: Queue) -> None:
     invariant(sum(map(len, indexes)) == len(own), "every index entry has its task", queue.name)
     uneven = sum(1 for task in own if task.state is TaskState.READY and task.priority)
     invariant(uneven == queue.ready_uneven, "count of priorities", (queue.name, uneven))
-    keyed = sum(1 for task in own if task.idempotency_key)
+    keyed = sum(1 for task in own if task.idempotency_key) + queue.stones
     invariant(keyed == len(queue.known_keys), "every key has its task", queue.name)
     unfinished = len(queue.ready) + len(queue.scheduled) + len(queue.claimed)
     invariant(unfinished <= queue.submitted_total, "submitted total", queue.name)
@@ -204,11 +211,13 @@ def _check_queue(state: State, queue: Queue) -> None:
 
 
 def _check_finished(state: State) -> None:
-    finished = [task for task in state.tasks.values() if task.finished]
+    finished = [
+        task for task in state.tasks.values() if task.finished and not is_compact(state, task)
+    ]
     by_end = [task.serial for task in sorted(finished, key=lambda task: task.mod_revision)]
     invariant(by_end == list(state.finished), "finished tasks are in order of their end", by_end)
     limit = state.limits.max_finished_tasks
-    invariant(len(by_end) <= limit, "finished tasks are bounded", len(by_end))
+    invariant(state.level > 0 or len(by_end) <= limit, "finished tasks are bounded", len(by_end))
 
 
 class Marks(NamedTuple):
@@ -256,7 +265,9 @@ def check_delta(before: Marks, state: State) -> None:
             same_owner = now_who == [session_id, holder]
             invariant(same_owner or token < now_token, "new owner, new token", where_lock)
     for name, totals in before.totals.items():
-        grown = all(a <= b for a, b in zip(totals, after.totals.get(name, ()), strict=True))
+        if name not in after.totals:
+            continue  # the queue was deleted
+        grown = all(a <= b for a, b in zip(totals, after.totals[name], strict=True))
         invariant(grown, "queue totals do not decrease", name)
 
 

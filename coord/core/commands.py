@@ -163,6 +163,25 @@ class PauseQueue:
     paused: bool
 
 
+@dataclass(slots=True)
+class SetQueue:
+    """None, and 0 for `policy` (a `RetentionPolicy`), leave as it is. A quota of 0 is none."""
+
+    queue: str
+    quota_tasks: int | None = None
+    quota_bytes: int | None = None
+    policy: int = 0
+
+
+@dataclass(slots=True)
+class DeleteQueue:
+    """`force` cancels unfinished tasks. `limit`: so much in one step."""
+
+    queue: str
+    force: bool
+    limit: int
+
+
 # ---- locks
 
 
@@ -304,6 +323,13 @@ class RaiseLevel:
     level: int
 
 
+@dataclass(slots=True)
+class SetQuota:
+    """How large the state may become; 0: what the leader's machine has room for."""
+
+    limit_bytes: int
+
+
 Command = (
     OpenSession
     | KeepAlive
@@ -327,6 +353,9 @@ Command = (
     | KvTxn
     | KvCompact
     | RaiseLevel
+    | SetQueue
+    | DeleteQueue
+    | SetQuota
 )
 
 

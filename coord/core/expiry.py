@@ -15,6 +15,7 @@ from coord.core import commands as c
 from coord.core.attempts import lose_lease, time_out_attempt, time_out_task
 from coord.core.locks import leave_queue, pass_on
 from coord.core.records import Task, serial_of
+from coord.core.retention import forget_due
 from coord.core.sessions import end_session, is_open
 from coord.core.state import State
 from coord.core.task_states import arm, forget, leave, wait_or_ready
@@ -32,6 +33,8 @@ def expire_due(state: State) -> None:
     while state.expiries_left and (due := state.wall_timers.pop_due(state.wall_ms)) is not None:
         state.expiries_left -= 1
         _expire(state, *due)
+    if state.level:
+        forget_due(state)
 
 
 def settle_named(state: State, command: c.Command, session_id: int) -> None:

@@ -36,7 +36,9 @@ def explain_task(state: State, task_id: str, now_ms: int = 0) -> Explanation | R
     """Why the task is where it is, or TASK_NOT_FOUND."""
     info = get_task(state, task_id, now_ms)
     task = state.tasks.get(serial_of(task_id))
-    if isinstance(info, Rejected) or task is None:
+    if isinstance(info, Rejected):
+        return info
+    if task is None:
         return task_not_found(task_id)
     queue = state.queues[task.queue]
     workers = sum(

@@ -42,12 +42,16 @@ def _decode(row: GivenRow) -> tuple[bytes, r.KeyValue]:
     return kv.key, kv
 
 
+def _weight(kv: r.KeyValue | None) -> int:
+    return 0 if kv is None else len(kv.key) + len(kv.value)
+
+
 class KvStore:
     """Keys, their values and their bounded history.
 
     Invariants: 1 <= create_revision <= mod_revision; version counts the puts since creation."""
 
-    __slots__ = ("_changed", "_history", "_limits", "_live")
+    __slots__ = ("_changed", "_history", "_limits", "_live", "_live_bytes")
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._limits = limits
@@ -56,9 +60,29 @@ class KvStore:
             limits.kv_history_revisions, limits.kv_history_bytes, limits.kv_history_rows
         )
         self._changed: dict[bytes, None] = {}
+        self._live_bytes = 0
 
     def __len__(self) -> int:
         return len(self._live)
+
+    def has(self, key: bytes) -> bool:
+        """Whether there is such a key now."""
+        return key in self._live
+
+    @property
+    def live_bytes(self) -> int:
+        """Of all keys and their values."""
+        return self._live_bytes
+
+    @property
+    def history_bytes(self) -> int:
+        """Of all keys and values of the history."""
+        return self._history.size_bytes
+
+    @property
+    def history_rows(self) -> int:
+        """Changes of keys that are kept."""
+        return len(self._history)
 
     @property
     def compacted(self) -> int:
@@ -77,6 +101,7 @@ class KvStore:
     def rebuild(self) -> None:
         """Make the indexes again after rows were loaded into the tables."""
         self._history.rebuild()
+        self._live_bytes = sum(_weight(kv) for kv in self._live.values())
         self._changed.clear()
 
     def apply(self, command: KvCommand, revision: int, level: int) -> tuple[KvReply, bool]:
@@ -157,6 +182,8 @@ class KvStore:
                 "a key has at most one version per revision",
                 kv[2:],
             )
+        size = sum(_weight(kv) for kv in self._live.values())
+        invariant(size == self._live_bytes, "bytes of all keys", (size, self._live_bytes))
         self._history.check(level)
 
     # ---- checks, before anything changes
@@ -343,6 +370,7 @@ class KvStore:
     def _note(self, key: bytes, before: r.KeyValue | None, revision: int) -> None:
         self._history.record(revision, key, before)
         self._changed[key] = None
+        self._live_bytes += _weight(self._live.get(key)) - _weight(before)
 
 
 def _check_lease(put: c.KvPut) -> r.Rejected | None:

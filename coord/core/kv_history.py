@@ -79,6 +79,15 @@ class KvHistory:
         """The replicated part."""
         return [self._rows, self._meta]
 
+    def __len__(self) -> int:
+        """How many changes are kept."""
+        return len(self._rows)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of their keys and values."""
+        return self._bytes
+
     @property
     def compacted(self) -> int:
         """The smallest revision that can still be read; 0 before the first compaction."""

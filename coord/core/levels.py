@@ -19,6 +19,7 @@ from typing import Final
 
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core import settings
 from coord.core.state import State
 
 HIGHEST_LEVEL: Final = 1
@@ -30,6 +31,8 @@ def raise_level(state: State, command: c.RaiseLevel) -> r.LevelRaised:
 
     The codec refuses a level that this build does not support: the node must stop then."""
     if command.level > state.level:
+        if not state.level:
+            settings.start_compacting(state)
         state.level = command.level
         state.emit(r.EventKind.LEVEL_RAISED, str(command.level))
     return r.LevelRaised(state.level)

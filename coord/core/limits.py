@@ -46,6 +46,12 @@ class Limits:
     kv_history_bytes: int = 268_435_456
     kv_history_rows: int = 200_000  # keys changed, of all revisions together (level 1)
     max_finished_tasks: int = 1_000_000
+    min_quota_bytes: int = 1_048_576
+    max_tasks: int = 10_000_000
+    max_queues: int = 100_000
+    max_locks: int = 1_000_000
+    max_waiters: int = 1_000_000
+    max_keys: int = 10_000_000
     max_expiries_per_batch: int = 500
     max_redriven_at_once: int = 1_000  # the following entries do the rest of a redrive (level 1)
 

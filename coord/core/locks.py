@@ -11,6 +11,7 @@ from typing import Final
 
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core.holdings import check_new_lock, check_new_wait
 from coord.core.reasons import Reason
 from coord.core.records import Lock, Waiter
 from coord.core.refusals import limit_exceeded, session_required, stale_token
@@ -28,6 +29,9 @@ def acquire(state: State, command: c.AcquireLock, session_id: int) -> r.Rejected
     name = command.name
     lock = state.locks.get(name)
     if lock is None:
+        refused = check_new_lock(state, session_id) if state.level else None
+        if refused is not None:
+            return refused
         token = _create(state, command, session_id)
         return r.LockReply(True, token, False, 0, state.revision)
     if lock.session_id == session_id and lock.holder == command.holder:
@@ -44,6 +48,9 @@ def acquire(state: State, command: c.AcquireLock, session_id: int) -> r.Rejected
     limit = state.limits.max_waiters_per_lock
     if waiter_count(state, name) >= limit:
         return limit_exceeded("waiters of one lock", limit)
+    refused = check_new_wait(state, session_id) if state.level else None
+    if refused is not None:
+        return refused
     return _queued(state, name, _enter_queue(state, command, session_id))
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from coord.core import attempts, dedupe, levels, locks, sessions, tasks
+from coord.core import attempts, dedupe, levels, locks, queue_admin, sessions, settings, tasks
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.chores import go_on
 from coord.core.digest import Digester, digest
 from coord.core.expiry import expire_due, settle_named
+from coord.core.holdings import check_new_keys
 from coord.core.limits import LIMITS, Limits
 from coord.core.refusals import session_not_found
 from coord.core.snapshot import GivenNamedRow, StateView, restore
@@ -38,6 +39,9 @@ _HANDLERS: Final[dict[type, Callable[[State, Any], r.Reply]]] = {
     c.ReleaseLock: locks.release,
     c.RefreshLock: locks.refresh,
     c.RaiseLevel: levels.raise_level,
+    c.SetQueue: queue_admin.set_queue,
+    c.DeleteQueue: queue_admin.delete_queue,
+    c.SetQuota: settings.set_quota,
 }
 # These act for the session that asks.
 _SESSION_HANDLERS: Final[dict[type, Callable[[State, Any, int], r.Reply]]] = {
@@ -132,6 +136,9 @@ def _dispatch(state: State, command: c.Command, session_id: int) -> r.Reply:
 
 def _change_keys(state: State, command: Any) -> r.Reply:
     """The key-value store is given the next revision, and takes it only if it changes something."""
+    refused = check_new_keys(state, command) if state.level else None
+    if refused is not None:
+        return refused
     reply, changed = state.kv.apply(command, state.revision + 1, state.level)
     if changed:
         state.next_revision()

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from coord.core.commands import TaskSpec
 from coord.core.listing import Step, lock_step, session_step, task_step
 from coord.core.locks import waiter_count, waiters_of
+from coord.core.queue_quota import full_by, kept_tasks
 from coord.core.reasons import Reason
 from coord.core.records import (
     Labels,
@@ -22,8 +23,9 @@ from coord.core.records import (
     Task,
     serial_of,
 )
-from coord.core.refusals import queue_not_found, task_not_found
+from coord.core.refusals import queue_not_found, task_forgotten, task_not_found
 from coord.core.replies import Rejected, TaskState
+from coord.core.retention import is_compact, kept_ms
 from coord.core.state import State
 from coord.core.task_states import oldest_ready_since_ms
 
@@ -52,6 +54,7 @@ class TaskInfo(NamedTuple):
     submitted_unix_ms: int
     finished_unix_ms: int
     lost_leases: int
+    payload_dropped: bool
 
 
 class TaskPage(NamedTuple):
@@ -77,6 +80,15 @@ class QueueInfo(NamedTuple):
     retried_total: int
     dead: int
     oldest_ready_ms: int
+    kept: int  # tasks in whatever state
+    size_bytes: int
+    tombstones: int
+    forgotten_early_total: int
+    quota_tasks: int
+    quota_bytes: int
+    policy: int  # a RetentionPolicy
+    full_by: str  # "tasks", "bytes", or empty
+    deleting: bool
 
 
 class SessionInfo(NamedTuple):
@@ -118,8 +130,12 @@ class LockInfo(NamedTuple):
 
 def get_task(state: State, task_id: str, now_ms: int = 0) -> TaskInfo | Rejected:
     """One task, or TASK_NOT_FOUND."""
-    task = state.tasks.get(serial_of(task_id))
-    return task_not_found(task_id) if task is None else task_info(state, task, now_ms)
+    serial = serial_of(task_id)
+    task = state.tasks.get(serial)
+    if task is not None:
+        return task_info(state, task, now_ms)
+    stone = state.tombstones.get(serial)
+    return task_not_found(task_id) if stone is None else task_forgotten(stone)
 
 
 def is_finished(state: State, task_id: str) -> bool | None:
@@ -189,6 +205,7 @@ def task_info(state: State, task: Task, now_ms: int) -> TaskInfo:
         submitted_unix_ms=task.submitted_wall_ms,
         finished_unix_ms=task.finished_wall_ms,
         lost_leases=task.lost_leases,
+        payload_dropped=is_compact(state, task),
     )
 
 
@@ -209,7 +226,7 @@ def _spec_of(task: Task) -> TaskSpec:
         attempt_timeout_ms=options.attempt_timeout_ms,
         progress_timeout_ms=options.progress_timeout_ms,
         total_timeout_ms=options.total_timeout_ms,
-        retention_ms=options.retention_ms,
+        retention_ms=options.retention_ms or kept_ms(task),
         labels=dict(task.labels),
         max_lost_leases=options.max_lost_leases,
     )
@@ -229,7 +246,7 @@ def claimable(state: State, queues: Sequence[str]) -> bool:
     """Whether a claim on these queues would hand out something now."""
     for name in queues:
         queue = state.queues.get(name)
-        if queue is not None and queue.ready and not queue.paused:
+        if queue is not None and queue.ready and not (queue.paused or queue.deleting):
             return True
     return False
 
@@ -259,6 +276,15 @@ def queue_info(state: State, queue: Queue, now_ms: int) -> QueueInfo:
         retried_total=queue.retried_total,
         dead=len(queue.dead),
         oldest_ready_ms=0 if oldest_ms is None else max(now_ms, state.now_ms) - oldest_ms,
+        kept=kept_tasks(queue),
+        size_bytes=queue.size,
+        tombstones=queue.stones,
+        forgotten_early_total=queue.forgotten_early_total,
+        quota_tasks=queue.quota_tasks,
+        quota_bytes=queue.quota_bytes,
+        policy=int(queue.policy),
+        full_by=full_by(queue),
+        deleting=queue.deleting,
     )
 
 

@@ -20,6 +20,10 @@ class Reason(StrEnum):
     TASK_NOT_FINISHED = "TASK_NOT_FINISHED"
     STALE_FENCING_TOKEN = "STALE_FENCING_TOKEN"  # metadata: current (0 = not held)
     QUEUE_NOT_FOUND = "QUEUE_NOT_FOUND"
+    QUEUE_NOT_EMPTY = "QUEUE_NOT_EMPTY"  # metadata: unfinished
+    QUEUE_BEING_DELETED = "QUEUE_BEING_DELETED"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"  # metadata: scope (cluster or queue), limit, used
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"  # the key is that of a task with other content
     LOCK_NOT_FOUND = "LOCK_NOT_FOUND"
     LOCK_NOT_HELD = "LOCK_NOT_HELD"
     REVISION_COMPACTED = "REVISION_COMPACTED"  # metadata: compacted

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from coord.core.replies import Reply, TaskState
@@ -156,6 +157,9 @@ class Task:
     finished_wall_ms: int = 0
     # Who gave it back with a reason last, the reason, and when (wall); until it is claimed.
     given_back: tuple[str, str, int] | None = None
+    spec_digest: int = 0  # of what was asked for under its idempotency key; 0: not noted
+    # ---- derived
+    size: int = 0  # as it stands in the account of its queue: coord.core.account
 
     @property
     def task_id(self) -> str:
@@ -165,6 +169,39 @@ class Task:
     def finished(self) -> bool:
         """Nothing more happens to it by itself, but being forgotten."""
         return self.state >= TaskState.COMPLETED
+
+
+class RetentionPolicy(IntEnum):
+    """What a queue does when a quota of it is used up. Numbers are those of
+    coord.v1.RetentionPolicy."""
+
+    REFUSE = 1  # new tasks
+    DROP_RESULTS_OLDEST = 2  # completed tasks go before their time, the one that ended first first
+
+
+@dataclass(slots=True)
+class Tombstone:
+    """What is left of a completed task that was forgotten: its idempotency key is still known."""
+
+    serial: int
+    queue: str
+    idempotency_key: str
+    spec_digest: int
+    ended_revision: int
+    ended_ms: int
+    retention_ms: int  # as in the options of the task
+    early: bool  # went before its time, by the policy of its queue
+
+
+class Retained:
+    """Completed tasks of one queue with one retention, oldest end first, and behind them what is
+    left of those that were forgotten."""
+
+    __slots__ = ("rows", "stones")
+
+    def __init__(self) -> None:
+        self.rows: deque[int] = deque()  # serials
+        self.stones: deque[int] = deque()
 
 
 @dataclass(slots=True)
@@ -190,6 +227,11 @@ class Queue:
     cancelled_total: int = 0
     lost_leases_total: int = 0
     retried_total: int = 0
+    quota_tasks: int = 0  # of tasks that are kept, in whatever state; 0: none
+    quota_bytes: int = 0  # of tasks and of what is left of them; 0: none
+    policy: RetentionPolicy = RetentionPolicy.REFUSE
+    forgotten_early_total: int = 0
+    deleting: bool = False  # takes and hands out nothing any more
     # ---- derived
     ready: SortedKeys[int] = field(default_factory=SortedKeys)  # rank keys
     ready_uneven: int = 0  # how many in `ready` have a priority other than 0
@@ -201,3 +243,8 @@ class Queue:
     known_keys: dict[str, int] = field(default_factory=dict)  # idempotency key -> serial
     # (since_ms, serial) of ready tasks, flattened, oldest first; may hold tasks gone meanwhile.
     arrivals: deque[int] = field(default_factory=deque)
+    old_arrivals: deque[int] = field(default_factory=deque)  # before those: what trimming has kept
+    retained: dict[int, Retained] = field(default_factory=dict)  # by retention_ms of the options
+    stones: int = 0  # how many tombstones
+    size: int = 0  # bytes of all its tasks and tombstones: coord.core.account
+    completed_size: int = 0  # of those in `retained`

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coord.core.reasons import Reason
-from coord.core.records import Task
+from coord.core.records import Queue, Task, Tombstone, task_id_of
 from coord.core.replies import Rejected
 
 
@@ -26,8 +26,26 @@ def session_required(what: str) -> Rejected:
 def task_not_found(task_id: str) -> Rejected:
     return Rejected(
         Reason.TASK_NOT_FOUND,
-        f"task {task_id!a} is not known: it never existed, or its retention is over",
+        f"task {task_id!a} is not known: it never existed, its retention is over, "
+        "or the policy of its queue had it forgotten early",
         (("task_id", task_id),),
+    )
+
+
+def task_forgotten(stone: Tombstone) -> Rejected:
+    how = (
+        f"the policy of queue {stone.queue!a} had it forgotten early"
+        if stone.early
+        else "its retention is over"
+    )
+    return Rejected(
+        Reason.TASK_NOT_FOUND,
+        f"task {task_id_of(stone.serial)} completed, and {how}; its idempotency key is still known",
+        (
+            ("forgotten", "early" if stone.early else "in_time"),
+            ("queue", stone.queue),
+            ("task_id", task_id_of(stone.serial)),
+        ),
     )
 
 
@@ -52,6 +70,23 @@ def being_redriven(queue: str) -> Rejected:
         Reason.LIMIT_EXCEEDED,
         f"queue {queue!a} is still being redriven: ask again when that is done",
         (("queue", queue),),
+    )
+
+
+def share_exceeded(who: str, own: int, what: str, limit: int) -> Rejected:
+    return Rejected(
+        Reason.LIMIT_EXCEEDED,
+        f"{who} has {own} {what}; at most {limit} are allowed in the cluster, and nobody may have "
+        "more than nine times as many as are still free",
+        (("limit", str(limit)), ("used", str(own))),
+    )
+
+
+def being_deleted(queue: Queue) -> Rejected:
+    return Rejected(
+        Reason.QUEUE_BEING_DELETED,
+        f"queue {queue.name!a} is being deleted: repeat the delete until it is done",
+        (("queue", queue.name),),
     )
 
 

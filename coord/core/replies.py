@@ -134,6 +134,14 @@ class LevelRaised(NamedTuple):
     level: int
 
 
+class QueueDeleted(NamedTuple):
+    """One step of it. `remaining` 0: the queue is gone."""
+
+    deleted: int
+    remaining: int
+    revision: int
+
+
 Reply = (
     Rejected
     | Done
@@ -149,6 +157,7 @@ Reply = (
     | KvDeleteReply
     | KvTxnReply
     | LevelRaised
+    | QueueDeleted
 )
 
 

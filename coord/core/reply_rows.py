@@ -30,6 +30,7 @@ _TYPES: Final[dict[int, type[NamedTuple]]] = {
     15: r.KvDeleteReply,
     16: r.KvTxnReply,
     17: r.LevelRaised,
+    20: r.QueueDeleted,
 }
 _NUMBERS: Final[dict[type, int]] = {reply_type: number for number, reply_type in _TYPES.items()}
 _MISSING: Final = [one.__name__ for one in get_args(r.Reply) if one not in _NUMBERS]

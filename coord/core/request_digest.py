@@ -52,7 +52,11 @@ def _open_session(crc: int, m: c.OpenSession) -> int:
     return _plain(crc, (m.ttl_ms, m.nonce, m.kind, m.name, labels, tuple(m.queues), m.slots))
 
 
-def _session_named(crc: int, m: c.KeepAlive | c.CloseSession) -> int:
+def _keep_alive(crc: int, m: c.KeepAlive) -> int:
+    return _plain(crc, (m.session_id, m.stuck))
+
+
+def _close_session(crc: int, m: c.CloseSession) -> int:
     return _plain(crc, (m.session_id,))
 
 
@@ -76,6 +80,7 @@ def _spec(crc: int, m: c.TaskSpec) -> int:
         or m.progress_timeout_ms
         or m.total_timeout_ms
         or m.retention_ms
+        or m.max_lost_leases
     ):
         return crc
     numbers = (
@@ -89,6 +94,7 @@ def _spec(crc: int, m: c.TaskSpec) -> int:
         m.progress_timeout_ms,
         m.total_timeout_ms,
         m.retention_ms,
+        m.max_lost_leases,
     )
     return _plain(crc, numbers)
 
@@ -129,7 +135,7 @@ def _fail(crc: int, m: c.FailTasks) -> int:
 
 def _release(crc: int, m: c.ReleaseTasks) -> int:
     for item in m.items:
-        crc = _plain(_held(crc, item.task_id, item.fencing_token), (item.delay_ms,))
+        crc = _plain(_held(crc, item.task_id, item.fencing_token), (item.delay_ms, item.reason))
     return crc
 
 
@@ -147,6 +153,14 @@ def _redrive(crc: int, m: c.RedriveQueue) -> int:
 
 def _pause(crc: int, m: c.PauseQueue) -> int:
     return _plain(crc, (m.queue, m.paused))
+
+
+def _set_queue(crc: int, m: c.SetQueue) -> int:
+    return _plain(crc, (m.queue, m.quota_tasks, m.quota_bytes, m.policy))
+
+
+def _delete_queue(crc: int, m: c.DeleteQueue) -> int:
+    return _plain(crc, (m.queue, m.force, m.limit))
 
 
 # ---- locks
@@ -225,13 +239,17 @@ def _raise_level(crc: int, m: c.RaiseLevel) -> int:
     return _plain(crc, (m.level,))
 
 
+def _set_quota(crc: int, m: c.SetQuota) -> int:
+    return _plain(crc, (m.limit_bytes,))
+
+
 _Mix = Callable[[int, Any], int]
 
 _SPEC_START: Final = crc32(b"TaskSpec")
 _BY_TYPE: Final[dict[type, _Mix]] = {
     c.OpenSession: _open_session,
-    c.KeepAlive: _session_named,
-    c.CloseSession: _session_named,
+    c.KeepAlive: _keep_alive,
+    c.CloseSession: _close_session,
     c.SubmitTasks: _submit,
     c.ClaimTasks: _claim,
     c.HeartbeatTasks: _heartbeat,
@@ -242,6 +260,8 @@ _BY_TYPE: Final[dict[type, _Mix]] = {
     c.RetryTask: _retry,
     c.RedriveQueue: _redrive,
     c.PauseQueue: _pause,
+    c.SetQueue: _set_queue,
+    c.DeleteQueue: _delete_queue,
     c.AcquireLock: _acquire,
     c.ReleaseLock: _held_lock,
     c.RefreshLock: _held_lock,
@@ -252,6 +272,7 @@ _BY_TYPE: Final[dict[type, _Mix]] = {
     c.KvTxn: _txn,
     c.KvCompact: _compact,
     c.RaiseLevel: _raise_level,
+    c.SetQuota: _set_quota,
 }
 _MIXERS: Final[dict[type, tuple[int, _Mix]]] = {
     kind: (crc32(kind.__name__.encode()), mix) for kind, mix in _BY_TYPE.items()

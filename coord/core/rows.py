@@ -5,6 +5,7 @@ when an older snapshot lacks them. Decoding takes lists where encoding gave tupl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,16 +16,19 @@ from coord.core.records import (
     Lock,
     Queue,
     Redrive,
+    RetentionPolicy,
     Session,
     Task,
     TaskOptions,
+    Tombstone,
     Waiter,
 )
-from coord.core.replies import TaskState
+from coord.core.replies import KeyValue, TaskState
 from coord.core.reply_rows import decode_reply, encode_reply
 from coord.core.sizes import reply_size
 from coord.core.table import GivenRow, Row
 
+_NO_SETTINGS: Final = (0, 0, int(RetentionPolicy.REFUSE), 0, False)
 _STATES: Final = {int(state): state for state in TaskState}
 
 
@@ -68,8 +72,10 @@ def encode_kept_reply(key: tuple[int, int], kept: KeptReply) -> Row:
     return (*row, digest) if digest else row
 
 
-def decode_kept_reply(row: GivenRow) -> tuple[tuple[int, int], KeptReply]:
-    reply = decode_reply(row[2])
+def decode_kept_reply(
+    row: GivenRow, share: Callable[[KeyValue], KeyValue] | None = None
+) -> tuple[tuple[int, int], KeptReply]:
+    reply = decode_reply(row[2], share)
     digest = row[3] if len(row) > 3 else 0
     return (row[0], row[1]), (reply, digest, reply_size(reply))
 
@@ -98,7 +104,7 @@ def decode_waiter(row: GivenRow) -> tuple[tuple[str, int], Waiter]:
 
 
 def encode_queue(_: str, q: Queue) -> Row:
-    return (
+    row = (
         q.name,
         q.paused,
         q.submitted_total,
@@ -108,10 +114,43 @@ def encode_queue(_: str, q: Queue) -> Row:
         q.lost_leases_total,
         q.retried_total,
     )
+    # The first release reads exactly eight fields, and nothing else is set at its level.
+    settings = (q.quota_tasks, q.quota_bytes, int(q.policy), q.forgotten_early_total, q.deleting)
+    return row if settings == _NO_SETTINGS else row + settings
 
 
 def decode_queue(row: GivenRow) -> tuple[str, Queue]:
-    return row[0], Queue(*row)
+    queue = Queue(*row[:8])
+    if len(row) > 8:
+        queue.quota_tasks, queue.quota_bytes, policy, queue.forgotten_early_total = row[8:12]
+        queue.policy = RetentionPolicy(policy)
+        queue.deleting = row[12]
+    return row[0], queue
+
+
+def encode_tombstone(_: int, t: Tombstone) -> Row:
+    return (
+        t.serial,
+        t.queue,
+        t.idempotency_key,
+        t.spec_digest,
+        t.ended_revision,
+        t.ended_ms,
+        t.retention_ms,
+        t.early,
+    )
+
+
+def decode_tombstone(row: GivenRow) -> tuple[int, Tombstone]:
+    return row[0], Tombstone(*row)
+
+
+def encode_setting(name: str, value: int) -> Row:
+    return (name, value)
+
+
+def decode_setting(row: GivenRow) -> tuple[str, int]:
+    return row[0], row[1]
 
 
 def encode_redrive(_: str, rest: Redrive) -> Row:
@@ -125,6 +164,8 @@ def decode_redrive(row: GivenRow) -> tuple[str, Redrive]:
 def encode_task(_: int, t: Task) -> Row:
     """What came with feature level 1 stands in the row only where it is set."""
     row = _task_row(t)
+    if t.spec_digest:
+        return (*row, t.given_back, t.spec_digest)
     return row if t.given_back is None else (*row, t.given_back)
 
 
@@ -185,9 +226,11 @@ def decode_task(row: GivenRow) -> tuple[int, Task]:
         *row[18:24],
     )
     task = Task(*values)
-    if len(row) > 24:
+    if len(row) > 24 and row[24] is not None:
         worker, reason, at_wall_ms = row[24]
         task.given_back = (worker, reason, at_wall_ms)
+    if len(row) > 25:
+        task.spec_digest = row[25]
     return task.serial, task
 
 

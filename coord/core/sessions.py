@@ -14,10 +14,12 @@ from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.attempts import lose_lease
 from coord.core.dedupe import drop_replies
+from coord.core.holdings import check_new_session, count_session
 from coord.core.locks import leave_queue, pass_on
 from coord.core.records import Session
 from coord.core.refusals import limit_exceeded, session_not_found
 from coord.core.replies import EventKind
+from coord.core.sizes import session_size
 from coord.core.state import State
 from coord.core.timers import TimerKind
 
@@ -36,6 +38,10 @@ def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.Session
     limit = state.limits.max_sessions
     if len(state.sessions) >= limit:
         return limit_exceeded("sessions", limit)
+    if state.level:
+        refused = check_new_session(state, command.name)
+        if refused is not None:
+            return refused
     session_id = state.next_revision()
     session = Session(
         session_id,
@@ -50,6 +56,8 @@ def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.Session
         0,
     )
     state.sessions.insert(session_id, session)
+    state.sessions_size += session_size(session)
+    count_session(state, session.name, 1)
     state.session_by_nonce[command.nonce] = session_id
     touch(state, session)
     return r.SessionOpened(session_id, command.ttl_ms, session_id)
@@ -112,6 +120,8 @@ def end_session(state: State, session_id: int, why: str) -> None:
         lose_lease(state, serial, why)
     drop_replies(state, session, len(session.replies))
     state.sessions.remove(session_id)
+    state.sessions_size -= session_size(session)
+    count_session(state, session.name, -1)
     if state.session_by_nonce.get(session.nonce) == session_id:
         del state.session_by_nonce[session.nonce]
     state.timers.disarm(TimerKind.SESSION, session_id)

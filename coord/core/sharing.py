@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from coord.core.replies import KeyValue, Reply
-from coord.core.reply_rows import decode_reply
+from coord.core.records import KeptReply
+from coord.core.replies import KeyValue
 from coord.core.row_weight import weight_of
+from coord.core.rows import decode_kept_reply
 from coord.core.table import GivenRow
 
 _LARGE_BYTES: Final = 1_024  # smaller values are not worth looking up, except in replies
@@ -33,9 +34,9 @@ class Sharing:
         shared: GivenRow = self._shared(row)
         return shared
 
-    def decode_kept_reply(self, row: GivenRow) -> tuple[tuple[int, int], Reply]:
+    def decode_kept_reply(self, row: GivenRow) -> tuple[tuple[int, int], KeptReply]:
         """The key and record of a kept reply; its key-value pairs are shared."""
-        return (row[0], row[1]), decode_reply(row[2], self._key_value)
+        return decode_kept_reply(row, self._key_value)
 
     def _shared(self, value: Any) -> Any:
         kind = type(value)

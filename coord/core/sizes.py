@@ -1,30 +1,78 @@
 """How many bytes of memory a row takes: an estimate, the same on every node.
 
 Never measured memory: quotas are compared with these numbers, and all nodes must agree. The
-constants are what rows of each kind were measured to take beyond their contents
-(`scripts/bytes_per_object`), indexes, timers and room to grow included."""
+constants are what rows of each kind were measured to take beyond their contents, with indexes and
+timers (`scripts/bytes_per_object`)."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from coord.core import replies as r
+from coord.core.records import Labels, Session, Task, Tombstone
 
-_REPLY_BYTES: Final = 320
-_ITEM_BYTES: Final = 96
+TASK_BYTES: Final = 900
+COMPLETED_TASK_BYTES: Final = 550
+TOMBSTONE_BYTES: Final = 400
+SESSION_BYTES: Final = 1_350
+LOCK_BYTES: Final = 550
+WAITER_BYTES: Final = 900
+QUEUE_BYTES: Final = 2_600
+KEY_BYTES: Final = 300
+HISTORY_BYTES: Final = 450
+_LABEL_BYTES: Final = 160
+_REPLY_BYTES: Final = 350
+_ITEM_BYTES: Final = 120  # refused ones have a few more words, at most a hundred or two
 _KEY_VALUE_BYTES: Final = 160
+
+
+def task_size(task: Task, *, compact: bool) -> int:
+    """A task; `compact` if it is completed and kept as such (`coord.core.retention`)."""
+    size = (
+        (COMPLETED_TASK_BYTES if compact else TASK_BYTES)
+        + len(task.payload)
+        + len(task.result)
+        + len(task.checkpoint)
+        + len(task.last_error)
+        + len(task.idempotency_key)
+    )
+    return size + labels_size(task.labels) if task.labels else size
+
+
+def spec_size(payload: bytes, idempotency_key: str, labels: dict[str, str]) -> int:
+    """A task that is about to be submitted."""
+    size = TASK_BYTES + len(payload) + len(idempotency_key)
+    return size + labels_size(tuple(labels.items())) if labels else size
+
+
+def tombstone_size(stone: Tombstone) -> int:
+    """What is left of a task."""
+    return TOMBSTONE_BYTES + len(stone.idempotency_key)
+
+
+def session_size(session: Session) -> int:
+    """A session without what it holds."""
+    size = SESSION_BYTES + len(session.name) + labels_size(session.labels)
+    return size + sum(_ITEM_BYTES + len(queue) for queue in session.queues)
+
+
+def labels_size(labels: Labels) -> int:
+    """Labels, as if nothing shared them."""
+    size = 0
+    for key, value in labels:
+        size += _LABEL_BYTES + len(key) + len(value)
+    return size
 
 
 def reply_size(reply: r.Reply) -> int:
     """A kept reply."""
-    if isinstance(reply, r.Submitted | r.Claimed):
+    # One is kept for every request, so the frequent ones are not walked through.
+    if isinstance(reply, r.Submitted):
+        return _REPLY_BYTES + _ITEM_BYTES * len(reply.tasks)
+    if isinstance(reply, r.Claimed):
         return _REPLY_BYTES + _ITEM_BYTES * len(reply.tasks)
     if isinstance(reply, r.ItemOutcomes):
-        size = _REPLY_BYTES + _ITEM_BYTES * len(reply.items)
-        for item in reply.items:
-            if item.rejected is not None:
-                size += _REPLY_BYTES
-        return size
+        return _REPLY_BYTES + _ITEM_BYTES * len(reply.items)
     if isinstance(reply, r.KvPutReply) and reply.prev_kv is None:
         return _REPLY_BYTES
     return _REPLY_BYTES + _nested(reply)

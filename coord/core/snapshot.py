@@ -10,11 +10,13 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from coord.core import task_states
+from coord.core import retention, settings, task_states
+from coord.core.holdings import count_session
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.limits import LIMITS, Limits
 from coord.core.records import Session
 from coord.core.sharing import Sharing
+from coord.core.sizes import session_size
 from coord.core.state import State
 from coord.core.table import Budget, GivenRow, Row, View
 from coord.core.timers import TimerKind
@@ -111,6 +113,8 @@ def _load_meta(state: State, row: GivenRow) -> None:
 def _rebuild(state: State) -> None:
     """Everything in the state that is derived."""
     for session in state.sessions.values():
+        state.sessions_size += session_size(session)
+        count_session(state, session.name, 1)
         state.session_by_nonce[session.nonce] = session.session_id
         state.timers.arm(TimerKind.SESSION, session.session_id, session.expires_at_ms)
     for (session_id, sequence), (_, _, size) in state.replies.items():
@@ -135,6 +139,7 @@ def _rebuild_locks(state: State) -> None:
 
 
 def _rebuild_tasks(state: State) -> None:
+    settings.rebuild(state)
     # Arrivals are kept oldest first, and so are the ends of tasks. (A key function of Python lets
     # other threads run meanwhile; attrgetter, a little quicker, would stop them for a second.)
     tasks = sorted(state.tasks.values(), key=lambda task: (task.since_ms, task.mod_revision))
@@ -147,6 +152,7 @@ def _rebuild_tasks(state: State) -> None:
         if task.idempotency_key:
             queue.known_keys[task.idempotency_key] = task.serial
     task_states.enter_all(state, tasks)
+    retention.rebuild_stones(state)
     for task in sorted((task for task in tasks if task.lease), key=lambda task: task.token):
         if task.lease is not None:
             _session(state, task.lease.session_id).tasks[task.serial] = None

@@ -7,12 +7,21 @@ derived from them (`coord.core.snapshot` rebuilds it) or lives only while a batc
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from coord.core import rows
 from coord.core.kv import KvStore
 from coord.core.limits import LIMITS, Limits
-from coord.core.records import KeptReply, Lock, Queue, Redrive, Session, Task, Waiter
+from coord.core.records import (
+    KeptReply,
+    Lock,
+    Queue,
+    Redrive,
+    Session,
+    Task,
+    Tombstone,
+    Waiter,
+)
 from coord.core.replies import Event, EventKind
 from coord.core.table import Table
 from coord.core.timers import Timers
@@ -20,6 +29,7 @@ from coord.core.timers import Timers
 T = TypeVar("T")
 
 _MAX_SHARED = 4_096
+NEVER: Final = 1 << 60  # a revision that no state reaches
 
 
 class State:
@@ -30,6 +40,7 @@ class State:
     __slots__ = (
         "_announced",
         "_shared",
+        "compact_after",
         "events",
         "expiries_left",
         "finished",
@@ -42,11 +53,17 @@ class State:
         "redrives",
         "replies",
         "reply_bytes",
+        "retention_timers",
         "revision",
         "session_by_nonce",
         "sessions",
+        "sessions_by_name",
+        "sessions_size",
+        "settings",
         "tasks",
+        "tasks_size",
         "timers",
+        "tombstones",
         "waiters",
         "waiting",
         "wall_ms",
@@ -76,8 +93,19 @@ class State:
         self.redrives: Table[str, Redrive] = Table(
             "redrives", rows.encode_redrive, rows.decode_redrive
         )
+        # What is left of completed tasks that were forgotten, by their serials.
+        self.tombstones: Table[int, Tombstone] = Table(
+            "tombstones", rows.encode_tombstone, rows.decode_tombstone
+        )
+        # Of the whole cluster: coord.core.settings.
+        self.settings: Table[str, int] = Table("settings", rows.encode_setting, rows.decode_setting)
         self.kv = KvStore(limits)
         # ---- derived
+        self.compact_after = NEVER  # revision after which completed tasks are kept compactly
+        self.tasks_size = 0  # bytes of all tasks and tombstones: coord.core.account
+        self.sessions_by_name: dict[str, int] = {}  # how many; none is 0
+        self.sessions_size = 0  # bytes of all sessions without what they hold
+        self.retention_timers = Timers()  # cluster time: what `Queue.retained` begins with
         self.reply_bytes = 0  # of all kept replies
         self.session_by_nonce: dict[bytes, int] = {}
         self.waiting: dict[tuple[str, int, str], int] = {}  # (lock, session, holder) -> ticket
@@ -102,7 +130,7 @@ class State:
             self.waiters,
             self.redrives,
         ]
-        return [*own, *self.kv.tables()]
+        return [*own, *self.kv.tables(), self.tombstones, self.settings]
 
     def next_revision(self) -> int:
         """Takes the next revision; the caller's next step is the mutation it numbers."""
@@ -128,7 +156,7 @@ class State:
 
     def announce_ready(self, queue: Queue) -> None:
         """Emits TASK_READY, once per queue and batch: it says "look again", not how many."""
-        if not queue.paused and queue.name not in self._announced:
+        if not queue.paused and not queue.deleting and queue.name not in self._announced:
             self._announced.add(queue.name)
             self.emit(EventKind.TASK_READY, queue.name)
 
@@ -163,6 +191,9 @@ class State:
 
     def _next_timer_ms(self, until_ms: int) -> int | None:
         deadline_ms = self.timers.next_deadline_ms(until_ms)
+        retained_ms = self.retention_timers.next_deadline_ms(until_ms)
+        if retained_ms is not None:
+            deadline_ms = retained_ms if deadline_ms is None else min(retained_ms, deadline_ms)
         ahead_ms = self.wall_ms - self.now_ms
         wall_ms = self.wall_timers.next_deadline_ms(until_ms + ahead_ms)
         if wall_ms is None:

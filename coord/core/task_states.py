@@ -14,9 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from coord.core.account import add_size, resize
 from coord.core.invariants import InvariantViolation, invariant
+from coord.core.queue_quota import drop_surplus
 from coord.core.records import Lease, Queue, Task, rank_key
 from coord.core.replies import EventKind, TaskState
+from coord.core.retention import is_compact, keep_completed, kept_ms, line_of
+from coord.core.sizes import task_size
 from coord.core.sorted_keys import SortedKeys
 from coord.core.state import State
 from coord.core.timers import TimerKind
@@ -29,6 +33,7 @@ DEAD: Final = TaskState.DEAD
 CANCELLED: Final = TaskState.CANCELLED
 
 _ARRIVALS_SLACK: Final = 64
+_TRIMMED_AT_ONCE: Final = 8  # more than one, so that trimming ends while more arrive
 
 
 def wait_or_ready(state: State, queue: Queue, task: Task, ready_at_ms: int) -> None:
@@ -47,6 +52,7 @@ def wait_or_ready(state: State, queue: Queue, task: Task, ready_at_ms: int) -> N
         task.state = READY
     enter(state, queue, task)
     arm(state, task)
+    resize(state, queue, task, task_size(task, compact=False))
     if task.state is READY:
         state.announce_ready(queue)
 
@@ -83,19 +89,26 @@ def finish(state: State, queue: Queue, task: Task, end: TaskState) -> None:
     else:
         queue.cancelled_total += 1
     enter(state, queue, task)
-    arm(state, task)
-    state.finished[task.serial] = None
+    if is_compact(state, task):
+        keep_completed(state, queue, task)
+        drop_surplus(state, queue)
+    else:
+        resize(state, queue, task, task_size(task, compact=False))
+        arm(state, task)
+        state.finished[task.serial] = None
     state.emit(EventKind.TASK_FINISHED, task.task_id)
-    while len(state.finished) > state.limits.max_finished_tasks:
+    while not state.level and len(state.finished) > state.limits.max_finished_tasks:
         forget(state, next(iter(state.finished)))
 
 
 def forget(state: State, serial: int) -> None:
-    """Drops a finished task. Takes no revision: nobody can wait for it."""
+    """Drops a finished task that is not kept compactly. Takes no revision: nobody can wait for
+    it."""
     task = state.tasks.remove(serial)
     invariant(task.finished, "forgotten task is finished", task)
     queue = state.queues.edit(task.queue)
     leave(state, queue, task)
+    add_size(state, queue, -task.size)
     if task.idempotency_key:
         del queue.known_keys[task.idempotency_key]
     del state.finished[serial]
@@ -146,7 +159,7 @@ def enter(state: State, queue: Queue, task: Task) -> None:
         queue.ready.add(rank_key(task.serial, task.priority))
         queue.ready_uneven += task.priority != 0
         queue.arrivals.extend((task.since_ms, task.serial))
-        if len(queue.arrivals) > 4 * len(queue.ready) + _ARRIVALS_SLACK:
+        if queue.old_arrivals or len(queue.arrivals) > 4 * len(queue.ready) + _ARRIVALS_SLACK:
             _trim_arrivals(state, queue)
     elif now_in is CLAIMED:
         queue.claimed.add(task.serial)
@@ -161,16 +174,22 @@ def enter_all(state: State, tasks: Iterable[Task]) -> None:
     for task in tasks:
         now_in = task.state
         queue = state.queues[task.queue]
+        compact = is_compact(state, task)
         if now_in is READY:
             key = rank_key(task.serial, task.priority)
             queue.ready_uneven += task.priority != 0
             queue.arrivals.extend((task.since_ms, task.serial))
         else:
             key = task.serial
-            if now_in >= COMPLETED:
+            if compact:
+                line_of(queue, task.options.retention_ms).rows.append(key)
+            elif now_in >= COMPLETED:
                 state.finished[key] = None
         entering.setdefault((task.queue, now_in), []).append(key)
-        if now_in is not READY or task.dies_at_ms:  # only then is there something to wait for
+        resize(state, queue, task, task_size(task, compact=compact))
+        if compact:
+            queue.completed_size += task.size
+        elif now_in is not READY or task.dies_at_ms:  # only then is there something to wait for
             arm(state, task)
     for (name, now_in), keys in entering.items():
         queue = state.queues[name]
@@ -184,8 +203,9 @@ def enter_all(state: State, tasks: Iterable[Task]) -> None:
 
 def oldest_ready_since_ms(state: State, queue: Queue) -> int | None:
     """When the ready task that waits longest became ready; None if none is."""
-    _drop_outdated(state, queue, len(queue.arrivals))
-    return queue.arrivals[0] if queue.arrivals else None
+    _drop_outdated(state, queue, len(queue.old_arrivals) + len(queue.arrivals))
+    arrivals = queue.old_arrivals or queue.arrivals
+    return arrivals[0] if arrivals else None
 
 
 def arm(state: State, task: Task) -> None:
@@ -209,7 +229,7 @@ def arm(state: State, task: Task) -> None:
 def _deadline_of(task: Task) -> int:
     """0: none."""
     if task.finished:
-        return task.since_ms + task.options.retention_ms
+        return task.since_ms + kept_ms(task)
     deadline = task.dies_at_ms
     lease = task.lease
     if lease is not None:
@@ -231,8 +251,10 @@ def _sorted_index(queue: Queue, of: TaskState) -> SortedKeys[int]:
 
 def _drop_outdated(state: State, queue: Queue, at_most: int) -> None:
     """Takes arrivals of tasks that are not ready any more from the front."""
-    arrivals = queue.arrivals
-    while at_most and arrivals and not _is_current(state, arrivals[0], arrivals[1]):
+    while at_most:
+        arrivals = queue.old_arrivals or queue.arrivals
+        if not arrivals or _is_current(state, arrivals[0], arrivals[1]):
+            break
         arrivals.popleft()
         arrivals.popleft()
         at_most -= 1
@@ -244,9 +266,13 @@ def _is_current(state: State, since_ms: int, serial: int) -> bool:
 
 
 def _trim_arrivals(state: State, queue: Queue) -> None:
-    """Drops what left the queue from behind a task that is never handed out."""
-    flat = list(queue.arrivals)
-    queue.arrivals.clear()
-    for since_ms, serial in zip(flat[::2], flat[1::2], strict=True):
+    """Drops what left the queue from behind a task that is never handed out. A few at a time, since
+    there may be millions: what is still current moves to the older ones, until all have."""
+    arrivals = queue.arrivals
+    for _ in range(_TRIMMED_AT_ONCE):
+        if not arrivals:
+            queue.arrivals, queue.old_arrivals = queue.old_arrivals, arrivals
+            break
+        since_ms, serial = arrivals.popleft(), arrivals.popleft()
         if _is_current(state, since_ms, serial):
-            queue.arrivals.extend((since_ms, serial))
+            queue.old_arrivals.extend((since_ms, serial))

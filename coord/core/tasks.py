@@ -9,6 +9,7 @@ from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.attempts import time_out_task
 from coord.core.chores import go_on_redriving
+from coord.core.queue_quota import Digests, check_new_queues, check_submit, drop_surplus
 from coord.core.reasons import Reason
 from coord.core.records import (
     Lease,
@@ -47,9 +48,18 @@ DEFAULT_OPTIONS: Final = TaskOptions(
     not_before_wall_ms=0,
 )
 
+# From level 1 on: no retention of its own, so what `coord.core.retention` says.
+_DEFAULTS: Final = DEFAULT_OPTIONS._replace(retention_ms=0)
 
-def submit(state: State, command: c.SubmitTasks) -> r.Submitted:
-    """Accepts every task of the batch; each takes a revision, which is also its id."""
+
+def submit(state: State, command: c.SubmitTasks) -> r.Rejected | r.Submitted:
+    """Accepts every task of the batch, or none; each takes a revision, which is also its id."""
+    digests: Digests = {}
+    if state.level:
+        checked = check_submit(state, command)
+        if isinstance(checked, r.Rejected):
+            return checked
+        digests = checked
     submitted = []
     for spec in command.tasks:
         queue = queue_for_edit(state, spec.queue)
@@ -57,7 +67,8 @@ def submit(state: State, command: c.SubmitTasks) -> r.Submitted:
         if known is not None:
             submitted.append((task_id_of(known), known, True))
             continue
-        serial = _submit_one(state, queue, spec)
+        digest = digests.get((spec.queue, spec.idempotency_key), 0) if digests else 0
+        serial = _submit_one(state, queue, spec, digest)
         submitted.append((task_id_of(serial), serial, False))
     return r.Submitted(tuple(submitted))
 
@@ -71,7 +82,7 @@ def queue_for_edit(state: State, name: str) -> Queue:
     return queue
 
 
-def _submit_one(state: State, queue: Queue, spec: c.TaskSpec) -> int:
+def _submit_one(state: State, queue: Queue, spec: c.TaskSpec, digest: int) -> int:
     options = _options_of(state, spec)
     now_ms = state.now_ms
     serial = state.revision + 1  # what `wait_or_ready` is about to take
@@ -92,16 +103,19 @@ def _submit_one(state: State, queue: Queue, spec: c.TaskSpec) -> int:
         now_ms,
         now_ms + options.total_timeout_ms if options.total_timeout_ms else 0,
     )
+    task.spec_digest = digest
     state.tasks.insert(serial, task)
     queue.submitted_total += 1
     if spec.idempotency_key:
         queue.known_keys[spec.idempotency_key] = serial
     wait_or_ready(state, queue, task, now_ms + options.delay_ms)
+    if state.level:
+        drop_surplus(state, queue)
     return serial
 
 
 def _options_of(state: State, spec: c.TaskSpec) -> TaskOptions:
-    default = DEFAULT_OPTIONS
+    default = _DEFAULTS if state.level else DEFAULT_OPTIONS
     if not (
         spec.max_attempts
         or spec.retention_ms
@@ -143,7 +157,7 @@ def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejec
     room = state.limits.max_claim_bytes if state.level >= 1 else _UNBOUNDED
     for name in command.queues:
         known = state.queues.get(name)
-        if known is None or known.paused:
+        if known is None or known.paused or known.deleting:
             continue
         while known.ready and len(claimed) < command.max_tasks:
             task = state.tasks[serial_of_rank(known.ready.first())]
@@ -240,11 +254,15 @@ def redrive_queue(state: State, command: c.RedriveQueue) -> r.Rejected | r.Redri
     return r.Redriven(len(serials), state.revision)
 
 
-def pause_queue(state: State, command: c.PauseQueue) -> r.Done:
+def pause_queue(state: State, command: c.PauseQueue) -> r.Rejected | r.Done:
     """Stops or resumes handing out. Makes the queue, so that one can be paused before its start."""
     known = state.queues.get(command.queue)
     if known is not None and known.paused == command.paused:
         return r.Done(state.revision)
+    if known is None and state.level:
+        refused = check_new_queues(state, 1)
+        if refused is not None:
+            return refused
     queue = queue_for_edit(state, command.queue)
     queue.paused = command.paused
     state.next_revision()

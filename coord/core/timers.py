@@ -33,6 +33,7 @@ class TimerKind(IntEnum):
     LOCK = 2  # ident: lock name
     LOCK_WAIT = 3  # ident: (lock name, ticket)
     TASK = 4  # ident: serial
+    RETENTION = 5  # ident: (queue name, retention_ms)
 
 
 # Within one kind, idents are of one type, so keys always compare.
@@ -129,6 +130,8 @@ class Timers:
 
     def pop_due(self, now_ms: int) -> TimerKey | None:
         """Takes out the first key whose deadline is not after `now_ms`."""
+        if not self._deadlines:
+            return None
         due = self._first_due(now_ms)
         if due is None:
             return None

@@ -15,6 +15,7 @@ from coord.core import commands as c
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
+from coord.core.records import RetentionPolicy
 from coord.core.replies import Rejected
 from coord.core.validate_kv import KV_VALIDATORS
 
@@ -25,6 +26,9 @@ _SESSION_KINDS: Final = ("client", "worker")
 _MAX_NONCE_BYTES: Final = 64
 _MAX_LEVEL: Final = 1_000
 _MAX_UNIX_MS: Final = (1 << 53) - 1
+_MAX_QUOTA: Final = 1 << 53
+_POLICIES: Final = frozenset(int(policy) for policy in RetentionPolicy)
+_POLICY_NAMES: Final = ", ".join(policy.name for policy in RetentionPolicy)
 _MAX_PRIORITY: Final = (1 << 31) - 1
 _MIN_PRIORITY: Final = -(1 << 31)
 
@@ -375,6 +379,22 @@ def _pause(command: c.PauseQueue) -> Rejected | None:
     return validate_name("queue", command.queue)
 
 
+def _set_queue(command: c.SetQueue) -> Rejected | None:
+    if command.policy and command.policy not in _POLICIES:
+        return _invalid("retention_policy", f"retention_policy must be one of {_POLICY_NAMES}")
+    return (
+        validate_name("queue", command.queue)
+        or _range("quota_tasks", command.quota_tasks or 0, 0, _MAX_QUOTA)
+        or _range("quota_bytes", command.quota_bytes or 0, 0, _MAX_QUOTA)
+    )
+
+
+def _delete_queue(command: c.DeleteQueue) -> Rejected | None:
+    return validate_name("queue", command.queue) or _range(
+        "limit", command.limit, 1, LIMITS.max_batch_items
+    )
+
+
 # ---- locks
 
 
@@ -411,6 +431,14 @@ def _raise_level(command: c.RaiseLevel) -> Rejected | None:
     return _range("level", command.level, 1, _MAX_LEVEL)
 
 
+def _set_quota(command: c.SetQuota) -> Rejected | None:
+    if 0 < command.limit_bytes < LIMITS.min_quota_bytes:
+        return _out_of_range(
+            "limit_bytes", command.limit_bytes, LIMITS.min_quota_bytes, _MAX_QUOTA, also="0 or "
+        )
+    return _range("limit_bytes", command.limit_bytes, 0, _MAX_QUOTA)
+
+
 _VALIDATORS: Final[dict[type, Callable[[Any], Rejected | None]]] = {
     c.OpenSession: _open_session,
     c.KeepAlive: _session_named,
@@ -430,4 +458,7 @@ _VALIDATORS: Final[dict[type, Callable[[Any], Rejected | None]]] = {
     c.RefreshLock: _held_lock,
     c.CancelLockWait: _cancel_wait,
     c.RaiseLevel: _raise_level,
+    c.SetQueue: _set_queue,
+    c.DeleteQueue: _delete_queue,
+    c.SetQuota: _set_quota,
 }

@@ -34,6 +34,7 @@ from coord.rpc.host import MachineHost
 from coord.rpc.leadership import Leadership
 from coord.rpc.proposer import Proposer
 from coord.rpc.shares import Shares
+from coord.rpc.state_quota import StateQuota
 from coord.rpc.status import refusal
 from coord.rpc.waiters import Waiters
 
@@ -64,6 +65,7 @@ class Backend:
     desk: ClaimDesk
     leadership: Leadership
     encoder: ReplyEncoder
+    quota: StateQuota
     hold_back_ms: int = 250
     _parked: Shares = field(default_factory=lambda: Shares(MAX_PARKED))
 
@@ -104,6 +106,7 @@ class Backend:
         needed = KIND_LEVEL.get(kind, 0)
         if needed > self.state.level:
             raise errors.level_too_low(kind.name, self.state.level, needed)
+        self.quota.check(self.state, self.leadership.members.values(), kind, command)
         return self.proposer.submit(
             kind,
             call.raw,

@@ -23,6 +23,7 @@ from coord.rpc.forwarding import Forwarder
 from coord.rpc.gen import cluster_pb2 as pb
 from coord.rpc.level_keeper import LevelKeeper
 from coord.rpc.member_changes import MemberChanges
+from coord.rpc.quota_methods import QuotaMethods
 
 _PATH = "/coord.v1.Cluster/"
 _ASK_TIMEOUT_S = 0.5
@@ -42,6 +43,7 @@ class ClusterService:
         self._forwarder = forwarder
         self._levels = levels
         self._members = MemberChanges(backend)
+        self._quota = QuotaMethods(backend)
 
     def methods(self) -> Iterable[Method]:
         """The table of this service."""
@@ -52,6 +54,7 @@ class ClusterService:
         yield Method(f"{_PATH}GetLevel", self.get_level)
         yield Method(f"{_PATH}RaiseLevel", self.raise_level, writes=True)
         yield from self._members.methods()
+        yield from self._quota.methods()
 
     async def status(self, call: Call) -> bytes:
         """Everybody's status; who does not answer at once is unreachable."""
@@ -66,11 +69,15 @@ class ClusterService:
         for answer in known:
             if answer.member.term > term or (answer.member.term == term and not leader):
                 leader, term = answer.leader, answer.member.term
+        leading = next((one for one in known if one.member.id == leader), pb.NodeStatusResponse())
         return pb.StatusResponse(
             cluster_id=self._backend.cluster_id,
             node_id=self._backend.node_id,
             leader=leader,
             term=term,
+            state_bytes=leading.state_bytes,
+            quota_bytes=leading.quota_bytes,
+            quota_alarm=leading.quota_alarm,
             revision=max(answer.revision for answer in known) if known else own.revision,
             members=[
                 _unreachable(member, one_way=member.node_id in replica.one_way)
@@ -98,6 +105,7 @@ class ClusterService:
     def _own_status(self) -> pb.NodeStatusResponse:
         backend = self._backend
         status = backend.replicator.status()
+        quota = self._quota.answer()
         own = next((one for one in status.members if one.node_id == backend.node_id), None)
         return pb.NodeStatusResponse(
             cluster_id=backend.cluster_id,
@@ -121,6 +129,9 @@ class ClusterService:
             snapshot_index=status.snapshot_index,
             log_first_index=status.first_log_index,
             log_last_index=status.last_log_index,
+            state_bytes=quota.bytes,
+            quota_bytes=quota.limit_bytes,
+            quota_alarm=quota.alarm,
         )
 
     async def node_digest(self, call: Call) -> bytes:

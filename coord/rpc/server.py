@@ -34,8 +34,10 @@ from coord.rpc.leadership import Leadership
 from coord.rpc.lease_watch import LeaseWatch
 from coord.rpc.level_keeper import LevelKeeper
 from coord.rpc.lock_service import LockService
+from coord.rpc.machine_memory import usable_memory_bytes
 from coord.rpc.proposer import Proposer, ProposerLimits
 from coord.rpc.session_service import SessionService
+from coord.rpc.state_quota import StateQuota
 from coord.rpc.task_service import TaskService
 from coord.rpc.ticker import Ticker
 from coord.rpc.waiters import Waiters
@@ -57,6 +59,7 @@ class ServerSettings:
     leader_wait_ms: int = 2_000
     hold_back_ms: int = 250
     debug: bool = False
+    memory_bytes: int = 0  # for all nodes on this machine; 0: as the machine says
     proposer: ProposerLimits = field(default_factory=ProposerLimits)
 
 
@@ -162,6 +165,7 @@ class RpcServer:
             desk=self.desk,
             leadership=self.leadership,
             encoder=ReplyEncoder(*ids, numeric_id(ids[0]), numeric_id(ids[1])),
+            quota=StateQuota(settings.node_id, settings.memory_bytes or usable_memory_bytes()),
             hold_back_ms=settings.hold_back_ms,
         )
         return [

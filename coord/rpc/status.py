@@ -35,6 +35,10 @@ _CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.DUPLICATE_KEY: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.LIMIT_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.IDEMPOTENCY_CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.QUEUE_NOT_EMPTY: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.QUEUE_BEING_DELETED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.SESSION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.TASK_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.QUEUE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
@@ -72,6 +76,10 @@ _ETCD: Final[dict[Reason, tuple[grpc.StatusCode, str]]] = {
     Reason.LEASE_NOT_FOUND: (
         grpc.StatusCode.NOT_FOUND,
         "etcdserver: requested lease not found",
+    ),
+    Reason.QUOTA_EXCEEDED: (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "etcdserver: mvcc: database space exceeded",
     ),
     Reason.KEY_NOT_FOUND: (grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: key not found"),
     Reason.DUPLICATE_KEY: (

@@ -30,6 +30,8 @@ _COMMANDS = {
     "Retry": CommandKind.RETRY_TASK,
     "Redrive": CommandKind.REDRIVE_QUEUE,
     "PauseQueue": CommandKind.PAUSE_QUEUE,
+    "SetQueue": CommandKind.SET_QUEUE,
+    "DeleteQueue": CommandKind.DELETE_QUEUE,
 }
 
 

@@ -35,6 +35,7 @@ def task_info(info: queries.TaskInfo, *, omit_payload: bool) -> pb.TaskInfo:
         submitted_unix_ms=info.submitted_unix_ms,
         finished_unix_ms=info.finished_unix_ms,
         lost_leases=info.lost_leases,
+        payload_dropped=info.payload_dropped,
     )
 
 

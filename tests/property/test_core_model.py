@@ -28,6 +28,7 @@ from coord.core.queries import claimable
 from coord.core.records import serial_of, task_id_of
 from coord.core.snapshot import NamedRow, StateView
 from tests.support.core_model import Model
+from tests.support.core_model_level1 import ModelLevel1
 from tests.support.core_rows import read_rows, read_view
 from tests.support.core_time import FOREVER_MS
 
@@ -54,6 +55,7 @@ HOLDERS_DO = [
     ("release", 0),
     ("release", 80),
 ]
+KEYS = st.sampled_from(["k1", "k2", "k3"])
 SPECS = st.fixed_dictionaries(
     {
         "queue": QUEUES,
@@ -101,6 +103,8 @@ def plain(reply: r.Reply) -> Any:
             return plain(item.rejected) if item.rejected else ("ok", r.TaskState(item.state).name)
         case r.TaskChanged(state=state):
             return ("ok", r.TaskState(state).name)
+        case r.QueueDeleted(deleted=deleted, remaining=remaining):
+            return ("ok", deleted, remaining)
         case r.Redriven(redriven=redriven):
             return ("ok", redriven)
         case r.LockReply(acquired=True, fencing_token=token):
@@ -116,14 +120,20 @@ def plain(reply: r.Reply) -> Any:
 class AgainstTheModel(RuleBasedStateMachine):
     """Machine, a twin that is never restarted, model; sessions, snapshots, what always holds."""
 
+    model_class: type[Model] = Model
+    level = 0
+
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model()
+        self.model = self.model_class()
         self.machine = Machine()
         self.twin = Machine()
         self.now = 0
         self.nonces = 0
         self.view: tuple[StateView, list[NamedRow]] | None = None
+        if self.level:
+            for machine in (self.machine, self.twin):
+                machine.apply(c.Batch(0, 1_000_000, [c.Request(c.RaiseLevel(self.level))]))
 
     # ---- choosing
 
@@ -328,6 +338,70 @@ class TasksAgainstTheModel(AgainstTheModel):
             self.do(step, c.PauseQueue(queue, paused), lambda: model.pause(queue, paused))
 
 
+KEYED = {"priority": 0, "delay": 0, "max": 2, "backoff": 1, "total": 0, "retention": 0}
+KEYED |= {"attempt_ms": 0, "progress_ms": 0}
+# Often the same content under the same key, and sometimes the default retention.
+SPECS_LEVEL1 = st.one_of(
+    st.builds(lambda queue, key: {"queue": queue, "key": key, **KEYED}, QUEUES, KEYS),
+    st.builds(lambda spec, ms: spec | {"retention": ms}, SPECS, st.sampled_from([0, 0, 200])),
+)
+# Around the ends of the default retentions.
+LONG_STEPS_MS = st.sampled_from([0, 0, 0, 1, 599_999, 600_000, 2_999_999, 3_000_000, 3_600_000])
+
+
+class TasksAtLevel1(TasksAgainstTheModel):
+    model_class = ModelLevel1
+    level = 1
+    model: ModelLevel1
+
+    @initialize(specs=st.lists(SPECS_LEVEL1, min_size=4, max_size=6), ttl=TTLS_MS)
+    def begin_work(self, specs: list[dict[str, Any]], ttl: int) -> None:
+        self.begin()
+        self.submit(specs, 0)
+        self.set_queue("q", 2, True)
+        self.claim(0, ["q", "r"], 2, ttl, 0)
+
+    @rule(specs=st.lists(SPECS_LEVEL1, min_size=1, max_size=3), step=STEPS_MS)
+    def submit(self, specs: list[dict[str, Any]], step: int) -> None:
+        command = c.SubmitTasks([to_spec(spec) for spec in specs])
+        self.do(step, command, lambda: self.model.submit(specs))
+
+    @rule(count=st.integers(1, 3), step=LONG_STEPS_MS)
+    def work_off(self, count: int, step: int) -> None:
+        """Claims some and completes them: what is forgotten must have been done first. Then time
+        passes."""
+        self.open_session(60_000, 0, again=False)
+        for _ in range(count):
+            self.claim(len(self.model.sessions) - 1, ["q", "r"], 1, 400, 0)
+            serial, token = self.held(0)
+            command = c.CompleteTasks([c.CompleteItem(task_id_of(serial), token, b"done")])
+            complete = lambda: self.model.complete(serial, token, b"done")  # noqa: B023, E731
+            self.do(0, command, complete)
+        self.do(step, c.KeepAlive(1), lambda: self.model.keep_alive(1))
+
+    @rule(queue=QUEUES, quota=st.sampled_from([0, 3, 6]), drop=st.booleans())
+    def set_queue(self, queue: str, quota: int, drop: bool) -> None:
+        command = c.SetQueue(queue, quota_tasks=quota, policy=2 if drop else 1)
+        self.do(0, command, lambda: self.model.set_queue(queue, quota, drop))
+
+    @rule(queue=QUEUES, force=st.booleans(), limit=st.integers(1, 4))
+    def delete_queue(self, queue: str, force: bool, limit: int) -> None:
+        command = c.DeleteQueue(queue, force, limit)
+        self.do(0, command, lambda: self.model.delete_queue(queue, force, limit))
+
+    @invariant()
+    def keys_are_known_as_promised(self) -> None:
+        state, model = self.machine.state, self.model
+        assert list(state.tombstones) == sorted(model.stones)
+        known = {
+            (queue.name, key): serial
+            for queue in state.queues.values()
+            for key, serial in queue.known_keys.items()
+        }
+        kept = [*model.tasks.values(), *model.stones.values()]
+        assert known == {(t["queue"], t["key"]): t["serial"] for t in kept if t["key"]}
+
+
 class LocksAgainstTheModel(AgainstTheModel):
     @initialize()
     def begin_contention(self) -> None:
@@ -378,13 +452,15 @@ BUDGET = settings(
 )
 TestTasks = TasksAgainstTheModel.TestCase
 TestTasks.settings = BUDGET
+TestTasksAtLevel1 = TasksAtLevel1.TestCase
+TestTasksAtLevel1.settings = BUDGET
 TestLocks = LocksAgainstTheModel.TestCase
 TestLocks.settings = BUDGET
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("machine", [TasksAgainstTheModel, LocksAgainstTheModel])
+@pytest.mark.parametrize("machine", [TasksAgainstTheModel, TasksAtLevel1, LocksAgainstTheModel])
 def test_for_long(machine: type[AgainstTheModel]) -> None:
     run_state_machine_as_test(machine, settings=settings(BUDGET, max_examples=3_000))
 

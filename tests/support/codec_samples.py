@@ -10,6 +10,7 @@ from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_p
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
 
 HEADER = common_pb2.RequestHeader(session_id=5, sequence=9, acked_below=8)
+K_DROP = task_pb2.RetentionPolicy.RETENTION_POLICY_DROP_RESULTS_OLDEST
 IDENTITY = c.RequestId(5, 9, 8)
 
 _SPEC = task_pb2.TaskSpec(
@@ -191,6 +192,17 @@ SAMPLES: dict[K, tuple[Message, c.Command]] = {
         task_pb2.PauseQueueRequest(header=HEADER, queue="q", paused=True),
         c.PauseQueue("q", True),
     ),
+    K.SET_QUEUE: (
+        task_pb2.SetQueueRequest(
+            header=HEADER, queue="q", quota_tasks=5, quota_bytes=0, policy=K_DROP
+        ),
+        c.SetQueue("q", 5, 0, 2),
+    ),
+    K.DELETE_QUEUE: (
+        task_pb2.DeleteQueueRequest(header=HEADER, queue="q", force=True, limit=7),
+        c.DeleteQueue("q", True, 7),
+    ),
+    K.SET_QUOTA: (cluster_pb2.SetQuotaRequest(limit_bytes=1 << 30), c.SetQuota(1 << 30)),
     K.ACQUIRE_LOCK: (
         lock_pb2.AcquireLockRequest(header=HEADER, name="l", holder="h", ttl_ms=500, wait_ms=7),
         c.AcquireLock("l", "h", 500, 7),

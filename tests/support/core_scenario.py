@@ -206,6 +206,12 @@ def _txn(a: Args) -> c.KvTxn:
     return c.KvTxn([compare], [c.KvPut(key, a["value"].encode())], [])
 
 
+def _set_queue(a: Args) -> c.SetQueue:
+    tasks = int(a["tasks"]) if "tasks" in a else None
+    size = int(a["bytes"]) if "bytes" in a else None
+    return c.SetQueue(a["queue"], tasks, size, int(a.get("policy", "0")))
+
+
 BUILDERS: dict[str, Any] = {
     "submit": _submit,
     "claim": _claim,
@@ -226,6 +232,9 @@ BUILDERS: dict[str, Any] = {
     "del": lambda a: c.KvDelete(a["key"].encode()),
     "txn": _txn,
     "compact": lambda a: c.KvCompact(int(a["revision"])),
+    "set-queue": _set_queue,
+    "delete-queue": lambda a: c.DeleteQueue(a["queue"], "force" in a, int(a.get("limit", "10"))),
+    "set-quota": lambda a: c.SetQuota(int(a["bytes"])),
     "raise": lambda a: c.RaiseLevel(int(a["level"])),
 }
 
@@ -293,6 +302,21 @@ def _show_page(page: Any) -> list[str]:
     return [_fields(page)]
 
 
+COUNTS = queries.QueueInfo._fields[:13]
+KEPT = ("queue", *queries.QueueInfo._fields[13:])
+
+
+def _show_queues(s: CoreScenario, a: Args, names: tuple[str, ...]) -> list[str]:
+    found = queries.list_queues(s.machine.state, a.get("queue", ""))
+    if isinstance(found, r.Rejected):
+        return _reply_lines(found)
+    lines = []
+    for info in found:
+        shown = ((name, getattr(info, name)) for name in names)
+        lines.append(" ".join(f"{name}={value}" for name, value in shown if value not in (0, "")))
+    return lines or ["none"]
+
+
 def _list_tasks(s: CoreScenario, a: Args) -> list[str]:
     states = [r.TaskState[name] for name in _list(a, "states")]
     page = queries.list_tasks(
@@ -303,7 +327,8 @@ def _list_tasks(s: CoreScenario, a: Args) -> list[str]:
 
 QUERIES: dict[str, Any] = {
     "show-task": lambda s, a: _show_page(queries.get_task(s.machine.state, a["task"])),
-    "show-queue": lambda s, a: _show_page(queries.list_queues(s.machine.state, a.get("queue", ""))),
+    "show-queue": lambda s, a: _show_queues(s, a, COUNTS),
+    "show-kept": lambda s, a: _show_queues(s, a, KEPT),
     "show-lock": lambda s, a: _show_page(
         queries.get_lock(s.machine.state, a["lock"], max_waiters=100)
     ),

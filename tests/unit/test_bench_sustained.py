@@ -37,10 +37,8 @@ class Store:
     submitted: int = 0
     completed: int = 0
 
-    async def submit(
-        self, queue: str, payload: bytes = b"", *, retention_ms: int = 0
-    ) -> SubmittedTask:
-        assert (queue, retention_ms) == (QUEUE, 1_000)
+    async def submit(self, queue: str, payload: bytes = b"") -> SubmittedTask:
+        assert queue == QUEUE
         return self.accept(payload)
 
     def accept(self, payload: bytes) -> SubmittedTask:
@@ -201,7 +199,7 @@ class Unsure(Store):
 async def judge(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A tenth of a second of work on it, and what the benchmark says."""
     monkeypatch.setattr(submitting, "LOOK_EVERY_S", 0.01)
-    plan = Plan(QUEUE, rate=500, duration_s=0.1, retention_ms=1_000, drain_s=0.3)
+    plan = Plan(QUEUE, rate=500, duration_s=0.1, drain_s=0.3)
     with Book(folder / "w.book") as done, Book(folder / "s.book") as handed:
         worker = Worker(store, done, QUEUE)
         working = asyncio.create_task(worker.run())

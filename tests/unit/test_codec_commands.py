@@ -18,6 +18,7 @@ from tests.support.codec_samples import IDENTITY, RANGE, RANGE_VALUE, SAMPLES, r
 WITHOUT_HEADER = {
     *ETCD_KINDS,
     CommandKind.RAISE_LEVEL,
+    CommandKind.SET_QUOTA,
     CommandKind.OPEN_SESSION,
     CommandKind.KEEP_ALIVE,
     CommandKind.CLOSE_SESSION,
@@ -46,6 +47,9 @@ def test_numbers_are_for_ever() -> None:
         "RETRY_TASK": 17,
         "REDRIVE_QUEUE": 18,
         "PAUSE_QUEUE": 19,
+        "SET_QUEUE": 20,
+        "DELETE_QUEUE": 21,
+        "SET_QUOTA": 22,
         "ACQUIRE_LOCK": 30,
         "RELEASE_LOCK": 31,
         "REFRESH_LOCK": 32,
@@ -111,7 +115,7 @@ def test_malformed(kind: CommandKind, data: bytes, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [0, 4, 20, 54, -1, 10**9])
+@pytest.mark.parametrize("kind", [0, 4, 29, 54, -1, 10**9])
 def test_an_unknown_kind(kind: int) -> None:
     with pytest.raises(UnknownCommandError, match=f"kind {kind} is not known"):
         decode(kind, b"")

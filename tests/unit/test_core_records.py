@@ -50,6 +50,7 @@ REPLIES: list[r.Reply] = [
     r.KvPutReply(KV, 3),
     r.KvPutReply(None, 3),
     r.LevelRaised(1),
+    r.QueueDeleted(2, 1, 9),
     r.KvDeleteReply(1, (KV,), 4),
     r.KvTxnReply(True, (r.KvRangeReply((KV,), False, 1, 4), r.KvTxnReply(False, (), 4)), 4),
 ]

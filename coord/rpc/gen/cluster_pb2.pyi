@@ -39,27 +39,33 @@ class MemberStatus(_message.Message):
     def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., role: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., reachable: _Optional[bool] = ..., version: _Optional[str] = ..., peer_address: _Optional[str] = ..., checked_index: _Optional[int] = ..., alarms: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("cluster_id", "leader", "term", "revision", "members", "node_id")
+    __slots__ = ("cluster_id", "leader", "term", "revision", "members", "node_id", "state_bytes", "quota_bytes", "quota_alarm")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ALARM_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     leader: str
     term: int
     revision: int
     members: _containers.RepeatedCompositeFieldContainer[MemberStatus]
     node_id: str
-    def __init__(self, cluster_id: _Optional[str] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., revision: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberStatus, _Mapping]]] = ..., node_id: _Optional[str] = ...) -> None: ...
+    state_bytes: int
+    quota_bytes: int
+    quota_alarm: bool
+    def __init__(self, cluster_id: _Optional[str] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., revision: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberStatus, _Mapping]]] = ..., node_id: _Optional[str] = ..., state_bytes: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., quota_alarm: _Optional[bool] = ...) -> None: ...
 
 class NodeStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class NodeStatusResponse(_message.Message):
-    __slots__ = ("cluster_id", "member", "leader", "revision", "write_block_reason", "cluster_time_ms", "snapshot_index", "log_first_index", "log_last_index")
+    __slots__ = ("cluster_id", "member", "leader", "revision", "write_block_reason", "cluster_time_ms", "snapshot_index", "log_first_index", "log_last_index", "state_bytes", "quota_bytes", "quota_alarm")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +75,9 @@ class NodeStatusResponse(_message.Message):
     SNAPSHOT_INDEX_FIELD_NUMBER: _ClassVar[int]
     LOG_FIRST_INDEX_FIELD_NUMBER: _ClassVar[int]
     LOG_LAST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ALARM_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     member: MemberStatus
     leader: str
@@ -78,7 +87,10 @@ class NodeStatusResponse(_message.Message):
     snapshot_index: int
     log_first_index: int
     log_last_index: int
-    def __init__(self, cluster_id: _Optional[str] = ..., member: _Optional[_Union[MemberStatus, _Mapping]] = ..., leader: _Optional[str] = ..., revision: _Optional[int] = ..., write_block_reason: _Optional[str] = ..., cluster_time_ms: _Optional[int] = ..., snapshot_index: _Optional[int] = ..., log_first_index: _Optional[int] = ..., log_last_index: _Optional[int] = ...) -> None: ...
+    state_bytes: int
+    quota_bytes: int
+    quota_alarm: bool
+    def __init__(self, cluster_id: _Optional[str] = ..., member: _Optional[_Union[MemberStatus, _Mapping]] = ..., leader: _Optional[str] = ..., revision: _Optional[int] = ..., write_block_reason: _Optional[str] = ..., cluster_time_ms: _Optional[int] = ..., snapshot_index: _Optional[int] = ..., log_first_index: _Optional[int] = ..., log_last_index: _Optional[int] = ..., state_bytes: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., quota_alarm: _Optional[bool] = ...) -> None: ...
 
 class NodeDigestRequest(_message.Message):
     __slots__ = ("min_applied_index", "wait_ms")
@@ -181,6 +193,28 @@ class LevelResponse(_message.Message):
     highest: int
     members: _containers.RepeatedCompositeFieldContainer[MemberLevel]
     def __init__(self, level: _Optional[int] = ..., highest: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberLevel, _Mapping]]] = ...) -> None: ...
+
+class GetQuotaRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SetQuotaRequest(_message.Message):
+    __slots__ = ("limit_bytes",)
+    LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    limit_bytes: int
+    def __init__(self, limit_bytes: _Optional[int] = ...) -> None: ...
+
+class QuotaResponse(_message.Message):
+    __slots__ = ("bytes", "limit_bytes", "alarm", "automatic")
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ALARM_FIELD_NUMBER: _ClassVar[int]
+    AUTOMATIC_FIELD_NUMBER: _ClassVar[int]
+    bytes: int
+    limit_bytes: int
+    alarm: bool
+    automatic: bool
+    def __init__(self, bytes: _Optional[int] = ..., limit_bytes: _Optional[int] = ..., alarm: _Optional[bool] = ..., automatic: _Optional[bool] = ...) -> None: ...
 
 class MembersResponse(_message.Message):
     __slots__ = ("members",)

@@ -84,6 +84,16 @@ class ClusterStub:
                 request_serializer=coord_dot_v1_dot_cluster__pb2.RaiseLevelRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_cluster__pb2.LevelResponse.FromString,
                 _registered_method=True)
+        self.GetQuota = channel.unary_unary(
+                '/coord.v1.Cluster/GetQuota',
+                request_serializer=coord_dot_v1_dot_cluster__pb2.GetQuotaRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_cluster__pb2.QuotaResponse.FromString,
+                _registered_method=True)
+        self.SetQuota = channel.unary_unary(
+                '/coord.v1.Cluster/SetQuota',
+                request_serializer=coord_dot_v1_dot_cluster__pb2.SetQuotaRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_cluster__pb2.QuotaResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer:
@@ -160,6 +170,19 @@ class ClusterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetQuota(self, request, context):
+        """How large the state is, and may become.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetQuota(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -212,6 +235,16 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.RaiseLevel,
                     request_deserializer=coord_dot_v1_dot_cluster__pb2.RaiseLevelRequest.FromString,
                     response_serializer=coord_dot_v1_dot_cluster__pb2.LevelResponse.SerializeToString,
+            ),
+            'GetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQuota,
+                    request_deserializer=coord_dot_v1_dot_cluster__pb2.GetQuotaRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_cluster__pb2.QuotaResponse.SerializeToString,
+            ),
+            'SetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetQuota,
+                    request_deserializer=coord_dot_v1_dot_cluster__pb2.SetQuotaRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_cluster__pb2.QuotaResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -484,6 +517,60 @@ class Cluster:
             '/coord.v1.Cluster/RaiseLevel',
             coord_dot_v1_dot_cluster__pb2.RaiseLevelRequest.SerializeToString,
             coord_dot_v1_dot_cluster__pb2.LevelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Cluster/GetQuota',
+            coord_dot_v1_dot_cluster__pb2.GetQuotaRequest.SerializeToString,
+            coord_dot_v1_dot_cluster__pb2.QuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Cluster/SetQuota',
+            coord_dot_v1_dot_cluster__pb2.SetQuotaRequest.SerializeToString,
+            coord_dot_v1_dot_cluster__pb2.QuotaResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RetentionPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RETENTION_POLICY_UNSPECIFIED: _ClassVar[RetentionPolicy]
+    RETENTION_POLICY_REFUSE: _ClassVar[RetentionPolicy]
+    RETENTION_POLICY_DROP_RESULTS_OLDEST: _ClassVar[RetentionPolicy]
+
 class TaskState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TASK_STATE_UNSPECIFIED: _ClassVar[TaskState]
@@ -17,6 +23,9 @@ class TaskState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TASK_STATE_COMPLETED: _ClassVar[TaskState]
     TASK_STATE_DEAD: _ClassVar[TaskState]
     TASK_STATE_CANCELLED: _ClassVar[TaskState]
+RETENTION_POLICY_UNSPECIFIED: RetentionPolicy
+RETENTION_POLICY_REFUSE: RetentionPolicy
+RETENTION_POLICY_DROP_RESULTS_OLDEST: RetentionPolicy
 TASK_STATE_UNSPECIFIED: TaskState
 TASK_STATE_SCHEDULED: TaskState
 TASK_STATE_READY: TaskState
@@ -282,7 +291,7 @@ class ReleaseResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., results: _Optional[_Iterable[_Union[ItemResult, _Mapping]]] = ...) -> None: ...
 
 class TaskInfo(_message.Message):
-    __slots__ = ("task_id", "spec", "state", "attempt", "create_revision", "mod_revision", "fencing_token", "session_id", "worker", "lease_remaining_ms", "checkpoint", "progress_permille", "result", "last_error", "ready_in_ms", "submitted_unix_ms", "finished_unix_ms", "lost_leases")
+    __slots__ = ("task_id", "spec", "state", "attempt", "create_revision", "mod_revision", "fencing_token", "session_id", "worker", "lease_remaining_ms", "checkpoint", "progress_permille", "result", "last_error", "ready_in_ms", "submitted_unix_ms", "finished_unix_ms", "lost_leases", "payload_dropped")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -301,6 +310,7 @@ class TaskInfo(_message.Message):
     SUBMITTED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     FINISHED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     LOST_LEASES_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_DROPPED_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     spec: TaskSpec
     state: TaskState
@@ -319,7 +329,8 @@ class TaskInfo(_message.Message):
     submitted_unix_ms: int
     finished_unix_ms: int
     lost_leases: int
-    def __init__(self, task_id: _Optional[str] = ..., spec: _Optional[_Union[TaskSpec, _Mapping]] = ..., state: _Optional[_Union[TaskState, str]] = ..., attempt: _Optional[int] = ..., create_revision: _Optional[int] = ..., mod_revision: _Optional[int] = ..., fencing_token: _Optional[int] = ..., session_id: _Optional[int] = ..., worker: _Optional[str] = ..., lease_remaining_ms: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., progress_permille: _Optional[int] = ..., result: _Optional[bytes] = ..., last_error: _Optional[str] = ..., ready_in_ms: _Optional[int] = ..., submitted_unix_ms: _Optional[int] = ..., finished_unix_ms: _Optional[int] = ..., lost_leases: _Optional[int] = ...) -> None: ...
+    payload_dropped: bool
+    def __init__(self, task_id: _Optional[str] = ..., spec: _Optional[_Union[TaskSpec, _Mapping]] = ..., state: _Optional[_Union[TaskState, str]] = ..., attempt: _Optional[int] = ..., create_revision: _Optional[int] = ..., mod_revision: _Optional[int] = ..., fencing_token: _Optional[int] = ..., session_id: _Optional[int] = ..., worker: _Optional[str] = ..., lease_remaining_ms: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., progress_permille: _Optional[int] = ..., result: _Optional[bytes] = ..., last_error: _Optional[str] = ..., ready_in_ms: _Optional[int] = ..., submitted_unix_ms: _Optional[int] = ..., finished_unix_ms: _Optional[int] = ..., lost_leases: _Optional[int] = ..., payload_dropped: _Optional[bool] = ...) -> None: ...
 
 class GetTaskRequest(_message.Message):
     __slots__ = ("task_id", "omit_payload")
@@ -460,7 +471,7 @@ class ExplainTaskResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., state: _Optional[_Union[TaskState, str]] = ..., summary: _Optional[str] = ..., reasons: _Optional[_Iterable[str]] = ..., ahead: _Optional[int] = ..., ready_in_ms: _Optional[int] = ..., workers: _Optional[int] = ...) -> None: ...
 
 class QueueInfo(_message.Message):
-    __slots__ = ("queue", "paused", "ready", "scheduled", "claimed", "submitted_total", "completed_total", "dead_total", "cancelled_total", "lost_leases_total", "retried_total", "dead", "oldest_ready_ms")
+    __slots__ = ("queue", "paused", "ready", "scheduled", "claimed", "submitted_total", "completed_total", "dead_total", "cancelled_total", "lost_leases_total", "retried_total", "dead", "oldest_ready_ms", "kept", "size_bytes", "tombstones", "forgotten_early_total", "quota_tasks", "quota_bytes", "policy", "full_by", "deleting")
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
@@ -474,6 +485,15 @@ class QueueInfo(_message.Message):
     RETRIED_TOTAL_FIELD_NUMBER: _ClassVar[int]
     DEAD_FIELD_NUMBER: _ClassVar[int]
     OLDEST_READY_MS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TOMBSTONES_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_EARLY_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_TASKS_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    FULL_BY_FIELD_NUMBER: _ClassVar[int]
+    DELETING_FIELD_NUMBER: _ClassVar[int]
     queue: str
     paused: bool
     ready: int
@@ -487,7 +507,16 @@ class QueueInfo(_message.Message):
     retried_total: int
     dead: int
     oldest_ready_ms: int
-    def __init__(self, queue: _Optional[str] = ..., paused: _Optional[bool] = ..., ready: _Optional[int] = ..., scheduled: _Optional[int] = ..., claimed: _Optional[int] = ..., submitted_total: _Optional[int] = ..., completed_total: _Optional[int] = ..., dead_total: _Optional[int] = ..., cancelled_total: _Optional[int] = ..., lost_leases_total: _Optional[int] = ..., retried_total: _Optional[int] = ..., dead: _Optional[int] = ..., oldest_ready_ms: _Optional[int] = ...) -> None: ...
+    kept: int
+    size_bytes: int
+    tombstones: int
+    forgotten_early_total: int
+    quota_tasks: int
+    quota_bytes: int
+    policy: RetentionPolicy
+    full_by: str
+    deleting: bool
+    def __init__(self, queue: _Optional[str] = ..., paused: _Optional[bool] = ..., ready: _Optional[int] = ..., scheduled: _Optional[int] = ..., claimed: _Optional[int] = ..., submitted_total: _Optional[int] = ..., completed_total: _Optional[int] = ..., dead_total: _Optional[int] = ..., cancelled_total: _Optional[int] = ..., lost_leases_total: _Optional[int] = ..., retried_total: _Optional[int] = ..., dead: _Optional[int] = ..., oldest_ready_ms: _Optional[int] = ..., kept: _Optional[int] = ..., size_bytes: _Optional[int] = ..., tombstones: _Optional[int] = ..., forgotten_early_total: _Optional[int] = ..., quota_tasks: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., policy: _Optional[_Union[RetentionPolicy, str]] = ..., full_by: _Optional[str] = ..., deleting: _Optional[bool] = ...) -> None: ...
 
 class ListQueuesRequest(_message.Message):
     __slots__ = ("queue", "limit", "after_queue")
@@ -524,3 +553,45 @@ class PauseQueueResponse(_message.Message):
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+
+class SetQueueRequest(_message.Message):
+    __slots__ = ("header", "queue", "quota_tasks", "quota_bytes", "policy")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_TASKS_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.RequestHeader
+    queue: str
+    quota_tasks: int
+    quota_bytes: int
+    policy: RetentionPolicy
+    def __init__(self, header: _Optional[_Union[_common_pb2.RequestHeader, _Mapping]] = ..., queue: _Optional[str] = ..., quota_tasks: _Optional[int] = ..., quota_bytes: _Optional[int] = ..., policy: _Optional[_Union[RetentionPolicy, str]] = ...) -> None: ...
+
+class SetQueueResponse(_message.Message):
+    __slots__ = ("header",)
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+
+class DeleteQueueRequest(_message.Message):
+    __slots__ = ("header", "queue", "force", "limit")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.RequestHeader
+    queue: str
+    force: bool
+    limit: int
+    def __init__(self, header: _Optional[_Union[_common_pb2.RequestHeader, _Mapping]] = ..., queue: _Optional[str] = ..., force: _Optional[bool] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class DeleteQueueResponse(_message.Message):
+    __slots__ = ("header", "deleted", "remaining")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    deleted: int
+    remaining: int
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., deleted: _Optional[int] = ..., remaining: _Optional[int] = ...) -> None: ...

@@ -109,6 +109,16 @@ class TasksStub:
                 request_serializer=coord_dot_v1_dot_task__pb2.PauseQueueRequest.SerializeToString,
                 response_deserializer=coord_dot_v1_dot_task__pb2.PauseQueueResponse.FromString,
                 _registered_method=True)
+        self.SetQueue = channel.unary_unary(
+                '/coord.v1.Tasks/SetQueue',
+                request_serializer=coord_dot_v1_dot_task__pb2.SetQueueRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_task__pb2.SetQueueResponse.FromString,
+                _registered_method=True)
+        self.DeleteQueue = channel.unary_unary(
+                '/coord.v1.Tasks/DeleteQueue',
+                request_serializer=coord_dot_v1_dot_task__pb2.DeleteQueueRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_task__pb2.DeleteQueueResponse.FromString,
+                _registered_method=True)
 
 
 class TasksServicer:
@@ -215,6 +225,21 @@ class TasksServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetQueue(self, request, context):
+        """Sets the quotas of a queue and what it does when they are used up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteQueue(self, request, context):
+        """Deletes a queue with all that it keeps, step by step: repeat it, under a new sequence, until
+        nothing remains.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TasksServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -292,6 +317,16 @@ def add_TasksServicer_to_server(servicer, server):
                     servicer.PauseQueue,
                     request_deserializer=coord_dot_v1_dot_task__pb2.PauseQueueRequest.FromString,
                     response_serializer=coord_dot_v1_dot_task__pb2.PauseQueueResponse.SerializeToString,
+            ),
+            'SetQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetQueue,
+                    request_deserializer=coord_dot_v1_dot_task__pb2.SetQueueRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_task__pb2.SetQueueResponse.SerializeToString,
+            ),
+            'DeleteQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteQueue,
+                    request_deserializer=coord_dot_v1_dot_task__pb2.DeleteQueueRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_task__pb2.DeleteQueueResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -699,6 +734,60 @@ class Tasks:
             '/coord.v1.Tasks/PauseQueue',
             coord_dot_v1_dot_task__pb2.PauseQueueRequest.SerializeToString,
             coord_dot_v1_dot_task__pb2.PauseQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Tasks/SetQueue',
+            coord_dot_v1_dot_task__pb2.SetQueueRequest.SerializeToString,
+            coord_dot_v1_dot_task__pb2.SetQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coord.v1.Tasks/DeleteQueue',
+            coord_dot_v1_dot_task__pb2.DeleteQueueRequest.SerializeToString,
+            coord_dot_v1_dot_task__pb2.DeleteQueueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,7 +42,6 @@ class Timing:
     sustained_s: float = 60.0
     kill_every_s: float = 15.0  # of sustained_s
     task_rate: float = 1_157.0  # 100 million a day
-    retention_s: float = 60.0  # how long finished tasks are kept; longer than a look at them takes
 
 
 @dataclass(slots=True)

@@ -48,7 +48,6 @@ FULL_TIMING = Timing(
     saturation_s=300.0,
     sustained_s=1_800.0,
     kill_every_s=60.0,
-    retention_s=120.0,
 )
 FILE_WIDTH = 150
 EARLIER = "measure nothing; report on these results of --json, put together"

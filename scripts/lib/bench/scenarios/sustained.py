@@ -37,9 +37,7 @@ STARTS_S = 60.0
 def _sustained(bench: Bench, system: System) -> Mapping[str, Metrics]:
     assert isinstance(system, CoordSystem)
     timing = bench.timing
-    plan = Plan(
-        QUEUE, timing.task_rate, timing.sustained_s, round(timing.retention_s * 1000), DRAIN_S
-    )
+    plan = Plan(QUEUE, timing.task_rate, timing.sustained_s, DRAIN_S)
     folder = bench.new_directory("sustained")
     with bench.fresh(CoordSystem(system.nodes)) as own:
         assert isinstance(own, CoordSystem)
@@ -133,7 +131,6 @@ class _Run:
             },
             "seconds": duration_s,
             "rate": self._plan.rate,
-            "retention_s": self._plan.retention_ms / 1000,
         }
 
 

@@ -30,7 +30,7 @@ Accepted = tuple[int, str]
 class SubmitApi(Protocol):
     """The part of `coord.client.Tasks` that is used."""
 
-    async def submit(self, queue: str, payload: bytes = ..., *, retention_ms: int = ...) -> Any: ...
+    async def submit(self, queue: str, payload: bytes = ...) -> Any: ...
     async def wait(
         self, task_ids: Sequence[str], *, omit_payload: bool = ..., timeout_ms: int | None = ...
     ) -> Sequence[Any]: ...
@@ -43,7 +43,6 @@ class Plan:
     queue: str
     rate: float
     duration_s: float
-    retention_ms: int
     drain_s: float
     seed: int = 1
 
@@ -85,9 +84,7 @@ class Submitter:
     async def _submit(self, number: int, due: float) -> None:
         payload = str(number).encode().ljust(PAYLOAD_BYTES)
         try:
-            task = await self._tasks.submit(
-                self._plan.queue, payload, retention_ms=self._plan.retention_ms
-            )
+            task = await self._tasks.submit(self._plan.queue, payload)
         except DefiniteError:
             self._book.refused(number)
         except CoordError:

@@ -1,0 +1,114 @@
+"""Settings of a queue, and its end."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from coord.core import commands as c
+from coord.core import replies as r
+from coord.core.queue_quota import check_new_queues, kept_tasks
+from coord.core.reasons import Reason
+from coord.core.records import Queue, RetentionPolicy, serial_of_rank
+from coord.core.refusals import being_deleted, queue_not_found
+from coord.core.replies import EventKind
+from coord.core.retention import arm_line, drop_first_stone, forget_first
+from coord.core.state import State
+from coord.core.task_states import CANCELLED, CLAIMED, finish, forget
+
+_WHY = "its queue was deleted"
+
+
+def set_queue(state: State, command: c.SetQueue) -> r.Rejected | r.Done:
+    """Sets what is given and leaves the rest. Makes the queue, so that one can have its quotas
+    before its first task."""
+    known = state.queues.get(command.queue)
+    if known is None:
+        refused = check_new_queues(state, 1)
+        if refused is not None:
+            return refused
+        known = Queue(command.queue)
+        state.queues.insert(command.queue, known)
+    elif known.deleting:
+        return being_deleted(known)
+    queue = state.queues.edit(command.queue)
+    if command.quota_tasks is not None:
+        queue.quota_tasks = command.quota_tasks
+    if command.quota_bytes is not None:
+        queue.quota_bytes = command.quota_bytes
+    if command.policy:
+        queue.policy = RetentionPolicy(command.policy)
+    return r.Done(state.next_revision())
+
+
+def delete_queue(state: State, command: c.DeleteQueue) -> r.Rejected | r.QueueDeleted:
+    """Takes up to `limit` tasks, or what is left of them, out of a queue, and the queue itself once
+    there are no more. From the first call on it takes and hands out nothing."""
+    queue = state.queues.get(command.queue)
+    if queue is None:
+        return queue_not_found(command.queue)
+    unfinished = len(queue.ready) + len(queue.scheduled) + len(queue.claimed)
+    if unfinished and not command.force:
+        return _not_empty(queue, unfinished)
+    queue = state.queues.edit(command.queue)
+    queue.deleting = True
+    state.next_revision()
+    deleted = _cancel_some(state, queue, command.limit)
+    deleted += _forget_ended(state, queue, command.limit - deleted)
+    deleted += _forget_completed(state, queue, command.limit - deleted)
+    remaining = kept_tasks(queue) + queue.stones
+    if not remaining:
+        state.queues.remove(queue.name)
+    return r.QueueDeleted(deleted, remaining, state.revision)
+
+
+def _not_empty(queue: Queue, unfinished: int) -> r.Rejected:
+    return r.Rejected(
+        Reason.QUEUE_NOT_EMPTY,
+        f"queue {queue.name!a} has {unfinished} unfinished tasks: let them end, or delete it with "
+        "force, which cancels them",
+        (("queue", queue.name), ("unfinished", str(unfinished))),
+    )
+
+
+def _cancel_some(state: State, queue: Queue, at_most: int) -> int:
+    """Ends unfinished tasks and forgets them, those that run last."""
+    serials = [serial_of_rank(key) for key in islice(queue.ready, at_most)]
+    serials += islice(queue.scheduled, at_most - len(serials))
+    if len(serials) < at_most and queue.claimed:
+        serials += sorted(queue.claimed)[: at_most - len(serials)]
+    for serial in serials:
+        task = state.tasks.edit(serial)
+        held_with = task.token if task.state is CLAIMED else 0
+        task.last_error = _WHY
+        finish(state, queue, task, CANCELLED)
+        if held_with:
+            state.emit(EventKind.TASK_LEASE_LOST, task.task_id, held_with)
+        forget(state, serial)
+    return len(serials)
+
+
+def _forget_ended(state: State, queue: Queue, at_most: int) -> int:
+    """The dead, the cancelled, and what completed at level 0."""
+    serials = list(islice(queue.dead, at_most))
+    serials += islice(queue.cancelled, at_most - len(serials))
+    retained = sum(len(line.rows) for line in queue.retained.values())
+    if len(serials) < at_most and len(queue.completed) > retained:
+        old = (serial for serial in queue.completed if serial in state.finished)
+        serials += islice(old, at_most - len(serials))
+    for serial in serials:
+        forget(state, serial)
+    return len(serials)
+
+
+def _forget_completed(state: State, queue: Queue, at_most: int) -> int:
+    done = 0
+    for retention_ms in sorted(queue.retained):  # a restored node has them in another order
+        line = queue.retained[retention_ms]
+        while line.rows and done < at_most:
+            forget_first(state, queue, line, leave_stone=False, early=False)
+            done += 1
+        while line.stones and done < at_most:
+            drop_first_stone(state, queue, line)
+            done += 1
+        arm_line(state, queue, retention_ms)
+    return done

@@ -1,0 +1,173 @@
+"""How much a queue may hold, and what happens when it holds that much.
+
+A submit is accepted whole or refused whole, before anything is done: because a queue has used up a
+quota of its own (QUOTA_EXCEEDED), because the cluster has (LIMIT_EXCEEDED), or because an
+idempotency key is known for another task (IDEMPOTENCY_CONFLICT). Nothing that was accepted is
+forgotten early to make room, unless the policy of the queue says so."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from coord.core import commands as c
+from coord.core.reasons import Reason
+from coord.core.records import Queue, RetentionPolicy, task_id_of
+from coord.core.refusals import being_deleted, limit_exceeded, share_exceeded
+from coord.core.replies import Rejected
+from coord.core.request_digest import spec_digest
+from coord.core.retention import drop_early
+from coord.core.shares import beyond_share, may_be_beyond
+from coord.core.sizes import spec_size
+from coord.core.state import State
+
+_DROPPED_AT_ONCE: Final = 4
+
+
+Digests = dict[tuple[str, str], int]  # of specs, by queue and idempotency key
+
+
+def check_submit(state: State, command: c.SubmitTasks) -> Rejected | Digests:
+    """Why no task of this submit is accepted, or the digests of the new ones that have a key."""
+    if len(command.tasks) == 1 and not command.tasks[0].idempotency_key:
+        return _check_one(state, command.tasks[0]) or {}
+    wanted: dict[str, list[int]] = {}  # queue -> tasks, bytes
+    fresh: Digests = {}
+    for position, spec in enumerate(command.tasks):
+        need = wanted.get(spec.queue)
+        if need is None:
+            need = wanted[spec.queue] = [0, 0]
+        if spec.idempotency_key:
+            known = _look_up(state, fresh, spec, position)
+            if isinstance(known, Rejected):
+                return known
+            if known:
+                continue
+        need[0] += 1
+        need[1] += spec_size(spec.payload, spec.idempotency_key, spec.labels)
+    new_queues = 0
+    for name, (tasks, size) in wanted.items():
+        queue = state.queues.get(name)
+        if queue is None:
+            new_queues += 1
+        refused = _check_room(state, queue, tasks, size) if tasks else None
+        if refused is not None:
+            return refused
+    refused = check_new_queues(state, new_queues) if new_queues else None
+    return fresh if refused is None else refused
+
+
+def _check_one(state: State, spec: c.TaskSpec) -> Rejected | None:
+    """The same for the most frequent submit: one task without a key."""
+    queue = state.queues.get(spec.queue)
+    if queue is None:
+        return check_new_queues(state, 1) or _check_room(state, None, 1, 0)
+    size = 0
+    if queue.quota_bytes:
+        size = spec_size(spec.payload, spec.idempotency_key, spec.labels)
+    return _check_room(state, queue, 1, size)
+
+
+def check_new_queues(state: State, count: int) -> Rejected | None:
+    """Why so many more queues are not made, or None."""
+    limit = state.limits.max_queues
+    return limit_exceeded("queues", limit) if len(state.queues) + count > limit else None
+
+
+def kept_tasks(queue: Queue) -> int:
+    """Tasks of a queue, in whatever state."""
+    unfinished = len(queue.ready) + len(queue.scheduled) + len(queue.claimed)
+    return unfinished + len(queue.completed) + len(queue.dead) + len(queue.cancelled)
+
+
+def full_by(queue: Queue) -> str:
+    """Which quota of a queue is used up: "tasks", "bytes", or neither."""
+    if queue.quota_tasks and kept_tasks(queue) >= queue.quota_tasks:
+        return "tasks"
+    return "bytes" if queue.quota_bytes and queue.size >= queue.quota_bytes else ""
+
+
+def drop_surplus(state: State, queue: Queue) -> None:
+    """Has some completed tasks go early, if a quota is exceeded and that is the policy. A few for
+    each task that comes or ends, so that the work is bounded and the surplus, too."""
+    if queue.policy is not RetentionPolicy.DROP_RESULTS_OLDEST:
+        return
+    for _ in range(_DROPPED_AT_ONCE):
+        too_many = 0 < queue.quota_tasks < kept_tasks(queue)
+        if not too_many and not 0 < queue.quota_bytes < queue.size:
+            break
+        if not drop_early(state, queue):
+            break
+
+
+def _look_up(state: State, fresh: Digests, spec: c.TaskSpec, position: int) -> Rejected | bool:
+    """Whether the key of a spec names a task already, be it one before it in the same submit;
+    refused if that is another task."""
+    at = (spec.queue, spec.idempotency_key)
+    digest = spec_digest(spec)
+    queue = state.queues.get(spec.queue)
+    serial = 0 if queue is None else queue.known_keys.get(spec.idempotency_key, 0)
+    if serial:
+        noted = _noted_digest(state, serial)
+        return _conflict(spec, position, serial) if noted and noted != digest else True
+    first = fresh.get(at, 0)
+    if not first:
+        fresh[at] = digest
+        return False
+    return True if first == digest else _conflict(spec, position, 0)
+
+
+def _noted_digest(state: State, serial: int) -> int:
+    task = state.tasks.get(serial)
+    return state.tombstones[serial].spec_digest if task is None else task.spec_digest
+
+
+def _conflict(spec: c.TaskSpec, position: int, serial: int) -> Rejected:
+    whose = f"task {task_id_of(serial)}" if serial else "another task of this request"
+    return Rejected(
+        Reason.IDEMPOTENCY_CONFLICT,
+        f"tasks[{position}]: idempotency key {spec.idempotency_key!a} is that of {whose}, which "
+        "has other content; nothing was submitted",
+        (
+            ("field", f"tasks[{position}].idempotency_key"),
+            ("queue", spec.queue),
+            ("task_id", task_id_of(serial) if serial else ""),
+        ),
+    )
+
+
+def _check_room(state: State, queue: Queue | None, tasks: int, size: int) -> Rejected | None:
+    limit, total = state.limits.max_tasks, len(state.tasks) + len(state.tombstones)
+    if may_be_beyond(total + tasks, limit):
+        own = 0 if queue is None else kept_tasks(queue) + queue.stones
+        if beyond_share(own + tasks, total + tasks, limit):
+            return share_exceeded("the queue", own, "tasks (finished ones included)", limit)
+    if queue is None:
+        return None
+    if queue.deleting:
+        return being_deleted(queue)
+    if not queue.quota_tasks and not queue.quota_bytes:
+        return None
+    kept, held = kept_tasks(queue), queue.size
+    if queue.policy is RetentionPolicy.DROP_RESULTS_OLDEST:
+        kept -= len(queue.completed)
+        held -= queue.completed_size
+    if 0 < queue.quota_tasks < kept + tasks:
+        return _over(queue, "tasks", queue.quota_tasks, kept)
+    if 0 < queue.quota_bytes < held + size:
+        return _over(queue, "bytes", queue.quota_bytes, held)
+    return None
+
+
+def _over(queue: Queue, what: str, limit: int, used: int) -> Rejected:
+    return Rejected(
+        Reason.QUOTA_EXCEEDED,
+        f"queue {queue.name!a} has {used} of {limit} {what} that its quota allows; nothing was "
+        "submitted: let its tasks be worked off, or raise the quota",
+        (
+            ("limit", str(limit)),
+            ("queue", queue.name),
+            ("quota", what),
+            ("scope", "queue"),
+            ("used", str(used)),
+        ),
+    )

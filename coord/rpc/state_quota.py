@@ -1,0 +1,94 @@
+"""The quota on the state: how large it may become, and what is refused when it is that large.
+
+The size is an account that all nodes keep alike (`coord.core.account`); the limit is a setting of
+the cluster or, if there is none, a share of this machine's memory. Only the leader compares the
+two, before it proposes anything: what is in the log is applied whatever it takes. If nodes differ
+in memory, the limit is to be set by hand to what the smallest can hold.
+
+At the limit, tasks and keys are refused; reads, deletes, results, heartbeats, releases and
+compactions go on, since they make room or end something. At a tenth more, sessions and locks are
+refused, too. The alarm is over when a tenth of the limit is free again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from coord.codec.kinds import ETCD_KINDS, CommandKind
+from coord.core.account import state_size
+from coord.core.commands import Command, KvPut, KvTxn
+from coord.core.reasons import Reason
+from coord.core.replies import Rejected
+from coord.core.settings import quota_bytes
+from coord.core.state import State
+from coord.replication.port import Member
+from coord.rpc.status import etcd_refusal, refusal
+
+# A node that is given a snapshot holds two states for a while, and the log needs room, too.
+_SHARE_OF_MEMORY: Final = 3
+_GROWTH: Final = frozenset({CommandKind.SUBMIT_TASKS, CommandKind.KV_PUT, CommandKind.KV_TXN})
+_LAST: Final = frozenset({CommandKind.OPEN_SESSION, CommandKind.ACQUIRE_LOCK})
+
+
+class StateQuota:
+    """See the module. `memory_bytes`: what this machine has for all nodes on it."""
+
+    def __init__(self, node_id: str, memory_bytes: int) -> None:
+        self._node_id = node_id
+        self._memory_bytes = memory_bytes
+        self._alarm = False
+
+    def limit_bytes(self, state: State, members: Collection[Member]) -> tuple[int, bool]:
+        """How large the state may become, and whether that is this machine's own measure."""
+        limit = quota_bytes(state)
+        if limit:
+            return limit, False
+        return self._memory_bytes // _SHARE_OF_MEMORY // self._nodes_here(members), True
+
+    def alarm(self, state: State, members: Collection[Member]) -> bool:
+        """Whether growth is refused now."""
+        size, limit = state_size(state), self.limit_bytes(state, members)[0]
+        self._alarm = size >= (limit - limit // 10 if self._alarm else limit)
+        return self._alarm
+
+    def check(
+        self, state: State, members: Collection[Member], kind: CommandKind, command: Command
+    ) -> None:
+        """Raise CallError if the state has no room for a command of this kind."""
+        if kind not in _GROWTH and kind not in _LAST:
+            return
+        if not self.alarm(state, members) or (isinstance(command, KvTxn) and not _puts(command)):
+            return
+        size, limit = state_size(state), self.limit_bytes(state, members)[0]
+        if kind in _LAST and size < limit + limit // 10:
+            return
+        refused = _exceeded(size, limit)
+        raise etcd_refusal(refused) if kind in ETCD_KINDS else refusal(refused)
+
+    def _nodes_here(self, members: Collection[Member]) -> int:
+        """Members on the same host, by the addresses that they are known by."""
+        own = next((one for one in members if one.node_id == self._node_id), None)
+        if own is None:
+            return 1
+        return sum(1 for one in members if _host(one) == _host(own))
+
+
+def _host(member: Member) -> str:
+    return (member.peer_address or member.client_address).rpartition(":")[0]
+
+
+def _puts(txn: KvTxn) -> bool:
+    return any(
+        isinstance(step, KvPut) or (isinstance(step, KvTxn) and _puts(step))
+        for step in (*txn.success, *txn.failure)
+    )
+
+
+def _exceeded(size: int, limit: int) -> Rejected:
+    return Rejected(
+        Reason.QUOTA_EXCEEDED,
+        f"the state takes {size} of {limit} bytes, so nothing new is taken: delete keys or queues, "
+        "compact the history of keys, let retentions end, or raise the limit with "
+        "`coord quota set`",
+        (("limit", str(limit)), ("scope", "cluster"), ("used", str(size))),
+    )
