@@ -17,9 +17,10 @@ TOMBSTONE_BYTES: Final = 400
 SESSION_BYTES: Final = 1_350
 LOCK_BYTES: Final = 550
 WAITER_BYTES: Final = 900
-QUEUE_BYTES: Final = 2_600
+QUEUE_BYTES: Final = 3_800
 KEY_BYTES: Final = 300
 HISTORY_BYTES: Final = 450
+_NAMED_BYTES: Final = 100  # an idempotency key and its place in the index
 _LABEL_BYTES: Final = 160
 _REPLY_BYTES: Final = 350
 _ITEM_BYTES: Final = 120  # refused ones have a few more words, at most a hundred or two
@@ -34,14 +35,17 @@ def task_size(task: Task, *, compact: bool) -> int:
         + len(task.result)
         + len(task.checkpoint)
         + len(task.last_error)
-        + len(task.idempotency_key)
     )
+    if task.idempotency_key:
+        size += _NAMED_BYTES + len(task.idempotency_key)
     return size + labels_size(task.labels) if task.labels else size
 
 
 def spec_size(payload: bytes, idempotency_key: str, labels: dict[str, str]) -> int:
     """A task that is about to be submitted."""
-    size = TASK_BYTES + len(payload) + len(idempotency_key)
+    size = TASK_BYTES + len(payload)
+    if idempotency_key:
+        size += _NAMED_BYTES + len(idempotency_key)
     return size + labels_size(tuple(labels.items())) if labels else size
 
 

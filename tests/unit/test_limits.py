@@ -160,9 +160,11 @@ def test_a_request_at_a_limit_and_one_beyond(name: str, ask: Ask) -> None:
 class World:
     """A machine with one limit scaled down, and a session that asks."""
 
-    def __init__(self, name: str, limit: int = SMALL) -> None:
+    def __init__(self, name: str, limit: int = SMALL, level: int = 0) -> None:
         self.machine = Machine(limits=replace(LIMITS, **{name: limit}))
         self.now_ms = 1
+        if level:
+            self.do(c.RaiseLevel(level), session=0)
         (opened,) = self.do(c.OpenSession(60_000, b"n"), session=0)
         self.session: int = opened.session_id
 
@@ -364,9 +366,77 @@ def redriven_at_once() -> None:
         assert (reply.redriven, world.state.has_chores) == (count, left)
 
 
+def is_full(reply: Any) -> bool:
+    return isinstance(reply, r.Rejected) and reply.reason is Reason.LIMIT_EXCEEDED
+
+
+def kept_tasks() -> None:
+    """From level 1 on; the last one is left to another queue."""
+    world = World("max_tasks", 10, level=1)
+    assert not is_full(world.do(c.SubmitTasks([SPEC] * 9))[0])
+    assert is_full(world.do(c.SubmitTasks([SPEC]))[0])
+    other = c.SubmitTasks([replace(SPEC, queue="other")])
+    assert [is_full(reply) for reply in world.do(other, other)] == [True, True]
+    world = World("max_tasks", 20, level=1)
+    assert not is_full(world.do(c.SubmitTasks([SPEC] * 18))[0])
+    assert [is_full(reply) for reply in world.do(other, other)] == [False, True]
+
+
+def queues() -> None:
+    world = World("max_queues", level=1)
+    asked = [c.PauseQueue(f"q{number}", True) for number in range(SMALL + 1)]
+    assert [is_full(reply) for reply in world.do(*asked)] == [False] * SMALL + [True]
+
+
+def locks() -> None:
+    """The last tenth is left to other sessions."""
+    world = World("max_locks", 20, level=1)
+    asked = [replace(LOCK, name=f"l{number}") for number in range(19)]
+    assert [is_full(reply) for reply in world.do(*asked)] == [False] * 18 + [True]
+
+
+def waits() -> None:
+    world = World("max_waiters", 20, level=1)
+    world.do(LOCK)
+    asked = [replace(LOCK, holder=f"h{number}", wait_ms=1_000) for number in range(19)]
+    assert [is_full(reply) for reply in world.do(*asked)] == [False] * 18 + [True]
+
+
+def keys() -> None:
+    world = World("max_keys", level=1)
+    asked = [c.KvPut(b"k%d" % number, b"") for number in range(SMALL + 1)]
+    assert [is_full(reply) for reply in world.do(*asked)] == [False] * SMALL + [True]
+    assert not is_full(world.do(asked[0])[0])
+
+
+def reply_bytes() -> None:
+    """As soon as so much is kept, there is no room for another reply."""
+    world = World("max_reply_bytes_per_session", level=1)
+    put = c.KvPut(b"k", b"")
+    assert not is_full(world.do(put, sequence=1)[0])
+    assert is_full(world.do(put, sequence=2)[0])
+    assert not is_full(world.do(put, sequence=1)[0])
+
+
+def smallest_quota() -> None:
+    bound = LIMITS.min_quota_bytes
+    assert validate(c.SetQuota(bound)) is None
+    assert validate(c.SetQuota(0)) is None
+    refused = validate(c.SetQuota(bound - 1))
+    assert refused is not None
+    assert refused.reason is Reason.INVALID_ARGUMENT
+
+
 STATES: dict[str, Callable[[], None]] = {
     "max_range_keys": keys_of_one_read,
     "max_answer_bytes": bytes_of_one_answer,
+    "max_tasks": kept_tasks,
+    "max_queues": queues,
+    "max_locks": locks,
+    "max_waiters": waits,
+    "max_keys": keys,
+    "max_reply_bytes_per_session": reply_bytes,
+    "min_quota_bytes": smallest_quota,
     "max_sessions": sessions,
     "max_replies_per_session": replies,
     "max_waiters_per_lock": waiters,

@@ -51,8 +51,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "repeated-request-runs-again",
         "coord/core/dedupe.py",
-        "return state.replies.get((session.session_id, sequence))",
-        "return None",
+        "kept = state.replies.get((session.session_id, sequence))",
+        "kept = None",
         _SCENARIOS,
     ),
     mutant(
@@ -143,7 +143,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "paused-queue-hands-out",
         "coord/core/tasks.py",
-        "if known is None or known.paused:",
+        "if known is None or known.paused or known.deleting:",
         "if known is None:",
         _SCENARIOS,
     ),
