@@ -4,12 +4,14 @@ other content under a known key is refused, and queues have quotas and can be de
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 from tests.support.core_model import UNFINISHED, Model, Record
 
 RESULT_MS = 600_000
 KEY_MS = 3_600_000
 DROPPED_AT_ONCE = 4
+MAX_LOST_LEASES = 10
 
 
 class ModelLevel1(Model):
@@ -118,6 +120,26 @@ class ModelLevel1(Model):
         if state == "COMPLETED":
             task["checkpoint"] = b""
             self.drop_surplus(task["queue"])
+
+    def failed(self, task: Record, after: int | None) -> None:
+        """Attempts that ended with a lost lease come on top of those that are allowed."""
+        allowed = task["max"]
+        task["max"] = allowed + task["lost"]
+        super().failed(task, after)
+        task["max"] = allowed
+
+    def lost(self, task: Record) -> None:
+        task["lost"] += 1
+        if task["lost"] >= max(MAX_LOST_LEASES, task["max"]):
+            self.finish(task, "DEAD")
+            return
+        window_ms = min(500 << min(task["lost"] - 1, 16), 60_000)
+        delay_ms = crc32(f"{task['serial']}:{task['lost']}".encode()) % window_ms
+        self.put_back(task, self.now + delay_ms)
+
+    def revive(self, task: Record) -> None:
+        task["lost"] = 0
+        super().revive(task)
 
     def drop_surplus(self, queue: str) -> None:
         for _ in range(DROPPED_AT_ONCE):
