@@ -203,7 +203,7 @@ class View(Generic[K, V]):
         self._done = not table._rows
         self._last: K | None = table._keys.last() if table._rows else None
         # Pre-images ahead of the cursor; None: the key had no record at the freeze.
-        self._saved = SortedDict()
+        self._saved: Any = {} if self._done else SortedDict()
 
     def keep(self, key: K, record: V) -> None:
         """Called before a record changes or goes."""
