@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import merge
+from typing import Final
 
 from coord.core.replies import KeyValue
 from coord.core.sorted_keys import SortedKeys
 from coord.core.table import Table
 
 Live = Table[bytes, KeyValue]
+
+_NONE: Final[SortedKeys[bytes]] = SortedKeys()  # shared, and never added to
 
 
 class Draft:
@@ -25,8 +28,9 @@ class Draft:
     def __init__(self, live: Live) -> None:
         self.live = live
         self.changed: dict[bytes, KeyValue | None] = {}
-        self._new: SortedKeys[bytes] = SortedKeys()  # there now, and not among the live keys
-        self._deleted: SortedKeys[bytes] = SortedKeys()  # live keys that are gone
+        # There now, and not among the live keys; live keys that are gone. Most drafts need neither.
+        self._new: SortedKeys[bytes] = _NONE
+        self._deleted: SortedKeys[bytes] = _NONE
 
     def get(self, key: bytes) -> KeyValue | None:
         """The pair, or None."""
@@ -38,6 +42,8 @@ class Draft:
         key = kv.key
         if key not in self.live:
             if self.changed.get(key) is None:
+                if self._new is _NONE:
+                    self._new = SortedKeys()
                 self._new.add(key)
         elif key in self.changed and self.changed[key] is None:
             self._deleted.remove(key)
@@ -46,6 +52,8 @@ class Draft:
     def delete(self, key: bytes) -> None:
         """Of a key that is there."""
         if key in self.live:
+            if self._deleted is _NONE:
+                self._deleted = SortedKeys()
             self._deleted.add(key)
         else:
             self._new.remove(key)

@@ -46,6 +46,7 @@ class KvHistory:
     __slots__ = (
         "_by_key",
         "_bytes",
+        "_compacted",
         "_max_bytes",
         "_max_revisions",
         "_max_rows",
@@ -74,6 +75,7 @@ class KvHistory:
         # Distinct revisions of the rows, ascending: [revision, rows, bytes].
         self._revisions: deque[list[int]] = deque()
         self._bytes = 0
+        self._compacted = 0
 
     def tables(self) -> list[Table[Any, Any]]:
         """The replicated part."""
@@ -91,7 +93,7 @@ class KvHistory:
     @property
     def compacted(self) -> int:
         """The smallest revision that can still be read; 0 before the first compaction."""
-        return self._meta.get(_COMPACTED) or 0
+        return self._compacted
 
     @property
     def first(self) -> int:
@@ -107,7 +109,8 @@ class KvHistory:
     @property
     def untidy(self) -> bool:
         """Whether rows are left that nobody can read any more."""
-        return bool(self._revisions) and self._revisions[0][0] <= self.compacted
+        revisions = self._revisions
+        return len(revisions) > 0 and revisions[0][0] <= self._compacted
 
     def record(self, revision: int, key: bytes, before: KeyValue | None) -> bool:
         """Note what `key` was before its change at `revision` (not smaller than any noted one).
@@ -211,6 +214,7 @@ class KvHistory:
         self._by_key = SortedKeys()
         self._revisions.clear()
         self._bytes = 0
+        self._compacted = self._meta.get(_COMPACTED) or 0
         for (revision, key), before in self._rows.items():
             self._index(revision, key, before)
 
@@ -284,6 +288,7 @@ class KvHistory:
         return len(dropped)
 
     def _set_compacted(self, revision: int) -> None:
+        self._compacted = revision
         if _COMPACTED in self._meta:
             self._meta.replace(_COMPACTED, revision)
         else:

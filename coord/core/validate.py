@@ -38,10 +38,10 @@ def validate(command: c.Command, level: int = HIGHEST_LEVEL) -> Rejected | None:
 
     Reads nothing but the command; the message names the field and what is allowed. Apply gives the
     level in force; the edge, which may be stricter, leaves it out."""
-    of_keys = KV_VALIDATORS.get(type(command))
-    if of_keys is not None:
-        return of_keys(command, level)
-    refused = _VALIDATORS[type(command)](command)
+    check = _VALIDATORS.get(type(command))
+    if check is None:
+        return KV_VALIDATORS[type(command)](command, level)
+    refused = check(command)
     if refused is None and level >= 1 and isinstance(command, c.SubmitTasks):
         return _all_labels(command)
     return refused
