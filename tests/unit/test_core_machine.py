@@ -163,4 +163,5 @@ def test_freezing_does_not_depend_on_size() -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     view.close()
-    assert after - before < 20_000
+    # A view of each table; there are 10,000 tasks.
+    assert after - before < 2_500 * len(machine.state.tables())
