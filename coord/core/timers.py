@@ -45,6 +45,7 @@ _SLOT_BITS: Final = 6
 _FAR_MS: Final = 60_000  # what is armed for so much later is filed anew at once
 _MAX_UNSORTED: Final = 2_048  # keys of a slot
 _MAX_STALE: Final = 512  # keys that are filed under a time before their deadline
+_NEVER: Final = 1 << 62
 
 
 class Timers:
@@ -60,6 +61,7 @@ class Timers:
         "_near",
         "_opened",
         "_order",
+        "_quiet_until",
         "_slots",
         "_stale",
     )
@@ -77,6 +79,8 @@ class Timers:
         self._opened = -1  # the last slot that was opened; what is filed there, or before, is near
         self._near: SortedKeys[Entry] = SortedKeys()
         self._crowd: SortedKeys[Entry] = SortedKeys()  # the crowd of the slot opened last: near too
+        # Nothing is filed under an earlier time. Most looks at what is due end here.
+        self._quiet_until = _NEVER
 
     def __len__(self) -> int:
         return len(self._deadlines)
@@ -123,10 +127,7 @@ class Timers:
         if not self._deadlines:
             return None
         due = self._first_due(until_ms)
-        if due is not None:
-            return due[0]
-        nearest = self._nearest()
-        return nearest[0] if nearest is not None else self._order.first() << _SLOT_BITS
+        return due[0] if due is not None else self._quiet_until
 
     def pop_due(self, now_ms: int) -> TimerKey | None:
         """Takes out the first key whose deadline is not after `now_ms`."""
@@ -143,16 +144,24 @@ class Timers:
     def _first_due(self, until_ms: int) -> Entry | None:
         """The first by (deadline, key), if it is due by then. What is filed before it, and is not
         due yet, is filed anew."""
+        if until_ms < self._quiet_until:
+            return None
         last = until_ms >> _SLOT_BITS
         while True:
             nearest = self._nearest()
             if nearest is None:
-                if not len(self._order) or self._order.first() > last:
+                if not len(self._order):
+                    self._quiet_until = _NEVER
+                    return None
+                first = self._order.first()
+                if first > last:
+                    self._quiet_until = first << _SLOT_BITS
                     return None
                 self._open_first()
                 continue
             at_ms, key = nearest
             if at_ms > until_ms:
+                self._quiet_until = at_ms
                 return None
             deadline_ms = self._deadlines[key]
             if deadline_ms == at_ms:
@@ -187,6 +196,8 @@ class Timers:
 
     def _file(self, key: TimerKey, at_ms: int) -> None:
         self._filed[key] = at_ms
+        if at_ms < self._quiet_until:
+            self._quiet_until = at_ms
         number = at_ms >> _SLOT_BITS
         if number <= self._opened:
             self._near.add((at_ms, key))
