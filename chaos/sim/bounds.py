@@ -36,8 +36,10 @@ class Bounds:
             return
         settings = node.settings
         if message["type"] == "append":
-            size = sum(len(command) for _, command in message["entries"])
-            self._check(node, "an append", size, max(settings.batch_bytes, self._largest))
+            # One entry always fits, also one that no service has stamped: a list of members.
+            sizes = [len(command) for _, command in message["entries"]]
+            most = max([settings.batch_bytes, self._largest, *sizes])
+            self._check(node, "an append", sum(sizes), most)
         elif message["type"] == "snapshot":
             size = len(message["data"])
             self._check(node, "a piece of a snapshot", size, settings.snapshot_chunk_bytes)

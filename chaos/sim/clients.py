@@ -165,7 +165,13 @@ class SimClient:
             payloads.append(payload)
         raw = task_pb2.SubmitRequest(
             tasks=[
-                task_pb2.TaskSpec(queue=QUEUE, payload=payload, max_attempts=1_000)
+                # The type tells tasks apart when they are completed and have no payload any more.
+                task_pb2.TaskSpec(
+                    queue=QUEUE,
+                    type=payload.decode().rstrip(),
+                    payload=payload,
+                    max_attempts=1_000,
+                )
                 for payload in payloads
             ]
         )

@@ -19,6 +19,7 @@ from chaos.history import NEMESIS, EventType, HistoryEvent, operations
 from chaos.sim.invariants import Violation
 from chaos.sim.plan import MAX_RATE
 from coord.core.replies import TaskState
+from coord.core.retention import is_compact
 from coord.core.state import State
 
 REGISTER = ("read", "write", "cas")
@@ -103,15 +104,17 @@ class Promises:
         tasks = {task.task_id: task for task in state.tasks.values()}
         for task_id, payload in self.submitted.items():
             task = tasks.get(task_id)
-            if task is None or task.payload != payload:
+            if task is None or task.type != payload.decode().rstrip():
                 raise Violation(f"the acknowledged task {task_id} was lost")
+            if task.payload != payload and not is_compact(state, task):
+                raise Violation(f"the payload of the acknowledged task {task_id} was lost")
         for task_id, result in self.completed.items():
             task = tasks[task_id]
             if task.state is not TaskState.COMPLETED or task.result != result:
                 raise Violation(f"the acknowledged completion of {task_id} was lost")
-        payloads = [task.payload for task in tasks.values()]
-        if len(set(payloads)) != len(payloads):
-            twice = next(p for p in payloads if payloads.count(p) > 1)
+        types = [task.type for task in tasks.values()]
+        if len(set(types)) != len(types):
+            twice = next(one for one in types if types.count(one) > 1)
             raise Violation(f"the task {twice!r} was submitted twice")
 
     def check_history(self) -> None:

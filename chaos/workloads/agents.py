@@ -79,7 +79,8 @@ class AgentsWorkload(Workload):
 def _listed(task: Task) -> dict[str, Any]:
     return {
         "task": task.task_id,
-        "payload": json.loads(task.payload),
+        # Completed tasks have none any more; it was their idempotency key, too.
+        "payload": task.idempotency_key if task.payload_dropped else json.loads(task.payload),
         "state": task.state.name,
         "attempt": task.attempt,
         "result": json.loads(task.result) if task.result else None,

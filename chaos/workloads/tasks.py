@@ -182,7 +182,8 @@ def _named(task: ClaimedTask) -> dict[str, Any]:
 def _listed(task: Task) -> dict[str, Any]:
     return {
         "task": task.task_id,
-        "payload": task.payload.decode(),
+        # Completed tasks have none any more; it was their idempotency key, too.
+        "payload": task.idempotency_key if task.payload_dropped else task.payload.decode(),
         "state": task.state.name,
         "result": task.result.decode(),
     }

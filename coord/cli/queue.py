@@ -13,6 +13,7 @@ from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.client import Client, QueueInfo, RetentionPolicy
 from coord.client.errors import NotFoundError
+from coord.terminal.options import whole
 from coord.terminal.text import duration
 
 app = group("queue", "Queues of tasks.")
@@ -27,6 +28,7 @@ class Policy(StrEnum):
     DROP_RESULTS_OLDEST = "drop_results_oldest"
 
 
+LARGEST_QUOTA = 1 << 53
 POLICIES = {policy: RetentionPolicy[policy.name] for policy in Policy}
 
 COLUMNS = (
@@ -116,11 +118,21 @@ async def set_queue(
     queue: Queue,
     quota_tasks: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Tasks it may keep, finished ones too; 0 = any."),
+        whole(
+            "--quota-tasks",
+            high=LARGEST_QUOTA,
+            help="Tasks it may keep, finished ones too; 0 means any number.",
+            show_default=False,
+        ),
     ] = None,
     quota_bytes: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Memory they may take; 0 = any."),
+        whole(
+            "--quota-bytes",
+            high=LARGEST_QUOTA,
+            help="Memory they may take; 0 means any.",
+            show_default=False,
+        ),
     ] = None,
     retention_policy: Annotated[
         Policy | None,

@@ -196,8 +196,7 @@ class Timers:
 
     def _file(self, key: TimerKey, at_ms: int) -> None:
         self._filed[key] = at_ms
-        if at_ms < self._quiet_until:
-            self._quiet_until = at_ms
+        self._quiet_until = min(self._quiet_until, at_ms)
         number = at_ms >> _SLOT_BITS
         if number <= self._opened:
             self._near.add((at_ms, key))

@@ -49,8 +49,12 @@ async def test_a_tasks_life(client: Client) -> None:
     submitted = await client.tasks.submit(
         "q", b"in", type="t", priority=3, idempotency_key="k", labels={"a": "b"}
     )
-    again = await client.tasks.submit("q", b"in", idempotency_key="k")
+    again = await client.tasks.submit(
+        "q", b"in", type="t", priority=3, idempotency_key="k", labels={"a": "b"}
+    )
     assert (again.task_id, again.existed) == (submitted.task_id, True)
+    with pytest.raises(FailedPreconditionError, match="other content"):
+        await client.tasks.submit("q", b"another", idempotency_key="k")
     (task,) = await client.tasks.claim(["other", "q"], worker="me")
     assert (task.payload, task.type, task.priority, task.attempt) == (b"in", "t", 3, 1)
     assert task.labels == {"a": "b"}

@@ -237,6 +237,15 @@ async def _(face: Face, _: Cluster) -> None:
     assert not (await face.call("queues.get", queue)).paused
 
 
+@sample("queues.configure")
+@sample("queues.delete")
+async def _(face: Face, _: Cluster) -> None:
+    queue, _task_id = await face.submitted()
+    await face.call("queues.configure", queue, quota_tasks=5)
+    assert (await face.call("queues.get", queue)).quota_tasks == 5
+    assert await face.call("queues.delete", queue, force=True) == 1
+
+
 # ---- locks
 
 
@@ -385,6 +394,13 @@ async def _(face: Face, cluster: Cluster) -> None:
 async def _(face: Face, _: Cluster) -> None:
     level = await face.call("cluster.level")
     assert await face.call("cluster.raise_level") == level
+
+
+@sample("cluster.quota")
+@sample("cluster.set_quota")
+async def _(face: Face, _: Cluster) -> None:
+    assert (await face.call("cluster.set_quota", 1 << 30)).limit_bytes == 1 << 30
+    assert (await face.call("cluster.quota")).limit_bytes == 1 << 30
 
 
 @sample("cluster.digests")

@@ -59,6 +59,7 @@ async def test_tasks_come_as_slots_become_free(client: Client, node: LocalNode) 
         # One that was answered after the second task: had there been a third one, it were here.
         beat = await work.heartbeat([HeartbeatItem(first.task_id, first.fencing_token, b"half")])
         assert (beat[0].ok, waiting.done(), work.in_use, len(ready)) == (True, False, 2, 4)
+        assert (await client.tasks.get(first.task_id)).checkpoint == b"half"
         await work.complete(first, b"done")
         third = await asyncio.wait_for(waiting, 10)
         failed = await work.fail(second, "broken", retryable=False)
@@ -73,7 +74,7 @@ async def test_tasks_come_as_slots_become_free(client: Client, node: LocalNode) 
         assert work.in_use == 1
     done = await client.tasks.wait([first.task_id, third.task_id])
     assert [task.result for task in done] == [b"done", b"done too"]
-    assert done[0].checkpoint == b"half"
+    assert (done[0].checkpoint, done[0].payload_dropped) == (b"", True)
     assert first.claimed_at_s <= time.monotonic() < first.claimed_at_s + 10
     with pytest.raises(ClientClosedError):
         await anext(work)

@@ -15,6 +15,7 @@ from coord.codec.errors import CodecError, DecodeError, SnapshotDamagedError
 from coord.codec.etcd import decode_range
 from coord.codec.kinds import CommandKind
 from coord.codec.snapshot import decode_snapshot
+from coord.core.levels import HIGHEST_LEVEL
 from coord.core.limits import LIMITS
 from coord.core.validate import validate, validate_request_id
 from coord.core.validate_kv import validate_range
@@ -91,7 +92,7 @@ def test_any_request_bytes_give_a_command_or_a_decode_error(
 @given(st.binary(max_size=60))
 def test_any_range_bytes_give_a_range_or_a_decode_error(request: bytes) -> None:
     with contextlib.suppress(DecodeError):
-        validate_range(decode_range(request)[0])
+        validate_range(decode_range(request)[0], HIGHEST_LEVEL)
 
 
 ENTRY = encode_envelope(1, 2, [EnvelopeItem(int(k), "p", 1, 2, 1, raw(k)) for k in CommandKind])

@@ -19,7 +19,7 @@ RECORDED: dict[str, tuple[str, int, tuple[int, ...]]] = {
     "A2": ("only-dumps", 3, (6, 59, 36)),
     "A3": ("only-transfers", 3, (69, 93, 107)),
     "A4": ("only-torn", 3, (3, 4, 21, 34)),
-    "A5": ("only-links", 3, (1, 10)),
+    "A5": ("only-links", 3, (31,)),
     "B1": ("only-power", 3, (1, 5, 9, 14)),
     "B2": ("only-dumps", 3, (4, 97, 36)),
     "B3": ("only-delays", 5, (4, 7, 9, 18)),

@@ -30,9 +30,14 @@ GIVEN = {
     "old": "n1",
     "new": "n9",
     "task_ids": "t1",
+    "size": "1GiB",
     "command": "true",
 }
-EXTRA = {"coord kv del": ["k"], "coord kv txn": ["--then", "get k"]}
+EXTRA = {
+    "coord kv del": ["k"],
+    "coord kv txn": ["--then", "get k"],
+    "coord queue set": ["--retention-policy", "refuse"],
+}
 
 
 @dataclass(frozen=True)
