@@ -226,10 +226,10 @@ async def test_snapshots_are_taken_and_the_log_before_them_goes(
         await nemesis.begin()
         seen: set[str] = set()
         segments: set[str] = set()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while len(seen) < 3 or len(segments) < 3:
             assert time.monotonic() < deadline, (seen, segments)
-            await nemesis.last(0.3)
+            await nemesis.last(1.0)  # long enough for a round, which ends with a compaction
             for _ in range(9):
                 await put_ms(cluster, BYTES)
             seen |= {path.name for path in (data / "snapshots").iterdir()}

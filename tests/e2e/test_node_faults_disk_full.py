@@ -80,7 +80,7 @@ async def blocked(cluster: LocalCluster, *node_ids: str) -> None:
     for node_id in node_ids:
         await eventually(
             lambda n=node_id: write_block(cluster, n) == "DISK_FULL",  # type: ignore[misc]
-            10,
+            30,
             f"{node_id} sees its full disk",
         )
 
@@ -92,7 +92,7 @@ async def refusing(cluster: LocalCluster) -> str:
         leader = cluster.leader()
         return leader is not None and write_block(cluster, leader) == "DISK_FULL"
 
-    await eventually(refuses, 10, "the leader refuses writes")
+    await eventually(refuses, 30, "the leader refuses writes")
     leader = cluster.leader()
     assert leader is not None
     return leader
