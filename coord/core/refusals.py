@@ -26,8 +26,8 @@ def session_required(what: str) -> Rejected:
 def task_not_found(task_id: str) -> Rejected:
     return Rejected(
         Reason.TASK_NOT_FOUND,
-        f"task {task_id!a} is not known: it never existed, its retention is over, "
-        "or the policy of its queue had it forgotten early",
+        # These words are in kept replies, and so in digests: nodes of all builds must say the same.
+        f"task {task_id!a} is not known: it never existed, or its retention is over",
         (("task_id", task_id),),
     )
 
