@@ -99,7 +99,8 @@ def test_a_background_job_can_be_interrupted(words: Sequence[str]) -> None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(10)
         output, _ = process.communicate()
-        assert process.returncode in {0, 1, 2, 3, 130}, output
+        # In its first and last moments it has no handler of its own, and just dies of the signal.
+        assert process.returncode in {0, 1, 2, 3, 130, -signal.SIGINT}, output
 
 
 def test_the_suite_can_be_interrupted(tmp_path: Path) -> None:
