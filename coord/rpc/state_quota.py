@@ -16,12 +16,13 @@ from typing import Final
 
 from coord.codec.kinds import ETCD_KINDS, CommandKind
 from coord.core.account import state_size
-from coord.core.commands import Command, KvPut, KvTxn
+from coord.core.commands import Command, KvTxn
 from coord.core.reasons import Reason
 from coord.core.replies import Rejected
 from coord.core.settings import quota_bytes
 from coord.core.state import State
 from coord.replication.port import Member
+from coord.rpc.growth import grows
 from coord.rpc.status import etcd_refusal, refusal
 
 # A node that is given a snapshot holds two states for a while, and the log needs room, too.
@@ -57,7 +58,7 @@ class StateQuota:
         """Raise CallError if the state has no room for a command of this kind."""
         if kind not in _GROWTH and kind not in _LAST:
             return
-        if not self.alarm(state, members) or (isinstance(command, KvTxn) and not _puts(command)):
+        if not self.alarm(state, members) or (isinstance(command, KvTxn) and not grows(command)):
             return
         size, limit = state_size(state), self.limit_bytes(state, members)[0]
         if kind in _LAST and size < limit + limit // 10:
@@ -75,13 +76,6 @@ class StateQuota:
 
 def _host(member: Member) -> str:
     return (member.peer_address or member.client_address).rpartition(":")[0]
-
-
-def _puts(txn: KvTxn) -> bool:
-    return any(
-        isinstance(step, KvPut) or (isinstance(step, KvTxn) and _puts(step))
-        for step in (*txn.success, *txn.failure)
-    )
 
 
 def _exceeded(size: int, limit: int) -> Rejected:
