@@ -29,22 +29,22 @@ TaskItem = c.HeartbeatItem | c.CompleteItem | c.FailItem | c.ReleaseItem
 
 def heartbeat(state: State, command: c.HeartbeatTasks) -> r.ItemOutcomes:
     """Renews leases. Takes a revision only when it stores something with the task."""
-    return r.ItemOutcomes(tuple(_heartbeat_item(state, item) for item in command.items))
+    return r.ItemOutcomes(tuple([_heartbeat_item(state, item) for item in command.items]))
 
 
 def complete(state: State, command: c.CompleteTasks) -> r.ItemOutcomes:
     """Commits results."""
-    return r.ItemOutcomes(tuple(_complete_item(state, item) for item in command.items))
+    return r.ItemOutcomes(tuple([_complete_item(state, item) for item in command.items]))
 
 
 def fail(state: State, command: c.FailTasks) -> r.ItemOutcomes:
     """Ends attempts with an error: another one after the backoff, or the dead letter."""
-    return r.ItemOutcomes(tuple(_fail_item(state, item) for item in command.items))
+    return r.ItemOutcomes(tuple([_fail_item(state, item) for item in command.items]))
 
 
 def release(state: State, command: c.ReleaseTasks) -> r.ItemOutcomes:
     """Gives tasks back; the attempt does not count."""
-    return r.ItemOutcomes(tuple(_release_item(state, item) for item in command.items))
+    return r.ItemOutcomes(tuple([_release_item(state, item) for item in command.items]))
 
 
 def _heartbeat_item(state: State, item: c.HeartbeatItem) -> r.ItemOutcome:

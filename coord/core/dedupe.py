@@ -36,7 +36,8 @@ def find_reply(
         session.acked_below = request_id.acked_below
         if not state.level:
             _forget_below(state, session, session.acked_below)
-    if state.level and session.replies and session.replies[0] < session.acked_below:
+    replies = session.replies
+    if state.level and replies and replies[0] < session.acked_below:
         _forget_some(state, session)
     sequence = request_id.sequence
     if sequence < session.acked_below:
@@ -47,7 +48,13 @@ def find_reply(
         )
     kept = state.replies.get((session.session_id, sequence))
     if kept is None:
-        return _no_room(state, session) if state.level else None
+        limits = state.limits
+        if (
+            len(replies) < limits.max_replies_per_session
+            and session.reply_bytes < limits.max_reply_bytes_per_session
+        ) or not state.level:
+            return None
+        return _no_room(state, session)
     reply, digest, _ = kept
     if digest and digest != digest_of(command):
         return _reused(session, sequence)
@@ -63,10 +70,10 @@ def keep_reply(
     under the same sequence."""
     if isinstance(reply, Claimed) and not reply.tasks:
         return
-    digest = 0
+    digest, kept = 0, session.replies
     if state.level:
         digest = digest_of(command)
-    elif len(session.replies) >= state.limits.max_replies_per_session:
+    elif len(kept) >= state.limits.max_replies_per_session:
         session.acked_below = session.replies[0] + 1
         _forget_below(state, session, session.acked_below)
     if sequence < session.acked_below:
@@ -75,10 +82,10 @@ def keep_reply(
     state.replies.insert((session.session_id, sequence), (reply, digest, size))
     session.reply_bytes += size
     state.reply_bytes += size
-    if session.replies and sequence < session.replies[-1]:
-        insort(session.replies, sequence)
+    if kept and sequence < kept[-1]:
+        insort(kept, sequence)
     else:
-        session.replies.append(sequence)
+        kept.append(sequence)
 
 
 def drop_replies(state: State, session: Session, at_most: int) -> None:
@@ -100,21 +107,20 @@ def _forget_some(state: State, session: Session) -> None:
 
 
 def _forget_first(state: State, session: Session, count: int) -> None:
+    session_id, size = session.session_id, 0
     for sequence in session.replies[:count]:
-        _, _, size = state.replies.remove((session.session_id, sequence))
-        session.reply_bytes -= size
-        state.reply_bytes -= size
+        size += state.replies.remove((session_id, sequence))[2]
+    session.reply_bytes -= size
+    state.reply_bytes -= size
     del session.replies[:count]
 
 
-def _no_room(state: State, session: Session) -> Rejected | None:
+def _no_room(state: State, session: Session) -> Rejected:
     limits = state.limits
     if len(session.replies) >= limits.max_replies_per_session:
         return _full(session, "max_replies_per_session", limits.max_replies_per_session, "")
-    if session.reply_bytes >= limits.max_reply_bytes_per_session:
-        limit = limits.max_reply_bytes_per_session
-        return _full(session, "max_reply_bytes_per_session", limit, " bytes of")
-    return None
+    limit = limits.max_reply_bytes_per_session
+    return _full(session, "max_reply_bytes_per_session", limit, " bytes of")
 
 
 def _full(session: Session, name: str, limit: int, unit: str) -> Rejected:

@@ -48,10 +48,12 @@ def check_new_wait(state: State, session_id: int) -> Rejected | None:
 def check_new_keys(state: State, command: c.Command) -> Rejected | None:
     """Why a put, or a transaction that may put, is refused for the keys there are, or None."""
     limit, keys = state.limits.max_keys, len(state.kv)
+    if keys + state.limits.max_txn_ops <= limit:
+        return None
     if isinstance(command, c.KvPut):
         new = 0 if keys < limit or state.kv.has(command.key) else 1
     elif isinstance(command, c.KvTxn):
-        new = _puts(command) if keys + state.limits.max_txn_ops > limit else 0
+        new = _puts(command)
     else:
         new = 0
     return limit_exceeded("keys", limit) if new and keys + new > limit else None

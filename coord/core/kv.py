@@ -42,10 +42,6 @@ def _decode(row: GivenRow) -> tuple[bytes, r.KeyValue]:
     return kv.key, kv
 
 
-def _weight(kv: r.KeyValue | None) -> int:
-    return 0 if kv is None else len(kv.key) + len(kv.value)
-
-
 class KvStore:
     """Keys, their values and their bounded history.
 
@@ -101,7 +97,7 @@ class KvStore:
     def rebuild(self) -> None:
         """Make the indexes again after rows were loaded into the tables."""
         self._history.rebuild()
-        self._live_bytes = sum(_weight(kv) for kv in self._live.values())
+        self._live_bytes = sum(len(kv.key) + len(kv.value) for kv in self._live.values())
         self._changed.clear()
 
     def apply(self, command: KvCommand, revision: int, level: int) -> tuple[KvReply, bool]:
@@ -182,7 +178,7 @@ class KvStore:
                 "a key has at most one version per revision",
                 kv[2:],
             )
-        size = sum(_weight(kv) for kv in self._live.values())
+        size = sum(len(kv.key) + len(kv.value) for kv in self._live.values())
         invariant(size == self._live_bytes, "bytes of all keys", (size, self._live_bytes))
         self._history.check(level)
 
@@ -349,6 +345,7 @@ class KvStore:
             self._live.insert(kv.key, kv)
         else:
             self._live.replace(kv.key, kv)
+        self._live_bytes += len(kv.key) + len(kv.value)
         self._note(kv.key, before, kv.mod_revision)
 
     def _compact(
@@ -370,7 +367,8 @@ class KvStore:
     def _note(self, key: bytes, before: r.KeyValue | None, revision: int) -> None:
         self._history.record(revision, key, before)
         self._changed[key] = None
-        self._live_bytes += _weight(self._live.get(key)) - _weight(before)
+        if before is not None:
+            self._live_bytes -= len(key) + len(before.value)
 
 
 def _check_lease(put: c.KvPut) -> r.Rejected | None:

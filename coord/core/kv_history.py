@@ -112,15 +112,11 @@ class KvHistory:
         revisions = self._revisions
         return len(revisions) > 0 and revisions[0][0] <= self._compacted
 
-    def record(self, revision: int, key: bytes, before: KeyValue | None) -> bool:
-        """Note what `key` was before its change at `revision` (not smaller than any noted one).
-
-        The first change of a key within a revision counts; returns whether this was it."""
-        if (revision, key) in self._rows:
-            return False
+    def record(self, revision: int, key: bytes, before: KeyValue | None) -> None:
+        """Note what `key` was before its change at `revision` (not smaller than any noted one). A
+        key changes at most once at a revision."""
         self._rows.insert((revision, key), before)
         self._index(revision, key, before)
-        return True
 
     def trim(self) -> None:
         """Forget the oldest revisions beyond what may be kept, with their rows (level 0)."""
@@ -142,21 +138,24 @@ class KvHistory:
         """Compact what is beyond the bounds; rows stay until they are tidied.
 
         Nothing, while there is something to tidy: that makes room already."""
-        if self.untidy:
-            return
         revisions, rows, size = len(self._revisions), len(self._rows), self._bytes
+        if not self._beyond(revisions, rows, size) or self.untidy:
+            return
         oldest = 0
         for revision, its_rows, its_bytes in islice(self._revisions, _MAX_STEPS):
-            if (
-                revisions <= self._max_revisions
-                and rows <= self._max_rows
-                and size + rows * _ROW_BYTES <= self._max_bytes
-            ):
+            if not self._beyond(revisions, rows, size):
                 break
             oldest = revision
             revisions, rows, size = revisions - 1, rows - its_rows, size - its_bytes
-        if oldest:
-            self._set_compacted(oldest)
+        self._set_compacted(oldest)
+
+    def _beyond(self, revisions: int, rows: int, size: int) -> bool:
+        """Whether so much history is more than may be kept."""
+        return (
+            revisions > self._max_revisions
+            or rows > self._max_rows
+            or size + rows * _ROW_BYTES > self._max_bytes
+        )
 
     def give_up_to(self, revision: int) -> None:
         """As `compact`; the rows stay until they are tidied."""
@@ -265,27 +264,28 @@ class KvHistory:
     def _index(self, revision: int, key: bytes, before: KeyValue | None) -> None:
         self._by_key.add((key, revision))
         size = _size(key, before)
-        if not self._revisions or self._revisions[-1][0] != revision:
-            self._revisions.append([revision, 0, 0])
-        totals = self._revisions[-1]
-        totals[1] += 1
-        totals[2] += size
         self._bytes += size
+        totals = self._revisions[-1] if self._revisions else None
+        if totals is None or totals[0] != revision:
+            self._revisions.append([revision, 1, size])
+        else:
+            totals[1] += 1
+            totals[2] += size
 
     def _drop(self, revision: int, max_rows: int) -> int:
         """Up to `max_rows` rows of the oldest revision; returns how many."""
         rows, totals = self._rows, self._revisions[0]
-        dropped = list(islice(rows.keys_between((revision, b""), (revision + 1, b"")), max_rows))
-        for ident in dropped:
-            key = ident[1]
-            size = _size(key, rows.remove(ident))
+        count = min(max_rows, totals[1])
+        for _ in range(count):
+            (_, key), before = rows.pop_first()
+            size = _size(key, before)
             self._bytes -= size
-            totals[1] -= 1
             totals[2] -= size
             self._by_key.remove((key, revision))
+        totals[1] -= count
         if not totals[1]:
             self._revisions.popleft()
-        return len(dropped)
+        return count
 
     def _set_compacted(self, revision: int) -> None:
         self._compacted = revision

@@ -23,6 +23,22 @@ from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
 from coord.core.validate import validate, validate_request_id
 
+_KV_CHANGED: Final = r.EventKind.KV_CHANGED
+
+
+def _change_keys(state: State, command: Any) -> r.Reply:
+    """The key-value store is given the next revision, and takes it only if it changes something."""
+    refused = check_new_keys(state, command) if state.level else None
+    if refused is not None:
+        return refused
+    reply, changed = state.kv.apply(command, state.revision + 1, state.level)
+    if changed:
+        state.next_revision()
+        for key in state.kv.changed_keys:
+            state.emit(_KV_CHANGED, key.decode("latin-1"))
+    return reply
+
+
 _HANDLERS: Final[dict[type, Callable[[State, Any], r.Reply]]] = {
     c.OpenSession: sessions.open_session,
     c.KeepAlive: sessions.keep_alive,
@@ -42,6 +58,10 @@ _HANDLERS: Final[dict[type, Callable[[State, Any], r.Reply]]] = {
     c.SetQueue: queue_admin.set_queue,
     c.DeleteQueue: queue_admin.delete_queue,
     c.SetQuota: settings.set_quota,
+    c.KvPut: _change_keys,
+    c.KvDelete: _change_keys,
+    c.KvTxn: _change_keys,
+    c.KvCompact: _change_keys,
 }
 # These act for the session that asks.
 _SESSION_HANDLERS: Final[dict[type, Callable[[State, Any, int], r.Reply]]] = {
@@ -109,9 +129,10 @@ def _handle(state: State, request: c.Request) -> r.Reply:
         settle_named(state, command, session_id)
     if request_id is None or not session_id:
         return _dispatch(state, command, 0)
-    if not sessions.is_open(state, session_id):
+    session = state.sessions.get(session_id)
+    if session is None or session.expires_at_ms <= state.now_ms:
         return session_not_found(session_id)
-    session = state.sessions.edit(session_id)
+    state.sessions.edit(session_id)
     sessions.touch(state, session)
     if not request_id.sequence:
         return _dispatch(state, command, session_id)
@@ -128,20 +149,4 @@ def _dispatch(state: State, command: c.Command, session_id: int) -> r.Reply:
     handler = _HANDLERS.get(type(command))
     if handler is not None:
         return handler(state, command)
-    session_handler = _SESSION_HANDLERS.get(type(command))
-    if session_handler is not None:
-        return session_handler(state, command, session_id)
-    return _change_keys(state, command)
-
-
-def _change_keys(state: State, command: Any) -> r.Reply:
-    """The key-value store is given the next revision, and takes it only if it changes something."""
-    refused = check_new_keys(state, command) if state.level else None
-    if refused is not None:
-        return refused
-    reply, changed = state.kv.apply(command, state.revision + 1, state.level)
-    if changed:
-        state.next_revision()
-        for key in state.kv.changed_keys:
-            state.emit(r.EventKind.KV_CHANGED, key.decode("latin-1"))
-    return reply
+    return _SESSION_HANDLERS[type(command)](state, command, session_id)

@@ -21,6 +21,7 @@ from coord.core.sizes import spec_size
 from coord.core.state import State
 
 _DROPPED_AT_ONCE: Final = 4
+_DROP_RESULTS_OLDEST: Final = RetentionPolicy.DROP_RESULTS_OLDEST
 
 
 Digests = dict[tuple[str, str], int]  # of specs, by queue and idempotency key
@@ -89,7 +90,7 @@ def full_by(queue: Queue) -> str:
 def drop_surplus(state: State, queue: Queue) -> None:
     """Has some completed tasks go early, if a quota is exceeded and that is the policy. A few for
     each task that comes or ends, so that the work is bounded and the surplus, too."""
-    if queue.policy is not RetentionPolicy.DROP_RESULTS_OLDEST:
+    if queue.policy is not _DROP_RESULTS_OLDEST:
         return
     for _ in range(_DROPPED_AT_ONCE):
         too_many = 0 < queue.quota_tasks < kept_tasks(queue)
@@ -148,7 +149,7 @@ def _check_room(state: State, queue: Queue | None, tasks: int, size: int) -> Rej
     if not queue.quota_tasks and not queue.quota_bytes:
         return None
     kept, held = kept_tasks(queue), queue.size
-    if queue.policy is RetentionPolicy.DROP_RESULTS_OLDEST:
+    if queue.policy is _DROP_RESULTS_OLDEST:
         kept -= len(queue.completed)
         held -= queue.completed_size
     if 0 < queue.quota_tasks < kept + tasks:

@@ -17,6 +17,8 @@ from coord.core.sorted_keys import SortedKeys
 
 Labels = tuple[tuple[str, str], ...]
 
+# Looking a member up in its class costs as much as a call, and this is asked for every task.
+_COMPLETED: Final = TaskState.COMPLETED
 _SERIAL_BITS: Final = 64
 _SERIAL_MASK: Final = (1 << _SERIAL_BITS) - 1
 
@@ -168,7 +170,7 @@ class Task:
     @property
     def finished(self) -> bool:
         """Nothing more happens to it by itself, but being forgotten."""
-        return self.state >= TaskState.COMPLETED
+        return self.state >= _COMPLETED
 
 
 class RetentionPolicy(IntEnum):

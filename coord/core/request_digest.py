@@ -194,7 +194,8 @@ def _range(crc: int, m: c.KvRange) -> int:
 
 
 def _put(crc: int, m: c.KvPut) -> int:
-    crc = _bytes(_bytes(crc, m.key), m.value)
+    key, value = m.key, m.value
+    crc = crc32(value, crc32(key, crc ^ len(key)) ^ len(value))
     if m.lease or m.prev_kv or m.ignore_value or m.ignore_lease:
         return _plain(crc, (m.lease, m.prev_kv, m.ignore_value, m.ignore_lease))
     return crc

@@ -26,18 +26,21 @@ from coord.core.sizes import task_size, tombstone_size
 from coord.core.state import State
 from coord.core.timers import TimerKind
 
+_COMPLETED: Final = TaskState.COMPLETED
+_TASK: Final = TimerKind.TASK
+
 RESULT_MS: Final = 600_000
 KEY_MS: Final = 3_600_000
 
 
 def is_compact(state: State, task: Task) -> bool:
     """Whether a task is kept as this module says; those that completed at level 0 are not."""
-    return task.state is TaskState.COMPLETED and task.mod_revision > state.compact_after
+    return task.state is _COMPLETED and task.mod_revision > state.compact_after
 
 
 def kept_ms(task: Task) -> int:
     """How long a task that is at an end is kept."""
-    return task.options.retention_ms or (RESULT_MS if task.state is TaskState.COMPLETED else KEY_MS)
+    return task.options.retention_ms or (RESULT_MS if task.state is _COMPLETED else KEY_MS)
 
 
 def stone_ends_ms(stone: Tombstone) -> int:
@@ -51,9 +54,9 @@ def keep_completed(state: State, queue: Queue, task: Task) -> None:
     task.checkpoint = b""
     resize(state, queue, task, task_size(task, compact=True))
     queue.completed_size += task.size
-    state.timers.disarm(TimerKind.TASK, task.serial)
+    state.timers.disarm(_TASK, task.serial)
     if task.options.not_before_wall_ms:
-        state.wall_timers.disarm(TimerKind.TASK, task.serial)
+        state.wall_timers.disarm(_TASK, task.serial)
     line = line_of(queue, task.options.retention_ms)
     line.rows.append(task.serial)
     if len(line.rows) == 1:
@@ -123,7 +126,7 @@ def forget_first(
     line."""
     serial = line.rows.popleft()
     task = state.tasks.remove(serial)
-    invariant(task.state is TaskState.COMPLETED, "what is retained is completed", serial)
+    invariant(task.state is _COMPLETED, "what is retained is completed", serial)
     queue.completed.remove(serial)
     queue.completed_size -= task.size
     add_size(state, queue, -task.size)

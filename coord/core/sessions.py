@@ -23,6 +23,7 @@ from coord.core.sizes import session_size
 from coord.core.state import State
 from coord.core.timers import TimerKind
 
+_SESSION: Final = TimerKind.SESSION
 _MAX_STUCK: Final = 1_000
 _MAX_TASK_ID: Final = 21  # "t" and a number of 64 bits
 _REPLIES_PER_EXPIRY: Final = 16  # so many cost as much as to give one task back
@@ -92,8 +93,10 @@ def is_open(state: State, session_id: int) -> bool:
 
 def touch(state: State, session: Session) -> None:
     """Notes a sign of life; `session` is new or from `edit`."""
-    session.expires_at_ms = state.now_ms + session.ttl_ms
-    state.timers.arm(TimerKind.SESSION, session.session_id, session.expires_at_ms)
+    expires_at_ms = state.now_ms + session.ttl_ms
+    if expires_at_ms != session.expires_at_ms:  # the first sign of life in this batch
+        session.expires_at_ms = expires_at_ms
+        state.timers.arm(_SESSION, session.session_id, expires_at_ms)
 
 
 def end_session(state: State, session_id: int, why: str) -> None:
@@ -107,7 +110,7 @@ def end_session(state: State, session_id: int, why: str) -> None:
         holdings += len(session.replies) // _REPLIES_PER_EXPIRY
     if holdings > state.expiries_left:
         _give_back_some(state, session, why)
-        state.timers.arm(TimerKind.SESSION, session_id, session.expires_at_ms)
+        state.timers.arm(_SESSION, session_id, session.expires_at_ms)
         return
     state.expiries_left -= holdings
     state.next_revision()
@@ -124,7 +127,7 @@ def end_session(state: State, session_id: int, why: str) -> None:
     count_session(state, session.name, -1)
     if state.session_by_nonce.get(session.nonce) == session_id:
         del state.session_by_nonce[session.nonce]
-    state.timers.disarm(TimerKind.SESSION, session_id)
+    state.timers.disarm(_SESSION, session_id)
 
 
 def _give_back_some(state: State, session: Session, why: str) -> None:

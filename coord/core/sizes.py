@@ -25,6 +25,7 @@ _LABEL_BYTES: Final = 160
 _REPLY_BYTES: Final = 350
 _ITEM_BYTES: Final = 120  # refused ones have a few more words, at most a hundred or two
 _KEY_VALUE_BYTES: Final = 160
+_OF_TASKS: Final = (r.Submitted, r.Claimed)
 
 
 def task_size(task: Task, *, compact: bool) -> int:
@@ -71,12 +72,10 @@ def labels_size(labels: Labels) -> int:
 def reply_size(reply: r.Reply) -> int:
     """A kept reply."""
     # One is kept for every request, so the frequent ones are not walked through.
-    if isinstance(reply, r.Submitted):
-        return _REPLY_BYTES + _ITEM_BYTES * len(reply.tasks)
-    if isinstance(reply, r.Claimed):
-        return _REPLY_BYTES + _ITEM_BYTES * len(reply.tasks)
     if isinstance(reply, r.ItemOutcomes):
         return _REPLY_BYTES + _ITEM_BYTES * len(reply.items)
+    if isinstance(reply, _OF_TASKS):
+        return _REPLY_BYTES + _ITEM_BYTES * len(reply.tasks)
     if isinstance(reply, r.KvPutReply) and reply.prev_kv is None:
         return _REPLY_BYTES
     return _REPLY_BYTES + _nested(reply)

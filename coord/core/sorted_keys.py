@@ -78,7 +78,8 @@ class SortedKeys(Generic[K]):
         chunk = self._chunks[0]
         key: K = chunk.pop(0)
         self._size -= 1
-        del self._before[1:]
+        if len(self._before) > 1:
+            del self._before[1:]
         if not chunk:
             self._drop(0)
         return key
@@ -94,7 +95,8 @@ class SortedKeys(Generic[K]):
             raise KeyError(key)
         del chunk[place]
         self._size -= 1
-        del self._before[number + 1 :]
+        if len(self._before) > 1:
+            del self._before[number + 1 :]
         if not chunk:
             self._drop(number)
         elif place == len(chunk):

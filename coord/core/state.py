@@ -28,7 +28,8 @@ from coord.core.timers import Timers
 
 T = TypeVar("T")
 
-_MAX_SHARED = 4_096
+_MAX_SHARED: Final = 4_096
+_TASK_READY: Final = EventKind.TASK_READY
 NEVER: Final = 1 << 60  # a revision that no state reaches
 
 
@@ -158,7 +159,7 @@ class State:
         """Emits TASK_READY, once per queue and batch: it says "look again", not how many."""
         if not queue.paused and not queue.deleting and queue.name not in self._announced:
             self._announced.add(queue.name)
-            self.emit(EventKind.TASK_READY, queue.name)
+            self.emit(_TASK_READY, queue.name)
 
     def share(self, value: T) -> T:
         """One object for equal values, so that a million tasks of one kind hold one text."""

@@ -21,7 +21,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from sortedcontainers import SortedDict
 
-from coord.core.invariants import invariant
+from coord.core.invariants import InvariantViolation, invariant
 from coord.core.row_weight import weight_of
 from coord.core.sorted_keys import SortedKeys
 
@@ -67,7 +67,10 @@ class Table(Generic[K, V]):
     `encode(key, record)` gives the flat tuple of integers, text, bytes, None, booleans, lists and
     tuples that stands for a record in snapshots and digests; `decode(row)` gives both back."""
 
-    __slots__ = ("_decode", "_encode", "_keys", "_rows", "_views", "name")
+    __slots__ = ("_decode", "_encode", "_keys", "_rows", "_views", "get", "name")
+
+    get: Callable[[K], V | None]
+    """The record of a key, to be read only; None if there is none."""
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class Table(Generic[K, V]):
         self._encode = encode
         self._decode = decode
         self._rows: dict[K, V] = {}
+        self.get = self._rows.get  # asked several times for each request: no call in between
         self._keys: SortedKeys[K] = SortedKeys()
         self._views: tuple[View[K, V], ...] = ()
 
@@ -102,10 +106,6 @@ class Table(Generic[K, V]):
         rows = self._rows
         return (rows[key] for key in self._keys)
 
-    def get(self, key: K) -> V | None:
-        """The record, to be read only; None if there is none."""
-        return self._rows.get(key)
-
     def __getitem__(self, key: K) -> V:
         return self._rows[key]
 
@@ -128,7 +128,8 @@ class Table(Generic[K, V]):
 
     def insert(self, key: K, record: V) -> None:
         """Adds a record under a key that is not taken."""
-        invariant(key not in self._rows, "inserted key is new", (self.name, key))
+        if key in self._rows:
+            raise InvariantViolation("inserted key is new", (self.name, key))
         for view in self._views:
             view.keep_absence(key)
         self._rows[key] = record
@@ -148,10 +149,19 @@ class Table(Generic[K, V]):
 
     def remove(self, key: K) -> V:
         """Takes a record out and returns it. KeyError if there is none."""
-        record = self.edit(key)
-        del self._rows[key]
+        if self._views:
+            self.edit(key)
+        record = self._rows.pop(key)
         self._keys.remove(key)
         return record
+
+    def pop_first(self) -> tuple[K, V]:
+        """Takes out the record with the smallest key. IndexError if the table is empty."""
+        key = self._keys.first()
+        record = self.edit(key)
+        del self._rows[key]
+        self._keys.pop_first()
+        return key, record
 
     def row(self, key: K) -> Row:
         """The record of `key` as its row."""

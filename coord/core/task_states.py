@@ -17,7 +17,7 @@ from typing import Final
 from coord.core.account import add_size, resize
 from coord.core.invariants import InvariantViolation, invariant
 from coord.core.queue_quota import drop_surplus
-from coord.core.records import Lease, Queue, Task, rank_key
+from coord.core.records import Lease, Queue, Task, rank_key, task_id_of
 from coord.core.replies import EventKind, TaskState
 from coord.core.retention import is_compact, keep_completed, kept_ms, line_of
 from coord.core.sizes import task_size
@@ -31,6 +31,9 @@ CLAIMED: Final = TaskState.CLAIMED
 COMPLETED: Final = TaskState.COMPLETED
 DEAD: Final = TaskState.DEAD
 CANCELLED: Final = TaskState.CANCELLED
+
+_TASK: Final = TimerKind.TASK
+_TASK_FINISHED: Final = EventKind.TASK_FINISHED
 
 _ARRIVALS_SLACK: Final = 64
 _TRIMMED_AT_ONCE: Final = 8  # more than one, so that trimming ends while more arrive
@@ -96,7 +99,7 @@ def finish(state: State, queue: Queue, task: Task, end: TaskState) -> None:
         resize(state, queue, task, task_size(task, compact=False))
         arm(state, task)
         state.finished[task.serial] = None
-    state.emit(EventKind.TASK_FINISHED, task.task_id)
+    state.emit(_TASK_FINISHED, task_id_of(task.serial))
     while not state.level and len(state.finished) > state.limits.max_finished_tasks:
         forget(state, next(iter(state.finished)))
 
@@ -112,7 +115,7 @@ def forget(state: State, serial: int) -> None:
     if task.idempotency_key:
         del queue.known_keys[task.idempotency_key]
     del state.finished[serial]
-    state.timers.disarm(TimerKind.TASK, serial)
+    state.timers.disarm(_TASK, serial)
 
 
 def revive(state: State, queue: Queue, task: Task) -> None:
@@ -215,30 +218,34 @@ def arm(state: State, task: Task) -> None:
     those that are overdue."""
     deadline = _deadline_of(task)
     if deadline:
-        state.timers.arm(TimerKind.TASK, task.serial, deadline)
+        state.timers.arm(_TASK, task.serial, deadline)
     else:
-        state.timers.disarm(TimerKind.TASK, task.serial)
+        state.timers.disarm(_TASK, task.serial)
     not_before = task.options.not_before_wall_ms
     if not_before:
         if task.state is SCHEDULED and not task.ready_at_ms:
-            state.wall_timers.arm(TimerKind.TASK, task.serial, not_before)
+            state.wall_timers.arm(_TASK, task.serial, not_before)
         else:
-            state.wall_timers.disarm(TimerKind.TASK, task.serial)
+            state.wall_timers.disarm(_TASK, task.serial)
 
 
 def _deadline_of(task: Task) -> int:
     """0: none."""
+    lease, deadline = task.lease, task.dies_at_ms
+    if lease is not None:
+        if deadline or lease.attempt_ends_at_ms or lease.progress_due_at_ms:
+            return _first_end(lease, deadline)
+        return lease.expires_at_ms
     if task.finished:
         return task.since_ms + kept_ms(task)
-    deadline = task.dies_at_ms
-    lease = task.lease
-    if lease is not None:
-        for at in (lease.expires_at_ms, lease.attempt_ends_at_ms, lease.progress_due_at_ms):
-            if at and (at < deadline or not deadline):
-                deadline = at
-    elif task.state is SCHEDULED and task.ready_at_ms:
-        deadline = min(deadline, task.ready_at_ms) if deadline else task.ready_at_ms
+    if task.state is SCHEDULED and task.ready_at_ms:
+        return min(deadline, task.ready_at_ms) if deadline else task.ready_at_ms
     return deadline
+
+
+def _first_end(lease: Lease, dies_at_ms: int) -> int:
+    ends = (lease.expires_at_ms, lease.attempt_ends_at_ms, lease.progress_due_at_ms, dies_at_ms)
+    return min([at for at in ends if at])
 
 
 def _sorted_index(queue: Queue, of: TaskState) -> SortedKeys[int]:

@@ -29,9 +29,18 @@ from coord.core.refusals import (
     task_finished,
     task_not_found,
 )
-from coord.core.replies import EventKind, TaskState
+from coord.core.replies import EventKind
 from coord.core.state import State
-from coord.core.task_states import CANCELLED, CLAIMED, DEAD, claim, finish, revive, wait_or_ready
+from coord.core.task_states import (
+    CANCELLED,
+    CLAIMED,
+    DEAD,
+    READY,
+    claim,
+    finish,
+    revive,
+    wait_or_ready,
+)
 
 _UNBOUNDED: Final = 1 << 62
 
@@ -97,7 +106,7 @@ def _submit_one(state: State, queue: Queue, spec: c.TaskSpec, digest: int) -> in
         options,
         now_ms,
         state.wall_ms,
-        TaskState.READY,
+        READY,
         serial,
         now_ms,
         now_ms,
@@ -173,7 +182,7 @@ def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejec
             task = _take_first(state, state.queues.edit(name))
             lease = _new_lease(state, task, session_id, worker, command.lease_ttl_ms)
             token = claim(state, known, task, lease)
-            claimed.append((task.task_id, token, task.attempt, command.lease_ttl_ms))
+            claimed.append((task_id_of(task.serial), token, task.attempt, command.lease_ttl_ms))
     return r.Claimed(tuple(claimed))
 
 

@@ -297,7 +297,10 @@ def _submit(command: c.SubmitTasks) -> Rejected | None:
 
 def _all_labels(command: c.SubmitTasks) -> Rejected | None:
     """A label costs a fifth of a task."""
-    count = sum([len(spec.labels) for spec in command.tasks])
+    count = 0
+    for spec in command.tasks:
+        if spec.labels:
+            count += len(spec.labels)
     limit = LIMITS.max_batch_labels
     return _too_large("labels of all tasks", count, limit, "items") if count > limit else None
 
