@@ -231,6 +231,7 @@ class _Attempts:
         self._on_failure = on_failure
         self._unknown: CoordError | None = None
         self._last: CoordError | None = None
+        self._no_leader: CoordError | None = None  # what a node that answered said of it
         self._count = 0
 
     def check_time(self) -> None:
@@ -243,6 +244,8 @@ class _Attempts:
         self._count += 1
         self._last = error
         error.read_only = self._reads
+        if isinstance(error, NoLeaderError):
+            self._no_leader = error
         if self._on_failure is not None:
             self._on_failure(error)
         if self._reads:
@@ -295,6 +298,9 @@ class _Attempts:
             return DeadlineError(message, "DEADLINE_EXCEEDED", self._unknown.metadata, True)
         if self._last is None:
             return UnavailableError(f"no time was left {within}", "DEADLINE_TOO_SHORT", None, True)
+        # A node that answers knows more than those that do not.
+        if isinstance(self._last, UnavailableError) and self._no_leader is not None:
+            return given_up(self._no_leader, self.deadline)
         return given_up(self._last, self.deadline)
 
 

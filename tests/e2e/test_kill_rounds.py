@@ -36,7 +36,7 @@ def writes_since(load: AcknowledgedLoad, before: int, count: int) -> bool:
 async def test_random_nodes_killed_and_restarted_under_load(
     cluster: LocalCluster, request: pytest.FixtureRequest
 ) -> None:
-    rounds = 50 if request.config.getoption("--long") else 6
+    rounds = 50 if request.config.getoption("--long") else 4
     rng = random.Random(SEED)
     load = AcknowledgedLoad(endpoints(cluster))
     load.start()
@@ -73,7 +73,7 @@ async def test_the_whole_cluster_killed_at_once_loses_nothing(
 async def test_writes_go_on_soon_after_the_leader_is_killed(
     cluster: LocalCluster, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kills = 100 if request.config.getoption("--long") else 9
+    kills = 100 if request.config.getoption("--long") else 5
     load = AcknowledgedLoad(endpoints(cluster), submitters=1, workers=1)
     load.start()
     loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from chaos.sim.plan import PROFILES
 from tests.support.sim import run_seed, told
@@ -23,7 +24,16 @@ FOUND: list[tuple[int, int, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize("first", range(0, 200, SEEDS_IN_ONE))
+def _firsts(until: int, all_until: int) -> list[ParameterSet]:
+    """Of the groups of seeds; those from `until` on only in the full-length form."""
+    full = pytest.mark.long
+    return [
+        pytest.param(first, marks=full if first >= until else ())
+        for first in range(0, all_until, SEEDS_IN_ONE)
+    ]
+
+
+@pytest.mark.parametrize("first", _firsts(100, 1_000))
 def test_seeds_of_three_nodes_are_clean(first: int) -> None:
     for seed in range(first, first + SEEDS_IN_ONE):
         report = run_seed(seed)

@@ -175,6 +175,14 @@ async def test_refusals_until_the_time_out_are_definite() -> None:
         assert 2 < node.count(PUT) < 30
 
 
+def test_no_leader_is_told_although_the_last_attempt_met_a_node_that_is_down() -> None:
+    attempts = retry_module._Attempts(retry_module.Deadline(1), repeatable=True, reads=False)
+    attempts.failed(NoLeaderError("there is no leader", "NO_LEADER", None, True))
+    attempts.failed(UnavailableError("nobody listens there", "UNREACHABLE", None, True))
+    with pytest.raises(NoLeaderError, match="there is no leader"):
+        attempts.check_time()
+
+
 async def test_a_refusal_after_an_unknown_outcome_does_not_make_it_definite() -> None:
     async with fake_cluster() as (node,), client_of([node]) as client:
         await client.kv.put("k", "v")
