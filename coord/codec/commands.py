@@ -113,7 +113,7 @@ def _spec(m: task_pb2.TaskSpec) -> c.TaskSpec:
         m.progress_timeout_ms,
         m.total_timeout_ms,
         m.retention_ms,
-        dict(labels) if labels else {},
+        {key: labels[key] for key in labels} if labels else {},  # far faster than dict(labels)
         m.max_lost_leases,
     )
 

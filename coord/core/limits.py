@@ -20,7 +20,7 @@ class Limits:
     max_payload_bytes: int = 1_048_576
     max_error_bytes: int = 16_384
     max_batch_items: int = 1_000
-    max_batch_labels: int = 1_000  # of all tasks of one submit together (level 1)
+    max_batch_labels: int = 1_000  # and idempotency keys, of one submit together (level 1)
     max_claim_bytes: int = 4_194_304  # payloads and checkpoints of one claim (level 1)
     max_txn_ops: int = 512
     # Work of one key-value request, in rows: a key looked at counts 1, a key written

@@ -27,30 +27,42 @@ _DROP_RESULTS_OLDEST: Final = RetentionPolicy.DROP_RESULTS_OLDEST
 Digests = dict[tuple[str, str], int]  # of specs, by queue and idempotency key
 
 
+class _Wanted:
+    """What one submit wants of one queue."""
+
+    __slots__ = ("counts_bytes", "queue", "size", "tasks")
+
+    def __init__(self, queue: Queue | None) -> None:
+        self.queue = queue
+        self.counts_bytes = queue is not None and queue.quota_bytes > 0
+        self.tasks = 0
+        self.size = 0  # bytes, if the queue has a quota of them
+
+
 def check_submit(state: State, command: c.SubmitTasks) -> Rejected | Digests:
     """Why no task of this submit is accepted, or the digests of the new ones that have a key."""
     if len(command.tasks) == 1 and not command.tasks[0].idempotency_key:
         return _check_one(state, command.tasks[0]) or {}
-    wanted: dict[str, list[int]] = {}  # queue -> tasks, bytes
+    wanted: dict[str, _Wanted] = {}
     fresh: Digests = {}
     for position, spec in enumerate(command.tasks):
         need = wanted.get(spec.queue)
         if need is None:
-            need = wanted[spec.queue] = [0, 0]
+            need = wanted[spec.queue] = _Wanted(state.queues.get(spec.queue))
         if spec.idempotency_key:
-            known = _look_up(state, fresh, spec, position)
+            known = _look_up(state, need.queue, fresh, spec, position)
             if isinstance(known, Rejected):
                 return known
             if known:
                 continue
-        need[0] += 1
-        need[1] += spec_size(spec.payload, spec.idempotency_key, spec.labels)
+        need.tasks += 1
+        if need.counts_bytes:
+            need.size += spec_size(spec.payload, spec.idempotency_key, spec.labels)
     new_queues = 0
-    for name, (tasks, size) in wanted.items():
-        queue = state.queues.get(name)
-        if queue is None:
+    for need in wanted.values():
+        if need.queue is None:
             new_queues += 1
-        refused = _check_room(state, queue, tasks, size) if tasks else None
+        refused = _check_room(state, need.queue, need.tasks, need.size) if need.tasks else None
         if refused is not None:
             return refused
     refused = check_new_queues(state, new_queues) if new_queues else None
@@ -100,12 +112,13 @@ def drop_surplus(state: State, queue: Queue) -> None:
             break
 
 
-def _look_up(state: State, fresh: Digests, spec: c.TaskSpec, position: int) -> Rejected | bool:
+def _look_up(
+    state: State, queue: Queue | None, fresh: Digests, spec: c.TaskSpec, position: int
+) -> Rejected | bool:
     """Whether the key of a spec names a task already, be it one before it in the same submit;
     refused if that is another task."""
     at = (spec.queue, spec.idempotency_key)
     digest = spec_digest(spec)
-    queue = state.queues.get(spec.queue)
     serial = 0 if queue is None else queue.known_keys.get(spec.idempotency_key, 0)
     if serial:
         noted = _noted_digest(state, serial)

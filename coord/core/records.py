@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from coord.core.replies import Reply, TaskState
 from coord.core.sorted_keys import SortedKeys
 
-Labels = tuple[tuple[str, str], ...]
+Labels = tuple[tuple[str, str], ...]  # sorted
 
 # Looking a member up in its class costs as much as a call, and this is asked for every task.
 _COMPLETED: Final = TaskState.COMPLETED
@@ -37,6 +37,11 @@ def serial_of(task_id: str) -> int:
     if len(digits) > 20 or digits[0] == "0":
         return 0
     return int(digits)
+
+
+def labels_of(labels: dict[str, str]) -> Labels:
+    """Labels as they are kept."""
+    return tuple(sorted(labels.items()) if len(labels) > 1 else labels.items())
 
 
 def rank_key(serial: int, priority: int) -> int:

@@ -12,10 +12,14 @@ session. A request is hashed once, when it is applied, at more than a gigabyte a
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import Struct
 from typing import Any, Final
 from zlib import crc32
 
 from coord.core import commands as c
+from coord.core.records import labels_of
+
+_pack_numbers: Final = Struct("<x12q").pack
 
 
 def digest_of(command: c.Command) -> int:
@@ -48,7 +52,7 @@ def _held(crc: int, task_id: str, token: int) -> int:
 
 
 def _open_session(crc: int, m: c.OpenSession) -> int:
-    labels = tuple(sorted(m.labels.items()))
+    labels = labels_of(m.labels)
     return _plain(crc, (m.ttl_ms, m.nonce, m.kind, m.name, labels, tuple(m.queues), m.slots))
 
 
@@ -65,12 +69,24 @@ def _close_session(crc: int, m: c.CloseSession) -> int:
 
 def _spec(crc: int, m: c.TaskSpec) -> int:
     queue, payload = m.queue.encode(), m.payload
+    rest = m.digested
+    if rest is None:
+        rest = m.digested = _rest_of(m)
     crc = crc32(payload, crc32(queue, crc ^ len(queue)) ^ len(payload))
-    if m.idempotency_key or m.type or m.labels or m.priority:
-        labels = tuple(sorted(m.labels.items()))
-        crc = _plain(crc, (m.idempotency_key, m.type, labels, m.priority))
-    if not (
-        m.delay_ms
+    return crc32(rest, crc) if rest else crc
+
+
+def _rest_of(m: c.TaskSpec) -> bytes:
+    """All but queue and payload; empty if that is as usual. No text in it has a zero byte."""
+    rest = b""
+    if m.idempotency_key or m.type or m.labels:
+        texts = [m.idempotency_key, m.type]
+        for label in labels_of(m.labels):
+            texts += label
+        rest = "\0".join(texts).encode()
+    if (
+        m.priority
+        or m.delay_ms
         or m.not_before_unix_ms
         or m.max_attempts
         or m.backoff_initial_ms
@@ -82,21 +98,21 @@ def _spec(crc: int, m: c.TaskSpec) -> int:
         or m.retention_ms
         or m.max_lost_leases
     ):
-        return crc
-    numbers = (
-        m.delay_ms,
-        m.not_before_unix_ms,
-        m.max_attempts,
-        m.backoff_initial_ms,
-        m.backoff_max_ms,
-        m.backoff_multiplier_permille,
-        m.attempt_timeout_ms,
-        m.progress_timeout_ms,
-        m.total_timeout_ms,
-        m.retention_ms,
-        m.max_lost_leases,
-    )
-    return _plain(crc, numbers)
+        rest += _pack_numbers(
+            m.priority,
+            m.delay_ms,
+            m.not_before_unix_ms,
+            m.max_attempts,
+            m.backoff_initial_ms,
+            m.backoff_max_ms,
+            m.backoff_multiplier_permille,
+            m.attempt_timeout_ms,
+            m.progress_timeout_ms,
+            m.total_timeout_ms,
+            m.retention_ms,
+            m.max_lost_leases,
+        )
+    return rest
 
 
 def _submit(crc: int, m: c.SubmitTasks) -> int:
@@ -202,7 +218,9 @@ def _put(crc: int, m: c.KvPut) -> int:
 
 
 def _delete(crc: int, m: c.KvDelete) -> int:
-    return _plain(_bytes(_bytes(crc, m.key), m.range_end), (m.prev_kv,))
+    key, end = m.key, m.range_end
+    crc = crc32(end, crc32(key, crc ^ len(key)) ^ len(end))
+    return crc32(b"(True,)" if m.prev_kv else b"(False,)", crc)  # as `_plain` has it
 
 
 def _compare(crc: int, m: c.KvCompare) -> int:

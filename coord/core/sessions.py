@@ -16,7 +16,7 @@ from coord.core.attempts import lose_lease
 from coord.core.dedupe import drop_replies
 from coord.core.holdings import check_new_session, count_session
 from coord.core.locks import leave_queue, pass_on
-from coord.core.records import Session
+from coord.core.records import Session, labels_of
 from coord.core.refusals import limit_exceeded, session_not_found
 from coord.core.replies import EventKind
 from coord.core.sizes import session_size
@@ -50,7 +50,7 @@ def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.Session
         command.ttl_ms,
         command.kind,
         command.name,
-        tuple(sorted(command.labels.items())),
+        labels_of(command.labels),
         tuple(command.queues),
         command.slots,
         state.wall_ms,

@@ -43,7 +43,7 @@ def validate(command: c.Command, level: int = HIGHEST_LEVEL) -> Rejected | None:
         return KV_VALIDATORS[type(command)](command, level)
     refused = check(command)
     if refused is None and level >= 1 and isinstance(command, c.SubmitTasks):
-        return _all_labels(command)
+        return _labels_and_keys(command)
     return refused
 
 
@@ -141,12 +141,14 @@ def _duration(field: str, value: int) -> Rejected | None:
     return _range(field, value, 0, LIMITS.max_duration_ms)
 
 
-def _labels(field: str, labels: dict[str, str]) -> Rejected | None:
+def _labels(labels: dict[str, str]) -> Rejected | None:
+    if not labels:
+        return None
     if len(labels) > LIMITS.max_labels:
-        return _too_large(field, len(labels), LIMITS.max_labels, "items")
+        return _too_large("labels", len(labels), LIMITS.max_labels, "items")
     for key, value in labels.items():
-        refused = validate_name(f"{field} key", key) or validate_name(
-            f"{field} value", value, empty_allowed=True
+        refused = validate_name("labels key", key) or validate_name(
+            "labels value", value, empty_allowed=True
         )
         if refused:
             return refused
@@ -202,7 +204,7 @@ def _open_session(command: c.OpenSession) -> Rejected | None:
         _ttl("ttl_ms", command.ttl_ms)
         or _bytes("nonce", command.nonce, _MAX_NONCE_BYTES)
         or validate_name("name", command.name, empty_allowed=True)
-        or _labels("labels", command.labels)
+        or _labels(command.labels)
         or _queues(command.queues)
         or _range("slots", command.slots, 0, LIMITS.max_list_items)
     )
@@ -238,7 +240,7 @@ def _spec(spec: c.TaskSpec) -> Rejected | None:
         refused = (
             validate_name("idempotency_key", spec.idempotency_key, empty_allowed=True)
             or validate_name("type", spec.type, empty_allowed=True)
-            or _labels("labels", spec.labels)
+            or _labels(spec.labels)
         )
         if refused:
             return refused
@@ -295,14 +297,18 @@ def _submit(command: c.SubmitTasks) -> Rejected | None:
     return _items("tasks", command.tasks, _spec)
 
 
-def _all_labels(command: c.SubmitTasks) -> Rejected | None:
-    """A label costs a fifth of a task."""
+def _labels_and_keys(command: c.SubmitTasks) -> Rejected | None:
+    """Each of them costs a fifth of a task."""
     count = 0
     for spec in command.tasks:
+        if spec.idempotency_key:
+            count += 1
         if spec.labels:
             count += len(spec.labels)
     limit = LIMITS.max_batch_labels
-    return _too_large("labels of all tasks", count, limit, "items") if count > limit else None
+    if count <= limit:
+        return None
+    return _too_large("labels and idempotency keys of all tasks", count, limit, "items")
 
 
 def _claim(command: c.ClaimTasks) -> Rejected | None:

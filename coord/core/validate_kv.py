@@ -111,12 +111,13 @@ def _txn(command: c.KvTxn, level: int) -> Rejected | None:
             f"transactions are nested deeper than {_MAX_TXN_DEPTH}",
             (("limit", str(_MAX_TXN_DEPTH)),),
         )
-    if _cost(command) > LIMITS.max_txn_ops:
+    if _cost(command, level) > LIMITS.max_txn_ops:
         return TOO_MANY_OPS
     refused = _txn_form(command, level)
     if refused:
         return refused
-    if _writes(command.success, level) is None or _writes(command.failure, level) is None:
+    success = _writes(command.success, level)
+    if success is None or (command.failure and _writes(command.failure, level) is None):
         return _DUPLICATE_KEY
     return None
 
@@ -130,14 +131,22 @@ def _deeper_than(levels: int, txn: c.KvTxn) -> bool:
     )
 
 
-def _cost(txn: c.KvTxn) -> int:
+def _cost(txn: c.KvTxn, level: int) -> int:
     """The work a transaction may cause. For a flat one it is what etcd counts; a nested one costs
     its whole content, so that nesting does not multiply what is allowed."""
-    return max(len(txn.compare), _branch_cost(txn.success), _branch_cost(txn.failure))
+    return max(len(txn.compare), _branch_cost(txn.success, level), _branch_cost(txn.failure, level))
 
 
-def _branch_cost(ops: Sequence[c.KvOp]) -> int:
-    return len(ops) + sum(_cost(op) for op in ops if isinstance(op, c.KvTxn))
+def _branch_cost(ops: Sequence[c.KvOp], level: int) -> int:
+    return len(ops) + sum([_nested_cost(op, level) for op in ops if isinstance(op, c.KvTxn)])
+
+
+def _nested_cost(txn: c.KvTxn, level: int) -> int:
+    """Both branches are looked at, whichever is taken; level 0 counts the larger one."""
+    if level < 1:
+        return _cost(txn, level)
+    branches = _branch_cost(txn.success, level) + _branch_cost(txn.failure, level)
+    return len(txn.compare) + branches
 
 
 def _txn_form(txn: c.KvTxn, level: int) -> Rejected | None:

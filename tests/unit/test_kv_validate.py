@@ -156,6 +156,17 @@ def test_accepted(command: Command) -> None:
     assert validate(command, 1) is None
 
 
+def test_a_nested_transaction_counts_with_both_branches_from_level_1_on() -> None:
+    """Both are looked at, whichever is taken. One counts 1, and here 2 in each branch."""
+    reads = (KvRange(b"k"), KvRange(b"l"))
+    at, beyond = [txn(*[txn(*reads, failure=reads)] * count) for count in (102, 103)]
+    assert validate(at, 1) is None
+    assert validate(beyond, 0) is None
+    refused = validate(beyond, 1)
+    assert refused is not None
+    assert (refused.reason, refused.message) == (Reason.TOO_LARGE, TOO_MANY)
+
+
 def test_ranges() -> None:
     assert validate_range(KvRange(b"a", b"\0"), 1) is None
     assert validate_range(KvRange(b"a", limit=-1), 1) is None

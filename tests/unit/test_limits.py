@@ -108,6 +108,12 @@ REQUESTS: dict[str, tuple[Ask, ...]] = {
     ),
     "max_batch_labels": (
         lambda n: c.SubmitTasks([replace(SPEC, labels=labels(k)) for k in split(n)]),
+        lambda n: c.SubmitTasks(
+            [
+                replace(SPEC, idempotency_key="k"),
+                *(replace(SPEC, labels=labels(k)) for k in split(n - 1)),
+            ]
+        ),
     ),
     "max_queues_per_call": (
         lambda n: replace(CLAIM, queues=tuple(f"q{i}" for i in range(n))),

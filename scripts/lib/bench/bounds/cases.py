@@ -16,6 +16,7 @@ from scripts.lib.bench.bounds.world import HOUR_MS, World, key
 K = CommandKind
 ITEMS = LIMITS.max_batch_items
 OPS = LIMITS.max_txn_ops
+NESTED = OPS // 5  # each of them counts itself and two operations in each branch
 PAST = LIMITS.max_txn_rows // 16
 WRITES = LIMITS.max_txn_rows // LIMITS.row_weight_written
 
@@ -35,16 +36,29 @@ def _submit_plain(world: World, n: int) -> Any:
     )
 
 
-def _submit_full(world: World, n: int) -> Any:
-    """Every field of its own, and every label that is allowed."""
+def _submit_labelled(world: World, n: int) -> Any:
+    """Every number of its own, and every label that is allowed."""
+    request = _submit_full(n)
+    for number, spec in enumerate(request.tasks):
+        spec.labels[f"label{number}"] = "v" * 100
+    return request
+
+
+def _submit_keyed(world: World, n: int) -> Any:
+    """Every number of its own, and every idempotency key that is allowed."""
+    request = _submit_full(n)
+    for number, spec in enumerate(request.tasks):
+        spec.idempotency_key = f"{n}-{number}-".ljust(250, "k")
+    return request
+
+
+def _submit_full(n: int) -> Any:
     return task_pb2.SubmitRequest(
         tasks=[
             task_pb2.TaskSpec(
                 queue=f"full{number % 50}",
                 payload=b"p" * 100,
-                idempotency_key=f"{n}-{number}-".ljust(250, "k"),
                 type=f"type{number % 9}",
-                labels={f"label{number}": "v" * 100},
                 priority=number % 7,
                 delay_ms=HOUR_MS,
                 max_attempts=7,
@@ -198,7 +212,7 @@ def _txn_compare(world: World, n: int) -> Any:
 def _txn_nested(world: World, n: int) -> Any:
     """Many small transactions, each putting and deleting in both branches."""
     ops = []
-    for number in range(OPS // 3):
+    for number in range(NESTED):
         name = b"nest/%d/%d" % (n, number)
         branch = [
             pb.RequestOp(request_put=pb.PutRequest(key=name, value=b"v")),
@@ -216,9 +230,14 @@ def _range(first: int, rows: int, **fields: Any) -> pb.RequestOp:
 CASES = (
     Case(f"submit {ITEMS:,} tasks", K.SUBMIT_TASKS, _submit_plain),
     Case(
-        f"submit {min(ITEMS, LIMITS.max_batch_labels):,} tasks, all fields and labels",
+        f"submit {min(ITEMS, LIMITS.max_batch_labels):,} tasks, all numbers and a label each",
         K.SUBMIT_TASKS,
-        _submit_full,
+        _submit_labelled,
+    ),
+    Case(
+        f"submit {min(ITEMS, LIMITS.max_batch_labels):,} tasks, all numbers and a key each",
+        K.SUBMIT_TASKS,
+        _submit_keyed,
     ),
     Case(f"submit {LIMITS.max_batch_labels:,} long labels", K.SUBMIT_TASKS, _submit_labels),
     Case("submit 7 MiB of payloads", K.SUBMIT_TASKS, _submit_bytes),
@@ -235,5 +254,5 @@ CASES = (
     Case(f"transaction: {PAST} sorted ranges of the past", K.KV_TXN, _txn_ranges),
     Case(f"transaction: {LIMITS.max_txn_rows:,} keys sorted by value", K.KV_TXN, _txn_range),
     Case(f"transaction: a comparison of {LIMITS.max_txn_rows - 1:,} keys", K.KV_TXN, _txn_compare),
-    Case(f"transaction: {OPS // 3} nested", K.KV_TXN, _txn_nested),
+    Case(f"transaction: {NESTED} nested", K.KV_TXN, _txn_nested),
 )
