@@ -97,8 +97,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "larger-transaction-than-allowed",
         "coord/core/validate_kv.py",
-        "if _cost(command) > LIMITS.max_txn_ops:",
-        "if _cost(command) > LIMITS.max_txn_ops + 1:",
+        "if _cost(command, level) > LIMITS.max_txn_ops:",
+        "if _cost(command, level) > LIMITS.max_txn_ops + 1:",
         "tests/unit/test_kv_validate.py",
     ),
 )
