@@ -18,6 +18,13 @@ from coord.core.machine import Machine
 from coord.core.request_digest import digest_of, spec_digest
 from tests.support.codec_samples import SAMPLES, raw
 
+# Fields that may be left out, and something of their type.
+GIVEN: dict[str, Any] = {
+    "checkpoint": b"",
+    "progress_permille": 0,
+    "retry_after_ms": 0,
+    "stuck": (),
+}
 MAY_CHANGE = {(c.AcquireLock, "wait_ms")}
 
 
@@ -60,14 +67,10 @@ def changed(command: Any) -> Iterator[tuple[Any, str, Any]]:
                     yield part, name, whole
                 setattr(part, name, value)
                 continue
-            variants = [other(value)] if value is not None else [0, b""]
-            if isinstance(value, int | bytes) and not value:
+            variants = [other(value)] if value is not None else [GIVEN[name]]
+            if name in GIVEN and value is not None:
                 variants.append(None)
             for variant in variants:
-                if variant is None and name not in {"checkpoint", "progress_permille"}:
-                    continue
-                if value is None and isinstance(variant, bytes) != (name == "checkpoint"):
-                    continue
                 setattr(part, name, variant)
                 yield part, name, whole
             setattr(part, name, value)
