@@ -93,6 +93,7 @@ CORE_MAY_IMPORT = {
     "itertools",
     "operator",
     "sortedcontainers",
+    "struct",
     "types",
     "typing",
     "zlib",  # checksums
