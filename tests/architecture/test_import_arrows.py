@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("coord", "agentnode", "chaos")
+PACKAGES = ("coord", "agentnode", "chaos", "bench")
 
 # Longest prefix wins. A room may import itself, coord.rpc.gen, and what is listed.
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -79,6 +79,22 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.rpc.cluster_clock",
         "coord.rpc.host",
     ),
+    # What is measured through the client, as its users do it ...
+    "bench": ("coord.client", "coord.core", "coord.grpc_io", "coord.localcluster"),
+    "bench.apps": ("agentnode",),
+    # ... and what is measured in the node's process, or of its parts.
+    "bench.bounds": ("coord.core", "coord.codec"),
+    "bench.task_stages": ("coord.client", "coord.core", "coord.codec"),
+    "bench.state": ("coord.config", "coord.localcluster", "coord.node", "coord.serve"),
+    "bench.timeline": (
+        "coord.client",
+        "coord.config",
+        "coord.grpc_io",
+        "coord.localcluster",
+        "coord.replication",
+        "coord.rpc",
+        "coord.serve",
+    ),
 }
 CORE_MAY_IMPORT = {
     "__future__",
@@ -143,7 +159,8 @@ def forbidden(room: str, imported: str) -> bool:
     target = room_of(imported)
     if target is None or target in {room, "coord.rpc.gen"}:
         return False
-    if room.startswith("chaos") and target.startswith("chaos"):
+    family = room.split(".")[0]
+    if family in {"bench", "chaos"} and target.split(".")[0] == family:
         return False
     return target not in ROOMS[room]
 

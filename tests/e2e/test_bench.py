@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.lib.bench.results import Results, Sample
-from scripts.lib.bench.scenarios import SCENARIOS
+from bench.results import Results, Sample
+from bench.scenarios import SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--quick", "--duration", "0.5", "--warmup", "0.2"]

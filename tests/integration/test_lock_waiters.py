@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from bench.waiters_process import Plan
 from coord.client import Client
 from coord.rpc import lock_leaving
 from coord.rpc.collector import Collector
 from coord.rpc.gen import common_pb2, lock_pb2
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from scripts.lib.bench.waiters_process import Plan
 from tests.support.rpc import LocalNode, local_node
 from tests.support.waiting import eventually
 
@@ -86,7 +86,7 @@ async def writing(node: LocalNode) -> AsyncIterator[Writer]:
 async def waiters(node: LocalNode, **plan: Any) -> AsyncIterator[asyncio.subprocess.Process]:
     """A process with the waiters, once all of them wait."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "scripts.lib.bench.waiters_process"),
+        *(sys.executable, "-m", "bench.waiters_process"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,

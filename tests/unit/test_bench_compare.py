@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from scripts.lib.bench.compare import Figure, Pair, figures, interval, main, paired, table
-from scripts.lib.bench.errors import BenchError
+from bench.compare import Figure, Pair, figures, interval, main, paired, table
+from bench.errors import BenchError
 
 
 def run(rate: float, p50_ms: float, error: str = "") -> dict[str, Any]:

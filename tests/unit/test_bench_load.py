@@ -7,11 +7,11 @@ import zlib
 
 import pytest
 
-from scripts.lib.bench.drivers.base import payload
-from scripts.lib.bench.errors import BenchError
-from scripts.lib.bench.job import Job, Outcome, latency_figures, percentile
-from scripts.lib.bench.killer import distribution, gap_of_each_kill
-from scripts.lib.bench.load import arrivals, closed_loop, counted, open_loop
+from bench.drivers.base import payload
+from bench.errors import BenchError
+from bench.job import Job, Outcome, latency_figures, percentile
+from bench.killer import distribution, gap_of_each_kill
+from bench.load import arrivals, closed_loop, counted, open_loop
 
 
 class Server:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts.lib.bench.bench import Metrics
-from scripts.lib.bench.errors import BenchError
-from scripts.lib.bench.figures import CYCLE, END_TO_END, LOCK_SERIAL, Figures
-from scripts.lib.bench.report import ALL, Report, latency_plot, read
-from scripts.lib.bench.results import Results, Sample
-from scripts.lib.bench.targets import CLAIMS, judge
+from bench.bench import Metrics
+from bench.errors import BenchError
+from bench.figures import CYCLE, END_TO_END, LOCK_SERIAL, Figures
+from bench.report import ALL, Report, latency_plot, read
+from bench.results import Results, Sample
+from bench.targets import CLAIMS, judge
 
 SVG = "{http://www.w3.org/2000/svg}"
 SUSTAINED: Metrics = {

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts.lib.bench.bench import Bench, Metrics, Timing
-from scripts.lib.bench.cli import parse
-from scripts.lib.bench.errors import BenchError, NotAvailableError
-from scripts.lib.bench.results import Results, Sample
-from scripts.lib.bench.runner import Runner
-from scripts.lib.bench.scenarios import QUICK, SCENARIOS
-from scripts.lib.bench.scenarios.base import Point, Scenario
-from scripts.lib.bench.systems import PEERS
-from scripts.lib.bench.systems.base import System
-from scripts.lib.bench.table import show
-from scripts.lib.bench.text import number
+from bench.bench import Bench, Metrics, Timing
+from bench.cli import parse
+from bench.errors import BenchError, NotAvailableError
+from bench.results import Results, Sample
+from bench.runner import Runner
+from bench.scenarios import QUICK, SCENARIOS
+from bench.scenarios.base import Point, Scenario
+from bench.systems import PEERS
+from bench.systems.base import System
+from bench.table import show
+from bench.text import number
 
 
 def scenario(*points: Point, higher: bool = True) -> Scenario:

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts.lib.bench.bench import Bench, Metrics, Timing
-from scripts.lib.bench.figures import HEADLINES, Figures
-from scripts.lib.bench.job import Job
-from scripts.lib.bench.plots import LATENCIES
-from scripts.lib.bench.results import Results, Sample
-from scripts.lib.bench.scenarios import SCENARIOS
-from scripts.lib.bench.systems.base import System
-from scripts.lib.bench.systems.coord import CoordSystem
-from scripts.lib.bench.targets import CLAIMS, judge
+from bench.bench import Bench, Metrics, Timing
+from bench.figures import HEADLINES, Figures
+from bench.job import Job
+from bench.plots import LATENCIES
+from bench.results import Results, Sample
+from bench.scenarios import SCENARIOS
+from bench.systems.base import System
+from bench.systems.coord import CoordSystem
+from bench.targets import CLAIMS, judge
 
 
 class Nowhere(CoordSystem):

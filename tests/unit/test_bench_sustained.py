@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from bench.sustained import submitter as submitting
+from bench.sustained.backlog import drained_s, gaps, latencies_s, spans_behind
+from bench.sustained.book import Book, Ledger
+from bench.sustained.memory import MB, slope, summary
+from bench.sustained.submitter import Plan, Submitter, make_result, read_result
+from bench.sustained.verdict import broken_promises
+from bench.sustained.worker import Worker
 from coord.client import DefiniteError, IndefiniteError, NotFoundError
 from coord.client.types import ClaimedTask, QueueInfo, SubmittedTask, Task, TaskSpec, TaskState
-from scripts.lib.bench.sustained import submitter as submitting
-from scripts.lib.bench.sustained.backlog import drained_s, gaps, latencies_s, spans_behind
-from scripts.lib.bench.sustained.book import Book, Ledger
-from scripts.lib.bench.sustained.memory import MB, slope, summary
-from scripts.lib.bench.sustained.submitter import Plan, Submitter, make_result, read_result
-from scripts.lib.bench.sustained.verdict import broken_promises
-from scripts.lib.bench.sustained.worker import Worker
 
 QUEUE = "q"
 VICTIM = 7  # the number of the task to which something happens

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.bounds.cases import CASES, Case
+from bench.bounds.world import World
 from coord.codec import commands
 from coord.codec.commands import decode_request
 from coord.codec.errors import DecodeError, TooManyPartsError
@@ -13,8 +15,6 @@ from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from coord.rpc.gen import session_pb2, task_pb2
-from scripts.lib.bench.bounds.cases import CASES, Case
-from scripts.lib.bench.bounds.world import World
 
 K = CommandKind
 EMPTY_FIELD_2 = b"\x12\x00"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bench.bounds.cases import CASES, Case
+from bench.bounds.measure import measure_compaction, measure_reads
+from bench.bounds.world import World
 from coord.codec.commands import decode
 from coord.codec.kinds import CommandKind
 from coord.core import commands as c
@@ -12,9 +15,6 @@ from coord.core.limits import LIMITS
 from coord.core.machine import Machine
 from coord.core.replies import Rejected
 from coord.rpc.proposer import ProposerLimits
-from scripts.lib.bench.bounds.cases import CASES, Case
-from scripts.lib.bench.bounds.measure import measure_compaction, measure_reads
-from scripts.lib.bench.bounds.world import World
 
 KEYS = 3 * LIMITS.max_txn_rows
 REQUEST_MS, ENTRY_MS = 20, 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.lib.task_stages import Stages
+from bench.task_stages import Stages
 
 
 def test_every_stage_takes_time() -> None:

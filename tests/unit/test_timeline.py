@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.lib.timeline.notes import Moment, Notes, read
-from scripts.lib.timeline.steps import CHAIN, table
+from bench.timeline.notes import Moment, Notes, read
+from bench.timeline.steps import CHAIN, table
 
 
 def moments(begun_us: int, who: str, *, late_us: int = 0) -> list[Moment]:

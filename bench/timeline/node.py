@@ -1,0 +1,43 @@
+"""`python -m bench.timeline.node CONFIG FILE`: `coord serve`, its moments written to FILE at
+the end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from coord.grpc_io import poll_in_place
+
+poll_in_place()
+
+from bench.timeline.notes import Notes  # noqa: E402
+from coord.config import load_config  # noqa: E402
+from coord.replication.replica import Replica  # noqa: E402
+from coord.replication.replicator import PySyncObjReplicator  # noqa: E402
+from coord.replication.storage import _LogWorker  # noqa: E402
+from coord.replication.storage_ops import LogWriter  # noqa: E402
+from coord.rpc.call_stream import _Stream  # noqa: E402
+from coord.rpc.outgoing import Outgoing  # noqa: E402
+from coord.rpc.proposer import Proposer  # noqa: E402
+from coord.serve import run  # noqa: E402
+
+
+def main(config: Path, file: Path) -> int:
+    notes = Notes()
+    notes.calls(_Stream, "_begin", begun="request")
+    notes.calls(Proposer, "_propose", ended="proposed")
+    notes.calls(PySyncObjReplicator, "_flush", ended="sent")
+    notes.calls(PySyncObjReplicator, "_on_message", begun="message", ended="message taken")
+    notes.calls(_LogWorker, "_write", begun="write")
+    notes.calls(LogWriter, "sync", begun="sync", ended="synced")
+    notes.calls(PySyncObjReplicator, "_synced", begun="sync known", ended="acknowledged")
+    notes.calls(Replica, "engine_apply", ended="applied")
+    notes.calls(Outgoing, "_next_message", begun="answer")
+    try:
+        return run(load_config(config_file=config))
+    finally:
+        notes.write(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
