@@ -25,8 +25,8 @@ from coord.core.commands import Batch, OpenSession, Request, RequestId
 from coord.core.form import COMPILED
 from coord.core.machine import Machine
 from coord.core.validate import validate
-from coord.rpc.gen import common_pb2
-from coord.rpc.gen import task_pb2 as pb
+from coord.pb import common_pb2
+from coord.pb import task_pb2 as pb
 
 REQUESTS = 4  # of one kind in an entry
 ENTRIES = 20  # of each kind in a round

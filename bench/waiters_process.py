@@ -17,8 +17,8 @@ from typing import Any
 import grpc.aio
 
 from coord.client import Client
-from coord.rpc.gen import common_pb2, lock_pb2
-from coord.rpc.gen import stream_pb2 as pb
+from coord.pb import common_pb2, lock_pb2
+from coord.pb import stream_pb2 as pb
 
 PATH = "/coord.v1.Stream/Calls"
 ACQUIRE = "/coord.v1.Locks/Acquire"

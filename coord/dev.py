@@ -31,7 +31,7 @@ from coord.localcluster.errors import LocalClusterError
 from coord.localcluster.leash import Leash
 from coord.localcluster.ports import require_free
 from coord.localcluster.processes import record_of
-from coord.rpc.gen import cluster_pb2, cluster_pb2_grpc
+from coord.pb import cluster_pb2, cluster_pb2_grpc
 
 DEFAULT_NODES: Final = 3
 MAX_NODES: Final = 9

@@ -10,8 +10,8 @@ from typing import Any
 from bench.bounds.world import HOUR_MS, World, key
 from coord.codec.kinds import CommandKind
 from coord.core.limits import LIMITS
-from coord.rpc.gen import etcd_rpc_pb2 as pb
-from coord.rpc.gen import task_pb2
+from coord.pb import etcd_rpc_pb2 as pb
+from coord.pb import task_pb2
 
 K = CommandKind
 ITEMS = LIMITS.max_batch_items

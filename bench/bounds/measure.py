@@ -14,7 +14,7 @@ from coord.codec.kinds import CommandKind
 from coord.core import commands as c
 from coord.core.limits import LIMITS
 from coord.core.replies import Rejected
-from coord.rpc.gen import etcd_rpc_pb2 as pb
+from coord.pb import etcd_rpc_pb2 as pb
 
 ENTRIES = 5
 

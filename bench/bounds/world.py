@@ -12,7 +12,7 @@ from coord.codec.kinds import CommandKind
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.machine import Machine
-from coord.rpc.gen import task_pb2
+from coord.pb import task_pb2
 
 K = CommandKind
 HOUR_MS = 3_600_000

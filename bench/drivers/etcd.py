@@ -27,8 +27,8 @@ from bench.drivers.etcd_leases import (
 from bench.errors import BenchError
 from bench.job import Job
 from bench.load import Operation
-from coord.rpc.gen import etcd_rpc_pb2 as pb
-from coord.rpc.gen import etcd_rpc_pb2_grpc as stubs
+from coord.pb import etcd_rpc_pb2 as pb
+from coord.pb import etcd_rpc_pb2_grpc as stubs
 
 LEASE_S = 3_600
 _OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))

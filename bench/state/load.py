@@ -15,9 +15,9 @@ from typing import Any
 
 import grpc.aio
 
-from coord.rpc.gen import common_pb2
-from coord.rpc.gen import session_pb2 as session
-from coord.rpc.gen import task_pb2 as task
+from coord.pb import common_pb2
+from coord.pb import session_pb2 as session
+from coord.pb import task_pb2 as task
 
 _TIMEOUT_S = 60
 _TTL_MS = 120_000

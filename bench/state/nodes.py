@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from coord.localcluster.probe import ask_nodes
-from coord.rpc.gen import cluster_pb2 as pb
+from coord.pb import cluster_pb2 as pb
 
 T = TypeVar("T")
 

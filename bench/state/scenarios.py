@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.state.load import Caller, Cycles, caller, in_parallel
 from bench.state.nodes import ProbedCluster, ProbedNode
-from coord.rpc.gen import task_pb2 as task
+from coord.pb import task_pb2 as task
 
 Figures = dict[str, Any]
 

@@ -26,7 +26,7 @@ from coord.core.replies import (
     SessionOpened,
     Submitted,
 )
-from coord.rpc.gen import etcd_rpc_pb2, lock_pb2, session_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2, lock_pb2, session_pb2, task_pb2
 
 SESSION_MS = 3_000
 LEASE_MS = 1_500

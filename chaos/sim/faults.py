@@ -12,7 +12,7 @@ from chaos.sim.member_faults import MemberFaults
 from chaos.sim.plan import LEADER, Fault
 from chaos.sim.service import Outcome, item_of
 from coord.codec.kinds import CommandKind
-from coord.rpc.gen import etcd_rpc_pb2
+from coord.pb import etcd_rpc_pb2
 
 if TYPE_CHECKING:
     from chaos.sim.base_node import SimNode

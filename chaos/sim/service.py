@@ -14,9 +14,9 @@ from coord.codec.kinds import CommandKind
 from coord.core.commands import KvRange
 from coord.core.queries import claimable
 from coord.core.replies import Applied, Claimed, KvRangeReply
+from coord.pb import cluster_pb2
 from coord.replication.port import DigestSource, SnapshotSource
 from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.gen import cluster_pb2
 from coord.rpc.host import MachineHost
 
 MAX_IN_FLIGHT = 40  # entries

@@ -25,7 +25,7 @@ from coord.client.methods import CLAIM
 from coord.client.retry import Caller, Deadline
 from coord.client.session import Session, SessionKeeper
 from coord.client.types import ClaimedTask
-from coord.rpc.gen import task_pb2 as pb
+from coord.pb import task_pb2 as pb
 
 MAX_CLAIM_TASKS = 1_000
 POLL_MS = 10_000  # one call is held no longer than this, so that a silent node is noticed

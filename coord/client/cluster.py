@@ -32,7 +32,7 @@ from coord.client.types import (
     NodeStatus,
     Quota,
 )
-from coord.rpc.gen import cluster_pb2 as pb
+from coord.pb import cluster_pb2 as pb
 
 DIGEST_WAIT_MS = 2_000
 TRY_AGAIN_S = 0.1

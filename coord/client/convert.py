@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 
 from coord.client.errors import from_reason
 from coord.client.types import ItemResult, LostTask, Task, TaskSpec, TaskState
-from coord.rpc.gen import task_pb2 as pb
-from coord.rpc.gen import work_pb2
+from coord.pb import task_pb2 as pb
+from coord.pb import work_pb2
 
 ITEM_OVERHEAD_BYTES = 8
 MAX_GROUP_ITEMS = 1_000

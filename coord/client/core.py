@@ -11,7 +11,7 @@ from coord.client.forks import check_same_process
 from coord.client.retry import Caller, Deadline
 from coord.client.session import SessionKeeper, Writer
 from coord.client.stale import Stale
-from coord.rpc.gen import common_pb2
+from coord.pb import common_pb2
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from coord.client.channel import Connection
 from coord.client.errors import CoordError
 from coord.client.methods import NODE_STATUS, STATUS
 from coord.client.vigil import Vigil
-from coord.rpc.gen import cluster_pb2 as pb
+from coord.pb import cluster_pb2 as pb
 
 PROBE_TIMEOUT_S = 1.0
 REFRESH_PAUSE_S = 0.2

@@ -14,8 +14,8 @@ from coord.client.errors import CoordError
 from coord.client.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
 from coord.client.retry import Deadline
 from coord.client.types import ClaimedTask, HeartbeatItem, ItemResult, TaskHandle
-from coord.rpc.gen import common_pb2
-from coord.rpc.gen import task_pb2 as pb
+from coord.pb import common_pb2
+from coord.pb import task_pb2 as pb
 
 
 class Write(Protocol):

@@ -17,8 +17,8 @@ from coord.client.kv_pages import can_be_paged, delete_in_pages, is_too_large, r
 from coord.client.methods import COMPACT, DELETE_RANGE, GET_KEY, PUT, RANGE, TXN
 from coord.client.stale import Stale
 from coord.client.types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
-from coord.rpc.gen import etcd_kv_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as pb
+from coord.pb import etcd_kv_pb2
+from coord.pb import etcd_rpc_pb2 as pb
 
 Key = str | bytes
 Relation = Literal["=", "!=", "<", ">"]

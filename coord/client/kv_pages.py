@@ -10,7 +10,7 @@ from typing import Final
 
 from coord.client.errors import InvalidArgumentError
 from coord.client.types import RangeResult
-from coord.rpc.gen import etcd_rpc_pb2 as pb
+from coord.pb import etcd_rpc_pb2 as pb
 
 FIRST_PAGE_KEYS: Final = 5_000
 DELETED_AT_ONCE: Final = 500

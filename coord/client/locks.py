@@ -35,8 +35,8 @@ from coord.client.retry import Deadline
 from coord.client.session import Session
 from coord.client.stale import Stale
 from coord.client.types import LockInfo, LockWaiter
-from coord.rpc.gen import common_pb2
-from coord.rpc.gen import lock_pb2 as pb
+from coord.pb import common_pb2
+from coord.pb import lock_pb2 as pb
 
 _MAX_NAME_BYTES = 240  # leaves room for the number behind it
 _GIVE_UP_AGAIN_S = 0.2

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from coord.client.channel import Method
-from coord.rpc.gen import cluster_pb2 as cluster
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from coord.rpc.gen import lock_pb2 as lock
-from coord.rpc.gen import session_pb2 as session
-from coord.rpc.gen import task_pb2 as task
+from coord.pb import cluster_pb2 as cluster
+from coord.pb import etcd_rpc_pb2 as etcd
+from coord.pb import lock_pb2 as lock
+from coord.pb import session_pb2 as session
+from coord.pb import task_pb2 as task
 
 _S = "/coord.v1.Sessions/"
 OPEN_SESSION = Method(_S + "Open", session.OpenSessionRequest, session.OpenSessionResponse)

@@ -10,8 +10,8 @@ from coord.client.errors import NotFoundError
 from coord.client.methods import DELETE_QUEUE, LIST_QUEUES, PAUSE_QUEUE, SET_QUEUE
 from coord.client.stale import Stale
 from coord.client.types import QueueInfo, RetentionPolicy
-from coord.rpc.gen import common_pb2
-from coord.rpc.gen import task_pb2 as pb
+from coord.pb import common_pb2
+from coord.pb import task_pb2 as pb
 
 PAGE_QUEUES = 1_000
 

@@ -29,8 +29,8 @@ from coord.client.errors import (
 from coord.client.lost import LostEvent
 from coord.client.methods import CLOSE_SESSION, KEEP_ALIVE, OPEN_SESSION
 from coord.client.retry import Caller, Deadline, given_up
-from coord.rpc.gen import common_pb2
-from coord.rpc.gen import session_pb2 as pb
+from coord.pb import common_pb2
+from coord.pb import session_pb2 as pb
 
 WINDOW = 2_048  # sequences between the oldest one held and the newest; the cluster keeps 4096
 CLOSE_TIMEOUT_MS = 2_000

@@ -8,7 +8,7 @@ from coord.client.core import Core
 from coord.client.methods import CLOSE_SESSION, KEEP_ALIVE, LIST_SESSIONS
 from coord.client.stale import Stale
 from coord.client.types import SessionInfo
-from coord.rpc.gen import session_pb2 as pb
+from coord.pb import session_pb2 as pb
 
 
 class Sessions:

@@ -22,7 +22,7 @@ from coord.client.errors import (
     from_rpc_error,
 )
 from coord.client.pending import Pending
-from coord.rpc.gen import stream_pb2 as pb
+from coord.pb import stream_pb2 as pb
 
 CALLS_PATH: Final = "/coord.v1.Stream/Calls"
 MAX_CALL_BYTES: Final = 256 * 1024  # larger requests travel alone, and hold nobody up

@@ -10,7 +10,7 @@ from coord.client.errors import CoordError, InvalidArgumentError, NotFoundError
 from coord.client.methods import WAIT_TASKS
 from coord.client.retry import Deadline
 from coord.client.types import Task
-from coord.rpc.gen import task_pb2 as pb
+from coord.pb import task_pb2 as pb
 
 WAIT_CHUNK = 500  # task ids per call
 WAIT_POLL_MS = 10_000

@@ -40,8 +40,8 @@ from coord.client.types import (
 )
 from coord.client.work import MAX_SLOTS, Work
 from coord.client.work_link import WorkTerms
-from coord.rpc.gen import common_pb2
-from coord.rpc.gen import task_pb2 as pb
+from coord.pb import common_pb2
+from coord.pb import task_pb2 as pb
 
 
 class Tasks(HeldTasks):

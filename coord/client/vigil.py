@@ -15,7 +15,7 @@ from collections.abc import Callable
 from coord.client.channel import Connection
 from coord.client.errors import CoordError, DeadlineError
 from coord.client.methods import NODE_STATUS
-from coord.rpc.gen import cluster_pb2 as pb
+from coord.pb import cluster_pb2 as pb
 
 DOUBT_AFTER_S = 0.5
 ANSWER_WITHIN_S = 1.0

@@ -24,8 +24,8 @@ from coord.client.session import Session
 from coord.client.slots import Key, Slots
 from coord.client.types import ClaimedTask, LostTask, TaskHandle, TaskState
 from coord.client.work_link import Listener, WorkLink, WorkTerms
-from coord.rpc.gen import common_pb2
-from coord.rpc.gen import task_pb2 as pb
+from coord.pb import common_pb2
+from coord.pb import task_pb2 as pb
 
 MAX_SLOTS: Final = 1_000
 _STOP_TIMEOUT_S: Final = 2.0

@@ -35,8 +35,8 @@ from coord.client.session import Session, Ticket
 from coord.client.slots import Key, Slots
 from coord.client.types import LostTask
 from coord.client.work_stream import PATH, WorkStream
-from coord.rpc.gen import task_pb2 as pb
-from coord.rpc.gen import work_pb2
+from coord.pb import task_pb2 as pb
+from coord.pb import work_pb2
 
 # Given to the node in advance, so that it need not wait for another before it claims again.
 SEQUENCES: Final = 4

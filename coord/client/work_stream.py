@@ -18,7 +18,7 @@ import grpc.aio
 from coord.client.errors import CoordError, OutcomeUnknownError, from_rpc_error
 from coord.client.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
 from coord.client.pending import Pending
-from coord.rpc.gen import work_pb2 as pb
+from coord.pb import work_pb2 as pb
 
 PATH: Final = "/coord.v1.Work/Work"
 # After so much silence, or a third of the lease, a node sends nothing; ...

@@ -20,7 +20,7 @@ from coord.codec.shape import check_bytes, check_counts
 from coord.core import commands as c
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.limits import LIMITS
-from coord.rpc.gen import cluster_pb2, lock_pb2, session_pb2, task_pb2
+from coord.pb import cluster_pb2, lock_pb2, session_pb2, task_pb2
 
 K = CommandKind
 

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError as ProtobufDecodeError
 from coord.codec.errors import DecodeError
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.rpc.gen import etcd_kv_pb2 as kv_pb
-from coord.rpc.gen import etcd_rpc_pb2 as pb
+from coord.pb import etcd_kv_pb2 as kv_pb
+from coord.pb import etcd_rpc_pb2 as pb
 
 # ---- requests
 

@@ -13,8 +13,8 @@ from typing import Final
 from google.protobuf.message import Message
 
 from coord.core import commands as c
-from coord.rpc.gen import cluster_pb2, lock_pb2, session_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.pb import cluster_pb2, lock_pb2, session_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
 
 
 class CommandKind(IntEnum):

@@ -18,8 +18,8 @@ from coord.codec.kinds import ETCD_KINDS, CommandKind
 from coord.core import replies as r
 from coord.core.queries import LockInfo
 from coord.core.records import Task
-from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd_pb
+from coord.pb import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd_pb
 
 K = CommandKind
 

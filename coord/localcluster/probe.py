@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import grpc
 
-from coord.rpc.gen import cluster_pb2, cluster_pb2_grpc, etcd_rpc_pb2, etcd_rpc_pb2_grpc
+from coord.pb import cluster_pb2, cluster_pb2_grpc, etcd_rpc_pb2, etcd_rpc_pb2_grpc
 
 ASK_SECONDS = 1.0
 # Otherwise the growing reconnect delay of earlier, failed channels holds for a new one.

@@ -14,11 +14,11 @@ from coord.core.records import serial_of
 from coord.core.refusals import session_not_found, session_required
 from coord.core.replies import Claimed
 from coord.core.state import State
+from coord.pb import task_pb2 as pb
 from coord.replication.port import ReplicationError
 from coord.rpc.backend import Backend, accepted
 from coord.rpc.calls import Call
 from coord.rpc.errors import CallError
-from coord.rpc.gen import task_pb2 as pb
 from coord.rpc.status import refusal
 
 KIND = CommandKind.CLAIM_TASKS

@@ -13,6 +13,7 @@ from coord.core.digest import Digester
 from coord.core.form import COMPILED
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.table import ViewGivenUpError
+from coord.pb import cluster_pb2 as pb
 from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
 from coord.rpc import errors
@@ -20,7 +21,6 @@ from coord.rpc.backend import Backend
 from coord.rpc.calls import Call, Method, Route
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.forwarding import Forwarder
-from coord.rpc.gen import cluster_pb2 as pb
 from coord.rpc.level_keeper import LevelKeeper
 from coord.rpc.member_changes import MemberChanges
 from coord.rpc.quota_methods import QuotaMethods

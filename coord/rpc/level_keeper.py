@@ -16,10 +16,10 @@ from coord.codec.kinds import CommandKind
 from coord.core.commands import RaiseLevel
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.replies import Reply
+from coord.pb import cluster_pb2 as pb
 from coord.replication.port import ReplicationError, Replicator
 from coord.rpc import errors
 from coord.rpc.errors import CallError
-from coord.rpc.gen import cluster_pb2 as pb
 from coord.rpc.host import MachineHost
 from coord.rpc.leadership import Leadership
 from coord.rpc.proposer import Proposer

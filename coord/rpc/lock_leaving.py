@@ -18,10 +18,10 @@ from coord.codec.kinds import CommandKind
 from coord.core import queries
 from coord.core.commands import CancelLockWait, RequestId
 from coord.core.replies import Reply
+from coord.pb import lock_pb2 as pb
 from coord.replication.port import ReplicationError
 from coord.rpc.backend import Backend
 from coord.rpc.errors import CallError
-from coord.rpc.gen import lock_pb2 as pb
 
 Contender = tuple[str, int, str]
 """Lock, session, holder."""

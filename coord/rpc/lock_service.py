@@ -21,9 +21,9 @@ from coord.core.listing import lock_step
 from coord.core.refusals import session_not_found
 from coord.core.replies import EventKind, LockReply
 from coord.core.sessions import is_open
+from coord.pb import lock_pb2 as pb
 from coord.rpc.backend import Backend, accepted
 from coord.rpc.calls import Call, Method, asks_stale
-from coord.rpc.gen import lock_pb2 as pb
 from coord.rpc.lock_leaving import Contender, LockLeaving
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
 from coord.rpc.status import refusal

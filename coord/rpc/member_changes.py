@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from coord.pb import cluster_pb2 as pb
 from coord.replication.names import ADDRESS_RULE, NAME_RULE, checked_address, checked_name
 from coord.replication.port import (
     AddLearner,
@@ -19,7 +20,6 @@ from coord.replication.port import (
 from coord.rpc import errors
 from coord.rpc.backend import Backend
 from coord.rpc.calls import Call, Method
-from coord.rpc.gen import cluster_pb2 as pb
 
 _PATH = "/coord.v1.Cluster/"
 

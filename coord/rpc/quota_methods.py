@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from coord.codec.kinds import CommandKind
 from coord.core.account import state_size
+from coord.pb import cluster_pb2 as pb
 from coord.rpc.backend import Backend, accepted
 from coord.rpc.calls import Call, Method
-from coord.rpc.gen import cluster_pb2 as pb
 
 _PATH = "/coord.v1.Cluster/"
 

@@ -12,11 +12,11 @@ from coord.core.limits import LIMITS
 from coord.core.listing import queue_step, task_step
 from coord.core.records import serial_of
 from coord.core.replies import TaskState
+from coord.pb import task_pb2 as pb
 from coord.rpc import errors
 from coord.rpc.backend import Backend, accepted, checked
 from coord.rpc.calls import Call, Handler, Method, asks_stale
 from coord.rpc.claiming import Claiming
-from coord.rpc.gen import task_pb2 as pb
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
 from coord.rpc.task_waits import TaskWaits
 from coord.rpc.task_wire import MAX_TASK_BYTES, queue_info, task_info

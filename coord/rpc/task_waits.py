@@ -15,10 +15,10 @@ from typing import Final
 from coord.core import queries
 from coord.core.limits import LIMITS
 from coord.core.replies import EventKind, TaskState
+from coord.pb import task_pb2 as pb
 from coord.rpc import errors
 from coord.rpc.backend import Backend
 from coord.rpc.calls import Call, Handler
-from coord.rpc.gen import task_pb2 as pb
 from coord.rpc.task_wire import task_info
 from coord.rpc.waiters import Watch, subject
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from coord.core import queries
 from coord.core.commands import TaskSpec
 from coord.core.limits import LIMITS
-from coord.rpc.gen import task_pb2 as pb
+from coord.pb import task_pb2 as pb
 
 # What one task takes in an answer at most: payload, checkpoint and result, and all its texts.
 MAX_TASK_BYTES: Final = 3 * LIMITS.max_payload_bytes + 128 * 1024

@@ -30,13 +30,13 @@ from coord.core.reasons import Reason
 from coord.core.refusals import session_not_found
 from coord.core.replies import Event, EventKind
 from coord.core.validate import validate
+from coord.pb import task_pb2 as tasks
+from coord.pb import work_pb2 as pb
 from coord.rpc import errors
 from coord.rpc.answer_room import Account, AnswerRoom
 from coord.rpc.call_stream import Answer, CallContext, failure_message
 from coord.rpc.calls import abort
 from coord.rpc.errors import CallError, ServiceReason
-from coord.rpc.gen import task_pb2 as tasks
-from coord.rpc.gen import work_pb2 as pb
 from coord.rpc.leadership import Leadership
 from coord.rpc.lease_watch import LeaseWatch, Lost
 from coord.rpc.outgoing import Outgoing

@@ -1,4 +1,4 @@
-"""Turns proto/**/*.proto into the modules of coord/rpc/gen.
+"""Turns proto/**/*.proto into the modules of coord/pb.
 
 The compiler lays modules out by proto path; here they become one flat package
 (`coord/v1/task.proto` -> `task_pb2`, `etcd/kv.proto` -> `etcd_kv_pb2`), so the
@@ -19,7 +19,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
-GEN = ROOT / "coord" / "rpc" / "gen"
+GEN = ROOT / "coord" / "pb"
 FLAT_PREFIX = {"coord/v1": "", "etcd": "etcd_"}
 SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py")
 
@@ -36,13 +36,13 @@ def rewrite_imports(text: str) -> str:
         dotted = re.escape(folder.replace("/", "."))
         text = re.sub(
             rf"^from {dotted} import (\w+)_pb2 as (\S+)$",
-            rf"from coord.rpc.gen import {prefix}\1_pb2 as \2",
+            rf"from coord.pb import {prefix}\1_pb2 as \2",
             text,
             flags=re.MULTILINE,
         )
         text = re.sub(
             rf"^from {dotted} import (\w+)_pb2$",
-            rf"from coord.rpc.gen import {prefix}\1_pb2",
+            rf"from coord.pb import {prefix}\1_pb2",
             text,
             flags=re.MULTILINE,
         )

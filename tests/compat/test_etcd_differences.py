@@ -13,8 +13,8 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from coord.rpc.gen import etcd_rpc_pb2 as pb
-from coord.rpc.gen import task_pb2
+from coord.pb import etcd_rpc_pb2 as pb
+from coord.pb import task_pb2
 from tests.support.etcd import ETCD, Call, Draws, etcd_server
 from tests.support.rpc import local_node
 

@@ -13,8 +13,13 @@ from typing import Any
 
 from coord.codec.envelope import EnvelopeItem
 from coord.codec.kinds import CommandKind as Kind
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from coord.rpc.gen import lock_pb2, session_pb2, task_pb2
+
+try:  # where the first build has them; in its process, there is more than one coord to be found
+    from coord.rpc.gen import etcd_rpc_pb2 as etcd
+    from coord.rpc.gen import lock_pb2, session_pb2, task_pb2
+except ImportError:
+    from coord.pb import etcd_rpc_pb2 as etcd
+    from coord.pb import lock_pb2, session_pb2, task_pb2
 
 QUEUES = ("alpha", "beta", "gamma")
 LOCKS = ("one", "two", "three")

@@ -17,8 +17,8 @@ import pytest
 from coord.client import Client, TaskSpec
 from coord.client.errors import CoordError, InvalidArgumentError
 from coord.localcluster import LocalCluster
-from coord.rpc.gen import common_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.pb import common_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.faults import (
     address_of,
     endpoints,
@@ -34,8 +34,8 @@ LONG_TTL_MS = 60_000  # so that it is not the end of the session that helps
 
 VICTIM = """
 import sys, threading, grpc
-from coord.rpc.gen import common_pb2, lock_pb2, lock_pb2_grpc
-from coord.rpc.gen import session_pb2, session_pb2_grpc, task_pb2, task_pb2_grpc
+from coord.pb import common_pb2, lock_pb2, lock_pb2_grpc
+from coord.pb import session_pb2, session_pb2_grpc, task_pb2, task_pb2_grpc
 
 address, what, name, ttl_ms, lease_ms = sys.argv[1:]
 channel = grpc.insecure_channel(address)

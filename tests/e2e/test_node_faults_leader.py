@@ -13,7 +13,7 @@ import pytest
 
 from coord.client import Client
 from coord.localcluster import LocalCluster
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.acknowledged_load import AcknowledgedLoad, losses
 from tests.support.faults import (
     acknowledged_more,

@@ -17,7 +17,7 @@ from coord.client import Client
 from coord.client.errors import CoordError, NoLeaderError
 from coord.localcluster import LocalCluster
 from coord.localcluster.ports import free_base_port
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.faults import (
     config_of,
     endpoints,

@@ -12,7 +12,7 @@ import pytest
 
 from coord.client import Client, Stale, TooStaleError
 from coord.localcluster import LocalCluster
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.faults import (
     address_of,
     endpoints,

@@ -13,11 +13,11 @@ import grpc.aio
 import pytest
 
 from coord.core.limits import LIMITS
+from coord.pb import common_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
+from coord.pb import stream_pb2 as pb
 from coord.replication.port import Member
 from coord.rpc import answer_room, call_stream
-from coord.rpc.gen import common_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from coord.rpc.gen import stream_pb2 as pb
 from coord.rpc.status import reason_in
 from tests.support.lone_node import lone_node
 from tests.support.rpc import FollowerReplicator, LocalNode, Stubs, local_node, refused

@@ -13,9 +13,9 @@ from coord.client import Client, NoLeaderError, NotFoundError, TaskSpec, TaskSta
 from coord.client.retry import Deadline
 from coord.client.task_waiting import WAIT_CHUNK, Waiting
 from coord.core.limits import LIMITS
+from coord.pb import task_pb2 as pb
 from coord.replication.port import Member
 from coord.rpc import backend, paging, task_waits
-from coord.rpc.gen import task_pb2 as pb
 from tests.support.rpc import FollowerReplicator, LocalNode, local_node
 from tests.support.waiting import eventually
 

@@ -11,7 +11,7 @@ import pytest
 from coord.client import Client, Get, InvalidArgumentError, Put
 from coord.client.core import Core
 from coord.core.limits import LIMITS
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.rpc import LocalNode, local_node, refused
 
 KEYS = 60

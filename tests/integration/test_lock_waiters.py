@@ -17,10 +17,10 @@ import pytest
 
 from bench.waiters_process import Plan
 from coord.client import Client
+from coord.pb import common_pb2, lock_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
 from coord.rpc import lock_leaving
 from coord.rpc.collector import Collector
-from coord.rpc.gen import common_pb2, lock_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from tests.support.rpc import LocalNode, local_node
 from tests.support.waiting import eventually
 

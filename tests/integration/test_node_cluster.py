@@ -13,8 +13,8 @@ import pytest
 
 from coord.config import ServerConfig, load_config
 from coord.node import Node
-from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.pb import cluster_pb2, common_pb2, lock_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.rpc import Stubs, free_port, refused
 from tests.support.waiting import eventually
 

@@ -17,9 +17,9 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from coord.pb import etcd_rpc_pb2 as etcd
+from coord.pb import session_pb2, stream_pb2
 from coord.rpc import call_stream, work_stream
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from coord.rpc.gen import session_pb2, stream_pb2
 from tests.support.garbage import garbage, methods
 from tests.support.lone_node import LoneNode, lone_node
 from tests.support.rpc import Stubs, local_node

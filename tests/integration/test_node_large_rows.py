@@ -20,12 +20,12 @@ from coord.config import load_config
 from coord.core.limits import LIMITS
 from coord.journal import Admission, OsFileSystem, SnapshotStore, Standing
 from coord.node import Node
+from coord.pb import cluster_pb2, session_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
 from coord.replication.boot import open_storage
 from coord.replication.entry_kinds import NO_OP, REGULAR
 from coord.replication.settings import ReplicaSettings
 from coord.replication.write_ops import AppendEntry, StoreAdmission, StoreVote, WriteOp
-from coord.rpc.gen import cluster_pb2, session_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from tests.support.core_rows import read_rows
 from tests.support.rpc import Stubs, free_port
 from tests.support.waiting import eventually

@@ -9,8 +9,8 @@ import pytest
 
 from coord.codec.kinds import KIND_LEVEL, CommandKind
 from coord.core.levels import HIGHEST_LEVEL
+from coord.pb import cluster_pb2 as pb
 from coord.replication.port import Role
-from coord.rpc.gen import cluster_pb2 as pb
 from tests.support.rpc import LocalNode, local_node, refused
 from tests.support.waiting import eventually
 

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
+from coord.pb import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
 from coord.replication.background import AWAITED
 from coord.rpc import cluster_service
-from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from tests.support.rpc import LocalNode, local_node, refused
 from tests.support.waiting import eventually
 

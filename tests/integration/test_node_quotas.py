@@ -6,9 +6,9 @@ import grpc
 import pytest
 
 from coord.core.levels import HIGHEST_LEVEL
-from coord.rpc.gen import cluster_pb2 as cluster
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from coord.rpc.gen import task_pb2 as pb
+from coord.pb import cluster_pb2 as cluster
+from coord.pb import etcd_rpc_pb2 as etcd
+from coord.pb import task_pb2 as pb
 from tests.support.rpc import LocalNode, local_node, refused
 from tests.support.waiting import eventually
 

@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 import pytest
 
+from coord.pb import common_pb2, lock_pb2, session_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
 from coord.replication.port import WriteBlock
-from coord.rpc.gen import common_pb2, lock_pb2, session_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from tests.support.rpc import LocalNode, Stubs, local_node, refused
 from tests.support.waiting import eventually
 

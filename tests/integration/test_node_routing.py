@@ -9,9 +9,9 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from coord.pb import cluster_pb2, common_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
 from coord.replication.port import Member, Role
-from coord.rpc.gen import cluster_pb2, common_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from tests.support.rpc import FollowerReplicator, LocalNode, local_node, refused
 from tests.support.waiting import eventually
 

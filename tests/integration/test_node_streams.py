@@ -13,10 +13,10 @@ import pytest
 from google.protobuf.message import Message
 
 from coord.core.queries import is_waiting
+from coord.pb import common_pb2, lock_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
+from coord.pb import stream_pb2 as pb
 from coord.rpc import call_stream
-from coord.rpc.gen import common_pb2, lock_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from coord.rpc.gen import stream_pb2 as pb
 from coord.rpc.status import reason_in
 from tests.support.rpc import LocalNode, local_node
 from tests.support.waiting import eventually

@@ -11,8 +11,8 @@ import grpc
 import pytest
 
 from coord.client import Client, NoLeaderError, Stale, TooStaleError, sync
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from coord.rpc.gen import lock_pb2, session_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
+from coord.pb import lock_pb2, session_pb2, task_pb2
 from tests.support.rpc import FollowerReplicator, LocalNode, free_port, local_node, refused
 
 pytestmark = pytest.mark.timeout(60)

@@ -6,8 +6,8 @@ from google.protobuf.message import Message
 
 from coord.codec.kinds import CommandKind as K
 from coord.core import commands as c
-from coord.rpc.gen import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.pb import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
 
 HEADER = common_pb2.RequestHeader(session_id=5, sequence=9, acked_below=8)
 K_DROP = task_pb2.RetentionPolicy.RETENTION_POLICY_DROP_RESULTS_OLDEST

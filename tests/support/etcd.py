@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from coord.rpc.gen import etcd_rpc_pb2 as pb
+from coord.pb import etcd_rpc_pb2 as pb
 from tests.support.rpc import free_port
 
 ETCD = shutil.which("etcd")

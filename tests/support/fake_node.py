@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from coord.rpc.gen import cluster_pb2, cluster_pb2_grpc, etcd_rpc_pb2, etcd_rpc_pb2_grpc
+from coord.pb import cluster_pb2, cluster_pb2_grpc, etcd_rpc_pb2, etcd_rpc_pb2_grpc
 
 
 class FakeCluster(cluster_pb2_grpc.ClusterServicer):

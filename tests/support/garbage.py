@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
-from coord.rpc.gen import (
+from coord.pb import (
     cluster_pb2,
     etcd_rpc_pb2,
     lock_pb2,

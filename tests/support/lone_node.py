@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 
-from coord.rpc.gen import session_pb2, session_pb2_grpc
+from coord.pb import session_pb2, session_pb2_grpc
 from tests.support.rpc import free_port
 
 PROGRAM = "import sys; from coord.cli.main import main; sys.exit(main())"

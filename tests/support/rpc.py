@@ -12,9 +12,7 @@ import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
 from coord.core.levels import HIGHEST_LEVEL
-from coord.replication.local import LocalReplicator
-from coord.replication.port import Member, ReplicaStatus, Role
-from coord.rpc.gen import (
+from coord.pb import (
     cluster_pb2_grpc,
     etcd_rpc_pb2_grpc,
     lock_pb2_grpc,
@@ -22,6 +20,8 @@ from coord.rpc.gen import (
     session_pb2_grpc,
     task_pb2_grpc,
 )
+from coord.replication.local import LocalReplicator
+from coord.replication.port import Member, ReplicaStatus, Role
 from coord.rpc.server import RpcServer, ServerSettings
 
 SETTINGS = ServerSettings(cluster_id="test", node_id="n1", listen="127.0.0.1:0", hold_back_ms=20)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from coord.pb import stream_pb2 as pb
 from coord.rpc.call_stream import CallStreams
-from coord.rpc.gen import stream_pb2 as pb
 
 
 class Context:

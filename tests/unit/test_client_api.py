@@ -18,7 +18,7 @@ from coord.client import client as async_client
 from coord.client.errors import from_reason, from_rpc_error
 from coord.client.types import TaskState
 from coord.client.wording import not_connected, own_words
-from coord.rpc.gen import etcd_rpc_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2, task_pb2
 from tests.support.client import fake_cluster
 
 # A stream of tasks has no blocking form: blocking code claims, or runs an `agentnode`.

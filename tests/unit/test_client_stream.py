@@ -18,7 +18,7 @@ from coord.client import (
 )
 from coord.client.methods import ACQUIRE, PUT, SUBMIT
 from coord.client.stream import CALLS_PATH, CallStream
-from coord.rpc.gen import stream_pb2
+from coord.pb import stream_pb2
 from tests.support.client import FakeNode, fake_cluster, lose_reply, refuse
 from tests.support.waiting import eventually
 

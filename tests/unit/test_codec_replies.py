@@ -13,9 +13,9 @@ from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.machine import Machine
 from coord.core.reasons import Reason
-from coord.rpc.gen import common_pb2, lock_pb2, session_pb2, task_pb2
-from coord.rpc.gen import etcd_kv_pb2 as kv_pb
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
+from coord.pb import common_pb2, lock_pb2, session_pb2, task_pb2
+from coord.pb import etcd_kv_pb2 as kv_pb
+from coord.pb import etcd_rpc_pb2 as etcd
 
 HEADER = common_pb2.ResponseHeader(cluster_id="c1", node_id="n1", term=3, revision=77)
 

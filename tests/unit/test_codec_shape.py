@@ -13,8 +13,8 @@ from coord.codec.kinds import CommandKind
 from coord.codec.shape import MAX_PARTS, check_bytes
 from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
-from coord.rpc.gen import session_pb2, task_pb2
+from coord.pb import etcd_rpc_pb2 as etcd
+from coord.pb import session_pb2, task_pb2
 
 K = CommandKind
 EMPTY_FIELD_2 = b"\x12\x00"

@@ -13,7 +13,7 @@ from coord.codec.validate import validate, validate_name, validate_request_id
 from coord.core import commands as c
 from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
-from coord.rpc.gen import lock_pb2
+from coord.pb import lock_pb2
 from tests.support.codec_samples import SAMPLES
 
 OPEN = c.OpenSession(5_000, b"n")

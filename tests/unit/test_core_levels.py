@@ -12,7 +12,7 @@ from coord.core import replies as r
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.machine import Machine
 from coord.core.snapshot import SnapshotFormatError
-from coord.rpc.gen import cluster_pb2
+from coord.pb import cluster_pb2
 from coord.rpc.host import StateDigest
 from tests.support.core_rows import read_rows
 

@@ -10,8 +10,8 @@ from coord.codec.envelope import EnvelopeItem, encode_envelope
 from coord.codec.errors import CodecError, UnknownCommandError
 from coord.codec.kinds import CommandKind
 from coord.core.replies import Event, EventKind
+from coord.pb import task_pb2
 from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.gen import task_pb2
 from coord.rpc.host import MachineHost
 
 

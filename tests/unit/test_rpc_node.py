@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from coord.config import ServerConfig, load_config
 from coord.node import EXIT_FATAL, EXIT_OK, CannotStartError, Node
+from coord.pb import etcd_rpc_pb2 as etcd
 from coord.replication.local import LocalReplicator
-from coord.rpc.gen import etcd_rpc_pb2 as etcd
 from tests.support.rpc import Stubs, free_port
 from tests.support.waiting import eventually
 

@@ -13,6 +13,7 @@ from coord.codec.kinds import CommandKind
 from coord.core import commands as c
 from coord.core.commands import KeepAlive, RequestId
 from coord.core.replies import Applied, Reply, SessionKept
+from coord.pb import session_pb2
 from coord.replication.port import (
     BusyError,
     NotLeaderError,
@@ -21,7 +22,6 @@ from coord.replication.port import (
 )
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.errors import CallError
-from coord.rpc.gen import session_pb2
 from coord.rpc.proposer import Proposer, ProposerLimits
 from tests.support.waiting import eventually
 

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from coord.rpc.gen import lock_pb2 as coord_dot_v1_dot_lock__pb2
+from coord.pb import etcd_rpc_pb2 as etcd_dot_rpc__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in coord/v1/lock_pb2_grpc.py depends on'
+        + ' but the generated code in etcd/rpc_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class LocksStub:
+class KVStub:
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -34,109 +34,107 @@ class LocksStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Acquire = channel.unary_unary(
-                '/coord.v1.Locks/Acquire',
-                request_serializer=coord_dot_v1_dot_lock__pb2.AcquireLockRequest.SerializeToString,
-                response_deserializer=coord_dot_v1_dot_lock__pb2.AcquireLockResponse.FromString,
+        self.Range = channel.unary_unary(
+                '/etcdserverpb.KV/Range',
+                request_serializer=etcd_dot_rpc__pb2.RangeRequest.SerializeToString,
+                response_deserializer=etcd_dot_rpc__pb2.RangeResponse.FromString,
                 _registered_method=True)
-        self.Release = channel.unary_unary(
-                '/coord.v1.Locks/Release',
-                request_serializer=coord_dot_v1_dot_lock__pb2.ReleaseLockRequest.SerializeToString,
-                response_deserializer=coord_dot_v1_dot_lock__pb2.ReleaseLockResponse.FromString,
+        self.Put = channel.unary_unary(
+                '/etcdserverpb.KV/Put',
+                request_serializer=etcd_dot_rpc__pb2.PutRequest.SerializeToString,
+                response_deserializer=etcd_dot_rpc__pb2.PutResponse.FromString,
                 _registered_method=True)
-        self.Refresh = channel.unary_unary(
-                '/coord.v1.Locks/Refresh',
-                request_serializer=coord_dot_v1_dot_lock__pb2.RefreshLockRequest.SerializeToString,
-                response_deserializer=coord_dot_v1_dot_lock__pb2.RefreshLockResponse.FromString,
+        self.DeleteRange = channel.unary_unary(
+                '/etcdserverpb.KV/DeleteRange',
+                request_serializer=etcd_dot_rpc__pb2.DeleteRangeRequest.SerializeToString,
+                response_deserializer=etcd_dot_rpc__pb2.DeleteRangeResponse.FromString,
                 _registered_method=True)
-        self.Get = channel.unary_unary(
-                '/coord.v1.Locks/Get',
-                request_serializer=coord_dot_v1_dot_lock__pb2.GetLockRequest.SerializeToString,
-                response_deserializer=coord_dot_v1_dot_lock__pb2.GetLockResponse.FromString,
+        self.Txn = channel.unary_unary(
+                '/etcdserverpb.KV/Txn',
+                request_serializer=etcd_dot_rpc__pb2.TxnRequest.SerializeToString,
+                response_deserializer=etcd_dot_rpc__pb2.TxnResponse.FromString,
                 _registered_method=True)
-        self.List = channel.unary_unary(
-                '/coord.v1.Locks/List',
-                request_serializer=coord_dot_v1_dot_lock__pb2.ListLocksRequest.SerializeToString,
-                response_deserializer=coord_dot_v1_dot_lock__pb2.ListLocksResponse.FromString,
+        self.Compact = channel.unary_unary(
+                '/etcdserverpb.KV/Compact',
+                request_serializer=etcd_dot_rpc__pb2.CompactionRequest.SerializeToString,
+                response_deserializer=etcd_dot_rpc__pb2.CompactionResponse.FromString,
                 _registered_method=True)
 
 
-class LocksServicer:
+class KVServicer:
     """Missing associated documentation comment in .proto file."""
 
-    def Acquire(self, request, context):
-        """Takes the lock, or waits in its queue up to wait_ms. A call that ends without the lock leaves the queue.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def Release(self, request, context):
+    def Range(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Refresh(self, request, context):
-        """Pushes the end of a lock with its own TTL to now + ttl_ms.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def Get(self, request, context):
+    def Put(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def List(self, request, context):
+    def DeleteRange(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Txn(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Compact(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
 
-def add_LocksServicer_to_server(servicer, server):
+def add_KVServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Acquire': grpc.unary_unary_rpc_method_handler(
-                    servicer.Acquire,
-                    request_deserializer=coord_dot_v1_dot_lock__pb2.AcquireLockRequest.FromString,
-                    response_serializer=coord_dot_v1_dot_lock__pb2.AcquireLockResponse.SerializeToString,
+            'Range': grpc.unary_unary_rpc_method_handler(
+                    servicer.Range,
+                    request_deserializer=etcd_dot_rpc__pb2.RangeRequest.FromString,
+                    response_serializer=etcd_dot_rpc__pb2.RangeResponse.SerializeToString,
             ),
-            'Release': grpc.unary_unary_rpc_method_handler(
-                    servicer.Release,
-                    request_deserializer=coord_dot_v1_dot_lock__pb2.ReleaseLockRequest.FromString,
-                    response_serializer=coord_dot_v1_dot_lock__pb2.ReleaseLockResponse.SerializeToString,
+            'Put': grpc.unary_unary_rpc_method_handler(
+                    servicer.Put,
+                    request_deserializer=etcd_dot_rpc__pb2.PutRequest.FromString,
+                    response_serializer=etcd_dot_rpc__pb2.PutResponse.SerializeToString,
             ),
-            'Refresh': grpc.unary_unary_rpc_method_handler(
-                    servicer.Refresh,
-                    request_deserializer=coord_dot_v1_dot_lock__pb2.RefreshLockRequest.FromString,
-                    response_serializer=coord_dot_v1_dot_lock__pb2.RefreshLockResponse.SerializeToString,
+            'DeleteRange': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRange,
+                    request_deserializer=etcd_dot_rpc__pb2.DeleteRangeRequest.FromString,
+                    response_serializer=etcd_dot_rpc__pb2.DeleteRangeResponse.SerializeToString,
             ),
-            'Get': grpc.unary_unary_rpc_method_handler(
-                    servicer.Get,
-                    request_deserializer=coord_dot_v1_dot_lock__pb2.GetLockRequest.FromString,
-                    response_serializer=coord_dot_v1_dot_lock__pb2.GetLockResponse.SerializeToString,
+            'Txn': grpc.unary_unary_rpc_method_handler(
+                    servicer.Txn,
+                    request_deserializer=etcd_dot_rpc__pb2.TxnRequest.FromString,
+                    response_serializer=etcd_dot_rpc__pb2.TxnResponse.SerializeToString,
             ),
-            'List': grpc.unary_unary_rpc_method_handler(
-                    servicer.List,
-                    request_deserializer=coord_dot_v1_dot_lock__pb2.ListLocksRequest.FromString,
-                    response_serializer=coord_dot_v1_dot_lock__pb2.ListLocksResponse.SerializeToString,
+            'Compact': grpc.unary_unary_rpc_method_handler(
+                    servicer.Compact,
+                    request_deserializer=etcd_dot_rpc__pb2.CompactionRequest.FromString,
+                    response_serializer=etcd_dot_rpc__pb2.CompactionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'coord.v1.Locks', rpc_method_handlers)
+            'etcdserverpb.KV', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('coord.v1.Locks', rpc_method_handlers)
+    server.add_registered_method_handlers('etcdserverpb.KV', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
-class Locks:
+class KV:
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def Acquire(request,
+    def Range(request,
             target,
             options=(),
             channel_credentials=None,
@@ -149,9 +147,9 @@ class Locks:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/coord.v1.Locks/Acquire',
-            coord_dot_v1_dot_lock__pb2.AcquireLockRequest.SerializeToString,
-            coord_dot_v1_dot_lock__pb2.AcquireLockResponse.FromString,
+            '/etcdserverpb.KV/Range',
+            etcd_dot_rpc__pb2.RangeRequest.SerializeToString,
+            etcd_dot_rpc__pb2.RangeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -163,7 +161,7 @@ class Locks:
             _registered_method=True)
 
     @staticmethod
-    def Release(request,
+    def Put(request,
             target,
             options=(),
             channel_credentials=None,
@@ -176,9 +174,9 @@ class Locks:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/coord.v1.Locks/Release',
-            coord_dot_v1_dot_lock__pb2.ReleaseLockRequest.SerializeToString,
-            coord_dot_v1_dot_lock__pb2.ReleaseLockResponse.FromString,
+            '/etcdserverpb.KV/Put',
+            etcd_dot_rpc__pb2.PutRequest.SerializeToString,
+            etcd_dot_rpc__pb2.PutResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -190,7 +188,7 @@ class Locks:
             _registered_method=True)
 
     @staticmethod
-    def Refresh(request,
+    def DeleteRange(request,
             target,
             options=(),
             channel_credentials=None,
@@ -203,9 +201,9 @@ class Locks:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/coord.v1.Locks/Refresh',
-            coord_dot_v1_dot_lock__pb2.RefreshLockRequest.SerializeToString,
-            coord_dot_v1_dot_lock__pb2.RefreshLockResponse.FromString,
+            '/etcdserverpb.KV/DeleteRange',
+            etcd_dot_rpc__pb2.DeleteRangeRequest.SerializeToString,
+            etcd_dot_rpc__pb2.DeleteRangeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -217,7 +215,7 @@ class Locks:
             _registered_method=True)
 
     @staticmethod
-    def Get(request,
+    def Txn(request,
             target,
             options=(),
             channel_credentials=None,
@@ -230,9 +228,9 @@ class Locks:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/coord.v1.Locks/Get',
-            coord_dot_v1_dot_lock__pb2.GetLockRequest.SerializeToString,
-            coord_dot_v1_dot_lock__pb2.GetLockResponse.FromString,
+            '/etcdserverpb.KV/Txn',
+            etcd_dot_rpc__pb2.TxnRequest.SerializeToString,
+            etcd_dot_rpc__pb2.TxnResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -244,7 +242,7 @@ class Locks:
             _registered_method=True)
 
     @staticmethod
-    def List(request,
+    def Compact(request,
             target,
             options=(),
             channel_credentials=None,
@@ -257,9 +255,9 @@ class Locks:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/coord.v1.Locks/List',
-            coord_dot_v1_dot_lock__pb2.ListLocksRequest.SerializeToString,
-            coord_dot_v1_dot_lock__pb2.ListLocksResponse.FromString,
+            '/etcdserverpb.KV/Compact',
+            etcd_dot_rpc__pb2.CompactionRequest.SerializeToString,
+            etcd_dot_rpc__pb2.CompactionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from coord.rpc.gen import stream_pb2 as coord_dot_v1_dot_stream__pb2
+from coord.pb import stream_pb2 as coord_dot_v1_dot_stream__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__

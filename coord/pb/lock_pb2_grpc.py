@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from coord.rpc.gen import etcd_rpc_pb2 as etcd_dot_rpc__pb2
+from coord.pb import lock_pb2 as coord_dot_v1_dot_lock__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in etcd/rpc_pb2_grpc.py depends on'
+        + ' but the generated code in coord/v1/lock_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class KVStub:
+class LocksStub:
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -34,107 +34,109 @@ class KVStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Range = channel.unary_unary(
-                '/etcdserverpb.KV/Range',
-                request_serializer=etcd_dot_rpc__pb2.RangeRequest.SerializeToString,
-                response_deserializer=etcd_dot_rpc__pb2.RangeResponse.FromString,
+        self.Acquire = channel.unary_unary(
+                '/coord.v1.Locks/Acquire',
+                request_serializer=coord_dot_v1_dot_lock__pb2.AcquireLockRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_lock__pb2.AcquireLockResponse.FromString,
                 _registered_method=True)
-        self.Put = channel.unary_unary(
-                '/etcdserverpb.KV/Put',
-                request_serializer=etcd_dot_rpc__pb2.PutRequest.SerializeToString,
-                response_deserializer=etcd_dot_rpc__pb2.PutResponse.FromString,
+        self.Release = channel.unary_unary(
+                '/coord.v1.Locks/Release',
+                request_serializer=coord_dot_v1_dot_lock__pb2.ReleaseLockRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_lock__pb2.ReleaseLockResponse.FromString,
                 _registered_method=True)
-        self.DeleteRange = channel.unary_unary(
-                '/etcdserverpb.KV/DeleteRange',
-                request_serializer=etcd_dot_rpc__pb2.DeleteRangeRequest.SerializeToString,
-                response_deserializer=etcd_dot_rpc__pb2.DeleteRangeResponse.FromString,
+        self.Refresh = channel.unary_unary(
+                '/coord.v1.Locks/Refresh',
+                request_serializer=coord_dot_v1_dot_lock__pb2.RefreshLockRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_lock__pb2.RefreshLockResponse.FromString,
                 _registered_method=True)
-        self.Txn = channel.unary_unary(
-                '/etcdserverpb.KV/Txn',
-                request_serializer=etcd_dot_rpc__pb2.TxnRequest.SerializeToString,
-                response_deserializer=etcd_dot_rpc__pb2.TxnResponse.FromString,
+        self.Get = channel.unary_unary(
+                '/coord.v1.Locks/Get',
+                request_serializer=coord_dot_v1_dot_lock__pb2.GetLockRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_lock__pb2.GetLockResponse.FromString,
                 _registered_method=True)
-        self.Compact = channel.unary_unary(
-                '/etcdserverpb.KV/Compact',
-                request_serializer=etcd_dot_rpc__pb2.CompactionRequest.SerializeToString,
-                response_deserializer=etcd_dot_rpc__pb2.CompactionResponse.FromString,
+        self.List = channel.unary_unary(
+                '/coord.v1.Locks/List',
+                request_serializer=coord_dot_v1_dot_lock__pb2.ListLocksRequest.SerializeToString,
+                response_deserializer=coord_dot_v1_dot_lock__pb2.ListLocksResponse.FromString,
                 _registered_method=True)
 
 
-class KVServicer:
+class LocksServicer:
     """Missing associated documentation comment in .proto file."""
 
-    def Range(self, request, context):
+    def Acquire(self, request, context):
+        """Takes the lock, or waits in its queue up to wait_ms. A call that ends without the lock leaves the queue.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Release(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Put(self, request, context):
+    def Refresh(self, request, context):
+        """Pushes the end of a lock with its own TTL to now + ttl_ms.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Get(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def DeleteRange(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def Txn(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def Compact(self, request, context):
+    def List(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
 
-def add_KVServicer_to_server(servicer, server):
+def add_LocksServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Range': grpc.unary_unary_rpc_method_handler(
-                    servicer.Range,
-                    request_deserializer=etcd_dot_rpc__pb2.RangeRequest.FromString,
-                    response_serializer=etcd_dot_rpc__pb2.RangeResponse.SerializeToString,
+            'Acquire': grpc.unary_unary_rpc_method_handler(
+                    servicer.Acquire,
+                    request_deserializer=coord_dot_v1_dot_lock__pb2.AcquireLockRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_lock__pb2.AcquireLockResponse.SerializeToString,
             ),
-            'Put': grpc.unary_unary_rpc_method_handler(
-                    servicer.Put,
-                    request_deserializer=etcd_dot_rpc__pb2.PutRequest.FromString,
-                    response_serializer=etcd_dot_rpc__pb2.PutResponse.SerializeToString,
+            'Release': grpc.unary_unary_rpc_method_handler(
+                    servicer.Release,
+                    request_deserializer=coord_dot_v1_dot_lock__pb2.ReleaseLockRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_lock__pb2.ReleaseLockResponse.SerializeToString,
             ),
-            'DeleteRange': grpc.unary_unary_rpc_method_handler(
-                    servicer.DeleteRange,
-                    request_deserializer=etcd_dot_rpc__pb2.DeleteRangeRequest.FromString,
-                    response_serializer=etcd_dot_rpc__pb2.DeleteRangeResponse.SerializeToString,
+            'Refresh': grpc.unary_unary_rpc_method_handler(
+                    servicer.Refresh,
+                    request_deserializer=coord_dot_v1_dot_lock__pb2.RefreshLockRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_lock__pb2.RefreshLockResponse.SerializeToString,
             ),
-            'Txn': grpc.unary_unary_rpc_method_handler(
-                    servicer.Txn,
-                    request_deserializer=etcd_dot_rpc__pb2.TxnRequest.FromString,
-                    response_serializer=etcd_dot_rpc__pb2.TxnResponse.SerializeToString,
+            'Get': grpc.unary_unary_rpc_method_handler(
+                    servicer.Get,
+                    request_deserializer=coord_dot_v1_dot_lock__pb2.GetLockRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_lock__pb2.GetLockResponse.SerializeToString,
             ),
-            'Compact': grpc.unary_unary_rpc_method_handler(
-                    servicer.Compact,
-                    request_deserializer=etcd_dot_rpc__pb2.CompactionRequest.FromString,
-                    response_serializer=etcd_dot_rpc__pb2.CompactionResponse.SerializeToString,
+            'List': grpc.unary_unary_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=coord_dot_v1_dot_lock__pb2.ListLocksRequest.FromString,
+                    response_serializer=coord_dot_v1_dot_lock__pb2.ListLocksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'etcdserverpb.KV', rpc_method_handlers)
+            'coord.v1.Locks', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('etcdserverpb.KV', rpc_method_handlers)
+    server.add_registered_method_handlers('coord.v1.Locks', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
-class KV:
+class Locks:
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def Range(request,
+    def Acquire(request,
             target,
             options=(),
             channel_credentials=None,
@@ -147,9 +149,9 @@ class KV:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/etcdserverpb.KV/Range',
-            etcd_dot_rpc__pb2.RangeRequest.SerializeToString,
-            etcd_dot_rpc__pb2.RangeResponse.FromString,
+            '/coord.v1.Locks/Acquire',
+            coord_dot_v1_dot_lock__pb2.AcquireLockRequest.SerializeToString,
+            coord_dot_v1_dot_lock__pb2.AcquireLockResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -161,7 +163,7 @@ class KV:
             _registered_method=True)
 
     @staticmethod
-    def Put(request,
+    def Release(request,
             target,
             options=(),
             channel_credentials=None,
@@ -174,9 +176,9 @@ class KV:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/etcdserverpb.KV/Put',
-            etcd_dot_rpc__pb2.PutRequest.SerializeToString,
-            etcd_dot_rpc__pb2.PutResponse.FromString,
+            '/coord.v1.Locks/Release',
+            coord_dot_v1_dot_lock__pb2.ReleaseLockRequest.SerializeToString,
+            coord_dot_v1_dot_lock__pb2.ReleaseLockResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -188,7 +190,7 @@ class KV:
             _registered_method=True)
 
     @staticmethod
-    def DeleteRange(request,
+    def Refresh(request,
             target,
             options=(),
             channel_credentials=None,
@@ -201,9 +203,9 @@ class KV:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/etcdserverpb.KV/DeleteRange',
-            etcd_dot_rpc__pb2.DeleteRangeRequest.SerializeToString,
-            etcd_dot_rpc__pb2.DeleteRangeResponse.FromString,
+            '/coord.v1.Locks/Refresh',
+            coord_dot_v1_dot_lock__pb2.RefreshLockRequest.SerializeToString,
+            coord_dot_v1_dot_lock__pb2.RefreshLockResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -215,7 +217,7 @@ class KV:
             _registered_method=True)
 
     @staticmethod
-    def Txn(request,
+    def Get(request,
             target,
             options=(),
             channel_credentials=None,
@@ -228,9 +230,9 @@ class KV:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/etcdserverpb.KV/Txn',
-            etcd_dot_rpc__pb2.TxnRequest.SerializeToString,
-            etcd_dot_rpc__pb2.TxnResponse.FromString,
+            '/coord.v1.Locks/Get',
+            coord_dot_v1_dot_lock__pb2.GetLockRequest.SerializeToString,
+            coord_dot_v1_dot_lock__pb2.GetLockResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -242,7 +244,7 @@ class KV:
             _registered_method=True)
 
     @staticmethod
-    def Compact(request,
+    def List(request,
             target,
             options=(),
             channel_credentials=None,
@@ -255,9 +257,9 @@ class KV:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/etcdserverpb.KV/Compact',
-            etcd_dot_rpc__pb2.CompactionRequest.SerializeToString,
-            etcd_dot_rpc__pb2.CompactionResponse.FromString,
+            '/coord.v1.Locks/List',
+            coord_dot_v1_dot_lock__pb2.ListLocksRequest.SerializeToString,
+            coord_dot_v1_dot_lock__pb2.ListLocksResponse.FromString,
             options,
             channel_credentials,
             insecure,

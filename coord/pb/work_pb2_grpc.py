@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from coord.rpc.gen import work_pb2 as coord_dot_v1_dot_work__pb2
+from coord.pb import work_pb2 as coord_dot_v1_dot_work__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__

@@ -1,6 +1,6 @@
-from coord.rpc.gen import common_pb2 as _common_pb2
-from coord.rpc.gen import stream_pb2 as _stream_pb2
-from coord.rpc.gen import task_pb2 as _task_pb2
+from coord.pb import common_pb2 as _common_pb2
+from coord.pb import stream_pb2 as _stream_pb2
+from coord.pb import task_pb2 as _task_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
