@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import PurePath
 
-from coord.grpc_io import poll_in_place
+from coord.node.grpc_io import poll_in_place
 
 
 def is_command(arguments: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from coord.grpc_io import poll_in_place
+from coord.node.grpc_io import poll_in_place
 
 poll_in_place()  # for all systems whose clients use gRPC: what is started inherits it
 

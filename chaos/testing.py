@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaos.testbed import TestCluster
+from chaos.run.testbed import TestCluster
 
 __all__ = ["TestCluster", "chaos_cluster"]
 

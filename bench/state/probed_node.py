@@ -22,9 +22,9 @@ from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
-from coord.config import load_config
-from coord.node import Node
-from coord.serve import run
+from coord.node.config import load_config
+from coord.node.node import Node
+from coord.node.serve import run
 
 _SLEEP_S = 0.001
 _LONG_MS = 20.0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from coord.grpc_io import poll_in_place
+from coord.node.grpc_io import poll_in_place
 
 poll_in_place()
 

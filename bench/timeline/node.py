@@ -6,12 +6,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from coord.grpc_io import poll_in_place
+from coord.node.grpc_io import poll_in_place
 
 poll_in_place()
 
 from bench.timeline.notes import Notes  # noqa: E402
-from coord.config import load_config  # noqa: E402
+from coord.node.config import load_config  # noqa: E402
+from coord.node.serve import run  # noqa: E402
 from coord.replication.replica import Replica  # noqa: E402
 from coord.replication.replicator import PySyncObjReplicator  # noqa: E402
 from coord.replication.storage import _LogWorker  # noqa: E402
@@ -19,7 +20,6 @@ from coord.replication.storage_ops import LogWriter  # noqa: E402
 from coord.rpc.call_stream import _Stream  # noqa: E402
 from coord.rpc.outgoing import Outgoing  # noqa: E402
 from coord.rpc.proposer import Proposer  # noqa: E402
-from coord.serve import run  # noqa: E402
 
 
 def main(config: Path, file: Path) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chaos.checkers.result import CheckBounds, CheckResult, judged
-from chaos.history import Call, HistoryEvent, calls
+from chaos.histories.history import Call, HistoryEvent, calls
 
 Wrong = tuple[str, list[Call]]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from chaos.checkers.cycles import Edge, Graph, shortest_cycles
 from chaos.checkers.result import CheckBounds, CheckResult, judged, shorten
-from chaos.history import Call, HistoryEvent, calls
+from chaos.histories.history import Call, HistoryEvent, calls
 
 Wrong = tuple[str, list[Call]]
 

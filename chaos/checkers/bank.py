@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from chaos.checkers.result import CheckBounds, CheckResult, judged
-from chaos.history import Call, HistoryEvent, calls
+from chaos.histories.history import Call, HistoryEvent, calls
 
 
 def check_bank(events: Sequence[HistoryEvent], bounds: CheckBounds) -> CheckResult:

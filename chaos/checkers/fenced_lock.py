@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from chaos.checkers.result import CheckBounds, CheckResult, judged
-from chaos.history import Call, HistoryEvent, calls
+from chaos.histories.history import Call, HistoryEvent, calls
 
 Wrong = tuple[str, list[Call]]
 

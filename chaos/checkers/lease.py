@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from chaos.checkers.result import CheckBounds, CheckResult, judged
-from chaos.history import Call, HistoryEvent, calls, clock_ahead_ms
+from chaos.histories.history import Call, HistoryEvent, calls, clock_ahead_ms
 
 ROUNDING_MS = 5.0  # times are whole milliseconds on the way
 

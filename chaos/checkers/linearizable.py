@@ -14,8 +14,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from chaos.checkers.models import Model
-from chaos.history import Operation
-from chaos.verdicts import Verdict, worst
+from chaos.histories.history import Operation
+from chaos.histories.verdicts import Verdict, worst
 
 
 @dataclass(frozen=True, slots=True)

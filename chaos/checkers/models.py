@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
-from chaos.history import Operation
+from chaos.histories.history import Operation
 
 
 class Model(Protocol):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.checkers.result import CheckBounds, CheckResult, judged
-from chaos.history import Call, HistoryEvent, calls
+from chaos.histories.history import Call, HistoryEvent, calls
 
 Wrong = tuple[str, list[Call]]
 

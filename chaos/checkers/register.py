@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from chaos.checkers.linearizable import Bounds, check
 from chaos.checkers.models import Model
 from chaos.checkers.result import CheckBounds, Checker, CheckResult, show
-from chaos.history import HistoryEvent, calls, operations
+from chaos.histories.history import HistoryEvent, calls, operations
 
 
 def linearizable_as(model: Model) -> Checker:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.history import Call, HistoryEvent
-from chaos.verdicts import Verdict
+from chaos.histories.history import Call, HistoryEvent
+from chaos.histories.verdicts import Verdict
 
 MAX_ANOMALIES = 20
 

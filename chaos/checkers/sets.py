@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chaos.checkers.result import CheckBounds, CheckResult, judged, shorten
-from chaos.history import Call, HistoryEvent, calls
+from chaos.histories.history import Call, HistoryEvent, calls
 
 
 def check_sets(events: Sequence[HistoryEvent], bounds: CheckBounds) -> CheckResult:

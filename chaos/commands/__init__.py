@@ -1,6 +1,6 @@
 """The subcommands of `chaos`: a module each, with `register(app)`. What gRPC says of connections
 that faults end has to be kept off the screen before it is imported."""
 
-from coord.grpc_io import keep_quiet
+from coord.node.grpc_io import keep_quiet
 
 keep_quiet()

@@ -14,7 +14,7 @@ from chaos.checkers.linearizable import Bounds, KeyVerdict, LinearizableVerdict,
 from chaos.checkers.models import MODELS
 from chaos.checkers.result import CheckBounds, CheckResult
 from chaos.commands.failing import fail
-from chaos.history import (
+from chaos.histories.history import (
     NEMESIS,
     HistoryError,
     HistoryEvent,
@@ -23,7 +23,7 @@ from chaos.history import (
     operations,
     read_history,
 )
-from chaos.verdicts import EXIT_CODE, STYLES, Verdict, word
+from chaos.histories.verdicts import EXIT_CODE, STYLES, Verdict, word
 from chaos.workloads import WORKLOADS
 from coord.terminal.help import PlainCommand
 from coord.terminal.layout import Column, Printer

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from chaos.cluster import NETWORKS
 from chaos.commands.failing import fail
 from chaos.commands.run import lacks, workload_names
-from chaos.matrix import Cell, CellResult, latest, load, order, run_cells
+from chaos.histories.verdicts import EXIT_CODE, VERDICT_STYLE, word, worst
 from chaos.report.index import write_document, write_index
-from chaos.schedule import ScheduleError, parse_specs
-from chaos.verdicts import EXIT_CODE, VERDICT_STYLE, word, worst
+from chaos.run.matrix import Cell, CellResult, latest, load, order, run_cells
+from chaos.run.schedule import ScheduleError, parse_specs
+from chaos.testbed.cluster import NETWORKS
 from chaos.workloads import WORKLOADS
 from coord.terminal.help import PlainCommand
 from coord.terminal.options import decimal, whole

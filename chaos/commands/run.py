@@ -16,18 +16,18 @@ import typer
 import uvloop
 from rich.console import Console
 
-from chaos import judge, screen
-from chaos.cluster import NETWORKS, ClusterError
 from chaos.commands.failing import fail
-from chaos.hardware import HardwareError
+from chaos.histories.verdicts import EXIT_CODE
 from chaos.nemeses import NEMESES
 from chaos.nemeses.agents import AGENTS
-from chaos.network import NetworkError
 from chaos.report.html import write_report
 from chaos.report.png import write_pngs
-from chaos.runner import Run, RunOptions, RunRecord
-from chaos.schedule import ScheduleError, parse_specs
-from chaos.verdicts import EXIT_CODE
+from chaos.run import judge, screen
+from chaos.run.runner import Run, RunOptions, RunRecord
+from chaos.run.schedule import ScheduleError, parse_specs
+from chaos.testbed.cluster import NETWORKS, ClusterError
+from chaos.testbed.hardware import HardwareError
+from chaos.testbed.network import NetworkError
 from chaos.workloads import WORKLOADS
 from chaos.workloads.base import WorkloadOptions
 from coord.localcluster.launch import Setting

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from chaos.broken import BROKEN
 from chaos.checkers.result import CheckResult
-from chaos.memory import MemoryStore
-from chaos.selftest import try_store
+from chaos.histories.verdicts import STYLES, Verdict, word
+from chaos.run.selftest import try_store
 from chaos.stock.trial import try_stock
-from chaos.verdicts import STYLES, Verdict, word
+from chaos.stores.broken import BROKEN
+from chaos.stores.memory import MemoryStore
 from chaos.workloads import WORKLOADS
 from coord.terminal.help import PlainCommand
 from coord.terminal.layout import Column, Printer

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from chaos.cluster import ClusterUnderTest
+from chaos.testbed.cluster import ClusterUnderTest
 from coord.localcluster.launch import Setting
 
 TARGETS = ("one", "minority", "majority", "leader", "followers", "all")

@@ -11,8 +11,8 @@ import shutil
 from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
-from chaos.cluster import ClusterError
 from chaos.nemeses.base import Nemesis, names, pick
+from chaos.testbed.cluster import ClusterError
 from coord.client import Client, CoordError
 from coord.localcluster.processes import ProcessState
 

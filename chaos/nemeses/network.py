@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from chaos.nemeses.base import TARGETS, Nemesis, names, pick
-from chaos.proxy import CUT, Mode
-from chaos.socket_owner import CLIENTS
+from chaos.testbed.proxy import CUT, Mode
+from chaos.testbed.socket_owner import CLIENTS
 
 Cut = tuple[str, str]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from chaos.nodes.clocks import BentClock, BentEventLoop
 from chaos.nodes.control import MachineFaults, add_note, read_faults, write_seen
 from chaos.nodes.disk import FaultyDisk
-from coord.config import load_config
-from coord.node import Machine
-from coord.serve import run
+from coord.node.config import load_config
+from coord.node.node import Machine
+from coord.node.serve import run
 
 LOOK_EVERY_S = 0.01
 

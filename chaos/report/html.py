@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 
 from chaos.checkers.result import CheckResult
-from chaos.history import Call, calls
-from chaos.judge import Judgement
+from chaos.histories.history import Call, calls
+from chaos.histories.verdicts import word
 from chaos.report import plots
 from chaos.report.pieces import (
     badge,
@@ -21,8 +21,8 @@ from chaos.report.pieces import (
     words,
 )
 from chaos.report.promises import NO_MAJORITY, PROMISES, WORKLOADS
-from chaos.runner import RunRecord
-from chaos.verdicts import word
+from chaos.run.judge import Judgement
+from chaos.run.runner import RunRecord
 
 LOG_LINES = 14
 QUANTILES = (0.5, 0.9, 0.99)

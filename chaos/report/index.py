@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from chaos.matrix import CELLS, CellResult, latest, load
+from chaos.histories.verdicts import word, worst
 from chaos.nemeses import NEMESES
 from chaos.report.matrix_plot import in_order, matrix_plot
 from chaos.report.pieces import badge, figure_row, milliseconds, page, section, table, words
 from chaos.report.png import can_draw, draw
-from chaos.verdicts import word, worst
+from chaos.run.matrix import CELLS, CellResult, latest, load
 
 Grid = Mapping[tuple[str, str], CellResult]
 PICTURE = "matrix.png"

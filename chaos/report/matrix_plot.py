@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from chaos.matrix import CellResult
+from chaos.histories.verdicts import word, worst
 from chaos.nemeses import NEMESES
 from chaos.report.svg import RIGHT, TOP, WIDTH, Plot
-from chaos.verdicts import word, worst
+from chaos.run.matrix import CellResult
 from chaos.workloads import WORKLOADS
 
 NAMES, HEAD, ROW, GAP = 170, 34, 26, 3

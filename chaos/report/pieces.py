@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
+from chaos.histories.verdicts import Verdict, word
 from chaos.report.style import CSS, NARROW_CSS
 from chaos.report.svg import NARROW, WIDTH
-from chaos.verdicts import Verdict, word
 
 
 def page(title: str, *parts: str) -> str:

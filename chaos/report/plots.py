@@ -7,11 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from chaos.availability import Availability
 from chaos.checkers.result import Shown
-from chaos.history import Call
+from chaos.histories.availability import Availability
+from chaos.histories.history import Call
 from chaos.report.svg import LEFT, RIGHT, TOP, WIDTH, Plot, log_share, nice_step
-from chaos.runner import RunRecord
+from chaos.run.runner import RunRecord
 
 BIN_S = 0.5
 MAX_DOTS = 8_000

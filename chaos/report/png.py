@@ -9,11 +9,11 @@ import importlib.util
 import re
 from pathlib import Path
 
-from chaos.history import calls
+from chaos.histories.history import calls
 from chaos.report import plots
 from chaos.report.style import CSS
 from chaos.report.svg import WIDTH
-from chaos.runner import RunRecord
+from chaos.run.runner import RunRecord
 
 ZOOM = 1.5
 FAMILY = '"DejaVu Sans","Liberation Sans","Noto Sans",Arial,Helvetica,sans-serif'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chaos.aftermath import WRITE_WITHIN_S
+from chaos.run.settle import WRITE_WITHIN_S
 
 WORKLOADS: Final = {
     "register": "Each key behaves as one register that all clients share, in real time.",

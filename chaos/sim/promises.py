@@ -15,7 +15,7 @@ from typing import Any
 
 from chaos.checkers.linearizable import Bounds, check
 from chaos.checkers.models import MODELS
-from chaos.history import NEMESIS, EventType, HistoryEvent, operations
+from chaos.histories.history import NEMESIS, EventType, HistoryEvent, operations
 from chaos.sim.invariants import Violation
 from chaos.sim.plan import MAX_RATE
 from coord.core.replies import TaskState

@@ -7,8 +7,8 @@ import random
 import sys
 from pathlib import Path
 
-from chaos.cluster import ClusterUnderTest
 from chaos.stock.client import StockClient, ask
+from chaos.testbed.cluster import ClusterUnderTest
 
 LOOK_TIMEOUT_S = 1.0
 TIMEOUT_MS = 1_000

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
-from chaos.faults import FaultDriver
-from chaos.recorder import Recorder
-from chaos.schedule import Part, Planned
+from chaos.histories.recorder import Recorder
+from chaos.run.faults import FaultDriver
+from chaos.run.schedule import Part, Planned
 from chaos.stock.cluster import StockCluster
 from chaos.workloads.base import Surroundings, WorkloadOptions
 from chaos.workloads.register import RegisterWorkload

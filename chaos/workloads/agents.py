@@ -9,9 +9,9 @@ import json
 import random
 from typing import Any, ClassVar
 
-from chaos.agents import QUEUE
-from chaos.ports import StoreClient
-from chaos.recorder import Process
+from chaos.histories.recorder import Process
+from chaos.stores.ports import StoreClient
+from chaos.testbed.agents import QUEUE
 from chaos.workloads.base import Surroundings, Workload, WorkloadOptions
 from coord.client import Task, TaskState
 

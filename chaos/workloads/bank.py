@@ -6,8 +6,8 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
-from chaos.ports import StoreClient
-from chaos.recorder import Process, RefusedError
+from chaos.histories.recorder import Process, RefusedError
+from chaos.stores.ports import StoreClient
 from chaos.workloads.base import Surroundings, Workload
 from coord.client import Compare, CoordError, KeyValue, Put
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from chaos.ports import StoreClient
-from chaos.recorder import Process, Recorder
+from chaos.histories.recorder import Process, Recorder
+from chaos.stores.ports import StoreClient
 
 Connect = Callable[..., StoreClient]
 

@@ -10,8 +10,8 @@ import itertools
 import random
 from typing import Any, ClassVar
 
-from chaos.ports import StoreClient
-from chaos.recorder import Process, RefusedError
+from chaos.histories.recorder import Process, RefusedError
+from chaos.stores.ports import StoreClient
 from chaos.workloads.base import Surroundings, Workload, WorkloadOptions
 from coord.client import Compare, KeyValue, Put
 

@@ -6,8 +6,8 @@ import itertools
 import random
 from typing import ClassVar
 
-from chaos.ports import StoreClient
-from chaos.recorder import Process
+from chaos.histories.recorder import Process
+from chaos.stores.ports import StoreClient
 from chaos.workloads.base import Surroundings, Workload, WorkloadOptions
 from coord.client import KeyValue
 

@@ -8,8 +8,8 @@ import itertools
 import random
 from typing import Any, ClassVar
 
-from chaos.ports import StoreClient
-from chaos.recorder import Process
+from chaos.histories.recorder import Process
+from chaos.stores.ports import StoreClient
 from chaos.workloads.base import Surroundings, Workload, WorkloadOptions
 from coord.client import ClaimedTask, HeartbeatItem, ItemResult, SubmittedTask, Task
 

@@ -69,8 +69,8 @@ def serve(
 
     Settings come from these options, else from the environment (COORD_NODE_ID, ...), else from
     the file. Every mistake is named before anything is started."""
-    from coord.config import ConfigError, load_config
-    from coord.serve import run
+    from coord.node.config import ConfigError, load_config
+    from coord.node.serve import run
 
     take_interrupts()
     flags: dict[str, Any] = {
@@ -117,8 +117,8 @@ def dev(
     """Run a whole cluster in this terminal until Ctrl-C, for trying things out.
 
     A node that dies is started again. Without --data-dir nothing is kept."""
-    from coord.config import ConfigError
-    from coord.dev import DevError, run
+    from coord.node.config import ConfigError
+    from coord.node.dev import DevError, run
 
     take_interrupts()
     if log_level not in LOG_LEVELS:

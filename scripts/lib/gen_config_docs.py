@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from coord.config import ServerConfig
+from coord.node.config import ServerConfig
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 HEADING = "## Settings\n"

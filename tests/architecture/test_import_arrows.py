@@ -39,9 +39,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.rpc.collector",
         "coord.rpc.host",
     ),
-    "coord.config": ("coord.core", "coord.replication"),
-    "coord.node": (
-        "coord.config",
+    "coord.node.config": ("coord.core", "coord.replication"),
+    "coord.node.node": (
+        "coord.node.config",
         "coord.core",
         "coord.codec",
         "coord.journal",
@@ -52,25 +52,25 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.rpc.collector",
         "coord.rpc.host",
     ),
-    "coord.grpc_io": (),
+    "coord.node.grpc_io": (),
     # What all commands share at a terminal.
     "coord.terminal": (),
-    "coord.serve": ("coord.config", "coord.node"),
-    "coord.dev": ("coord.config", "coord.localcluster"),
+    "coord.node.serve": ("coord.node.config", "coord.node.node"),
+    "coord.node.dev": ("coord.node.config", "coord.localcluster"),
     "coord.client": (),
     "coord.localcluster": ("coord.client", "coord.terminal"),
     "coord.cli": (
         "coord.client",
-        "coord.config",
-        "coord.dev",
-        "coord.grpc_io",
-        "coord.serve",
+        "coord.node.config",
+        "coord.node.dev",
+        "coord.node.grpc_io",
+        "coord.node.serve",
         "coord.terminal",
     ),
-    "agentnode": ("coord.client", "coord.grpc_io", "coord.terminal"),
-    "chaos": ("coord.client", "coord.grpc_io", "coord.localcluster", "coord.terminal"),
+    "agentnode": ("coord.client", "coord.node.grpc_io", "coord.terminal"),
+    "chaos": ("coord.client", "coord.node.grpc_io", "coord.localcluster", "coord.terminal"),
     # Runs in the node's process: `coord serve`'s node, on a disk and clocks that can be hurt.
-    "chaos.nodes": ("coord.config", "coord.journal", "coord.node", "coord.serve"),
+    "chaos.nodes": ("coord.node.config", "coord.journal", "coord.node.node", "coord.node.serve"),
     "chaos.sim": (
         "coord.core",
         "coord.codec",
@@ -80,20 +80,25 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.rpc.host",
     ),
     # What is measured through the client, as its users do it ...
-    "bench": ("coord.client", "coord.core", "coord.grpc_io", "coord.localcluster"),
+    "bench": ("coord.client", "coord.core", "coord.node.grpc_io", "coord.localcluster"),
     "bench.apps": ("agentnode",),
     # ... and what is measured in the node's process, or of its parts.
     "bench.bounds": ("coord.core", "coord.codec"),
     "bench.task_stages": ("coord.client", "coord.core", "coord.codec"),
-    "bench.state": ("coord.config", "coord.localcluster", "coord.node", "coord.serve"),
+    "bench.state": (
+        "coord.node.config",
+        "coord.localcluster",
+        "coord.node.node",
+        "coord.node.serve",
+    ),
     "bench.timeline": (
         "coord.client",
-        "coord.config",
-        "coord.grpc_io",
+        "coord.node.config",
+        "coord.node.grpc_io",
         "coord.localcluster",
         "coord.replication",
         "coord.rpc",
-        "coord.serve",
+        "coord.node.serve",
     ),
 }
 CORE_MAY_IMPORT = {
@@ -209,8 +214,8 @@ def test_the_harness_knows_its_nodes_by_their_control_files_only(path: Path) -> 
 def test_the_check_can_fail() -> None:
     assert forbidden("coord.core", "coord.codec.envelope")
     assert forbidden("coord.client", "coord.core.replies")
-    assert forbidden("agentnode", "coord.node")
-    assert forbidden("chaos", "coord.node")
+    assert forbidden("agentnode", "coord.node.node")
+    assert forbidden("chaos", "coord.node.node")
     assert forbidden("chaos.nodes", "coord.replication.port")
     assert not forbidden("agentnode", "coord.client.types")
     assert not forbidden("coord.codec", "coord.pb.task_pb2")

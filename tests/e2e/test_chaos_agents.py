@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos.agents import LEASE_MS, QUEUE
-from chaos.cluster import ClusterUnderTest
 from chaos.nemeses.base import Nemesis
+from chaos.testbed.agents import LEASE_MS, QUEUE
+from chaos.testbed.cluster import ClusterUnderTest
 from coord.client import Client, TaskSpec, TaskState
 from coord.localcluster.processes import ProcessState
 from tests.support.chaos_clusters import make, running

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from chaos.aftermath import equal_digests
-from chaos.cluster import ClusterUnderTest
 from chaos.nemeses import NEMESES
 from chaos.nemeses.base import Nemesis
+from chaos.run.settle import equal_digests
+from chaos.testbed.cluster import ClusterUnderTest
 from coord.client import Client, CoordError
 from coord.localcluster.processes import ProcessState
 from tests.support.chaos_clusters import make, running, writes

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.aftermath import equal_digests
-from chaos.cluster import ClusterUnderTest
+from chaos.run.settle import equal_digests
+from chaos.testbed.cluster import ClusterUnderTest
 from coord.client import Client
 from coord.localcluster.processes import ProcessState
 from tests.support.chaos_clusters import make, running, writes

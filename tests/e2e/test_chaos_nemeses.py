@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from chaos.cluster import ClusterUnderTest
-from chaos.proxy import CLEAR
+from chaos.testbed.cluster import ClusterUnderTest
+from chaos.testbed.proxy import CLEAR
 from coord.localcluster.processes import ProcessState
 from tests.support.chaos_clusters import make, running, writes
 

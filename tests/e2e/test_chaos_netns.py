@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from chaos.cluster import ClusterUnderTest
-from chaos.netns import NamespaceNetwork
-from chaos.proxy import CLEAR, Mode
-from chaos.socket_owner import CLIENTS
+from chaos.testbed.cluster import ClusterUnderTest
+from chaos.testbed.netns import NamespaceNetwork
+from chaos.testbed.proxy import CLEAR, Mode
+from chaos.testbed.socket_owner import CLIENTS
 from coord.client import Client
 from tests.support.chaos_clusters import make, running, writes
 

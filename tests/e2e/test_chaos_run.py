@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
-from chaos.agents import QUEUE
 from chaos.commands.matrix import cells_of
-from chaos.matrix import Cell
 from chaos.nemeses import NEMESES
-from chaos.netns import NamespaceNetwork
+from chaos.run.matrix import Cell
+from chaos.testbed.agents import QUEUE
+from chaos.testbed.netns import NamespaceNetwork
 from tests.support.chaos_clusters import node_processes
 
 pytestmark = pytest.mark.integration

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.schedule import ScheduleError
-from chaos.testbed import TestCluster
+from chaos.run.schedule import ScheduleError
+from chaos.run.testbed import TestCluster
 from coord.client.errors import CoordError
 from coord.client.sync import Client
 from tests.support.chaos_clusters import node_processes

@@ -14,7 +14,7 @@ import pytest
 from coord.client import Client
 from coord.localcluster import LocalCluster
 from coord.localcluster.launch import node_command, node_environment
-from coord.node import EXIT_FATAL
+from coord.node.node import EXIT_FATAL
 from tests.support.faults import (
     config_of,
     endpoints,

@@ -16,7 +16,7 @@ from coord.core.machine import Machine
 from coord.journal import OsFileSystem, SnapshotStore
 from coord.localcluster import LocalCluster
 from coord.localcluster.launch import node_command, node_environment
-from coord.node import EXIT_FATAL
+from coord.node.node import EXIT_FATAL
 from tests.support.faults import (
     config_of,
     endpoints,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from coord.client import Client, CoordError, TaskSpec, Work
-from coord.config import ServerConfig
-from coord.node import Node
+from coord.node.config import ServerConfig
+from coord.node.node import Node
 from tests.support.waiting import eventually
 
 

@@ -29,7 +29,7 @@ from coord.client import (
     sync,
 )
 from coord.client.discovery import Discovery
-from coord.node import Node
+from coord.node.node import Node
 from tests.integration.test_client_failover import configs
 from tests.support.waiting import eventually
 

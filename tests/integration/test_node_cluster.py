@@ -11,8 +11,8 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from coord.config import ServerConfig, load_config
-from coord.node import Node
+from coord.node.config import ServerConfig, load_config
+from coord.node.node import Node
 from coord.pb import cluster_pb2, common_pb2, lock_pb2, task_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.rpc import Stubs, free_port, refused

@@ -16,10 +16,10 @@ import pytest
 
 from coord.codec.envelope import EnvelopeItem, encode_envelope
 from coord.codec.kinds import CommandKind as K
-from coord.config import load_config
 from coord.core.limits import LIMITS
 from coord.journal import Admission, OsFileSystem, SnapshotStore, Standing
-from coord.node import Node
+from coord.node.config import load_config
+from coord.node.node import Node
 from coord.pb import cluster_pb2, session_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.replication.boot import open_storage
@@ -98,7 +98,7 @@ async def test_a_log_of_large_values_becomes_a_snapshot_that_others_take(
 ) -> None:
     # One piece a tick is sent, so larger ones take less time.
     quick = partial(ReplicaSettings, snapshot_chunk_bytes=4 * MEBIBYTE)
-    monkeypatch.setattr("coord.node.ReplicaSettings", quick)
+    monkeypatch.setattr("coord.node.node.ReplicaSettings", quick)
     old_directory(tmp_path / "n1")
     founder, _, client = address("n1")
     async with AsyncExitStack() as stack:

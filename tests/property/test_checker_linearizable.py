@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chaos.checkers.linearizable import check
 from chaos.checkers.models import MODELS
-from chaos.history import Operation
+from chaos.histories.history import Operation
 
 MODEL = MODELS["cas-register"]
 

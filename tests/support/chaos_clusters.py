@@ -11,9 +11,9 @@ from typing import Any
 
 import psutil
 
-from chaos.cluster import ClusterUnderTest
 from chaos.nemeses import NEMESES
 from chaos.nemeses.base import Nemesis
+from chaos.testbed.cluster import ClusterUnderTest
 from coord.client import Client, CoordError
 
 

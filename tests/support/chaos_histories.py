@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaos.history import EventType, HistoryEvent
+from chaos.histories.history import EventType, HistoryEvent
 
 
 def history(*made: tuple[int, int, str, str | None, Any, EventType, Any]) -> list[HistoryEvent]:

@@ -19,8 +19,8 @@ from agentnode.config import WorkerConfig
 from agentnode.errors import ClusterUnreachableError, WorkerRefusedError
 from agentnode.executors import RegistryRunner
 from agentnode.subprocess_runner import ExecRunner
-from coord import grpc_io
 from coord.client.errors import DefiniteError, NoLeaderError
+from coord.node import grpc_io
 
 MODULE = "from agentnode import Registry\nregistry = Registry()\nregistry.task('a')(lambda p: p)\n"
 

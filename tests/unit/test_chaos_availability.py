@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.availability import Availability, Bin, availability
+from chaos.histories.availability import Availability, Bin, availability
 
 MS = 1_000_000
 STEADY = [(n * 40 + 20) * MS for n in range(250)]  # ten seconds

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from chaos.broken import BROKEN
 from chaos.checkers.result import CheckResult
-from chaos.memory import MemoryStore
-from chaos.selftest import try_store
+from chaos.run.selftest import try_store
+from chaos.stores.broken import BROKEN
+from chaos.stores.memory import MemoryStore
 from chaos.workloads import WORKLOADS
 
 SECONDS = 2.5  # more than a lease and a zombie's delay

@@ -8,7 +8,7 @@ import pytest
 
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
-from chaos.history import HistoryEvent
+from chaos.histories.history import HistoryEvent
 from tests.support.chaos_histories import history
 
 

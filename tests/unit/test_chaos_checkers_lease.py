@@ -8,7 +8,7 @@ import pytest
 
 from chaos.checkers.lease import check_leases
 from chaos.checkers.result import CheckBounds
-from chaos.history import CLOCK_AHEAD, NEMESIS, HistoryEvent
+from chaos.histories.history import CLOCK_AHEAD, NEMESIS, HistoryEvent
 from tests.support.chaos_histories import history
 
 MS = 1_000_000

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from chaos import cli
 from chaos.cli import app
 from chaos.commands.run import replay_line
-from chaos.history import HistoryEvent
-from chaos.runner import RunOptions
+from chaos.histories.history import HistoryEvent
+from chaos.run.runner import RunOptions
 from chaos.workloads.base import WorkloadOptions
 
 

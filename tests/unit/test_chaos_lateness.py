@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from chaos.lateness import EVERY_S, Lateness, Sleeper
+from chaos.histories.lateness import EVERY_S, Lateness, Sleeper
 
 
 def watched(*slept_s: float, crowd: float = 1.0) -> Lateness:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from chaos import matrix
 from chaos.cli import app
 from chaos.commands.matrix import cells_of
-from chaos.matrix import LINES, Cell, CellResult, latest, load, order, read_result, run_cells
 from chaos.nemeses import NEMESES
 from chaos.nemeses.agents import AGENTS
 from chaos.report.index import PICTURE, write_index
 from chaos.report.matrix_plot import matrix_plot
+from chaos.run import matrix
+from chaos.run.matrix import LINES, Cell, CellResult, latest, load, order, read_result, run_cells
 from chaos.workloads import WORKLOADS
 
 CELL = Cell(3, "proxy", "kill:leader+delay", "set,bank", 5.0)

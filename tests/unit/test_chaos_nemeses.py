@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from chaos.cluster import ClusterUnderTest
-from chaos.faults import FaultDriver
-from chaos.hardware import HardwareError
-from chaos.history import CLOCK_AHEAD, NEMESIS
+from chaos.histories.history import CLOCK_AHEAD, NEMESIS
+from chaos.histories.recorder import Recorder
 from chaos.nemeses import NEMESES, disks
 from chaos.nemeses.base import Nemesis
 from chaos.nodes.control import MachineFaults, add_note, read_faults
-from chaos.proxy import CLEAR, CUT, Condition, Link, Links, Mode
-from chaos.recorder import Recorder
-from chaos.schedule import Part, Planned, ScheduleError, parse_specs, settings_for, steered
-from chaos.socket_owner import CLIENTS
+from chaos.run.faults import FaultDriver
+from chaos.run.schedule import Part, Planned, ScheduleError, parse_specs, settings_for, steered
+from chaos.testbed.cluster import ClusterUnderTest
+from chaos.testbed.hardware import HardwareError
+from chaos.testbed.proxy import CLEAR, CUT, Condition, Link, Links, Mode
+from chaos.testbed.socket_owner import CLIENTS
 from chaos.workloads.base import WorkloadOptions
 from chaos.workloads.leases import SESSION_MS
 from chaos.workloads.locks import TTL_MS

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from chaos.proxy import CLEAR, CUT, RETRANSMISSION_MS, Condition, Door, Link, Links, Mode
-from chaos.socket_owner import CLIENTS, owner_of
+from chaos.testbed.proxy import CLEAR, CUT, RETRANSMISSION_MS, Condition, Door, Link, Links, Mode
+from chaos.testbed.socket_owner import CLIENTS, owner_of
 
 SOON_S, NEVER_S = 5.0, 0.15
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chaos import recorder as recording
-from chaos.history import parse_event
-from chaos.recorder import Process, Recorder, RefusedError
+from chaos.histories import recorder as recording
+from chaos.histories.history import parse_event
+from chaos.histories.recorder import Process, Recorder, RefusedError
 from coord.client import DeadlineError, NoLeaderError
 
 

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from chaos.about import about_now
-from chaos.aftermath import CheckedAfter
-from chaos.cluster import UnexpectedEnd, last_words
-from chaos.faults import Fault
-from chaos.history import EventType, HistoryEvent
-from chaos.judge import as_json, judge
-from chaos.lateness import Lateness
-from chaos.probe import Probe
-from chaos.recorder import HungCall
+from chaos.histories.history import EventType, HistoryEvent
+from chaos.histories.lateness import Lateness
+from chaos.histories.recorder import HungCall
+from chaos.histories.verdicts import Verdict
 from chaos.report import png
 from chaos.report.html import write_report
 from chaos.report.png import write_pngs
 from chaos.report.promises import PROMISES
 from chaos.report.promises import WORKLOADS as SENTENCES
 from chaos.report.svg import NARROW, log_share, nice_step
-from chaos.runner import RunOptions, RunRecord
-from chaos.verdicts import Verdict
+from chaos.run.faults import Fault
+from chaos.run.judge import as_json, judge
+from chaos.run.probe import Probe
+from chaos.run.runner import RunOptions, RunRecord
+from chaos.run.settle import CheckedAfter
+from chaos.testbed.cluster import UnexpectedEnd, last_words
 from chaos.workloads import WORKLOADS
 
 SECOND = 1_000_000_000

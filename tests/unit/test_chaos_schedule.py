@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from chaos.cluster import ClusterUnderTest
 from chaos.nemeses import NEMESES
 from chaos.nemeses.base import TARGETS, pick
 from chaos.nemeses.network import Partition
-from chaos.proxy import CUT
-from chaos.schedule import ScheduleError, Spec, parse_specs, plan
+from chaos.run.schedule import ScheduleError, Spec, parse_specs, plan
+from chaos.testbed.cluster import ClusterUnderTest
+from chaos.testbed.proxy import CUT
 
 QUIET = (1.0, 2.0)
 

@@ -13,7 +13,7 @@ import pytest
 
 from chaos.checkers.linearizable import Bounds, check
 from chaos.checkers.models import MODELS
-from chaos.history import HistoryError, HistoryEvent, Operation, operations, read_history
+from chaos.histories.history import HistoryError, HistoryEvent, Operation, operations, read_history
 
 
 def history(*lines: tuple[int, str, str, Any]) -> list[Operation]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coord.config import ConfigError, ServerConfig
+from coord.node.config import ConfigError, ServerConfig
 from tests.support.cli import Cli
 
 
@@ -24,7 +24,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[ServerConfig]:
         found.append(config)
         return 5
 
-    monkeypatch.setattr("coord.serve.run", run)
+    monkeypatch.setattr("coord.node.serve.run", run)
     return found
 
 
@@ -72,7 +72,7 @@ def test_dev(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
             raise ConfigError(["base_port: found 65535"])
         return 0
 
-    monkeypatch.setattr("coord.dev.run", run)
+    monkeypatch.setattr("coord.node.dev.run", run)
     assert cli("dev").code == 0
     assert cli("dev", "--nodes", "1", "--base-port", "65535").code == 2
     assert cli("dev", "--nodes", "10").code == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from coord.config import ServerConfig
+from coord.node.config import ServerConfig
 from scripts.lib.gen_config_docs import HEADING, PAGE, meaning_of, page
 
 

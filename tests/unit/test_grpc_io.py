@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from coord.grpc_io import POLL_IN_PLACE, VARIABLE, poll_in_place
+from coord.node.grpc_io import POLL_IN_PLACE, VARIABLE, poll_in_place
 
 
 def test_a_known_version_is_told_to_poll_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_other_versions_are_left_alone(monkeypatch: pytest.MonkeyPatch, version:
 def test_the_installed_grpc_knows_the_names() -> None:
     """It would say on standard error which of them it does not know."""
     code = (
-        "from coord.grpc_io import poll_in_place; poll_in_place()\n"
+        "from coord.node.grpc_io import poll_in_place; poll_in_place()\n"
         "import grpc; grpc.insecure_channel('127.0.0.1:1').close()"
     )
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}

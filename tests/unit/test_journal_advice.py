@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from coord.config import load_config
 from coord.journal import (
     AppendFile,
     DataDirectoryError,
@@ -24,7 +23,8 @@ from coord.journal import (
     SyncFailedError,
 )
 from coord.journal.advice import advice_on
-from coord.node import CannotStartError, Machine, Node
+from coord.node.config import load_config
+from coord.node.node import CannotStartError, Machine, Node
 from coord.replication.boot import open_storage
 from tests.support.rpc import free_port
 

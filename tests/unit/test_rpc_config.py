@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coord.config import ConfigError, load_config
+from coord.node.config import ConfigError, load_config
 
 MEMBERS = "n1=127.0.0.1:7500,127.0.0.1:7400; n2=127.0.0.1:7501,127.0.0.1:7401"
 

@@ -12,8 +12,8 @@ import grpc.aio
 import pytest
 from structlog.testing import capture_logs
 
-from coord.config import ServerConfig, load_config
-from coord.node import EXIT_FATAL, EXIT_OK, CannotStartError, Node
+from coord.node.config import ServerConfig, load_config
+from coord.node.node import EXIT_FATAL, EXIT_OK, CannotStartError, Node
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.replication.local import LocalReplicator
 from tests.support.rpc import Stubs, free_port
@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 @pytest.fixture(autouse=True)
 def logs_of_the_test_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logging is set up once per process: not here, where other tests follow."""
-    monkeypatch.setattr("coord.node.set_up_logs", lambda *_, **__: None)
+    monkeypatch.setattr("coord.node.node.set_up_logs", lambda *_, **__: None)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def test_a_taken_port_is_said(config: ServerConfig) -> None:
 
 
 def test_a_data_directory_that_cannot_be_used(tmp_path: Path) -> None:
-    from coord.serve import EXIT_CANNOT_START, run
+    from coord.node.serve import EXIT_CANNOT_START, run
 
     file = tmp_path / "file"
     file.write_text("")

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chaos.cli import app, main
-from chaos.history import read_history
+from chaos.histories.history import read_history
 
 
 def run(*words: str) -> Result:

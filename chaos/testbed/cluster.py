@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chaos.agents import Agents
-from chaos.hardware import Hardware
-from chaos.netns import NamespaceNetwork
-from chaos.network import Network, ProxyNetwork
-from chaos.proxy import Links
+from chaos.testbed.agents import Agents
+from chaos.testbed.hardware import Hardware
+from chaos.testbed.netns import NamespaceNetwork
+from chaos.testbed.network import Network, ProxyNetwork
+from chaos.testbed.proxy import Links
 from coord.localcluster import launch, probe
 from coord.localcluster.leash import Leash
 from coord.localcluster.processes import (

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from chaos.cluster import ClusterUnderTest
 from chaos.nemeses import NEMESES
 from chaos.nemeses.agents import AGENTS
 from chaos.nemeses.base import Nemesis
-from chaos.schedule import ScheduleError, parse_specs, settings_for, steered
+from chaos.run.schedule import ScheduleError, parse_specs, settings_for, steered
+from chaos.testbed.cluster import ClusterUnderTest
 from coord.client.blocking import BlockingLoop
 from coord.client.errors import CoordError
 from coord.client.sync import Client

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import json
 
-from chaos.agents import QUEUE
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
-from chaos.memory import MemoryStore
-from chaos.recorder import Recorder
+from chaos.histories.recorder import Recorder
+from chaos.stores.memory import MemoryStore
+from chaos.testbed.agents import QUEUE
 from chaos.workloads import WORKLOADS
 from chaos.workloads.base import Surroundings, WorkloadOptions
 from coord.client import CoordError

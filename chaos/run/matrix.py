@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from chaos.verdicts import Verdict
+from chaos.histories.verdicts import Verdict
 
 LINES = "matrix.jsonl"
 CELLS = "cells"

@@ -26,11 +26,11 @@ from typing import Any, Final, TextIO
 import grpc
 import grpc.aio
 
-from coord.config import DEFAULT_CLIENT_PORT, PEER_PORT_OFFSET, ConfigError
 from coord.localcluster.errors import LocalClusterError
 from coord.localcluster.leash import Leash
 from coord.localcluster.ports import require_free
 from coord.localcluster.processes import record_of
+from coord.node.config import DEFAULT_CLIENT_PORT, PEER_PORT_OFFSET, ConfigError
 from coord.pb import cluster_pb2, cluster_pb2_grpc
 
 DEFAULT_NODES: Final = 3

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TextIO
 
 from chaos.about import about_now
-from chaos.aftermath import CheckedAfter, settle
-from chaos.cluster import ClusterUnderTest
-from chaos.faults import Fault, FaultDriver
-from chaos.history import HistoryEvent
-from chaos.lateness import Lateness, Sleeper
-from chaos.probe import Probe
-from chaos.recorder import HungCall, Recorder
-from chaos.schedule import Spec, plan, settings_for, steered
+from chaos.histories.history import HistoryEvent
+from chaos.histories.lateness import Lateness, Sleeper
+from chaos.histories.recorder import HungCall, Recorder
+from chaos.run.faults import Fault, FaultDriver
+from chaos.run.probe import Probe
+from chaos.run.schedule import Spec, plan, settings_for, steered
+from chaos.run.settle import CheckedAfter, settle
+from chaos.testbed.cluster import ClusterUnderTest
 from chaos.workloads import WORKLOADS
 from chaos.workloads.base import Surroundings, WorkloadOptions
 from coord.client import Client

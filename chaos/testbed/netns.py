@@ -5,7 +5,7 @@ Theory of operation. Each node has an address for peers and clients, and one tha
 uses, so that it can look at nodes nobody else reaches. What a link carries the kernel decides: a
 cut is a routing rule where the packets arrive, which drops them without a word (packets from the
 node to clients are dropped where they leave); little bandwidth is a class of an htb queue at the
-sending end; delay and loss are a netem queue in it, or a slow lane (`chaos.slow_lane`) where the
+sending end; delay and loss are a netem queue in it, or a slow lane (`chaos.testbed.netem`) where the
 kernel has no netem; a reset is `ss -K`.
 Connections know nothing of it: their packets are lost and sent again as on a real network.
 """
@@ -23,11 +23,11 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
-from chaos import slow_lane
-from chaos.network import Network, NetworkError, Pids
-from chaos.proxy import Condition, Link, Links, Mode
-from chaos.slow_lane import SlowLane
-from chaos.socket_owner import CLIENTS
+from chaos.testbed import netem as slow_lane
+from chaos.testbed.netem import SlowLane
+from chaos.testbed.network import Network, NetworkError, Pids
+from chaos.testbed.proxy import Condition, Link, Links, Mode
+from chaos.testbed.socket_owner import CLIENTS
 from coord.localcluster.state import NodeLayout
 
 CLIENT_PORT, PEER_PORT = 7400, 7500

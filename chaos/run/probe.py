@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from bisect import bisect_left
 
-from chaos.availability import gaps_ms
+from chaos.histories.availability import gaps_ms
 from chaos.workloads.base import Surroundings
 from coord.client import CoordError
 

@@ -1,5 +1,5 @@
 """What lies between the nodes under test, and between clients and them: a place where every way can
-be hurt. This one needs no privileges; `chaos.netns` has the other."""
+be hurt. This one needs no privileges; `chaos.testbed.netns` has the other."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from chaos.proxy import Door, Links, Namer
-from chaos.socket_owner import owner_of
+from chaos.testbed.proxy import Door, Links, Namer
+from chaos.testbed.socket_owner import owner_of
 from coord.localcluster import free_base_port
 from coord.localcluster.state import NodeLayout
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chaos.aftermath import WRITE_WITHIN_S
-from chaos.availability import Availability, availability, availability_within
 from chaos.checkers import CHECKERS
 from chaos.checkers.result import CheckBounds, CheckResult
-from chaos.faults import Fault
-from chaos.history import NEMESIS, HistoryEvent, of_workload
-from chaos.runner import RunRecord
-from chaos.verdicts import Verdict, worst
+from chaos.histories.availability import Availability, availability, availability_within
+from chaos.histories.history import NEMESIS, HistoryEvent, of_workload
+from chaos.histories.verdicts import Verdict, worst
+from chaos.run.faults import Fault
+from chaos.run.runner import RunRecord
+from chaos.run.settle import WRITE_WITHIN_S
 from chaos.workloads import WORKLOADS
 
 GOES_ON_WITHIN_MS = 6_000  # elections, and clients that have to find the new leader

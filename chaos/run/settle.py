@@ -12,9 +12,9 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chaos.cluster import ClusterUnderTest, UnexpectedEnd
-from chaos.ports import StoreClient
-from chaos.recorder import Recorder
+from chaos.histories.recorder import Recorder
+from chaos.stores.ports import StoreClient
+from chaos.testbed.cluster import ClusterUnderTest, UnexpectedEnd
 from chaos.workloads.base import Connect, Surroundings, Workload
 from coord.client import Client, CoordError, NodeDigest
 

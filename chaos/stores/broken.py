@@ -8,7 +8,7 @@ import builtins
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from chaos.memory import MemoryStore, StoredSession, StoredTask
+from chaos.stores.memory import MemoryStore, StoredSession, StoredTask
 from coord.client import Compare, KeyValue, TaskState
 
 EVERY = 10  # one in so many calls goes wrong

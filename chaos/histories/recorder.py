@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar
 
-from chaos.history import NEMESIS, EventType, HistoryEvent
+from chaos.histories.history import NEMESIS, EventType, HistoryEvent
 from coord.client.errors import CoordError
 
 T = TypeVar("T")

@@ -7,12 +7,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chaos.cluster import ClusterUnderTest, to_the_end
-from chaos.history import CLOCK_AHEAD
+from chaos.histories.history import CLOCK_AHEAD
+from chaos.histories.recorder import Recorder
 from chaos.nemeses import NEMESES
 from chaos.nemeses.base import Nemesis
-from chaos.recorder import Recorder
-from chaos.schedule import Planned
+from chaos.run.schedule import Planned
+from chaos.testbed.cluster import ClusterUnderTest, to_the_end
 
 
 @dataclass(slots=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from coord.config import ServerConfig
 from coord.core.levels import HIGHEST_LEVEL
 from coord.journal.errors import StorageError
 from coord.journal.filesystem import FileSystem, OsFileSystem
+from coord.node.config import ServerConfig
 from coord.ratelimit import LogLimiter
 from coord.replication.election import ElectionTimes
 from coord.replication.errors import (

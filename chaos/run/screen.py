@@ -9,9 +9,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from chaos.judge import Judgement, count
-from chaos.runner import Run, RunOptions, RunRecord
-from chaos.verdicts import STYLES, VERDICT_STYLE, word
+from chaos.histories.verdicts import STYLES, VERDICT_STYLE, word
+from chaos.run.judge import Judgement, count
+from chaos.run.runner import Run, RunOptions, RunRecord
 from coord.terminal.layout import Printer
 
 ROLE_STYLE = {"leader": "bold green", "follower": "green", "down": "red", "paused": "yellow"}

@@ -23,7 +23,7 @@ import struct
 from pathlib import Path
 from typing import Protocol
 
-from chaos.proxy import Condition
+from chaos.testbed.proxy import Condition
 
 TUN = Path("/dev/net/tun")
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000

@@ -6,8 +6,8 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-from coord.config import ServerConfig
-from coord.node import CannotStartError, Machine, Node
+from coord.node.config import ServerConfig
+from coord.node.node import CannotStartError, Machine, Node
 
 EXIT_CANNOT_START = 1
 
