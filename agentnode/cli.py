@@ -28,7 +28,7 @@ from agentnode.loop import WorkerLoop
 from agentnode.ports import CoordError, is_worth_repeating
 from agentnode.subprocess_runner import ExecRunner
 from agentnode.supervisor import Supervisor
-from coord.client.endpoints import DEFAULT_ENDPOINTS, endpoints_of
+from coord.client.transport.endpoints import DEFAULT_ENDPOINTS, endpoints_of
 from coord.terminal.interrupts import take_interrupts
 
 EXIT_REFUSED = 1

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from google.protobuf.message import Message
 
-from coord.client.claims import claimed_task
-from coord.client.convert import groups, item_results, spec_message
+from coord.client.tasks.claims import claimed_task
+from coord.client.tasks.convert import groups, item_results, spec_message
 from coord.client.types import ClaimedTask, SubmittedTask, TaskSpec
 from coord.codec.commands import decode_request
 from coord.codec.envelope import EnvelopeItem, encode_envelope, to_batch

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from bench.load import arrivals, paced
 from bench.sustained.book import Book
-from coord.client.errors import CoordError, DefiniteError, NotFoundError
+from coord.client.transport.errors import CoordError, DefiniteError, NotFoundError
 
 LOOK_EVERY_S = 0.5
 LOOK_AT_ONCE = 16

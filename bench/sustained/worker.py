@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from bench.sustained.book import Book
 from bench.sustained.submitter import make_result
-from coord.client.errors import CoordError, DefiniteError
+from coord.client.transport.errors import CoordError, DefiniteError
 
 SLOTS = 64
 CLAIM_WAIT_MS = 1_000

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar
 
 from chaos.histories.history import NEMESIS, EventType, HistoryEvent
-from coord.client.errors import CoordError
+from coord.client.transport.errors import CoordError
 
 T = TypeVar("T")
 HANG_GRACE_S = 3.0  # beyond the deadline; this process shares the machine with the cluster

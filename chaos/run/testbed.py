@@ -19,9 +19,9 @@ from chaos.nemeses.agents import AGENTS
 from chaos.nemeses.base import Nemesis
 from chaos.run.schedule import ScheduleError, parse_specs, settings_for, steered
 from chaos.testbed.cluster import ClusterUnderTest
-from coord.client.blocking import BlockingLoop
-from coord.client.errors import CoordError
 from coord.client.sync import Client
+from coord.client.sync.loop import BlockingLoop
+from coord.client.transport.errors import CoordError
 from coord.localcluster.launch import Setting
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from coord.client import KeyValue
-from coord.client.errors import OutcomeUnknownError, UnavailableError
 from coord.client.kv import Key, to_bytes
+from coord.client.transport.errors import OutcomeUnknownError, UnavailableError
 
 REST_S = 0.05
 PATIENCE_S = 1.0  # with one node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coord.client.errors import CoordError, DefiniteError, NoLeaderError, UnavailableError
+from coord.client.transport.errors import CoordError, DefiniteError, NoLeaderError, UnavailableError
 from coord.terminal import entry
 
 OK = 0

@@ -17,7 +17,7 @@ from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.cli.under_lock import run_under
 from coord.client import Client, LockInfo
-from coord.client.errors import LockNotAcquiredError
+from coord.client.transport.errors import LockNotAcquiredError
 from coord.terminal.options import whole
 
 app = group("lock", "Locks with fencing tokens.")

@@ -30,7 +30,7 @@ from coord.cli import (
 )
 from coord.cli.exits import INTERRUPTED, REFUSED, USAGE, CommandError, explain
 from coord.cli.remote import Common, EndpointsOption, OutputOption, TimeoutOption
-from coord.client.errors import CoordError
+from coord.client.transport.errors import CoordError
 from coord.terminal.entry import WrongUsageError, complain, leave_a_broken_pipe, run_app
 from coord.terminal.help import PlainGroup
 from coord.terminal.text import os_reason

@@ -12,7 +12,7 @@ from coord.cli.output import Column
 from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
 from coord.client import Client, QueueInfo, RetentionPolicy
-from coord.client.errors import NotFoundError
+from coord.client.transport.errors import NotFoundError
 from coord.terminal.options import whole
 from coord.terminal.text import duration
 

@@ -14,7 +14,7 @@ import typer
 from coord.cli.exits import INTERRUPTED, UNREACHABLE, USAGE, CommandError
 from coord.cli.output import Format, Output
 from coord.client import Client
-from coord.client.errors import CoordError, NoLeaderError, TooStaleError, UnavailableError
+from coord.client.transport.errors import CoordError, NoLeaderError, TooStaleError, UnavailableError
 from coord.terminal.help import PlainCommand, PlainGroup
 from coord.terminal.options import whole
 from coord.terminal.text import counted

@@ -6,7 +6,7 @@ import typer
 
 from coord.cli.output import Column, byte_count
 from coord.cli.remote import LOOK_MS, Remote, remote
-from coord.client.errors import CoordError
+from coord.client.transport.errors import CoordError
 
 # Somebody is there, or it cannot be said yet whether there is.
 SLOW = {"DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT"}

@@ -22,7 +22,7 @@ from coord.cli.task_views import (
 )
 from coord.cli.task_wait import LONGEST_WAIT_MS, report_end, report_ends, wait_for
 from coord.client import Client, SubmittedTask, TaskState
-from coord.client.errors import NotFoundError
+from coord.client.transport.errors import NotFoundError
 from coord.terminal.options import whole
 from coord.terminal.text import counted
 

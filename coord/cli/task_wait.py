@@ -11,7 +11,7 @@ from coord.cli.output import Column, bytes_cell, note
 from coord.cli.remote import Remote
 from coord.cli.task_views import state_name, task_json
 from coord.client import Client, Task, TaskState
-from coord.client.errors import CoordError, DefiniteError, NoLeaderError, UnavailableError
+from coord.client.transport.errors import CoordError, DefiniteError, NoLeaderError, UnavailableError
 from coord.terminal.text import counted, duration, gist
 
 LONGEST_WAIT_MS = 366 * 86_400_000

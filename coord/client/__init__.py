@@ -11,10 +11,13 @@ Every failure is a CoordError: DefiniteError - it did not happen; IndefiniteErro
 from __future__ import annotations
 
 # First: gRPC reads this setting when it is imported.
-import coord.client.fork_support  # noqa: F401
+import coord.client.transport.fork_support  # noqa: F401
 from coord.client.client import Client
-from coord.client.endpoints import DEFAULT_ENDPOINTS
-from coord.client.errors import (
+from coord.client.kv import Compare, Delete, Get, Put, Txn, prefix_end
+from coord.client.locks import LockGrant
+from coord.client.tasks.work import Work
+from coord.client.transport.endpoints import DEFAULT_ENDPOINTS
+from coord.client.transport.errors import (
     BusyError,
     ClientClosedError,
     CoordError,
@@ -37,9 +40,7 @@ from coord.client.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from coord.client.kv import Compare, Delete, Get, Put, Txn, prefix_end
-from coord.client.locks import LockGrant
-from coord.client.stale import Stale
+from coord.client.transport.stale import Stale
 from coord.client.types import (
     ClaimedTask,
     ClusterStatus,
@@ -70,7 +71,6 @@ from coord.client.types import (
     TaskState,
     TxnResult,
 )
-from coord.client.work import Work
 
 __all__ = [
     "DEFAULT_ENDPOINTS",

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from coord.client.cluster import Cluster
-from coord.client.core import Core
-from coord.client.discovery import Discovery
-from coord.client.endpoints import endpoints_of
-from coord.client.forks import check_new, forks
+from coord.client.context import Core
 from coord.client.kv import Kv
 from coord.client.locks import Locks
-from coord.client.queues import Queues
-from coord.client.retry import Caller
 from coord.client.session import SessionKeeper, SessionOptions, Writer
 from coord.client.sessions import Sessions
-from coord.client.tasks import Tasks
+from coord.client.tasks.queues import Queues
+from coord.client.tasks.tasks import Tasks
+from coord.client.transport.discovery import Discovery
+from coord.client.transport.endpoints import endpoints_of
+from coord.client.transport.forks import check_new, forks
+from coord.client.transport.retry import Caller
 
 
 class Client:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from coord.client.core import Core
-from coord.client.errors import CoordError, FailedPreconditionError
-from coord.client.methods import (
+from coord.client.context import Core
+from coord.client.transport.errors import CoordError, FailedPreconditionError
+from coord.client.transport.methods import (
     ADD_MEMBER,
     GET_LEVEL,
     GET_QUOTA,
@@ -21,7 +21,7 @@ from coord.client.methods import (
     STATUS,
     TRANSFER,
 )
-from coord.client.retry import Deadline
+from coord.client.transport.retry import Deadline
 from coord.client.types import (
     ClusterStatus,
     FeatureLevel,

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from coord.client.core import Core
-from coord.client.errors import InvalidArgumentError
+from coord.client.context import Core
 from coord.client.kv_pages import can_be_paged, delete_in_pages, is_too_large, read_in_pages
-from coord.client.methods import COMPACT, DELETE_RANGE, GET_KEY, PUT, RANGE, TXN
-from coord.client.stale import Stale
+from coord.client.transport.errors import InvalidArgumentError
+from coord.client.transport.methods import COMPACT, DELETE_RANGE, GET_KEY, PUT, RANGE, TXN
+from coord.client.transport.stale import Stale
 from coord.client.types import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
 from coord.pb import etcd_kv_pb2
 from coord.pb import etcd_rpc_pb2 as pb

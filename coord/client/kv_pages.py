@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from coord.client.errors import InvalidArgumentError
+from coord.client.transport.errors import InvalidArgumentError
 from coord.client.types import RangeResult
 from coord.pb import etcd_rpc_pb2 as pb
 

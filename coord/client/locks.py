@@ -19,8 +19,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 
-from coord.client.core import Core
-from coord.client.errors import (
+from coord.client.context import Core
+from coord.client.lost import LostEvent
+from coord.client.session import Session
+from coord.client.transport.errors import (
     CoordError,
     FailedPreconditionError,
     IndefiniteError,
@@ -29,11 +31,9 @@ from coord.client.errors import (
     SessionExpiredError,
     StaleFencingTokenError,
 )
-from coord.client.lost import LostEvent
-from coord.client.methods import ACQUIRE, GET_LOCK, LIST_LOCKS, REFRESH, RELEASE_LOCK
-from coord.client.retry import Deadline
-from coord.client.session import Session
-from coord.client.stale import Stale
+from coord.client.transport.methods import ACQUIRE, GET_LOCK, LIST_LOCKS, REFRESH, RELEASE_LOCK
+from coord.client.transport.retry import Deadline
+from coord.client.transport.stale import Stale
 from coord.client.types import LockInfo, LockWaiter
 from coord.pb import common_pb2
 from coord.pb import lock_pb2 as pb

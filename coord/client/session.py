@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from coord.client.channel import Metadata, Method, Rep, Req
-from coord.client.errors import (
+from coord.client.lost import LostEvent
+from coord.client.transport.channel import Metadata, Method, Rep, Req
+from coord.client.transport.errors import (
     BusyError,
     ClientClosedError,
     CoordError,
@@ -26,9 +27,8 @@ from coord.client.errors import (
     SessionExpiredError,
     UnavailableError,
 )
-from coord.client.lost import LostEvent
-from coord.client.methods import CLOSE_SESSION, KEEP_ALIVE, OPEN_SESSION
-from coord.client.retry import Caller, Deadline, given_up
+from coord.client.transport.methods import CLOSE_SESSION, KEEP_ALIVE, OPEN_SESSION
+from coord.client.transport.retry import Caller, Deadline, given_up
 from coord.pb import common_pb2
 from coord.pb import session_pb2 as pb
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import builtins
 
-from coord.client.core import Core
-from coord.client.methods import CLOSE_SESSION, KEEP_ALIVE, LIST_SESSIONS
-from coord.client.stale import Stale
+from coord.client.context import Core
+from coord.client.transport.methods import CLOSE_SESSION, KEEP_ALIVE, LIST_SESSIONS
+from coord.client.transport.stale import Stale
 from coord.client.types import SessionInfo
 from coord.pb import session_pb2 as pb
 

@@ -11,7 +11,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from coord.client.errors import CoordError
+from coord.client.transport.errors import CoordError
 
 
 class TaskState(IntEnum):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from coord.client.errors import CoordError
 from coord.client.sync import Client
+from coord.client.transport.errors import CoordError
 from coord.localcluster.errors import LocalClusterError
 from coord.localcluster.state import NodeLayout
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coord.client import Client
-from coord.client.errors import CoordError
+from coord.client.transport.errors import CoordError
 from coord.localcluster import LocalCluster, LocalClusterError, free_base_port
 from examples.stdlib_report.corpus import Module, library_folder, list_modules
 from examples.stdlib_report.driver import STAGES, Driver, StageError

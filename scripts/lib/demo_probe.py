@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from coord.client import Client
-from coord.client.errors import CoordError
+from coord.client.transport.errors import CoordError
 
 KEY = "demo/probe"
 PAUSE_SECONDS = 0.005

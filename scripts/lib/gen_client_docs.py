@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import coord.client
-from coord.client import errors
 from coord.client.client import Client
 from coord.client.cluster import Cluster
 from coord.client.kv import Kv
 from coord.client.locks import Locks
-from coord.client.queues import Queues
 from coord.client.sessions import Sessions
-from coord.client.tasks import Tasks
-from coord.client.work import Work
+from coord.client.tasks.queues import Queues
+from coord.client.tasks.tasks import Tasks
+from coord.client.tasks.work import Work
+from coord.client.transport import errors
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "client.md"
 HEADING = "## Reference\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from coord.client import Client
-from coord.client.errors import FailedPreconditionError
+from coord.client.transport.errors import FailedPreconditionError
 from coord.core.levels import HIGHEST_LEVEL
 from coord.localcluster import LocalCluster
 from coord.localcluster.ports import free_base_port

@@ -10,8 +10,8 @@ import pytest
 
 from chaos.run.schedule import ScheduleError
 from chaos.run.testbed import TestCluster
-from coord.client.errors import CoordError
 from coord.client.sync import Client
+from coord.client.transport.errors import CoordError
 from tests.support.chaos_clusters import node_processes
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

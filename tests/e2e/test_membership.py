@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from coord.client import Client, NotFoundError
-from coord.client.errors import FailedPreconditionError, IndefiniteError
+from coord.client.transport.errors import FailedPreconditionError, IndefiniteError
 from coord.localcluster import LocalCluster
 from coord.localcluster.processes import ProcessState
 from tests.support.acknowledged_load import AcknowledgedLoad, losses

@@ -15,7 +15,7 @@ import grpc.aio
 import pytest
 
 from coord.client import Client, TaskSpec
-from coord.client.errors import CoordError, InvalidArgumentError
+from coord.client.transport.errors import CoordError, InvalidArgumentError
 from coord.localcluster import LocalCluster
 from coord.pb import common_pb2, task_pb2
 from coord.pb import etcd_rpc_pb2 as etcd

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coord.client import Client
-from coord.client.errors import CoordError, ResourceExhaustedError
+from coord.client.transport.errors import CoordError, ResourceExhaustedError
 from coord.localcluster import LocalCluster
 from coord.localcluster.ports import free_base_port
 from coord.localcluster.probe import ask_nodes

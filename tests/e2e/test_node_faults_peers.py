@@ -14,7 +14,7 @@ import grpc.aio
 import pytest
 
 from coord.client import Client
-from coord.client.errors import CoordError, NoLeaderError
+from coord.client.transport.errors import CoordError, NoLeaderError
 from coord.localcluster import LocalCluster
 from coord.localcluster.ports import free_base_port
 from coord.pb import etcd_rpc_pb2 as etcd

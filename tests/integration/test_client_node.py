@@ -26,8 +26,8 @@ from coord.client import (
     TaskHandle,
     TaskSpec,
     TaskState,
-    sync,
 )
+from coord.client.sync import client as sync
 from coord.replication.port import Member
 from tests.support.rpc import FollowerReplicator, LocalNode, local_node
 from tests.support.waiting import eventually

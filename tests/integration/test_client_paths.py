@@ -25,10 +25,10 @@ from coord.client import (
     Stale,
     TaskSpec,
     TaskState,
-    channel,
-    sync,
 )
-from coord.client.discovery import Discovery
+from coord.client.sync import client as sync
+from coord.client.transport import channel
+from coord.client.transport.discovery import Discovery
 from coord.node.node import Node
 from tests.integration.test_client_failover import configs
 from tests.support.waiting import eventually

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from coord.client import Client, NoLeaderError, NotFoundError, TaskSpec, TaskState
-from coord.client.retry import Deadline
-from coord.client.task_waiting import WAIT_CHUNK, Waiting
+from coord.client.tasks.waiting import WAIT_CHUNK, Waiting
+from coord.client.transport.retry import Deadline
 from coord.core.limits import LIMITS
 from coord.pb import task_pb2 as pb
 from coord.replication.port import Member

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coord.client import Client, Get, InvalidArgumentError, Put
-from coord.client.core import Core
+from coord.client.context import Core
 from coord.core.limits import LIMITS
 from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.rpc import LocalNode, local_node, refused

@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from coord.client import Client, NoLeaderError, Stale, TooStaleError, sync
+from coord.client import Client, NoLeaderError, Stale, TooStaleError
+from coord.client.sync import client as sync
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.pb import lock_pb2, session_pb2, task_pb2
 from tests.support.rpc import FollowerReplicator, LocalNode, free_port, local_node, refused

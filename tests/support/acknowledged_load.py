@@ -15,7 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from coord.client import Client
-from coord.client.errors import CoordError, DefiniteError
+from coord.client.transport.errors import CoordError, DefiniteError
 
 QUEUE = "load"
 

@@ -22,8 +22,8 @@ from agentnode.ports import (
 )
 from agentnode.registry import Registry
 from agentnode.worker import Worker
-from coord.client.errors import DeadlineError
-from coord.client.slots import Slots
+from coord.client.tasks.slots import Slots
+from coord.client.transport.errors import DeadlineError
 from coord.client.types import TaskState
 
 

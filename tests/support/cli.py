@@ -13,7 +13,7 @@ import pytest
 
 from coord.cli import main as cli_main
 from coord.cli import remote
-from coord.client.errors import UnavailableError
+from coord.client.transport.errors import UnavailableError
 from coord.client.types import MemberStatus, NodeDigest, Task, TaskSpec, TaskState
 
 ENVIRONMENT = ("COORD_ENDPOINTS", "NO_COLOR", "FORCE_COLOR", "COLUMNS")

@@ -19,8 +19,8 @@ import grpc.aio
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from coord.client import methods
-from coord.client.channel import Method
+from coord.client.transport import methods
+from coord.client.transport.channel import Method
 from coord.pb import cluster_pb2, etcd_kv_pb2, lock_pb2, task_pb2
 from coord.rpc import call_stream
 from coord.rpc.errors import CallError

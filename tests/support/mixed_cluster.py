@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coord.client import Client
-from coord.client.errors import CoordError
+from coord.client.transport.errors import CoordError
 from coord.localcluster import LocalCluster
 from coord.localcluster.launch import node_command, node_environment
 from tests.support.faults import config_of, endpoints

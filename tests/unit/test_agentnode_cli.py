@@ -19,7 +19,7 @@ from agentnode.config import WorkerConfig
 from agentnode.errors import ClusterUnreachableError, WorkerRefusedError
 from agentnode.executors import RegistryRunner
 from agentnode.subprocess_runner import ExecRunner
-from coord.client.errors import DefiniteError, NoLeaderError
+from coord.client.transport.errors import DefiniteError, NoLeaderError
 from coord.node import grpc_io
 
 MODULE = "from agentnode import Registry\nregistry = Registry()\nregistry.task('a')(lambda p: p)\n"

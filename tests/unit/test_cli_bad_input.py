@@ -16,7 +16,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from coord.cli.main import app
 from coord.cli.remote import Client
-from coord.client import errors
+from coord.client.transport import errors
 from tests.support.cli import Cli, Result
 
 NODES = {"coord serve", "coord dev"}  # they run a node, and have tests of their own

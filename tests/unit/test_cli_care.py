@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coord.client import errors
+from coord.client.transport import errors
 from coord.client.types import (
     ClusterStatus,
     Member,

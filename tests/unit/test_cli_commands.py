@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from coord.client import Compare, Delete, Get, Put, Stale, errors
+from coord.client import Compare, Delete, Get, Put, Stale
+from coord.client.transport import errors
 from coord.client.types import (
     ClusterStatus,
     DeleteResult,

@@ -8,7 +8,7 @@ import pytest
 
 from coord.cli.output import byte_count
 from coord.client import ClusterStatus, QueueInfo, Quota, RetentionPolicy
-from coord.client.errors import FailedPreconditionError
+from coord.client.transport.errors import FailedPreconditionError
 from tests.support.cli import Cli, make_member, make_task
 
 QUEUE = QueueInfo("q", False, 1, 0, 0, 9, 4, 0, 0, 0, 0, 0, 5, kept=3, size_bytes=2_000)

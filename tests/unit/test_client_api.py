@@ -13,11 +13,13 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 import coord.client
-from coord.client import Compare, Delete, Get, Put, Txn, errors, kv, prefix_end, sync
+from coord.client import Compare, Delete, Get, Put, Txn, kv, prefix_end
 from coord.client import client as async_client
-from coord.client.errors import from_reason, from_rpc_error
+from coord.client.sync import client as sync
+from coord.client.transport import errors
+from coord.client.transport.errors import from_reason, from_rpc_error
+from coord.client.transport.wording import not_connected, own_words
 from coord.client.types import TaskState
-from coord.client.wording import not_connected, own_words
 from coord.pb import etcd_rpc_pb2, task_pb2
 from tests.support.client import fake_cluster
 

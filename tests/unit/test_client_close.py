@@ -19,9 +19,9 @@ from coord.client import (
     OutcomeUnknownError,
     TaskHandle,
     TaskSpec,
-    sync,
 )
-from coord.client import methods as m
+from coord.client.sync import client as sync
+from coord.client.transport import methods as m
 from tests.support.client import FakeNode, fake_cluster, hang, refuse
 from tests.support.waiting import eventually
 

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 import coord.client
-from coord.client.errors import CoordError
+from coord.client.transport.errors import CoordError
 from scripts.lib.gen_client_docs import HEADING, PAGE, SERVICES, methods_of, page
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from coord.client import Client, sync
-from coord.client.endpoints import VARIABLE, endpoints_of
+from coord.client import Client
+from coord.client.sync import client as sync
+from coord.client.transport.endpoints import VARIABLE, endpoints_of
 
 
 @pytest.fixture(autouse=True)

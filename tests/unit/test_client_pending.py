@@ -6,8 +6,13 @@ import asyncio
 
 import pytest
 
-from coord.client.errors import CoordError, DeadlineError, OutcomeUnknownError, UnavailableError
-from coord.client.pending import Pending
+from coord.client.transport.errors import (
+    CoordError,
+    DeadlineError,
+    OutcomeUnknownError,
+    UnavailableError,
+)
+from coord.client.transport.pending import Pending
 
 
 def written_and_not() -> Pending[str, str]:

@@ -20,8 +20,8 @@ from coord.client import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from coord.client import retry as retry_module
-from coord.client.methods import PUT, RANGE, SUBMIT
+from coord.client.transport import retry as retry_module
+from coord.client.transport.methods import PUT, RANGE, SUBMIT
 from tests.support.client import FakeNode, fake_cluster, hang, lose_reply, never_applied, refuse
 from tests.support.waiting import eventually
 
@@ -261,7 +261,7 @@ async def test_a_closed_client_says_so() -> None:
 
 async def test_use_after_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async with fake_cluster() as (node,), client_of([node]) as client:
-        monkeypatch.setattr("coord.client.forks._lineage.forks", 1)
+        monkeypatch.setattr("coord.client.transport.forks._lineage.forks", 1)
         with pytest.raises(ClientClosedError, match="fork"):
             await client.kv.get("k")
         monkeypatch.undo()

@@ -16,13 +16,20 @@ from coord.client import (
     OutcomeUnknownError,
     SessionExpiredError,
     UnavailableError,
-    sync,
 )
-from coord.client.errors import BusyError
 from coord.client.lost import LostEvent
-from coord.client.methods import ACQUIRE, KEEP_ALIVE, OPEN_SESSION, PUT, REFRESH, RELEASE_LOCK
-from coord.client.retry import Deadline
 from coord.client.session import WINDOW, Session
+from coord.client.sync import client as sync
+from coord.client.transport.errors import BusyError
+from coord.client.transport.methods import (
+    ACQUIRE,
+    KEEP_ALIVE,
+    OPEN_SESSION,
+    PUT,
+    REFRESH,
+    RELEASE_LOCK,
+)
+from coord.client.transport.retry import Deadline
 from coord.core.limits import LIMITS
 from tests.support.client import FakeNode, fake_cluster, hang, lose_reply, never_applied, refuse
 from tests.support.waiting import eventually

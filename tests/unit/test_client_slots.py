@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coord.client.slots import Key, Slots
+from coord.client.tasks.slots import Key, Slots
 
 
 def key(number: int) -> Key:

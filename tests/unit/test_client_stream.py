@@ -16,8 +16,8 @@ from coord.client import (
     TaskSpec,
     UnavailableError,
 )
-from coord.client.methods import ACQUIRE, PUT, SUBMIT
-from coord.client.stream import CALLS_PATH, CallStream
+from coord.client.transport.methods import ACQUIRE, PUT, SUBMIT
+from coord.client.transport.stream import CALLS_PATH, CallStream
 from coord.pb import stream_pb2
 from tests.support.client import FakeNode, fake_cluster, lose_reply, refuse
 from tests.support.waiting import eventually

@@ -20,10 +20,10 @@ from coord.client import (
     TaskSpec,
     UnavailableError,
 )
-from coord.client.batching import MAX_BATCH_ITEMS, Batcher
-from coord.client.errors import BusyError, ClientClosedError
-from coord.client.methods import CLAIM, COMPLETE, HEARTBEAT, RELEASE, SUBMIT
-from coord.client.retry import Deadline
+from coord.client.tasks.batching import MAX_BATCH_ITEMS, Batcher
+from coord.client.transport.errors import BusyError, ClientClosedError
+from coord.client.transport.methods import CLAIM, COMPLETE, HEARTBEAT, RELEASE, SUBMIT
+from coord.client.transport.retry import Deadline
 from tests.support.client import FakeNode, fake_cluster, hang, lose_reply, refuse
 from tests.support.waiting import eventually
 
@@ -241,7 +241,7 @@ async def test_a_rider_under_way_whose_time_is_up_is_indefinite() -> None:
 
 
 async def test_the_queue_of_riders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coord.client.batching.MAX_QUEUED_BYTES", 10)
+    monkeypatch.setattr("coord.client.tasks.batching.MAX_QUEUED_BYTES", 10)
     gate = asyncio.Event()
 
     async def send(items: list[int], deadline: Deadline) -> list[int]:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from coord.client import Client
-from coord.client.methods import CLAIM, PUT
+from coord.client.transport.methods import CLAIM, PUT
 from tests.support.client import FakeNode, fake_cluster, hang, path_of
 from tests.support.waiting import eventually
 

@@ -98,14 +98,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "unprotected-write-repeated-by-the-client",
-        "coord/client/retry.py",
+        "coord/client/transport/retry.py",
         "if not (self._repeatable and error.retryable):",
         "if not error.retryable:",
         _RETRY,
     ),
     mutant(
         "client-tells-an-unknown-outcome-as-definite",
-        "coord/client/retry.py",
+        "coord/client/transport/retry.py",
         'message = f"no answer {within}; last: {self._last}"',
         'raise UnavailableError("no answer", "UNREACHABLE", None, True)',
         _RETRY,
@@ -119,7 +119,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "sent-request-told-as-never-sent",
-        "coord/client/pending.py",
+        "coord/client/transport/pending.py",
         "(unsent if number in self.queue else sent).copy()",
         "unsent.copy()",
         "tests/unit/test_client_pending.py",

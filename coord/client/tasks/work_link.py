@@ -19,22 +19,22 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, cast
 
-from coord.client.channel import Connection, Method, Rep, Req
-from coord.client.convert import lost_task
-from coord.client.core import Core
-from coord.client.errors import (
+from coord.client.context import Core
+from coord.client.session import Session, Ticket
+from coord.client.tasks.convert import lost_task
+from coord.client.tasks.slots import Key, Slots
+from coord.client.tasks.work_stream import PATH, WorkStream
+from coord.client.transport.channel import Connection, Method, Rep, Req
+from coord.client.transport.errors import (
     ClientClosedError,
     CoordError,
     DefiniteError,
     SessionExpiredError,
     UnimplementedError,
 )
-from coord.client.methods import CLAIM
-from coord.client.retry import ATTEMPT_TIMEOUT_S, BACKOFF_MAX_S, BACKOFF_MIN_S, Deadline
-from coord.client.session import Session, Ticket
-from coord.client.slots import Key, Slots
+from coord.client.transport.methods import CLAIM
+from coord.client.transport.retry import ATTEMPT_TIMEOUT_S, BACKOFF_MAX_S, BACKOFF_MIN_S, Deadline
 from coord.client.types import LostTask
-from coord.client.work_stream import PATH, WorkStream
 from coord.pb import task_pb2 as pb
 from coord.pb import work_pb2
 

@@ -18,10 +18,10 @@ from collections.abc import Collection, Iterable
 
 from google.protobuf.message import Message
 
-from coord.client.channel import Connection
-from coord.client.errors import CoordError
-from coord.client.methods import NODE_STATUS, STATUS
-from coord.client.vigil import Vigil
+from coord.client.transport.channel import Connection
+from coord.client.transport.errors import CoordError
+from coord.client.transport.liveness import Vigil
+from coord.client.transport.methods import NODE_STATUS, STATUS
 from coord.pb import cluster_pb2 as pb
 
 PROBE_TIMEOUT_S = 1.0

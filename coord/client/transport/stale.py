@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from coord.client.channel import Metadata
+from coord.client.transport.channel import Metadata
 
 _ASK_KEY = "coord-max-stale-ms"
 _AGE_KEY = "coord-age-ms"

@@ -7,17 +7,20 @@ import builtins
 from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakSet
 
-from coord.client.batching import Batcher
-from coord.client.claims import ClaimLine, ClaimTerms
-from coord.client.convert import groups, size_of, spec_message, task_from
-from coord.client.core import Core
-from coord.client.errors import (
+from coord.client.context import Core
+from coord.client.tasks.batching import Batcher
+from coord.client.tasks.claims import ClaimLine, ClaimTerms
+from coord.client.tasks.convert import groups, size_of, spec_message, task_from
+from coord.client.tasks.held import HeldTasks
+from coord.client.tasks.waiting import Waiting
+from coord.client.tasks.work import MAX_SLOTS, Work
+from coord.client.tasks.work_link import WorkTerms
+from coord.client.transport.errors import (
     CoordError,
     DeadlineError,
     TaskFailedError,
 )
-from coord.client.held import HeldTasks
-from coord.client.methods import (
+from coord.client.transport.methods import (
     CANCEL_TASK,
     EXPLAIN,
     GET_TASK,
@@ -26,9 +29,8 @@ from coord.client.methods import (
     RETRY_TASK,
     SUBMIT,
 )
-from coord.client.retry import Deadline
-from coord.client.stale import Stale
-from coord.client.task_waiting import Waiting
+from coord.client.transport.retry import Deadline
+from coord.client.transport.stale import Stale
 from coord.client.types import (
     ClaimedTask,
     LostTask,
@@ -38,8 +40,6 @@ from coord.client.types import (
     TaskSpec,
     TaskState,
 )
-from coord.client.work import MAX_SLOTS, Work
-from coord.client.work_link import WorkTerms
 from coord.pb import common_pb2
 from coord.pb import task_pb2 as pb
 

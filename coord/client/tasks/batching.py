@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from coord.client.errors import (
+from coord.client.session import TOO_MANY
+from coord.client.transport.errors import (
     BusyError,
     ClientClosedError,
     CoordError,
@@ -23,8 +24,7 @@ from coord.client.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from coord.client.retry import Deadline
-from coord.client.session import TOO_MANY
+from coord.client.transport.retry import Deadline
 
 MAX_BATCH_ITEMS = 1_000
 MAX_BATCH_BYTES = 2 * 1024 * 1024

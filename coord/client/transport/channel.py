@@ -16,15 +16,15 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from coord.client.errors import (
+from coord.client.transport.errors import (
     CoordError,
     DeadlineError,
     OutcomeUnknownError,
     UnavailableError,
     from_rpc_error,
 )
-from coord.client.forks import note_use
-from coord.client.stream import MAX_CALL_BYTES, CallStream, NoStreamsError
+from coord.client.transport.forks import note_use
+from coord.client.transport.stream import MAX_CALL_BYTES, CallStream, NoStreamsError
 
 Req = TypeVar("Req", bound=Message)
 Rep = TypeVar("Rep", bound=Message)

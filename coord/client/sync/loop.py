@@ -8,8 +8,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from coord.client.errors import ClientClosedError
-from coord.client.forks import check_same_process, forks
+from coord.client.transport.errors import ClientClosedError
+from coord.client.transport.forks import check_same_process, forks
 
 T = TypeVar("T")
 

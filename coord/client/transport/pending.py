@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Generic, TypeVar
 
-from coord.client.errors import CoordError, DeadlineError, UnavailableError, from_status
+from coord.client.transport.errors import CoordError, DeadlineError, UnavailableError, from_status
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")

@@ -8,9 +8,9 @@ import contextlib
 from collections.abc import Iterator
 
 from coord.client import locks as _locks
-from coord.client.blocking import BlockingLoop
-from coord.client.errors import CoordError
-from coord.client.stale import Stale
+from coord.client.sync.loop import BlockingLoop
+from coord.client.transport.errors import CoordError
+from coord.client.transport.stale import Stale
 from coord.client.types import LockInfo, LockWaiter
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from coord.client.errors import ClientClosedError
+from coord.client.transport.errors import ClientClosedError
 
 _MADE_BEFORE = "the client was made before a fork; make a new one in this process"
 _USED_BEFORE = (

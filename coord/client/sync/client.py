@@ -16,13 +16,13 @@ from types import TracebackType
 from coord.client import client as _client
 from coord.client import cluster as _cluster
 from coord.client import kv as _kv
-from coord.client import queues as _queues
 from coord.client import sessions as _sessions
-from coord.client import tasks as _tasks
-from coord.client.blocking import BlockingLoop
 from coord.client.kv import Compare, Key, Op, SortBy
-from coord.client.stale import Stale
-from coord.client.sync_locks import LockGrant, Locks, LostSignal
+from coord.client.sync.locks import LockGrant, Locks, LostSignal
+from coord.client.sync.loop import BlockingLoop
+from coord.client.tasks import queues as _queues
+from coord.client.tasks import tasks as _tasks
+from coord.client.transport.stale import Stale
 from coord.client.types import (
     ClaimedTask,
     ClusterStatus,
@@ -53,7 +53,7 @@ __all__ = ["Client", "LockGrant", "LostSignal"]
 
 
 class Tasks:
-    """See `coord.client.tasks.Tasks`."""
+    """See `coord.client.tasks.tasks.Tasks`."""
 
     def __init__(self, loop: BlockingLoop, inner: _tasks.Tasks) -> None:
         self._loop = loop
@@ -240,7 +240,7 @@ class Tasks:
 
 
 class Queues:
-    """See `coord.client.queues.Queues`."""
+    """See `coord.client.tasks.queues.Queues`."""
 
     def __init__(self, loop: BlockingLoop, inner: _queues.Queues) -> None:
         self._loop = loop

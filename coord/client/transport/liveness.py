@@ -12,9 +12,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from coord.client.channel import Connection
-from coord.client.errors import CoordError, DeadlineError
-from coord.client.methods import NODE_STATUS
+from coord.client.transport.channel import Connection
+from coord.client.transport.errors import CoordError, DeadlineError
+from coord.client.transport.methods import NODE_STATUS
 from coord.pb import cluster_pb2 as pb
 
 DOUBT_AFTER_S = 0.5

@@ -15,15 +15,15 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from coord.client.errors import (
+from coord.client.session import Session, SessionKeeper
+from coord.client.transport.errors import (
     ClientClosedError,
     CoordError,
     OutcomeUnknownError,
     SessionExpiredError,
 )
-from coord.client.methods import CLAIM
-from coord.client.retry import Caller, Deadline
-from coord.client.session import Session, SessionKeeper
+from coord.client.transport.methods import CLAIM
+from coord.client.transport.retry import Caller, Deadline
 from coord.client.types import ClaimedTask
 from coord.pb import task_pb2 as pb
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coord.client.channel import Method, Rep, Req
-from coord.client.errors import ClientClosedError
-from coord.client.forks import check_same_process
-from coord.client.retry import Caller, Deadline
 from coord.client.session import SessionKeeper, Writer
-from coord.client.stale import Stale
+from coord.client.transport.channel import Method, Rep, Req
+from coord.client.transport.errors import ClientClosedError
+from coord.client.transport.forks import check_same_process
+from coord.client.transport.retry import Caller, Deadline
+from coord.client.transport.stale import Stale
 from coord.pb import common_pb2
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from coord.client.wording import not_connected, own_words
+from coord.client.transport.wording import not_connected, own_words
 
 ERROR_DOMAIN = "coord"
 _DETAILS_KEY = "grpc-status-details-bin"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from coord.client.convert import task_from
-from coord.client.core import Core
-from coord.client.errors import CoordError, InvalidArgumentError, NotFoundError
-from coord.client.methods import WAIT_TASKS
-from coord.client.retry import Deadline
+from coord.client.context import Core
+from coord.client.tasks.convert import task_from
+from coord.client.transport.errors import CoordError, InvalidArgumentError, NotFoundError
+from coord.client.transport.methods import WAIT_TASKS
+from coord.client.transport.retry import Deadline
 from coord.client.types import Task
 from coord.pb import task_pb2 as pb
 

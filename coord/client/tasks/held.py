@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from coord.client.batching import Batcher
-from coord.client.channel import Method, Rep, Req
-from coord.client.convert import checked, groups, item_results, size_of
-from coord.client.core import Core
-from coord.client.errors import CoordError
-from coord.client.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
-from coord.client.retry import Deadline
+from coord.client.context import Core
+from coord.client.tasks.batching import Batcher
+from coord.client.tasks.convert import checked, groups, item_results, size_of
+from coord.client.transport.channel import Method, Rep, Req
+from coord.client.transport.errors import CoordError
+from coord.client.transport.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
+from coord.client.transport.retry import Deadline
 from coord.client.types import ClaimedTask, HeartbeatItem, ItemResult, TaskHandle
 from coord.pb import common_pb2
 from coord.pb import task_pb2 as pb

@@ -14,14 +14,14 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from coord.client.errors import (
+from coord.client.transport.errors import (
     CoordError,
     OutcomeUnknownError,
     UnavailableError,
     UnimplementedError,
     from_rpc_error,
 )
-from coord.client.pending import Pending
+from coord.client.transport.pending import Pending
 from coord.pb import stream_pb2 as pb
 
 CALLS_PATH: Final = "/coord.v1.Stream/Calls"

@@ -1,8 +1,8 @@
 """A worker's way to the cluster: tasks come as long as slots are free, results go back, and the
 news that a task is lost comes at once. One task costs one round trip.
 
-A slot is in use from the arrival of a task until its result is sent (`coord.client.slots`). Nothing
-is lost or done twice, whatever happens to nodes and connections (`coord.client.work_link`).
+A slot is in use from the arrival of a task until its result is sent (`coord.client.tasks.slots`). Nothing
+is lost or done twice, whatever happens to nodes and connections (`coord.client.tasks.work_link`).
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Final
 
-from coord.client.channel import Method, Rep, Req
-from coord.client.claims import claimed_task
-from coord.client.core import Core
-from coord.client.errors import ClientClosedError, CoordError, SessionExpiredError
-from coord.client.held import HeldTasks
-from coord.client.methods import HEARTBEAT
-from coord.client.retry import Deadline
+from coord.client.context import Core
 from coord.client.session import Session
-from coord.client.slots import Key, Slots
+from coord.client.tasks.claims import claimed_task
+from coord.client.tasks.held import HeldTasks
+from coord.client.tasks.slots import Key, Slots
+from coord.client.tasks.work_link import Listener, WorkLink, WorkTerms
+from coord.client.transport.channel import Method, Rep, Req
+from coord.client.transport.errors import ClientClosedError, CoordError, SessionExpiredError
+from coord.client.transport.methods import HEARTBEAT
+from coord.client.transport.retry import Deadline
 from coord.client.types import ClaimedTask, LostTask, TaskHandle, TaskState
-from coord.client.work_link import Listener, WorkLink, WorkTerms
 from coord.pb import common_pb2
 from coord.pb import task_pb2 as pb
 

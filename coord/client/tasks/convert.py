@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from coord.client.errors import from_reason
+from coord.client.transport.errors import from_reason
 from coord.client.types import ItemResult, LostTask, Task, TaskSpec, TaskState
 from coord.pb import task_pb2 as pb
 from coord.pb import work_pb2

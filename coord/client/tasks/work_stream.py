@@ -15,9 +15,9 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from coord.client.errors import CoordError, OutcomeUnknownError, from_rpc_error
-from coord.client.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
-from coord.client.pending import Pending
+from coord.client.transport.errors import CoordError, OutcomeUnknownError, from_rpc_error
+from coord.client.transport.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
+from coord.client.transport.pending import Pending
 from coord.pb import work_pb2 as pb
 
 PATH: Final = "/coord.v1.Work/Work"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
-from coord.client.core import Core
-from coord.client.errors import NotFoundError
-from coord.client.methods import DELETE_QUEUE, LIST_QUEUES, PAUSE_QUEUE, SET_QUEUE
-from coord.client.stale import Stale
+from coord.client.context import Core
+from coord.client.transport.errors import NotFoundError
+from coord.client.transport.methods import DELETE_QUEUE, LIST_QUEUES, PAUSE_QUEUE, SET_QUEUE
+from coord.client.transport.stale import Stale
 from coord.client.types import QueueInfo, RetentionPolicy
 from coord.pb import common_pb2
 from coord.pb import task_pb2 as pb

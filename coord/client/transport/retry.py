@@ -18,9 +18,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from coord.client.channel import Connection, Metadata, Method, Rep, Req
-from coord.client.discovery import Discovery
-from coord.client.errors import (
+from coord.client.transport.channel import Connection, Metadata, Method, Rep, Req
+from coord.client.transport.discovery import Discovery
+from coord.client.transport.errors import (
     BusyError,
     ClientClosedError,
     CoordError,
@@ -32,7 +32,7 @@ from coord.client.errors import (
     TooStaleError,
     UnavailableError,
 )
-from coord.client.stale import Stale
+from coord.client.transport.stale import Stale
 
 ATTEMPT_TIMEOUT_S = 4.0  # more than a follower waits for a leader (2 s), less than most time-outs
 BACKOFF_MIN_S = 0.02
