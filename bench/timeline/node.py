@@ -15,8 +15,8 @@ from coord.node.config import load_config  # noqa: E402
 from coord.node.serve import run  # noqa: E402
 from coord.replication.replica import Replica  # noqa: E402
 from coord.replication.replicator import PySyncObjReplicator  # noqa: E402
-from coord.replication.storage import _LogWorker  # noqa: E402
-from coord.replication.storage_ops import LogWriter  # noqa: E402
+from coord.replication.storage.operations import LogWriter  # noqa: E402
+from coord.replication.storage.storage import _LogWorker  # noqa: E402
 from coord.rpc.call_stream import _Stream  # noqa: E402
 from coord.rpc.outgoing import Outgoing  # noqa: E402
 from coord.rpc.proposer import Proposer  # noqa: E402

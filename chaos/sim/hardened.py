@@ -23,7 +23,7 @@ from coord.replication.membership import Membership
 from coord.replication.port import Member, MembershipChange, ReplicationError, Role
 from coord.replication.replica import Replica
 from coord.replication.settings import ReplicaSettings
-from coord.replication.write_ops import WriteOp
+from coord.replication.storage.writes import WriteOp
 
 SEGMENT_BYTES = 4096
 DISK_RETRY_S = 0.2

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 from coord.journal import Admission, Founders, Standing
 from coord.replication.membership import Membership, same_ids
-from coord.replication.yardstick import REASON
+from coord.replication.peers.yardstick import REASON
 
 
 @dataclass(frozen=True, slots=True)

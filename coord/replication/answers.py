@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from coord.replication.engine_journal import EngineJournal
-from coord.replication.freshness import Freshness
-from coord.replication.handover import Handover
-from coord.replication.leadership import Leadership
+from coord.replication.leader_transfer import Handover
 from coord.replication.membership import Electorate
 from coord.replication.message_filter import Answer
 from coord.replication.messages import Message
 from coord.replication.port import Role
+from coord.replication.progress import Leadership
 from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.read_index import ReadIndex
 from coord.replication.reading import Reading
 from coord.replication.sending import Sending
 from coord.replication.snapshot_exchange import SnapshotExchange
+from coord.replication.staleness import Freshness
 
 
 class Answers:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from coord.replication.engine_journal import entry_size
-from coord.replication.leadership import Leadership
 from coord.replication.outbox import Outbox
+from coord.replication.progress import Leadership
 from coord.replication.read_index import ReadIndex
 
 

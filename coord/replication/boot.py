@@ -24,7 +24,7 @@ from coord.journal import (
 )
 from coord.replication.recovery import recover_log
 from coord.replication.replica_ports import Boot
-from coord.replication.storage_ops import LogWriter
+from coord.replication.storage.operations import LogWriter
 
 logger = structlog.get_logger(__name__)
 

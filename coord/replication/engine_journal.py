@@ -18,7 +18,7 @@ from coord.journal import Admission
 from coord.replication.entry_kinds import MEMBERS
 from coord.replication.errors import InvariantError
 from coord.replication.membership import Membership, MembershipHistory, decode_members
-from coord.replication.write_ops import (
+from coord.replication.storage.writes import (
     AppendEntry,
     DropBefore,
     Entry,

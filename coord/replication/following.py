@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 from coord.replication.election import Election
 from coord.replication.engine_journal import EngineJournal
-from coord.replication.freshness import Freshness
 from coord.replication.message_filter import Answer, Append, examine_append, pass_over
 from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
 from coord.replication.port import Role
 from coord.replication.pysyncobj_engine import HardenedEngine
+from coord.replication.staleness import Freshness
 
 
 class Following:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from coord.replication.errors import DivergenceError
-from coord.replication.write_ops import Entry
+from coord.replication.storage.writes import Entry
 
 
 class LogView(Protocol):

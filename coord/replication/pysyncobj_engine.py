@@ -30,7 +30,7 @@ from coord.replication.entry_kinds import MEMBERS, NO_OP, REGULAR
 from coord.replication.errors import ApplyFailedError, EngineVersionError
 from coord.replication.membership import Electorate
 from coord.replication.port import Role
-from coord.replication.write_ops import Entry
+from coord.replication.storage.writes import Entry
 
 PROVED_VERSION = "0.3.17"
 # Applied before the owner gets control again: an entry can hold thousands of requests.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from coord.replication.leadership import Leadership
 from coord.replication.membership import Electorate
 from coord.replication.port import Role
+from coord.replication.progress import Leadership
 from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.read_index import ReadIndex
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final
 
+from coord.replication.admission_protocol import Joining
 from coord.replication.election import ElectionTimes
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.entry_kinds import MEMBERS
 from coord.replication.errors import RemovedFromClusterError
-from coord.replication.joining import Joining
-from coord.replication.leadership import Leadership
 from coord.replication.levels import Levels
 from coord.replication.membership import (
     Electorate,
@@ -36,6 +35,7 @@ from coord.replication.port import (
     Promote,
     Remove,
 )
+from coord.replication.progress import Leadership
 from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.replica_ports import ReplicaPorts
 

@@ -16,7 +16,7 @@ from coord.replication.entry_kinds import NO_OP
 from coord.replication.errors import SnapshotUnusableError
 from coord.replication.membership import Membership, decode_members, membership
 from coord.replication.port import Member
-from coord.replication.write_ops import Entry
+from coord.replication.storage.writes import Entry
 
 BASE_COMMAND = NO_OP  # the command of a base is never applied or sent
 

@@ -18,23 +18,21 @@ from random import Random
 from typing import Any
 
 from coord.journal import SnapshotMeta, Standing
+from coord.replication.admission_protocol import Joining
 from coord.replication.answers import Answers
 from coord.replication.appends import Appends
 from coord.replication.election import Election
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import ApplyFailedError, FatalReplicaError
 from coord.replication.following import Following
-from coord.replication.freshness import Freshness, Vouching
-from coord.replication.handover import Handover, TransferDone
-from coord.replication.joining import Joining
-from coord.replication.leadership import Leadership
+from coord.replication.leader_transfer import Handover, TransferDone
 from coord.replication.levels import Levels
 from coord.replication.membership import Electorate, Membership, membership
 from coord.replication.message_filter import Answer
 from coord.replication.messages import Message, StampGuard, check_message, is_members
 from coord.replication.outbox import Outbox
-from coord.replication.pace import Pace
-from coord.replication.peer_runs import OwnRun
+from coord.replication.peers.runs import OwnRun
+from coord.replication.peers.yardstick import Yardstick
 from coord.replication.port import (
     Member,
     MembershipChange,
@@ -44,6 +42,7 @@ from coord.replication.port import (
     StateMachine,
     WriteBlockedError,
 )
+from coord.replication.progress import Leadership
 from coord.replication.proposals import Proposals
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
 from coord.replication.read_index import ReadDone, ReadIndex
@@ -55,9 +54,10 @@ from coord.replication.sending import Sending
 from coord.replication.settings import ReplicaSettings
 from coord.replication.snapshot_exchange import SnapshotExchange
 from coord.replication.snapshots import SnapshotWorker
+from coord.replication.staleness import Freshness, Vouching
 from coord.replication.state_check import StateCheck
+from coord.replication.thrifty import Pace
 from coord.replication.voting import Voting
-from coord.replication.yardstick import Yardstick
 
 
 class Replica:

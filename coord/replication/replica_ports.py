@@ -8,7 +8,7 @@ from typing import Protocol
 
 from coord.journal import Admission, PeerRun, SnapshotMeta
 from coord.replication.messages import Message
-from coord.replication.write_ops import Entry, WriteOp
+from coord.replication.storage.writes import Entry, WriteOp
 
 VOTES_ALREADY = Admission()
 DISK_FULL = "DISK_FULL"  # why a node takes no writes

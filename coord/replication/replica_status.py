@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from coord.replication.peers.transport import PeerTransport
 from coord.replication.port import PeerProgress, ReplicaStatus, Role
 from coord.replication.replica import Replica
 from coord.replication.settings import ReplicationConfig
-from coord.replication.transport import PeerTransport
 
 
 def alarms_of(replica: Replica) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ from coord.replication.errors import CopiedDirectoryError, LevelTooHighError
 from coord.replication.levels import Levels
 from coord.replication.loading import load
 from coord.replication.messages import InvalidMessageError, Message
-from coord.replication.peer_runs import COPY_ADVICE, OwnRun, PeerRuns
+from coord.replication.peers.runs import COPY_ADVICE, OwnRun, PeerRuns
+from coord.replication.peers.runs_keeper import RunsKeeper
+from coord.replication.peers.transport import PeerTransport
 from coord.replication.port import (
     Member,
     MembershipChange,
@@ -44,11 +46,9 @@ from coord.replication.replica import Replica
 from coord.replication.replica_ports import DISK_FULL
 from coord.replication.replica_status import status_before_start, status_of
 from coord.replication.responsive_clock import ResponsiveClock, seconds_passed
-from coord.replication.runs_keeper import RunsKeeper
 from coord.replication.settings import ReplicationConfig
-from coord.replication.storage import LogStorage, SnapshotThread
-from coord.replication.transport import PeerTransport
-from coord.replication.write_ops import WriteOp
+from coord.replication.storage.storage import LogStorage, SnapshotThread
+from coord.replication.storage.writes import WriteOp
 
 log = structlog.get_logger(__name__)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 
 from coord.replication.appends import Appends
 from coord.replication.engine_journal import EngineJournal
-from coord.replication.handover import Handover
-from coord.replication.leadership import Leadership
+from coord.replication.leader_transfer import Handover
 from coord.replication.membership import Electorate
 from coord.replication.port import Role
+from coord.replication.progress import Leadership
 from coord.replication.pysyncobj_engine import HardenedEngine
 
 

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 from coord.journal import DiskFullError, SnapshotMeta
 from coord.replication.background import AWAITED, UNHURRIED
 from coord.replication.engine_journal import EngineJournal
-from coord.replication.leadership import Leadership
 from coord.replication.loading import load
 from coord.replication.membership import Membership, encode_members
 from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
 from coord.replication.port import Role, StateMachine
+from coord.replication.progress import Leadership
 from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.recovery import BASE_COMMAND, membership_of
 from coord.replication.replica_ports import ReplicaPorts

@@ -25,7 +25,7 @@ from coord.pb import etcd_rpc_pb2 as etcd
 from coord.replication.boot import open_storage
 from coord.replication.entry_kinds import NO_OP, REGULAR
 from coord.replication.settings import ReplicaSettings
-from coord.replication.write_ops import AppendEntry, StoreAdmission, StoreVote, WriteOp
+from coord.replication.storage.writes import AppendEntry, StoreAdmission, StoreVote, WriteOp
 from tests.support.core_rows import read_rows
 from tests.support.rpc import Stubs, free_port
 from tests.support.waiting import eventually

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chaos.sim.plan import make_plan
-from coord.replication.joining import Joining
+from coord.replication.admission_protocol import Joining
 from tests.support.replication_wipe import WipingWorld
 
 

@@ -18,14 +18,14 @@ from coord.core.state import State
 from coord.journal import VoteFile
 from coord.replication import following, reconfiguration
 from coord.replication.engine_journal import EngineJournal
-from coord.replication.freshness import Freshness, Vouching
 from coord.replication.membership import Electorate, Membership, MembershipHistory, changed
 from coord.replication.message_filter import Append, LogView, PeerFlow, Verdict
 from coord.replication.port import Member, MembershipChange, MembershipRefusal, Promote
 from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.replica import Replica
-from coord.replication.storage_ops import LogWriter
-from coord.replication.write_ops import StoreVote
+from coord.replication.staleness import Freshness, Vouching
+from coord.replication.storage.operations import LogWriter
+from coord.replication.storage.writes import StoreVote
 from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.host import MachineHost
 

@@ -8,8 +8,8 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coord.replication.frames import PING, FrameError, FrameReader, frame_header, pack, unpack
-from coord.replication.handshake import RefusedError, check_answer, decode_hello
+from coord.replication.peers.frames import PING, FrameError, FrameReader, frame_header, pack, unpack
+from coord.replication.peers.handshake import RefusedError, check_answer, decode_hello
 
 MESSAGES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.binary() | st.text(),

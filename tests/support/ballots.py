@@ -17,7 +17,7 @@ from coord.replication.port import Role
 from coord.replication.replica import Replica
 from coord.replication.replica_ports import Boot
 from coord.replication.settings import ReplicaSettings
-from coord.replication.write_ops import WriteOp
+from coord.replication.storage.writes import WriteOp
 from tests.support.replication import members_of
 
 TICK_S = 0.025

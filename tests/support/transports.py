@@ -7,11 +7,11 @@ import random
 import ssl
 from typing import Any
 
-from coord.replication.frames import frame_header, pack
-from coord.replication.handshake import PROTOCOL_VERSION, Hello, encode_hello
 from coord.replication.levels import Levels
-from coord.replication.peer_runs import OwnRun, PeerRuns
-from coord.replication.transport import PeerTransport, TransportLimits
+from coord.replication.peers.frames import frame_header, pack
+from coord.replication.peers.handshake import PROTOCOL_VERSION, Hello, encode_hello
+from coord.replication.peers.runs import OwnRun, PeerRuns
+from coord.replication.peers.transport import PeerTransport, TransportLimits
 from tests.support.waiting import eventually
 
 FAST = TransportLimits(backoff_min_ms=5, backoff_max_ms=50, ping_interval_ms=50)

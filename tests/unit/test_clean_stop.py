@@ -11,7 +11,7 @@ import pytest
 from chaos.sim.disk import SimDisk, SimulatedCrash
 from coord.journal import CleanStop, DiskFullError, Journal, StorageDamagedError
 from coord.replication.boot import OpenStorage, open_storage
-from coord.replication.write_ops import AppendEntry, StoreVote
+from coord.replication.storage.writes import AppendEntry, StoreVote
 from tests.support.journals import DIRECTORY, entries, open_journal, recovered, segments
 from tests.support.replication import RealCluster
 

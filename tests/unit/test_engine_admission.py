@@ -10,7 +10,7 @@ from coord.replication.boot import open_storage
 from coord.replication.membership import encode_members
 from coord.replication.port import Role
 from coord.replication.replica_ports import Boot
-from coord.replication.write_ops import StoreAdmission, StoreBoot, StoreVote
+from coord.replication.storage.writes import StoreAdmission, StoreBoot, StoreVote
 from tests.support.replica_world import ReplicaWorld
 from tests.support.replication import members_of
 

@@ -11,7 +11,7 @@ from coord.replication.errors import ApplyFailedError
 from coord.replication.membership import Electorate, membership
 from coord.replication.port import Role
 from coord.replication.pysyncobj_engine import EngineSettings, HardenedEngine
-from coord.replication.write_ops import WriteOp
+from coord.replication.storage.writes import WriteOp
 from tests.support.replica_world import ReplicaWorld as World
 from tests.support.replication import members_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from coord.replication.port import ReplicationError, Role, WriteBlockedError
 from coord.replication.settings import ReplicaSettings
-from coord.replication.write_ops import AppendEntry
+from coord.replication.storage.writes import AppendEntry
 from tests.support.replica_world import ReplicaWorld as World
 
 COMMAND = b"r" + b"x" * 99

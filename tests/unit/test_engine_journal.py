@@ -7,7 +7,7 @@ import pytest
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.errors import InvariantError
 from coord.replication.membership import membership
-from coord.replication.write_ops import (
+from coord.replication.storage.writes import (
     AppendEntry,
     DropBefore,
     ResetLog,

@@ -6,7 +6,7 @@ import pytest
 
 from coord.journal import StorageDamagedError
 from coord.replication.recovery import BASE_COMMAND, recover_log
-from coord.replication.write_ops import Entry
+from coord.replication.storage.writes import Entry
 
 
 def log(first: int, *terms: int) -> list[Entry]:

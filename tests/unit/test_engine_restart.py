@@ -18,7 +18,7 @@ from coord.replication.port import AddLearner, Role
 from coord.replication.recovery import BASE_COMMAND
 from coord.replication.replica_ports import Boot
 from coord.replication.snapshots import describe
-from coord.replication.write_ops import StoreAdmission, WriteOp
+from coord.replication.storage.writes import StoreAdmission, WriteOp
 from tests.support.replica_world import ReplicaWorld
 from tests.support.replication import members_of
 

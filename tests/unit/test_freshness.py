@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from coord.replication.freshness import MAX_PENDING, Freshness, Vouching
+from coord.replication.staleness import MAX_PENDING, Freshness, Vouching
 from tests.support.replica_world import ReplicaWorld as World
 
 RUN = 7

@@ -14,7 +14,7 @@ from chaos.sim.disk import SimDisk
 from coord.journal import DiskFullError, Entry, SnapshotMeta, SnapshotStore, StorageError, Vote
 from coord.journal.io import MOVED_SUFFIX
 from coord.replication.boot import OpenStorage, open_storage
-from coord.replication.write_ops import AppendEntry, ResetLog, StoreVote, TruncateFrom, WriteOp
+from coord.replication.storage.writes import AppendEntry, ResetLog, StoreVote, TruncateFrom, WriteOp
 from tests.support.journals import entries
 
 NODE = "/node"

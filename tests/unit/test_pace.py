@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from coord.replication.pace import PATIENCE_MAX_S, PATIENCE_MIN_S, Pace
+from coord.replication.thrifty import PATIENCE_MAX_S, PATIENCE_MIN_S, Pace
 
 LAZY_S = 0.02
 SOON_S = PATIENCE_MIN_S - 1e-6

@@ -11,7 +11,9 @@ import pytest
 
 from coord.replication.engine_journal import MAX_BATCH_ENTRIES
 from coord.replication.entry_kinds import MEMBERS
-from coord.replication.frames import (
+from coord.replication.membership import MAX_ENCODED_BYTES, decode_members, encode_members
+from coord.replication.messages import InvalidMessageError, check_message
+from coord.replication.peers.frames import (
     MAX_ELEMENTS,
     MAX_ENTRIES,
     SMALL_BYTES,
@@ -19,9 +21,7 @@ from coord.replication.frames import (
     pack,
     unpack,
 )
-from coord.replication.handshake import MAX_HANDSHAKE_BYTES, RefusedError, decode_hello
-from coord.replication.membership import MAX_ENCODED_BYTES, decode_members, encode_members
-from coord.replication.messages import InvalidMessageError, check_message
+from coord.replication.peers.handshake import MAX_HANDSHAKE_BYTES, RefusedError, decode_hello
 from coord.replication.port import Member
 
 FRAME_BYTES = 16 * 1024 * 1024

@@ -11,8 +11,10 @@ import pytest
 import structlog
 
 from coord.replication.errors import LevelTooHighError
-from coord.replication.frames import pack
-from coord.replication.handshake import (
+from coord.replication.levels import MAX_LEVEL, Levels
+from coord.replication.local import LocalReplicator
+from coord.replication.peers.frames import pack
+from coord.replication.peers.handshake import (
     Hello,
     Refusal,
     RefusedError,
@@ -22,8 +24,6 @@ from coord.replication.handshake import (
     encode_hello,
     encode_welcome,
 )
-from coord.replication.levels import MAX_LEVEL, Levels
-from coord.replication.local import LocalReplicator
 from coord.replication.port import (
     AddLearner,
     ReplicationError,

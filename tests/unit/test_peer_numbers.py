@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord.journal import Admission, Standing
-from coord.replication import messages, yardstick
+from coord.replication import messages
 from coord.replication.admission import Facts, Follow, Wait, decide
 from coord.replication.membership import encode_members, membership
 from coord.replication.messages import FIELDS, MAX_INDEX, InvalidMessageError, Message
-from coord.replication.port import Role
-from coord.replication.write_ops import StoreBoot, StoreVote
-from coord.replication.yardstick import (
+from coord.replication.peers import yardstick
+from coord.replication.peers.yardstick import (
     COUNT_FLOOR,
     EARLIEST_WALL_MS,
     LARGEST_SIZE,
@@ -27,6 +26,8 @@ from coord.replication.yardstick import (
     Kind,
     latest_run,
 )
+from coord.replication.port import Role
+from coord.replication.storage.writes import StoreBoot, StoreVote
 from tests.support.ballots import IDLE, Ballot
 from tests.support.replica_world import ReplicaWorld
 from tests.support.replication import members_of

@@ -28,7 +28,8 @@ from coord.journal import (
 from coord.journal.peer_runs import MAX_PEERS
 from coord.replication.boot import open_storage
 from coord.replication.errors import CopiedDirectoryError
-from coord.replication.handshake import (
+from coord.replication.messages import StampGuard
+from coord.replication.peers.handshake import (
     MAX_HANDSHAKE_BYTES,
     Hello,
     Refusal,
@@ -36,12 +37,11 @@ from coord.replication.handshake import (
     decode_hello,
     encode_hello,
 )
-from coord.replication.messages import StampGuard
-from coord.replication.peer_runs import MAX_REMEMBERED, OwnRun, PeerRuns
+from coord.replication.peers.runs import MAX_REMEMBERED, OwnRun, PeerRuns
+from coord.replication.peers.runs_keeper import RunsKeeper
+from coord.replication.peers.yardstick import EARLIEST_WALL_MS, REASON
 from coord.replication.replicator import PySyncObjReplicator
-from coord.replication.runs_keeper import RunsKeeper
 from coord.replication.settings import ReplicationConfig
-from coord.replication.yardstick import EARLIEST_WALL_MS, REASON
 from tests.support.replication import RealCluster, free_ports
 from tests.support.transports import Node, RawPeer, connect, frame, linked, old_hello
 from tests.support.waiting import eventually

@@ -11,10 +11,10 @@ import pytest
 
 from chaos.sim.disk import SimDisk
 from coord.journal import Admission, DiskFullError, Journal, Vote, VoteFile
-from coord.replication import storage as storage_module
-from coord.replication.storage import LogStorage
-from coord.replication.storage_ops import LogWriter
-from coord.replication.write_ops import (
+from coord.replication.storage import storage as storage_module
+from coord.replication.storage.operations import LogWriter
+from coord.replication.storage.storage import LogStorage
+from coord.replication.storage.writes import (
     AppendEntry,
     DropBefore,
     StoreAdmission,

@@ -14,10 +14,10 @@ import pytest
 import structlog
 import uvloop
 
-from coord.replication.frames import PING, frame_header
-from coord.replication.handshake import Refusal, encode_welcome
 from coord.replication.messages import InvalidMessageError
-from coord.replication.transport import TransportLimits, split_address
+from coord.replication.peers.frames import PING, frame_header
+from coord.replication.peers.handshake import Refusal, encode_welcome
+from coord.replication.peers.transport import TransportLimits, split_address
 from tests.support.transports import FAST, Node, RawPeer, connect, frame, linked
 from tests.support.waiting import eventually
 

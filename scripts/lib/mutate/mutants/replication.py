@@ -103,7 +103,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "stale-read-of-unbounded-age",
-        "coord/replication/freshness.py",
+        "coord/replication/staleness.py",
         "> current.sent.get(peer_id, 0):",
         ">= current.sent.get(peer_id, 0):",
         _FRESHNESS,

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 
 from coord.journal import DiskFullError, Journal, Vote, VoteFile
-from coord.replication.write_ops import (
+from coord.replication.storage.writes import (
     AppendEntry,
     Done,
     DropBefore,

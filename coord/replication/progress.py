@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from coord.replication.freshness import Vouching
 from coord.replication.message_filter import PeerFlow
-from coord.replication.pace import Pace
 from coord.replication.snapshots import SnapshotSender
+from coord.replication.staleness import Vouching
+from coord.replication.thrifty import Pace
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from coord.ratelimit import LogLimiter
-from coord.replication.handshake import Hello, Refusal, RefusedError
 from coord.replication.messages import InvalidMessageError
+from coord.replication.peers.handshake import Hello, Refusal, RefusedError
 
 MAX_REMEMBERED: Final = 256
 _STRANGER: Final = "a stranger"

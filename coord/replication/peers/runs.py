@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from coord.journal import PeerRun
-from coord.replication.handshake import Hello, Refusal, RefusedError
-from coord.replication.yardstick import latest_run
+from coord.replication.peers.handshake import Hello, Refusal, RefusedError
+from coord.replication.peers.yardstick import latest_run
 
 MAX_REMEMBERED = 64
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from coord.replication.frames import (
+from coord.replication.peers.frames import (
     FRAME_HEADER_BYTES,
     PING,
     FrameError,
@@ -16,7 +16,7 @@ from coord.replication.frames import (
     frame_header,
     unpack,
 )
-from coord.replication.handshake import (
+from coord.replication.peers.handshake import (
     MAX_HANDSHAKE_BYTES,
     Hello,
     RefusedError,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from coord.replication.frames import FrameError, pack, unpack
 from coord.replication.levels import MAX_LEVEL
+from coord.replication.peers.frames import FrameError, pack, unpack
 
 MAGIC = "coord-peer"
 PROTOCOL_VERSION = 1

@@ -26,12 +26,12 @@ from typing import Any
 
 import structlog
 
-from coord.replication.connections import Incoming, Outgoing
-from coord.replication.frames import pack
-from coord.replication.handshake import Hello, Refusal, RefusedError, Welcome, check_hello
 from coord.replication.levels import Levels, too_low
-from coord.replication.peer_log import PeerLog
-from coord.replication.peer_runs import OwnRun, PeerRuns
+from coord.replication.peers.connections import Incoming, Outgoing
+from coord.replication.peers.frames import pack
+from coord.replication.peers.handshake import Hello, Refusal, RefusedError, Welcome, check_hello
+from coord.replication.peers.log import PeerLog
+from coord.replication.peers.runs import OwnRun, PeerRuns
 
 log = structlog.get_logger(__name__)
 

@@ -20,8 +20,8 @@ from threading import Thread
 from typing import Any
 
 from coord.journal import DiskFullError, SnapshotStore
-from coord.replication.storage_ops import LogWriter, Numbered
-from coord.replication.write_ops import WriteOp
+from coord.replication.storage.operations import LogWriter, Numbered
+from coord.replication.storage.writes import WriteOp
 
 DISK_RETRY_S = 0.25
 
