@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 
 from coord.rpc import errors
-from coord.rpc.calls import FORWARDED_KEY, ORIGIN_KEY, Call, Method, RerouteError
+from coord.rpc.dispatcher import FORWARDED_KEY, ORIGIN_KEY, Call, Method, RerouteError
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.leadership import Leadership
 from coord.rpc.slices import SlicedCalls

@@ -18,31 +18,32 @@ from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
 from coord.core.replies import Event, EventKind
 from coord.replication.port import NotLeaderError, Replicator, StateMachine
-from coord.rpc import call_stream, work_stream
-from coord.rpc.backend import Backend, numeric_id
-from coord.rpc.calls import Dispatcher, Service
 from coord.rpc.claim_desk import ClaimDesk
-from coord.rpc.claiming import ready_count
 from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.cluster_service import ClusterService
+from coord.rpc.dispatcher import Dispatcher, Service
 from coord.rpc.errors import shutting_down
-from coord.rpc.etcd_kv_service import EtcdKvService
+from coord.rpc.etcd.kv import EtcdKvService
 from coord.rpc.forwarding import Forwarder
 from coord.rpc.health import Health
 from coord.rpc.host import MachineHost
 from coord.rpc.leadership import Leadership
 from coord.rpc.lease_watch import LeaseWatch
 from coord.rpc.level_keeper import LevelKeeper
-from coord.rpc.lock_service import LockService
 from coord.rpc.machine_memory import usable_memory_bytes
 from coord.rpc.proposer import Proposer, ProposerLimits
-from coord.rpc.session_service import SessionService
+from coord.rpc.services.claims import ready_count
+from coord.rpc.services.cluster import ClusterService
+from coord.rpc.services.context import Backend, numeric_id
+from coord.rpc.services.locks import LockService
+from coord.rpc.services.sessions import SessionService
+from coord.rpc.services.tasks import TaskService
 from coord.rpc.state_quota import StateQuota
-from coord.rpc.task_service import TaskService
+from coord.rpc.streams import calls as call_stream
+from coord.rpc.streams import work as work_stream
+from coord.rpc.streams.work import WorkStreams
 from coord.rpc.ticker import Ticker
 from coord.rpc.waiters import Waiters
 from coord.rpc.well_formed import WellFormed
-from coord.rpc.work_stream import WorkStreams
 
 # Above our own limit, so that a little too much is refused with a reason.
 _WIRE_SLACK_BYTES = 1024 * 1024

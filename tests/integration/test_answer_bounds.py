@@ -17,8 +17,9 @@ from coord.pb import common_pb2, task_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.pb import stream_pb2 as pb
 from coord.replication.port import Member
-from coord.rpc import answer_room, call_stream
 from coord.rpc.status import reason_in
+from coord.rpc.streams import answer_room
+from coord.rpc.streams import calls as call_stream
 from tests.support.lone_node import lone_node
 from tests.support.rpc import FollowerReplicator, LocalNode, Stubs, local_node, refused
 from tests.support.waiting import eventually

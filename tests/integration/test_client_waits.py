@@ -15,7 +15,9 @@ from coord.client.transport.retry import Deadline
 from coord.core.limits import LIMITS
 from coord.pb import task_pb2 as pb
 from coord.replication.port import Member
-from coord.rpc import backend, paging, task_waits
+from coord.rpc import paging
+from coord.rpc.services import context as backend
+from coord.rpc.services import task_waits
 from tests.support.rpc import FollowerReplicator, LocalNode, local_node
 from tests.support.waiting import eventually
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.pb import session_pb2, stream_pb2
-from coord.rpc import call_stream, work_stream
+from coord.rpc.streams import calls as call_stream
+from coord.rpc.streams import work as work_stream
 from tests.support.garbage import garbage, methods
 from tests.support.lone_node import LoneNode, lone_node
 from tests.support.rpc import Stubs, local_node

@@ -96,7 +96,9 @@ async def test_raising_again_changes_nothing() -> None:
 async def test_a_command_of_a_later_level_is_refused_before_it_is_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("coord.rpc.backend.KIND_LEVEL", {**KIND_LEVEL, CommandKind.OPEN_SESSION: 1})
+    monkeypatch.setattr(
+        "coord.rpc.services.context.KIND_LEVEL", {**KIND_LEVEL, CommandKind.OPEN_SESSION: 1}
+    )
     async with local_node(level=0) as node:
         code, reason, metadata, message = await refused(node.stubs.open_session())
         assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "LEVEL_TOO_LOW")

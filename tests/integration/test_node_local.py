@@ -12,7 +12,7 @@ import pytest
 from coord.pb import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.replication.background import AWAITED
-from coord.rpc import cluster_service
+from coord.rpc.services import cluster as cluster_service
 from tests.support.rpc import LocalNode, local_node, refused
 from tests.support.waiting import eventually
 

@@ -16,8 +16,8 @@ from coord.core.queries import is_waiting
 from coord.pb import common_pb2, lock_pb2, task_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.pb import stream_pb2 as pb
-from coord.rpc import call_stream
 from coord.rpc.status import reason_in
+from coord.rpc.streams import calls as call_stream
 from tests.support.rpc import LocalNode, local_node
 from tests.support.waiting import eventually
 

@@ -13,8 +13,8 @@ import pytest
 from coord.pb import task_pb2 as tasks
 from coord.pb import work_pb2 as pb
 from coord.replication.port import Member
-from coord.rpc import work_stream
 from coord.rpc.status import reason_in
+from coord.rpc.streams import work as work_stream
 from tests.support.rpc import FollowerReplicator, LocalNode, local_node, refused
 from tests.support.waiting import eventually
 

@@ -22,8 +22,8 @@ from google.rpc import error_details_pb2, status_pb2
 from coord.client.transport import methods
 from coord.client.transport.channel import Method
 from coord.pb import cluster_pb2, etcd_kv_pb2, lock_pb2, task_pb2
-from coord.rpc import call_stream
 from coord.rpc.errors import CallError
+from coord.rpc.streams import calls as call_stream
 
 METHODS: dict[str, Method[Any, Any]] = {
     method.path: method for method in vars(methods).values() if isinstance(method, Method)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from coord.pb import stream_pb2 as pb
-from coord.rpc.call_stream import CallStreams
+from coord.rpc.streams.calls import CallStreams
 
 
 class Context:

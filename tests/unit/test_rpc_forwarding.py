@@ -12,13 +12,13 @@ import grpc.aio
 import pytest
 
 from coord.replication.local import LocalReplicator
-from coord.rpc.answer_room import AnswerRoom
-from coord.rpc.calls import Call, Method, RerouteError
 from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.dispatcher import Call, Method, RerouteError
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.forwarding import Forwarder
 from coord.rpc.host import MachineHost
 from coord.rpc.leadership import Leadership
+from coord.rpc.streams.answer_room import AnswerRoom
 
 PATH = "/test.Service/Do"
 

@@ -13,7 +13,7 @@ import pytest
 from grpc._cython import cygrpc
 
 from coord.rpc import errors
-from coord.rpc.calls import abort
+from coord.rpc.dispatcher import abort
 
 LOGS_A_FAILURE = """
 import sys, structlog

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from coord.rpc import outgoing
-from coord.rpc.outgoing import Outgoing
+from coord.rpc.streams import outgoing
+from coord.rpc.streams.outgoing import Outgoing
 from tests.support.waiting import eventually
 
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from coord.rpc.answer_room import Account, AnswerRoom, NoRoomError
 from coord.rpc.fair_queue import TURN, FairQueue
-from coord.rpc.outgoing import Outgoing
 from coord.rpc.shares import Shares
 from coord.rpc.slices import SlicedCalls, cancel_all
+from coord.rpc.streams.answer_room import Account, AnswerRoom, NoRoomError
+from coord.rpc.streams.outgoing import Outgoing
 
 LONG_S = 1e9
 

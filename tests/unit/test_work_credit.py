@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from coord.rpc.work_credit import MAX_CLAIMS, MAX_SEQUENCES, MAX_SLOTS, Credit, CreditError
+from coord.rpc.streams.credit import MAX_CLAIMS, MAX_SEQUENCES, MAX_SLOTS, Credit, CreditError
 
 
 def test_a_claim_takes_all_slots_under_the_lowest_sequence() -> None:

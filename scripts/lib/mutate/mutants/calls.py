@@ -84,7 +84,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "slots-filled-twice",
-        "coord/rpc/work_credit.py",
+        "coord/rpc/streams/credit.py",
         "self._open_slots += self._claims.pop(sequence) - tasks",
         "self._open_slots += self._claims.pop(sequence)",
         "tests/unit/test_work_credit.py",

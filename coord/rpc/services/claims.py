@@ -16,9 +16,9 @@ from coord.core.replies import Claimed
 from coord.core.state import State
 from coord.pb import task_pb2 as pb
 from coord.replication.port import ReplicationError
-from coord.rpc.backend import Backend, accepted
-from coord.rpc.calls import Call
+from coord.rpc.dispatcher import Call
 from coord.rpc.errors import CallError
+from coord.rpc.services.context import Backend, accepted
 from coord.rpc.status import refusal
 
 KIND = CommandKind.CLAIM_TASKS

@@ -17,13 +17,13 @@ from coord.pb import cluster_pb2 as pb
 from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
 from coord.rpc import errors
-from coord.rpc.backend import Backend
-from coord.rpc.calls import Call, Method, Route
+from coord.rpc.dispatcher import Call, Method, Route
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.forwarding import Forwarder
 from coord.rpc.level_keeper import LevelKeeper
-from coord.rpc.member_changes import MemberChanges
-from coord.rpc.quota_methods import QuotaMethods
+from coord.rpc.services.context import Backend
+from coord.rpc.services.members import MemberChanges
+from coord.rpc.services.quota import QuotaMethods
 
 _PATH = "/coord.v1.Cluster/"
 _ASK_TIMEOUT_S = 0.5

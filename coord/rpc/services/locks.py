@@ -22,10 +22,10 @@ from coord.core.refusals import session_not_found
 from coord.core.replies import EventKind, LockReply
 from coord.core.sessions import is_open
 from coord.pb import lock_pb2 as pb
-from coord.rpc.backend import Backend, accepted
-from coord.rpc.calls import Call, Method, asks_stale
-from coord.rpc.lock_leaving import Contender, LockLeaving
+from coord.rpc.dispatcher import Call, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
+from coord.rpc.services.context import Backend, accepted
+from coord.rpc.services.lock_leaving import Contender, LockLeaving
 from coord.rpc.status import refusal
 from coord.rpc.waiters import subject
 

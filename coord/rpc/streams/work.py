@@ -2,7 +2,7 @@
 
 Whatever is asked for on such a stream is served as a call of the Tasks service would be: checked,
 handed on to the leader, deduplicated by its session and sequence. Claims are made here, on behalf
-of the worker, within what it has granted (`coord.rpc.work_credit`), and wait at the leader for
+of the worker, within what it has granted (`coord.rpc.streams.credit`), and wait at the leader for
 tasks. They wait only while the worker was heard of lately: one that is cut off is sent nothing. A
 claim that comes back empty is made again under its sequence. So that a worker can tell since when
 its leases run, its own clock is echoed.
@@ -33,15 +33,15 @@ from coord.core.validate import validate
 from coord.pb import task_pb2 as tasks
 from coord.pb import work_pb2 as pb
 from coord.rpc import errors
-from coord.rpc.answer_room import Account, AnswerRoom
-from coord.rpc.call_stream import Answer, CallContext, failure_message
-from coord.rpc.calls import abort
+from coord.rpc.dispatcher import abort
 from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.leadership import Leadership
 from coord.rpc.lease_watch import LeaseWatch, Lost
-from coord.rpc.outgoing import Outgoing
 from coord.rpc.status import refusal
-from coord.rpc.work_credit import Credit, CreditError
+from coord.rpc.streams.answer_room import Account, AnswerRoom
+from coord.rpc.streams.calls import Answer, CallContext, failure_message
+from coord.rpc.streams.credit import Credit, CreditError
+from coord.rpc.streams.outgoing import Outgoing
 
 SERVICE: Final = "coord.v1.Work"
 PATH: Final = f"/{SERVICE}/Work"

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from coord.rpc.answer_room import Account, AnswerRoom
+from coord.rpc.streams.answer_room import Account, AnswerRoom
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024  # of parts that travel together; a larger part goes alone
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024

@@ -10,9 +10,9 @@ from coord.core.commands import KeepAlive
 from coord.core.listing import session_step
 from coord.core.refusals import session_not_found
 from coord.pb import session_pb2 as pb
-from coord.rpc.backend import Backend, accepted
-from coord.rpc.calls import Call, Method, asks_stale
+from coord.rpc.dispatcher import Call, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
+from coord.rpc.services.context import Backend, accepted
 from coord.rpc.status import refusal
 
 _PATH = "/coord.v1.Sessions/"

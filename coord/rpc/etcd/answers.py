@@ -11,7 +11,7 @@ from coord.codec.kinds import CommandKind
 from coord.core.limits import LIMITS
 from coord.core.replies import KeyValue, KvDeleteReply, KvPutReply, KvRangeReply, KvTxnReply
 from coord.pb import etcd_rpc_pb2 as pb
-from coord.rpc.calls import Call
+from coord.rpc.dispatcher import Call
 
 _OVERHEAD_BYTES: Final = 64
 # Of one key with its value.

@@ -17,9 +17,9 @@ from coord.core.limits import LIMITS
 from coord.core.replies import EventKind, TaskState
 from coord.pb import task_pb2 as pb
 from coord.rpc import errors
-from coord.rpc.backend import Backend
-from coord.rpc.calls import Call, Handler
-from coord.rpc.task_wire import task_info
+from coord.rpc.dispatcher import Call, Handler
+from coord.rpc.services.context import Backend
+from coord.rpc.services.task_wire import task_info
 from coord.rpc.waiters import Watch, subject
 
 _MAX_BYTES: Final = LIMITS.max_answer_bytes

@@ -26,9 +26,9 @@ from coord.core.replies import Rejected, Reply
 from coord.core.state import State
 from coord.replication.port import Replicator
 from coord.rpc import errors
-from coord.rpc.calls import AGE_KEY, APPLIED_KEY, UNKNOWN_AGE, Call, Method
 from coord.rpc.claim_desk import ClaimDesk
 from coord.rpc.cluster_clock import ClusterClock
+from coord.rpc.dispatcher import AGE_KEY, APPLIED_KEY, UNKNOWN_AGE, Call, Method
 from coord.rpc.errors import CallError
 from coord.rpc.host import MachineHost
 from coord.rpc.leadership import Leadership

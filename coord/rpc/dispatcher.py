@@ -26,13 +26,14 @@ from coord.replication.port import (
     WriteBlock,
     WriteBlockedError,
 )
-from coord.rpc import call_stream, errors
-from coord.rpc.answer_room import AnswerRoom, NoRoomError
-from coord.rpc.call_stream import CallContext, CallStreams
+from coord.rpc import errors
 from coord.rpc.errors import CallError
 from coord.rpc.leadership import Leadership
 from coord.rpc.shares import Shares
 from coord.rpc.status import DETAILS_KEY, details_of, replication_failure
+from coord.rpc.streams import calls as call_stream
+from coord.rpc.streams.answer_room import AnswerRoom, NoRoomError
+from coord.rpc.streams.calls import CallContext, CallStreams
 
 FORWARDED_KEY: Final = "coord-forwarded"
 # On a forwarded call: the connection that it came on, where it came first.

@@ -22,11 +22,11 @@ from google.protobuf.message import DecodeError
 from coord.codec import wire
 from coord.pb import stream_pb2 as pb
 from coord.rpc import errors
-from coord.rpc.answer_room import Account, AnswerRoom
 from coord.rpc.errors import CallError
-from coord.rpc.outgoing import Outgoing
 from coord.rpc.slices import cancel_all
 from coord.rpc.status import details_of
+from coord.rpc.streams.answer_room import Account, AnswerRoom
+from coord.rpc.streams.outgoing import Outgoing
 
 SERVICE: Final = "coord.v1.Stream"
 PATH: Final = f"/{SERVICE}/Calls"

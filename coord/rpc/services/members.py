@@ -18,8 +18,8 @@ from coord.replication.port import (
     Replicator,
 )
 from coord.rpc import errors
-from coord.rpc.backend import Backend
-from coord.rpc.calls import Call, Method
+from coord.rpc.dispatcher import Call, Method
+from coord.rpc.services.context import Backend
 
 _PATH = "/coord.v1.Cluster/"
 
