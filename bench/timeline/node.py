@@ -17,9 +17,9 @@ from coord.replication.replica import Replica  # noqa: E402
 from coord.replication.replicator import PySyncObjReplicator  # noqa: E402
 from coord.replication.storage.operations import LogWriter  # noqa: E402
 from coord.replication.storage.storage import _LogWorker  # noqa: E402
-from coord.rpc.proposer import Proposer  # noqa: E402
 from coord.rpc.streams.calls import _Stream  # noqa: E402
 from coord.rpc.streams.outgoing import Outgoing  # noqa: E402
+from coord.runtime.proposer import Proposer  # noqa: E402
 
 
 def main(config: Path, file: Path) -> int:

@@ -11,7 +11,7 @@ from chaos.nodes.clocks import BentClock, BentEventLoop
 from chaos.nodes.control import MachineFaults, add_note, read_faults, write_seen
 from chaos.nodes.disk import FaultyDisk
 from coord.node.config import load_config
-from coord.node.node import Machine
+from coord.node.node import Hardware
 from coord.node.serve import run
 
 LOOK_EVERY_S = 0.01
@@ -55,7 +55,7 @@ class SteeredMachine:
 def main(folder: Path) -> int:
     """Serve until told to stop; exit codes as of `coord serve`."""
     steered = SteeredMachine(folder)
-    machine = Machine(steered.disk, steered.monotonic.now_ns, steered.wall.now_ns)
+    machine = Hardware(steered.disk, steered.monotonic.now_ns, steered.wall.now_ns)
     return run(load_config(config_file=folder / "node.toml"), machine, steered.make_loop)
 
 

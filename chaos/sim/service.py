@@ -16,8 +16,8 @@ from coord.core.queries import claimable
 from coord.core.replies import Applied, Claimed, KvRangeReply
 from coord.pb import cluster_pb2
 from coord.replication.port import DigestSource, SnapshotSource
-from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.host import MachineHost
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.state_machine import MachineHost
 
 MAX_IN_FLIGHT = 40  # entries
 MAX_ENTRY_BYTES = 4 * 1024 * 1024  # of requests, but always one at least

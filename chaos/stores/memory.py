@@ -1,8 +1,8 @@
 """A store in memory with the client's interface: what checkers and workloads are tried on.
 
 It is right by construction - one process, one thread, nothing awaited half-way - so whatever a
-checker finds in it is the checker's fault. Its broken relatives are in `chaos.stores.broken`. Leases run
-on the clock of the event loop. Only what workloads use is there.
+checker finds in it is the checker's fault. Its broken relatives are in `chaos.stores.broken`.
+Leases run on the clock of the event loop. Only what workloads use is there.
 """
 
 from __future__ import annotations

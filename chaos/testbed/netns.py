@@ -5,8 +5,8 @@ Theory of operation. Each node has an address for peers and clients, and one tha
 uses, so that it can look at nodes nobody else reaches. What a link carries the kernel decides: a
 cut is a routing rule where the packets arrive, which drops them without a word (packets from the
 node to clients are dropped where they leave); little bandwidth is a class of an htb queue at the
-sending end; delay and loss are a netem queue in it, or a slow lane (`chaos.testbed.netem`) where the
-kernel has no netem; a reset is `ss -K`.
+sending end; delay and loss are a netem queue in it, or a device of our own (`chaos.testbed.netem`)
+where the kernel has no netem; a reset is `ss -K`.
 Connections know nothing of it: their packets are lost and sent again as on a real network.
 """
 
@@ -23,7 +23,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
-from chaos.testbed import netem as slow_lane
+from chaos.testbed import netem
 from chaos.testbed.netem import SlowLane
 from chaos.testbed.network import Network, NetworkError, Pids
 from chaos.testbed.proxy import Condition, Link, Links, Mode
@@ -142,7 +142,7 @@ class NamespaceNetwork(Network):
         where = ["dev", *place, "pref", order]
         if diverted:
             self._lane.know(source, target, link, ends_at)
-            _run("tc", "filter", "add", *where, *slow_lane.diversion(match, self._lane.device))
+            _run("tc", "filter", "add", *where, *netem.diversion(match, self._lane.device))
             self._diverted.add(link)
         else:
             _run("tc", "filter", "del", *where)
@@ -252,9 +252,9 @@ def _holds_packets() -> Literal["netem", "lane", ""]:
             return "netem"
         filters = ["tc", "-n", space, "filter", "add", "dev", "lo", "ingress"]
         if (
-            slow_lane.may_open()
+            netem.may_open()
             and _run(*queue, "clsact", fine=True)
-            and _run(*filters, *slow_lane.diversion("dst 127.0.0.1/32", "lo"), fine=True)
+            and _run(*filters, *netem.diversion("dst 127.0.0.1/32", "lo"), fine=True)
         ):
             return "lane"
     finally:

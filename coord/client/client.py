@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from coord.client.cluster import Cluster
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.kv import Kv
 from coord.client.locks import Locks
 from coord.client.session import SessionKeeper, SessionOptions, Writer
@@ -69,7 +69,7 @@ class Client:
         caller = Caller(self._discovery)
         keeper = SessionKeeper(caller, options, timeout_ms)
         writer = Writer(caller, keeper, use_session=use_session)
-        self._core = Core(
+        self._core = ClientContext(
             caller, keeper, writer, timeout_ms, options.name, made_after_forks=forks()
         )
         self.tasks = Tasks(self._core)

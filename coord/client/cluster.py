@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.transport.errors import CoordError, FailedPreconditionError
 from coord.client.transport.methods import (
     ADD_MEMBER,
@@ -41,7 +41,7 @@ TRY_AGAIN_S = 0.1
 class Cluster:
     """Look at the nodes, move leadership, and change who is a member."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: ClientContext) -> None:
         self._core = core
 
     async def status(self, *, timeout_ms: int | None = None) -> ClusterStatus:

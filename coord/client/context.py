@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from coord.client.session import SessionKeeper, Writer
-from coord.client.transport.channel import Method, Rep, Req
+from coord.client.transport.channel import ClientMethod, Rep, Req
 from coord.client.transport.errors import ClientClosedError
 from coord.client.transport.forks import check_same_process
 from coord.client.transport.retry import Caller, Deadline
@@ -15,7 +15,7 @@ from coord.pb import common_pb2
 
 
 @dataclass(slots=True)
-class Core:
+class ClientContext:
     """The wired-up middle of a client; made on its event loop, closed with it."""
 
     caller: Caller
@@ -38,7 +38,7 @@ class Core:
 
     async def read(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         request: Req,
         timeout_ms: int | None,
         *,
@@ -52,7 +52,7 @@ class Core:
 
     async def ask(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         request: Req,
         deadline: Deadline,
         stale: Stale | None,
@@ -66,7 +66,7 @@ class Core:
 
     async def write(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         build: Callable[[common_pb2.RequestHeader], Req],
         timeout_ms: int | None,
     ) -> Rep:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.kv_pages import can_be_paged, delete_in_pages, is_too_large, read_in_pages
 from coord.client.transport.errors import InvalidArgumentError
 from coord.client.transport.methods import COMPACT, DELETE_RANGE, GET_KEY, PUT, RANGE, TXN
@@ -128,7 +128,7 @@ class Kv:
     """Read and write key-value pairs. Reads are linearizable unless `stale` (see `Stale`) or, as
     in etcd, `serializable` is asked for."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: ClientContext) -> None:
         self._core = core
 
     async def get(

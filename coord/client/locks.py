@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.lost import LostEvent
 from coord.client.session import Session
 from coord.client.transport.errors import (
@@ -112,7 +112,7 @@ class _HeldLost(LostEvent):
 class Locks:
     """Acquire, release and look at locks."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: ClientContext) -> None:
         self._core = core
         self._held: dict[int, _Held] = {}  # by fencing token
         self._background: set[asyncio.Task[None]] = set()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from coord.client.lost import LostEvent
-from coord.client.transport.channel import Metadata, Method, Rep, Req
+from coord.client.transport.channel import ClientMethod, Metadata, Rep, Req
 from coord.client.transport.errors import (
     BusyError,
     ClientClosedError,
@@ -345,7 +345,7 @@ class Writer:
 
     async def write(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         build: Callable[[common_pb2.RequestHeader], Req],
         deadline: Deadline,
     ) -> Rep:
@@ -364,7 +364,7 @@ class Writer:
     async def write_in(
         self,
         session: Session,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         build: Callable[[common_pb2.RequestHeader], Req],
         deadline: Deadline,
         *,
@@ -380,7 +380,7 @@ class Writer:
             raise
 
     async def write_with_metadata(
-        self, method: Method[Req, Rep], request: Req, deadline: Deadline
+        self, method: ClientMethod[Req, Rep], request: Req, deadline: Deadline
     ) -> Rep:
         """`write` for a service whose messages carry no header: it travels as call metadata."""
         if not self._use_session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.transport.methods import CLOSE_SESSION, KEEP_ALIVE, LIST_SESSIONS
 from coord.client.transport.stale import Stale
 from coord.client.types import SessionInfo
@@ -14,7 +14,7 @@ from coord.pb import session_pb2 as pb
 class Sessions:
     """Look at sessions, and end them."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: ClientContext) -> None:
         self._core = core
 
     async def list(

@@ -32,11 +32,11 @@ from coord.replication.port import (
 )
 from coord.replication.replicator import PySyncObjReplicator
 from coord.replication.settings import ReplicaSettings, ReplicationConfig
-from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.collector import Collector
-from coord.rpc.logs import set_up_logs
-from coord.rpc.proposer import ProposerLimits
 from coord.rpc.server import RpcServer, ServerSettings
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.gc import Collector
+from coord.runtime.logs import set_up_logs
+from coord.runtime.proposer import ProposerLimits
 
 EXIT_OK = 0
 EXIT_FATAL = 70  # sysexits.h EX_SOFTWARE: the node stopped itself rather than go on wrongly
@@ -56,7 +56,7 @@ class CannotStartError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Hardware:
     """The disk and the clocks a node lives on."""
 
     fs: FileSystem = field(default_factory=OsFileSystem)
@@ -68,9 +68,9 @@ class Node:
     """A node of a cluster. `start` it, or `run` it until it is told to stop. `machine`: this one,
     unless another is given."""
 
-    def __init__(self, config: ServerConfig, machine: Machine | None = None) -> None:
+    def __init__(self, config: ServerConfig, machine: Hardware | None = None) -> None:
         self.config = config
-        self._machine = machine or Machine()
+        self._machine = machine or Hardware()
         self._log = structlog.get_logger("coord.node")
         self._server: RpcServer | None = None
         self._collector = Collector()

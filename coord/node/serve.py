@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable
 
 from coord.node.config import ServerConfig
-from coord.node.node import CannotStartError, Machine, Node
+from coord.node.node import CannotStartError, Hardware, Node
 
 EXIT_CANNOT_START = 1
 
 
 def run(
     config: ServerConfig,
-    machine: Machine | None = None,
+    machine: Hardware | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> int:
     """Serve until told to stop; the exit code: 0 stopped, 1 cannot start, 70 stopped itself."""
@@ -26,7 +26,7 @@ def run(
         return EXIT_CANNOT_START
 
 
-async def _run(config: ServerConfig, machine: Machine | None) -> int:
+async def _run(config: ServerConfig, machine: Hardware | None) -> int:
     return await Node(config, machine).run()
 
 

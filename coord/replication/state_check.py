@@ -33,7 +33,7 @@ REST = 3  # times as long as a digest took; it is made in a 25th of the time at 
 KEEP = 4  # digests kept of each member, those of the highest indexes
 
 
-class Verdict(Enum):
+class StateVerdict(Enum):
     """What the digests of one index say to one node."""
 
     OPEN = "open"  # nobody differs so far, and it is not a majority yet
@@ -42,15 +42,15 @@ class Verdict(Enum):
     SPLIT = "split"  # there are differences, and no majority so far
 
 
-def judge(self_id: str, voters: Collection[str], digests: Mapping[str, str]) -> Verdict:
+def judge(self_id: str, voters: Collection[str], digests: Mapping[str, str]) -> StateVerdict:
     """Compare this node's digest with those of the voting members known for the same index."""
     own = digests.get(self_id)
     if own is None:
-        return Verdict.OPEN
+        return StateVerdict.OPEN
     majority = majority_digest(voters, digests)
     if majority is not None:
-        return Verdict.AGREES if own == majority else Verdict.DIVERGED
-    return Verdict.OPEN if set(digests.values()) == {own} else Verdict.SPLIT
+        return StateVerdict.AGREES if own == majority else StateVerdict.DIVERGED
+    return StateVerdict.OPEN if set(digests.values()) == {own} else StateVerdict.SPLIT
 
 
 def majority_digest(voters: Collection[str], digests: Mapping[str, str]) -> str | None:
@@ -199,11 +199,11 @@ class StateCheck:
         digests = self._digests(index)
         voters = self._electorate.membership.voters
         match judge(self._self_id, voters, digests):
-            case Verdict.AGREES:
+            case StateVerdict.AGREES:
                 self._agreed(index, digests)
-            case Verdict.DIVERGED:
+            case StateVerdict.DIVERGED:
                 raise DivergenceError(_diverged(self._self_id, index, digests, len(voters)))
-            case Verdict.SPLIT if self._split is None:
+            case StateVerdict.SPLIT if self._split is None:
                 self._split = (index, self._now())
             case _:
                 return
@@ -226,7 +226,7 @@ class StateCheck:
             return
         index, self._split = self._split[0], None
         digests = self._digests(index)
-        if judge(self._self_id, self._electorate.membership.voters, digests) is Verdict.SPLIT:
+        if judge(self._self_id, self._electorate.membership.voters, digests) is StateVerdict.SPLIT:
             self.complaint = (
                 f"the states after entry {index} differ, and none is shared by a majority, so it "
                 f"is not known which is right: {_listed(digests)}. Start the members that are "

@@ -26,14 +26,14 @@ from coord.replication.port import (
     WriteBlock,
     WriteBlockedError,
 )
-from coord.rpc import errors
-from coord.rpc.errors import CallError
-from coord.rpc.leadership import Leadership
-from coord.rpc.shares import Shares
-from coord.rpc.status import DETAILS_KEY, details_of, replication_failure
+from coord.rpc.status import DETAILS_KEY, details_of, grpc_code, replication_failure
 from coord.rpc.streams import calls as call_stream
 from coord.rpc.streams.answer_room import AnswerRoom, NoRoomError
 from coord.rpc.streams.calls import CallContext, CallStreams
+from coord.runtime import errors
+from coord.runtime.errors import CallError
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.shares import Shares
 
 FORWARDED_KEY: Final = "coord-forwarded"
 # On a forwarded call: the connection that it came on, where it came first.
@@ -244,7 +244,7 @@ class Dispatcher(grpc.GenericRpcHandler):
     def __init__(
         self,
         node_id: str,
-        leadership: Leadership,
+        leadership: LeaderView,
         forward: Forward,
         *,
         max_message_bytes: int,
@@ -401,7 +401,7 @@ async def abort(context: Any, error: CallError) -> NoReturn:
     """End the call with the error's status and details. Raises what ends the handler."""
     details = error.details or details_of(error)
     try:
-        await context.abort(error.code, error.message, ((DETAILS_KEY, details),))
+        await context.abort(grpc_code(error.code), error.message, ((DETAILS_KEY, details),))
     except grpc.aio.AbortError:
         raise
     except grpc.aio.BaseError:

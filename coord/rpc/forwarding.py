@@ -13,12 +13,12 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from coord.rpc import errors
 from coord.rpc.dispatcher import FORWARDED_KEY, ORIGIN_KEY, Call, Method, RerouteError
-from coord.rpc.errors import CallError, ServiceReason
-from coord.rpc.leadership import Leadership
-from coord.rpc.slices import SlicedCalls
-from coord.rpc.status import DETAILS_KEY, reason_in
+from coord.rpc.status import DETAILS_KEY, code_in, reason_in
+from coord.runtime import errors
+from coord.runtime.errors import CallError, ServiceReason
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.slices import SlicedCalls
 
 _ELSEWHERE: Final = {
     ServiceReason.NOT_LEADER,
@@ -87,7 +87,7 @@ class Forwarder:
 
     def __init__(
         self,
-        leadership: Leadership,
+        leadership: LeaderView,
         *,
         connect_timeout_ms: int = 500,
         abandon_after_ms: int = 500,
@@ -144,7 +144,7 @@ class Forwarder:
             channel = self._channels[address] = _Channel(address)
         return channel
 
-    def _doubt_old_leaders(self, leadership: Leadership) -> None:
+    def _doubt_old_leaders(self, leadership: LeaderView) -> None:
         """A node that leads no more answers soon, or never (it hangs, or is cut off)."""
         if leadership.leader_id is None:
             return
@@ -181,11 +181,13 @@ def _failure(method: Method, error: grpc.aio.AioRpcError) -> Exception:
     message = error.details() or ""
     if details:
         reason = reason_in(details)
-        answer = CallError(error.code(), reason, message, details=details)
+        answer = CallError(code_in(error.code()), reason, message, details=details)
         return RerouteError(answer) if reason in _ELSEWHERE else answer
     if error.code() in _CONTACT_LOST:
         return _contact_lost(method, f"lost contact with the leader: {message}")
-    return CallError(error.code(), ServiceReason.INTERNAL, message, definite=not method.writes)
+    return CallError(
+        code_in(error.code()), ServiceReason.INTERNAL, message, definite=not method.writes
+    )
 
 
 def _contact_lost(method: Method, message: str) -> Exception:

@@ -14,8 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME
 from grpc_health.v1.health import aio as health_aio
 
-from coord.rpc.leadership import Leadership
 from coord.rpc.well_formed import WellFormed
+from coord.runtime.leader_view import LeaderView
 
 
 class Health:
@@ -34,7 +34,7 @@ class Health:
         """Full name of the health service, for reflection."""
         return str(SERVICE_NAME)
 
-    def follow(self, leadership: Leadership) -> None:
+    def follow(self, leadership: LeaderView) -> None:
         """Serving exactly while a leader is known."""
         if not self._stopped:
             self._show(serving=leadership.leader_id is not None)

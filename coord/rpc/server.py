@@ -18,32 +18,32 @@ from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
 from coord.core.replies import Event, EventKind
 from coord.replication.port import NotLeaderError, Replicator, StateMachine
-from coord.rpc.claim_desk import ClaimDesk
-from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.dispatcher import Dispatcher, Service
-from coord.rpc.errors import shutting_down
 from coord.rpc.etcd.kv import EtcdKvService
 from coord.rpc.forwarding import Forwarder
 from coord.rpc.health import Health
-from coord.rpc.host import MachineHost
-from coord.rpc.leadership import Leadership
-from coord.rpc.lease_watch import LeaseWatch
-from coord.rpc.level_keeper import LevelKeeper
-from coord.rpc.machine_memory import usable_memory_bytes
-from coord.rpc.proposer import Proposer, ProposerLimits
 from coord.rpc.services.claims import ready_count
 from coord.rpc.services.cluster import ClusterService
 from coord.rpc.services.context import Backend, numeric_id
 from coord.rpc.services.locks import LockService
 from coord.rpc.services.sessions import SessionService
 from coord.rpc.services.tasks import TaskService
-from coord.rpc.state_quota import StateQuota
 from coord.rpc.streams import calls as call_stream
 from coord.rpc.streams import work as work_stream
 from coord.rpc.streams.work import WorkStreams
-from coord.rpc.ticker import Ticker
-from coord.rpc.waiters import Waiters
 from coord.rpc.well_formed import WellFormed
+from coord.runtime.claim_queue import ClaimQueue
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.errors import shutting_down
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.lease_watch import LeaseWatch
+from coord.runtime.level_keeper import LevelKeeper
+from coord.runtime.machine_memory import usable_memory_bytes
+from coord.runtime.proposer import Proposer, ProposerLimits
+from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_quota import StateQuota
+from coord.runtime.ticker import Ticker
+from coord.runtime.watches import Waiters
 
 # Above our own limit, so that a little too much is refused with a reason.
 _WIRE_SLACK_BYTES = 1024 * 1024
@@ -78,9 +78,9 @@ class RpcServer:
         self.clock = clock or ClusterClock()
         self.host = MachineHost(self.clock, cache)
         self.replicator = make_replicator(self.host)
-        self.leadership = Leadership(self.replicator)
+        self.leadership = LeaderView(self.replicator)
         self.waiters = Waiters()
-        self.desk = ClaimDesk(lambda queue: ready_count(self.host.state, queue))
+        self.desk = ClaimQueue(lambda queue: ready_count(self.host.state, queue))
         self.proposer = Proposer(self.replicator, self.clock, cache, settings.proposer)
         self.levels = LevelKeeper(self.replicator, self.host, self.proposer, self.leadership)
         self._ticker = Ticker(
@@ -216,7 +216,7 @@ class RpcServer:
         self.levels.tell()
         self._ticker.look()
 
-    def _follow(self, leadership: Leadership) -> None:
+    def _follow(self, leadership: LeaderView) -> None:
         if leadership.is_leader:
             self.clock.start()
             self._ticker.lead()

@@ -25,73 +25,84 @@ from coord.replication.port import (
     WriteBlock,
     WriteBlockedError,
 )
-from coord.rpc import errors
-from coord.rpc.errors import DOMAIN, OWN_MESSAGE, CallError, ServiceReason
+from coord.runtime import errors
+from coord.runtime.errors import DOMAIN, OWN_MESSAGE, CallError, Code, ServiceReason
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
-_CODES: Final[dict[Reason, grpc.StatusCode]] = {
-    Reason.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.DUPLICATE_KEY: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.LIMIT_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Reason.QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Reason.IDEMPOTENCY_CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.QUEUE_NOT_EMPTY: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.QUEUE_BEING_DELETED: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.SESSION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Reason.TASK_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Reason.QUEUE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Reason.LOCK_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Reason.LEASE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Reason.KEY_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Reason.SEQUENCE_REUSED: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.SEQUENCE_FORGOTTEN: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.TASK_NOT_CLAIMED: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.TASK_FINISHED: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.TASK_NOT_FINISHED: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.STALE_FENCING_TOKEN: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.LOCK_NOT_HELD: grpc.StatusCode.FAILED_PRECONDITION,
-    Reason.REVISION_COMPACTED: grpc.StatusCode.OUT_OF_RANGE,
-    Reason.REVISION_IN_FUTURE: grpc.StatusCode.OUT_OF_RANGE,
+_CODES: Final[dict[Reason, Code]] = {
+    Reason.INVALID_ARGUMENT: Code.INVALID_ARGUMENT,
+    Reason.TOO_LARGE: Code.INVALID_ARGUMENT,
+    Reason.DUPLICATE_KEY: Code.INVALID_ARGUMENT,
+    Reason.LIMIT_EXCEEDED: Code.RESOURCE_EXHAUSTED,
+    Reason.QUOTA_EXCEEDED: Code.RESOURCE_EXHAUSTED,
+    Reason.IDEMPOTENCY_CONFLICT: Code.FAILED_PRECONDITION,
+    Reason.QUEUE_NOT_EMPTY: Code.FAILED_PRECONDITION,
+    Reason.QUEUE_BEING_DELETED: Code.FAILED_PRECONDITION,
+    Reason.SESSION_NOT_FOUND: Code.NOT_FOUND,
+    Reason.TASK_NOT_FOUND: Code.NOT_FOUND,
+    Reason.QUEUE_NOT_FOUND: Code.NOT_FOUND,
+    Reason.LOCK_NOT_FOUND: Code.NOT_FOUND,
+    Reason.LEASE_NOT_FOUND: Code.NOT_FOUND,
+    Reason.KEY_NOT_FOUND: Code.NOT_FOUND,
+    Reason.SEQUENCE_REUSED: Code.FAILED_PRECONDITION,
+    Reason.SEQUENCE_FORGOTTEN: Code.FAILED_PRECONDITION,
+    Reason.TASK_NOT_CLAIMED: Code.FAILED_PRECONDITION,
+    Reason.TASK_FINISHED: Code.FAILED_PRECONDITION,
+    Reason.TASK_NOT_FINISHED: Code.FAILED_PRECONDITION,
+    Reason.STALE_FENCING_TOKEN: Code.FAILED_PRECONDITION,
+    Reason.LOCK_NOT_HELD: Code.FAILED_PRECONDITION,
+    Reason.REVISION_COMPACTED: Code.OUT_OF_RANGE,
+    Reason.REVISION_IN_FUTURE: Code.OUT_OF_RANGE,
 }
 
+_GRPC_CODES: Final = {code: grpc.StatusCode[code.name] for code in Code}
 _MEMBERSHIP_CODES: Final = {
-    MembershipRefusal.UNKNOWN_MEMBER: grpc.StatusCode.NOT_FOUND,
-    MembershipRefusal.MEMBER_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
-    MembershipRefusal.ADDRESS_IN_USE: grpc.StatusCode.ALREADY_EXISTS,
+    MembershipRefusal.UNKNOWN_MEMBER: Code.NOT_FOUND,
+    MembershipRefusal.MEMBER_EXISTS: Code.ALREADY_EXISTS,
+    MembershipRefusal.ADDRESS_IN_USE: Code.ALREADY_EXISTS,
 }
 
 _ETCD_TOO_LARGE: Final = "etcdserver: request is too large"
 # etcd's own texts (its api/v3rpc/rpctypes/error.go): clients written for etcd compare them.
-_ETCD: Final[dict[Reason, tuple[grpc.StatusCode, str]]] = {
+_ETCD: Final[dict[Reason, tuple[Code, str]]] = {
     Reason.REVISION_COMPACTED: (
-        grpc.StatusCode.OUT_OF_RANGE,
+        Code.OUT_OF_RANGE,
         "etcdserver: mvcc: required revision has been compacted",
     ),
     Reason.REVISION_IN_FUTURE: (
-        grpc.StatusCode.OUT_OF_RANGE,
+        Code.OUT_OF_RANGE,
         "etcdserver: mvcc: required revision is a future revision",
     ),
     Reason.LEASE_NOT_FOUND: (
-        grpc.StatusCode.NOT_FOUND,
+        Code.NOT_FOUND,
         "etcdserver: requested lease not found",
     ),
     Reason.QUOTA_EXCEEDED: (
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Code.RESOURCE_EXHAUSTED,
         "etcdserver: mvcc: database space exceeded",
     ),
-    Reason.KEY_NOT_FOUND: (grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: key not found"),
+    Reason.KEY_NOT_FOUND: (Code.INVALID_ARGUMENT, "etcdserver: key not found"),
     Reason.DUPLICATE_KEY: (
-        grpc.StatusCode.INVALID_ARGUMENT,
+        Code.INVALID_ARGUMENT,
         "etcdserver: duplicate key given in txn request",
     ),
 }
 
 
-def code_of(reason: Reason) -> grpc.StatusCode:
-    """The gRPC status code a reason of the state machine is shown as."""
+def code_of(reason: Reason) -> Code:
+    """The status code a reason of the state machine is shown as."""
     return _CODES[reason]
+
+
+def grpc_code(code: Code) -> grpc.StatusCode:
+    """The same code in gRPC's own type."""
+    return _GRPC_CODES[code]
+
+
+def code_in(status: grpc.StatusCode) -> Code:
+    """The code that a call to another node ended with."""
+    return Code(status.value[0])
 
 
 def refusal(rejected: Rejected) -> CallError:
@@ -124,7 +135,7 @@ def replication_failure(error: ReplicationError) -> CallError:
         case BusyError():
             return errors.busy(error.retry_after_ms)
         case MembershipRefusedError():
-            code = _MEMBERSHIP_CODES.get(error.reason, grpc.StatusCode.FAILED_PRECONDITION)
+            code = _MEMBERSHIP_CODES.get(error.reason, Code.FAILED_PRECONDITION)
             return CallError(code, error.reason.value, str(error))
         case WriteBlockedError():
             return _blocked(error.reason)
@@ -132,7 +143,7 @@ def replication_failure(error: ReplicationError) -> CallError:
             return errors.outcome_unknown(f"the outcome is not known: {error}")
         case _:
             return CallError(
-                grpc.StatusCode.UNAVAILABLE,
+                Code.UNAVAILABLE,
                 ServiceReason.NO_LEADER if error.definite else ServiceReason.OUTCOME_UNKNOWN,
                 str(error),
                 definite=error.definite,
@@ -142,12 +153,12 @@ def replication_failure(error: ReplicationError) -> CallError:
 def _blocked(why: str) -> CallError:
     if why == WriteBlock.DISK_FULL:
         return CallError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            Code.RESOURCE_EXHAUSTED,
             ServiceReason.DISK_FULL,
             "writes are refused until there is room on a majority's disks",
         )
     return CallError(
-        grpc.StatusCode.UNAVAILABLE,
+        Code.UNAVAILABLE,
         ServiceReason.WRITES_BLOCKED,
         f"writes are refused for the moment: {why}",
         metadata={"why": why},
@@ -163,7 +174,7 @@ def details_of(error: CallError) -> bytes:
     )
     detail = any_pb2.Any()
     detail.Pack(info)
-    status = status_pb2.Status(code=error.code.value[0], message=error.message, details=[detail])
+    status = status_pb2.Status(code=int(error.code), message=error.message, details=[detail])
     return bytes(status.SerializeToString())
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,44 +20,33 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "coord.ratelimit": (),
     "coord.codec": ("coord.core",),
     "coord.journal": (),
-    "coord.replication": ("coord.core", "coord.codec", "coord.journal", "coord.ratelimit"),
-    # How a node drives the state machine: no gRPC, no event loop; the simulator drives it so too.
-    "coord.rpc.cluster_clock": (),
-    "coord.rpc.collector": (),
-    "coord.rpc.host": (
-        "coord.core",
-        "coord.codec",
-        "coord.replication",
-        "coord.rpc.cluster_clock",
-        "coord.rpc.collector",
-    ),
+    "coord.replication": ("coord.journal", "coord.ratelimit"),
+    # How a node drives the state machine, without gRPC.
+    "coord.runtime": ("coord.core", "coord.codec", "coord.ratelimit", "coord.replication"),
     "coord.rpc": (
         "coord.core",
         "coord.codec",
         "coord.ratelimit",
         "coord.replication",
-        "coord.rpc.cluster_clock",
-        "coord.rpc.collector",
-        "coord.rpc.host",
+        "coord.runtime",
     ),
-    "coord.node.config": ("coord.core", "coord.replication"),
-    "coord.node.node": (
-        "coord.node.config",
-        "coord.core",
+    # The one place where everything is wired.
+    "coord.node": (
         "coord.codec",
+        "coord.core",
         "coord.journal",
+        "coord.node.config",
         "coord.ratelimit",
         "coord.replication",
         "coord.rpc",
-        "coord.rpc.cluster_clock",
-        "coord.rpc.collector",
-        "coord.rpc.host",
+        "coord.runtime",
     ),
+    "coord.node.config": ("coord.core", "coord.replication"),
     "coord.node.grpc_io": (),
+    "coord.node.serve": ("coord.node", "coord.node.config"),
+    "coord.node.dev": ("coord.localcluster", "coord.node.config"),
     # What all commands share at a terminal.
     "coord.terminal": (),
-    "coord.node.serve": ("coord.node.config", "coord.node.node"),
-    "coord.node.dev": ("coord.node.config", "coord.localcluster"),
     "coord.client": (),
     "coord.localcluster": ("coord.client", "coord.terminal"),
     "coord.cli": (
@@ -68,39 +58,37 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.terminal",
     ),
     "agentnode": ("coord.client", "coord.node.grpc_io", "coord.terminal"),
-    "chaos": ("coord.client", "coord.node.grpc_io", "coord.localcluster", "coord.terminal"),
+    "chaos": ("coord.client", "coord.localcluster", "coord.node.grpc_io", "coord.terminal"),
     # Runs in the node's process: `coord serve`'s node, on a disk and clocks that can be hurt.
-    "chaos.nodes": ("coord.node.config", "coord.journal", "coord.node.node", "coord.node.serve"),
+    "chaos.nodes": ("coord.journal", "coord.node", "coord.node.config", "coord.node.serve"),
     "chaos.sim": (
         "coord.core",
         "coord.codec",
         "coord.journal",
         "coord.replication",
-        "coord.rpc.cluster_clock",
-        "coord.rpc.host",
+        "coord.runtime",
     ),
     # What is measured through the client, as its users do it ...
-    "bench": ("coord.client", "coord.core", "coord.node.grpc_io", "coord.localcluster"),
+    "bench": ("coord.client", "coord.core", "coord.localcluster", "coord.node.grpc_io"),
     "bench.apps": ("agentnode",),
     # ... and what is measured in the node's process, or of its parts.
     "bench.bounds": ("coord.core", "coord.codec"),
     "bench.task_stages": ("coord.client", "coord.core", "coord.codec"),
-    "bench.state": (
-        "coord.node.config",
-        "coord.localcluster",
-        "coord.node.node",
-        "coord.node.serve",
-    ),
+    "bench.state": ("coord.localcluster", "coord.node", "coord.node.config", "coord.node.serve"),
     "bench.timeline": (
         "coord.client",
+        "coord.localcluster",
+        "coord.node",
         "coord.node.config",
         "coord.node.grpc_io",
-        "coord.localcluster",
+        "coord.node.serve",
         "coord.replication",
         "coord.rpc",
-        "coord.node.serve",
+        "coord.runtime",
     ),
 }
+# No gRPC and no messages of the wire: the simulator runs these as they are.
+WITHOUT_GRPC = ("coord.core", "coord.journal", "coord.replication", "coord.runtime")
 CORE_MAY_IMPORT = {
     "__future__",
     "bisect",
@@ -141,6 +129,11 @@ def modules() -> list[Path]:
     )
 
 
+@cache
+def known_modules() -> frozenset[str]:
+    return frozenset(module_name(path) for path in modules())
+
+
 def imports(path: Path) -> Iterator[str]:
     """Absolute names of every module that the file imports, wherever in the file it does so."""
     package = module_name(path).split(".")
@@ -151,7 +144,10 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
-            yield ".".join([*base, *([node.module] if node.module else [])])
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                module = f"{source}.{alias.name}"
+                yield module if module in known_modules() else source
 
 
 def room_of(name: str) -> str | None:
@@ -180,6 +176,56 @@ def test_imports_follow_the_arrows(path: Path) -> None:
     assert room is not None
     wrong = sorted({name for name in imports(path) if forbidden(room, name)})
     assert not wrong, f"{module_name(path)} ({room}) must not import {wrong}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in modules() if module_name(p).startswith(WITHOUT_GRPC)],
+    ids=module_name,
+)
+def test_what_the_simulator_runs_knows_no_grpc(path: Path) -> None:
+    foreign = {name.split(".")[0] for name in imports(path)}
+    assert not foreign & {"grpc", "google", "grpc_health", "grpc_reflection", "grpc_status"}
+
+
+def circles(arrows: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Sets of modules that import each other, also by way of others (Tarjan, 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for target in arrows[name]:
+            if target not in index:
+                visit(target)
+                low[name] = min(low[name], low[target])
+            elif target in stack:
+                low[name] = min(low[name], index[target])
+        if low[name] == index[name]:
+            at = stack.index(name)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for name in arrows:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def test_no_modules_import_each_other() -> None:
+    arrows = {
+        module_name(path): sorted({name for name in imports(path) if name in known_modules()})
+        for path in modules()
+    }
+    assert circles(arrows) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": ["b"], "b": ["c"], "c": ["b"], "d": ["a"]}) == [["b", "c"]]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coord.client import Client, Get, InvalidArgumentError, Put
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.core.limits import LIMITS
 from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.rpc import LocalNode, local_node, refused
@@ -55,7 +55,9 @@ async def test_pages_show_the_revision_of_the_first(
         await client.kv.put(b"k%02d" % (KEYS - 1), b"changed meanwhile")
         return page
 
-    monkeypatch.setattr(Core, "ask", lambda core, *args, **more: read_and_write(*args, **more))
+    monkeypatch.setattr(
+        ClientContext, "ask", lambda core, *args, **more: read_and_write(*args, **more)
+    )
     found = await client.kv.get_prefix("k")
     assert {kv.value for kv in found} == {b"v"}
 

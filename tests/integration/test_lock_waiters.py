@@ -19,8 +19,8 @@ from bench.waiters_process import Plan
 from coord.client import Client
 from coord.pb import common_pb2, lock_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
-from coord.rpc.collector import Collector
 from coord.rpc.services import lock_leaving
+from coord.runtime.gc import Collector
 from tests.support.rpc import LocalNode, local_node
 from tests.support.waiting import eventually
 

@@ -143,7 +143,7 @@ async def test_a_node_whose_snapshots_fail_says_so_and_goes_on(
     founder, _, client = address("n1")
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as patched:
-            patched.setattr("coord.rpc.host.SnapshotEncoder", fail)
+            patched.setattr("coord.runtime.state_machine.SnapshotEncoder", fail)
             node = await serve(stack, tmp_path / "n1", "n1", founder, snapshot_entries=100)
             stubs = Stubs(await stack.enter_async_context(grpc.aio.insecure_channel(client)))
             await eventually(lambda: node.server.leadership.is_leader)

@@ -26,8 +26,8 @@ from coord.replication.replica import Replica
 from coord.replication.staleness import Freshness, Vouching
 from coord.replication.storage.operations import LogWriter
 from coord.replication.storage.writes import StoreVote
-from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.host import MachineHost
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.state_machine import MachineHost
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 

@@ -20,13 +20,13 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from coord.client.transport import methods
-from coord.client.transport.channel import Method
+from coord.client.transport.channel import ClientMethod
 from coord.pb import cluster_pb2, etcd_kv_pb2, lock_pb2, task_pb2
-from coord.rpc.errors import CallError
 from coord.rpc.streams import calls as call_stream
+from coord.runtime.errors import CallError
 
-METHODS: dict[str, Method[Any, Any]] = {
-    method.path: method for method in vars(methods).values() if isinstance(method, Method)
+METHODS: dict[str, ClientMethod[Any, Any]] = {
+    method.path: method for method in vars(methods).values() if isinstance(method, ClientMethod)
 }
 Behaviour = Callable[["FakeNode", Any, Any], Awaitable[Any]]
 
@@ -75,7 +75,7 @@ class FakeStore:
         self.revision += 1
         return self.revision
 
-    def count(self, method: Method[Any, Any]) -> int:
+    def count(self, method: ClientMethod[Any, Any]) -> int:
         return sum(1 for path, _ in self.applied if path == method.path)
 
     def apply(self, path: str, request: Any, session_id: int, sequence: int) -> Any:
@@ -239,11 +239,11 @@ class FakeNode(grpc.GenericRpcHandler):
         self._behaviours: dict[str, deque[Behaviour]] = defaultdict(deque)
         self._server: grpc.aio.Server | None = None
 
-    def next_calls(self, method: Method[Any, Any], *behaviours: Behaviour) -> None:
+    def next_calls(self, method: ClientMethod[Any, Any], *behaviours: Behaviour) -> None:
         """What the next calls of this method meet, in order."""
         self._behaviours[method.path].extend(behaviours)
 
-    def count(self, method: Method[Any, Any]) -> int:
+    def count(self, method: ClientMethod[Any, Any]) -> int:
         return len(self.calls[method.path])
 
     async def start(self) -> None:

@@ -14,7 +14,7 @@ from coord.core.cost import cost_us
 from coord.core.limits import LIMITS
 from coord.core.machine import Machine
 from coord.core.replies import Rejected
-from coord.rpc.proposer import ProposerLimits
+from coord.runtime.proposer import ProposerLimits
 
 KEYS = 3 * LIMITS.max_txn_rows
 REQUEST_MS, ENTRY_MS = 20, 50

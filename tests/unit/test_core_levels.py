@@ -13,7 +13,7 @@ from coord.core.levels import HIGHEST_LEVEL
 from coord.core.machine import Machine
 from coord.core.snapshot import SnapshotFormatError
 from coord.pb import cluster_pb2
-from coord.rpc.host import StateDigest
+from coord.runtime.state_machine import StateDigest
 from tests.support.core_rows import read_rows
 
 

@@ -24,7 +24,7 @@ from coord.journal import (
 )
 from coord.journal.advice import advice_on
 from coord.node.config import load_config
-from coord.node.node import CannotStartError, Machine, Node
+from coord.node.node import CannotStartError, Hardware, Node
 from coord.replication.boot import open_storage
 from tests.support.rpc import free_port
 
@@ -243,7 +243,7 @@ async def test_a_node_that_cannot_read_its_journal_says_so_in_one_line(tmp_path:
     await node.start()
     await node.stop()
     before = content(tmp_path / "data")
-    machine = Machine(fs=FailingFileSystem("read_all", ".wal", errno.EACCES))
+    machine = Hardware(fs=FailingFileSystem("read_all", ".wal", errno.EACCES))
     with pytest.raises(CannotStartError) as caught:
         await Node(config, machine).start()
     told = str(caught.value)

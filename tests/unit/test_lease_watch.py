@@ -5,7 +5,7 @@ from __future__ import annotations
 from coord.core import commands as c
 from coord.core.machine import Machine
 from coord.core.replies import Applied, TaskState
-from coord.rpc.lease_watch import LeaseWatch, Lost
+from coord.runtime.lease_watch import LeaseWatch, Lost
 from tests.support.core_rows import read_view
 
 

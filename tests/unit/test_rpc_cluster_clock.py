@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coord.rpc.cluster_clock import ClusterClock
+from coord.runtime.cluster_clock import ClusterClock
 
 MS = 1_000_000
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coord.rpc.collector import Collector, building
+from coord.runtime.gc import Collector, building
 
 
 class Cycle:

@@ -12,13 +12,13 @@ import grpc.aio
 import pytest
 
 from coord.replication.local import LocalReplicator
-from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.dispatcher import Call, Method, RerouteError
-from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.forwarding import Forwarder
-from coord.rpc.host import MachineHost
-from coord.rpc.leadership import Leadership
 from coord.rpc.streams.answer_room import AnswerRoom
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.errors import CallError, ServiceReason
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.state_machine import MachineHost
 
 PATH = "/test.Service/Do"
 
@@ -67,7 +67,7 @@ async def leader_that_ends_calls_with(code: grpc.StatusCode) -> AsyncIterator[st
 
 async def forwarded(code: grpc.StatusCode, *, writes: bool) -> Exception:
     """How such a call ends for the node that handed it on."""
-    leadership = Leadership(LocalReplicator("n1", MachineHost(ClusterClock())))
+    leadership = LeaderView(LocalReplicator("n1", MachineHost(ClusterClock())))
     forwarder = Forwarder(leadership, connect_timeout_ms=10_000)
     try:
         async with leader_that_ends_calls_with(code) as address:
@@ -109,7 +109,7 @@ async def test_any_other_end_is_definite_only_for_a_read(writes: bool) -> None:
 
 
 async def test_a_leader_that_cannot_be_reached_did_nothing() -> None:
-    leadership = Leadership(LocalReplicator("n1", MachineHost(ClusterClock())))
+    leadership = LeaderView(LocalReplicator("n1", MachineHost(ClusterClock())))
     forwarder = Forwarder(leadership, connect_timeout_ms=50)
     try:
         method = Method(PATH, never, writes=True)

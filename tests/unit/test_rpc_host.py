@@ -11,8 +11,8 @@ from coord.codec.errors import CodecError, UnknownCommandError
 from coord.codec.kinds import CommandKind
 from coord.core.replies import Event, EventKind
 from coord.pb import task_pb2
-from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.host import MachineHost
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.state_machine import MachineHost
 
 
 def entry(now_ms: int, *queues: str) -> bytes:

@@ -12,12 +12,12 @@ import grpc.aio
 import pytest
 from grpc._cython import cygrpc
 
-from coord.rpc import errors
 from coord.rpc.dispatcher import abort
+from coord.runtime import errors
 
 LOGS_A_FAILURE = """
 import sys, structlog
-from coord.rpc.logs import set_up_logs
+from coord.runtime.logs import set_up_logs
 set_up_logs("info", sys.argv[1], node_id="n1")
 def handle(payload):
     raise RuntimeError("broken")

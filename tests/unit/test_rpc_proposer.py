@@ -20,9 +20,9 @@ from coord.replication.port import (
     OutcomeUnknownError,
     WriteBlockedError,
 )
-from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.errors import CallError
-from coord.rpc.proposer import Proposer, ProposerLimits
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.errors import CallError
+from coord.runtime.proposer import Proposer, ProposerLimits
 from tests.support.waiting import eventually
 
 

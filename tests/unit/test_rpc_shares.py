@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from coord.rpc.fair_queue import TURN, FairQueue
-from coord.rpc.shares import Shares
-from coord.rpc.slices import SlicedCalls, cancel_all
 from coord.rpc.streams.answer_room import Account, AnswerRoom, NoRoomError
 from coord.rpc.streams.outgoing import Outgoing
+from coord.runtime.fair_queue import TURN, FairQueue
+from coord.runtime.shares import Shares
+from coord.runtime.slices import SlicedCalls, cancel_all
 
 LONG_S = 1e9
 

@@ -15,7 +15,6 @@ from coord.replication.port import (
     ReplicationError,
     WriteBlockedError,
 )
-from coord.rpc.errors import CallError
 from coord.rpc.status import (
     code_of,
     details_of,
@@ -24,6 +23,7 @@ from coord.rpc.status import (
     refusal,
     replication_failure,
 )
+from coord.runtime.errors import CallError
 
 
 def info_of(error: CallError) -> error_details_pb2.ErrorInfo:

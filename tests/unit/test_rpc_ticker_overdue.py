@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.ticker import Ticker
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.ticker import Ticker
 
 
 def test_looking_again_while_something_is_overdue() -> None:

@@ -8,12 +8,12 @@ import pytest
 
 from coord.core.replies import Event, EventKind
 from coord.replication.local import LocalReplicator
-from coord.rpc.claim_desk import ClaimDesk
-from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.host import MachineHost
-from coord.rpc.leadership import Leadership
-from coord.rpc.ticker import Ticker
-from coord.rpc.waiters import Waiters, subject
+from coord.runtime.claim_queue import ClaimQueue
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.state_machine import MachineHost
+from coord.runtime.ticker import Ticker
+from coord.runtime.watches import Waiters, subject
 from tests.support.waiting import eventually
 
 Q = ("q",)
@@ -22,7 +22,7 @@ Q = ("q",)
 class Desk:
     def __init__(self) -> None:
         self.ready = {"q": 0, "r": 0}
-        self.desk = ClaimDesk(lambda queue: self.ready[queue])
+        self.desk = ClaimQueue(lambda queue: self.ready[queue])
 
     async def park(
         self, queues: tuple[str, ...] = Q, *, timeout_s: float = 60, first: bool = False
@@ -229,7 +229,7 @@ async def test_very_many_claims_end_in_slices() -> None:
 
 async def test_very_many_calls_that_wait_for_a_leader_go_on_in_slices() -> None:
     replicator = LocalReplicator("n1", MachineHost(ClusterClock()))
-    leadership = Leadership(replicator)
+    leadership = LeaderView(replicator)
     waiting = [asyncio.create_task(leadership.wait_for_change(60)) for _ in range(1_000)]
     await settle()
     leadership.refresh()

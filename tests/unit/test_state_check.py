@@ -12,7 +12,7 @@ from coord.replication.errors import DivergenceError
 from coord.replication.membership import Electorate, membership
 from coord.replication.messages import Message
 from coord.replication.outbox import Outbox
-from coord.replication.state_check import KEEP, REST, StateCheck, Verdict, judge
+from coord.replication.state_check import KEEP, REST, StateCheck, StateVerdict, judge
 from tests.support.replication import members_of
 
 INTERVAL_S = 10.0
@@ -22,33 +22,35 @@ SLICES = 3
 @pytest.mark.parametrize(
     ("size", "digests", "expected"),
     [
-        (3, {}, Verdict.OPEN),
-        (3, {"n2": "a", "n3": "a"}, Verdict.OPEN),  # nothing to compare with yet
-        (3, {"n1": "a"}, Verdict.OPEN),
-        (3, {"n1": "a", "n2": "a"}, Verdict.AGREES),
-        (3, {"n1": "a", "n2": "a", "n3": "a"}, Verdict.AGREES),
-        (3, {"n1": "a", "n2": "a", "n3": "b"}, Verdict.AGREES),
-        (3, {"n1": "b", "n2": "a", "n3": "a"}, Verdict.DIVERGED),
-        (3, {"n1": "a", "n2": "b"}, Verdict.SPLIT),
-        (3, {"n1": "a", "n2": "b", "n3": "c"}, Verdict.SPLIT),
-        (5, {"n1": "a", "n2": "a"}, Verdict.OPEN),
-        (5, {"n1": "b", "n2": "a", "n3": "a"}, Verdict.SPLIT),  # two of five are no majority
-        (5, {"n1": "b", "n2": "b", "n3": "a", "n4": "a", "n5": "a"}, Verdict.DIVERGED),
-        (5, {"n1": "a", "n2": "b", "n3": "a", "n4": "b"}, Verdict.SPLIT),
-        (2, {"n1": "a", "n2": "b"}, Verdict.SPLIT),
-        (4, {"n1": "a", "n2": "a", "n3": "b", "n4": "b"}, Verdict.SPLIT),
-        (1, {"n1": "a"}, Verdict.AGREES),
+        (3, {}, StateVerdict.OPEN),
+        (3, {"n2": "a", "n3": "a"}, StateVerdict.OPEN),  # nothing to compare with yet
+        (3, {"n1": "a"}, StateVerdict.OPEN),
+        (3, {"n1": "a", "n2": "a"}, StateVerdict.AGREES),
+        (3, {"n1": "a", "n2": "a", "n3": "a"}, StateVerdict.AGREES),
+        (3, {"n1": "a", "n2": "a", "n3": "b"}, StateVerdict.AGREES),
+        (3, {"n1": "b", "n2": "a", "n3": "a"}, StateVerdict.DIVERGED),
+        (3, {"n1": "a", "n2": "b"}, StateVerdict.SPLIT),
+        (3, {"n1": "a", "n2": "b", "n3": "c"}, StateVerdict.SPLIT),
+        (5, {"n1": "a", "n2": "a"}, StateVerdict.OPEN),
+        (5, {"n1": "b", "n2": "a", "n3": "a"}, StateVerdict.SPLIT),  # two of five are no majority
+        (5, {"n1": "b", "n2": "b", "n3": "a", "n4": "a", "n5": "a"}, StateVerdict.DIVERGED),
+        (5, {"n1": "a", "n2": "b", "n3": "a", "n4": "b"}, StateVerdict.SPLIT),
+        (2, {"n1": "a", "n2": "b"}, StateVerdict.SPLIT),
+        (4, {"n1": "a", "n2": "a", "n3": "b", "n4": "b"}, StateVerdict.SPLIT),
+        (1, {"n1": "a"}, StateVerdict.AGREES),
     ],
 )
-def test_what_the_digests_say_to_n1(size: int, digests: dict[str, str], expected: Verdict) -> None:
+def test_what_the_digests_say_to_n1(
+    size: int, digests: dict[str, str], expected: StateVerdict
+) -> None:
     voters = [f"n{number}" for number in range(1, size + 1)]
     assert judge("n1", voters, digests) is expected
 
 
 def test_a_member_that_does_not_vote_is_no_part_of_a_majority_but_obeys_it() -> None:
     voters = ["n1", "n2", "n3"]
-    assert judge("n1", voters, {"n1": "a", "new": "a"}) is Verdict.OPEN
-    assert judge("new", voters, {"new": "b", "n1": "a", "n2": "a"}) is Verdict.DIVERGED
+    assert judge("n1", voters, {"n1": "a", "new": "a"}) is StateVerdict.OPEN
+    assert judge("new", voters, {"new": "b", "n1": "a", "n2": "a"}) is StateVerdict.DIVERGED
 
 
 class FrozenText:

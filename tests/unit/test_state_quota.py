@@ -12,9 +12,9 @@ from coord.core.account import state_size
 from coord.core.machine import Machine
 from coord.core.sizes import TASK_BYTES
 from coord.replication.port import Member
-from coord.rpc.errors import CallError
-from coord.rpc.machine_memory import usable_memory_bytes
-from coord.rpc.state_quota import StateQuota
+from coord.runtime.errors import CallError
+from coord.runtime.machine_memory import usable_memory_bytes
+from coord.runtime.state_quota import StateQuota
 from tests.support.codec_samples import SAMPLES
 
 GIB = 1024**3

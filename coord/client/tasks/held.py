@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.tasks.batching import Batcher
 from coord.client.tasks.convert import checked, groups, item_results, size_of
-from coord.client.transport.channel import Method, Rep, Req
+from coord.client.transport.channel import ClientMethod, Rep, Req
 from coord.client.transport.errors import CoordError
 from coord.client.transport.methods import COMPLETE, FAIL, HEARTBEAT, RELEASE
 from coord.client.transport.retry import Deadline
@@ -23,7 +23,7 @@ class Write(Protocol):
 
     async def __call__(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         build: Callable[[common_pb2.RequestHeader], Req],
         deadline: Deadline,
     ) -> Rep: ...
@@ -33,7 +33,7 @@ class HeldTasks:
     """Keep, commit and give back what was claimed. Every method takes `timeout_ms` (default: the
     client's) and raises CoordError; errors tell whether the operation may have happened."""
 
-    def __init__(self, core: Core, write: Write) -> None:
+    def __init__(self, core: ClientContext, write: Write) -> None:
         self._core = core
         self._write = write
         self._heartbeats: Batcher[pb.HeartbeatItem, ItemResult] = Batcher(self._send_heartbeat)

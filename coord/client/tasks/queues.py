@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.transport.errors import NotFoundError
 from coord.client.transport.methods import DELETE_QUEUE, LIST_QUEUES, PAUSE_QUEUE, SET_QUEUE
 from coord.client.transport.stale import Stale
@@ -19,7 +19,7 @@ PAGE_QUEUES = 1_000
 class Queues:
     """The queues that tasks wait in. A queue exists from its first task on."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: ClientContext) -> None:
         self._core = core
 
     async def list(

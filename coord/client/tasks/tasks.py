@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakSet
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.tasks.batching import Batcher
 from coord.client.tasks.claims import ClaimLine, ClaimTerms
 from coord.client.tasks.convert import groups, size_of, spec_message, task_from
@@ -48,7 +48,7 @@ class Tasks(HeldTasks):
     """Submit, claim, commit and look at tasks. Every method takes `timeout_ms` (default: the
     client's) and raises CoordError; errors tell whether the operation may have happened."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: ClientContext) -> None:
         super().__init__(core, core.writer.write)
         self._submits: Batcher[pb.TaskSpec, SubmittedTask] = Batcher(self._send_submit)
         self._claims: dict[ClaimTerms, ClaimLine] = {}

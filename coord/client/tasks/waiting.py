@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.tasks.convert import task_from
 from coord.client.transport.errors import CoordError, InvalidArgumentError, NotFoundError
 from coord.client.transport.methods import WAIT_TASKS
@@ -21,7 +21,7 @@ class Waiting:
     """One wait. `deadline`: when the waiting is over; fetching what is left is not bounded by it,
     but by the client's time-out for each call."""
 
-    def __init__(self, core: Core, omit_payload: bool, deadline: Deadline) -> None:
+    def __init__(self, core: ClientContext, omit_payload: bool, deadline: Deadline) -> None:
         self._core = core
         self._omit_payload = omit_payload
         self._deadline = deadline

@@ -1,8 +1,9 @@
 """A worker's way to the cluster: tasks come as long as slots are free, results go back, and the
 news that a task is lost comes at once. One task costs one round trip.
 
-A slot is in use from the arrival of a task until its result is sent (`coord.client.tasks.slots`). Nothing
-is lost or done twice, whatever happens to nodes and connections (`coord.client.tasks.work_link`).
+A slot is in use from the arrival of a task until its result is sent (`coord.client.tasks.slots`).
+Nothing is lost or done twice, whatever happens to nodes and connections
+(`coord.client.tasks.work_link`).
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Final
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.session import Session
 from coord.client.tasks.claims import claimed_task
 from coord.client.tasks.held import HeldTasks
 from coord.client.tasks.slots import Key, Slots
 from coord.client.tasks.work_link import Listener, WorkLink, WorkTerms
-from coord.client.transport.channel import Method, Rep, Req
+from coord.client.transport.channel import ClientMethod, Rep, Req
 from coord.client.transport.errors import ClientClosedError, CoordError, SessionExpiredError
 from coord.client.transport.methods import HEARTBEAT
 from coord.client.transport.retry import Deadline
@@ -39,7 +40,7 @@ class Work(HeldTasks):
 
     def __init__(
         self,
-        core: Core,
+        core: ClientContext,
         terms: WorkTerms,
         on_lost: Callable[[LostTask], object] | None = None,
         on_trouble: Callable[[CoordError], object] | None = None,
@@ -187,7 +188,7 @@ class Work(HeldTasks):
 
     async def _ask(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         build: Callable[[common_pb2.RequestHeader], Req],
         deadline: Deadline,
     ) -> Rep:
@@ -202,7 +203,7 @@ class Work(HeldTasks):
     async def _ask_in(
         self,
         session: Session,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         build: Callable[[common_pb2.RequestHeader], Req],
         deadline: Deadline,
     ) -> Rep:

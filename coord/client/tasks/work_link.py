@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, cast
 
-from coord.client.context import Core
+from coord.client.context import ClientContext
 from coord.client.session import Session, Ticket
 from coord.client.tasks.convert import lost_task
 from coord.client.tasks.slots import Key, Slots
 from coord.client.tasks.work_stream import PATH, WorkStream
-from coord.client.transport.channel import Connection, Method, Rep, Req
+from coord.client.transport.channel import ClientMethod, Connection, Rep, Req
 from coord.client.transport.errors import (
     ClientClosedError,
     CoordError,
@@ -80,7 +80,9 @@ class _Handed:
 class WorkLink:
     """The streams of one worker, one after the other. `connected`: set while one is accepted."""
 
-    def __init__(self, core: Core, terms: WorkTerms, slots: Slots, listener: Listener) -> None:
+    def __init__(
+        self, core: ClientContext, terms: WorkTerms, slots: Slots, listener: Listener
+    ) -> None:
         self.connected = asyncio.Event()
         self._core = core
         self._caller = core.caller
@@ -136,14 +138,14 @@ class WorkLink:
             self._stream.stop()
 
     async def send(
-        self, method: Method[Req, Rep], request: Req, session: Session, deadline: Deadline
+        self, method: ClientMethod[Req, Rep], request: Req, session: Session, deadline: Deadline
     ) -> Rep:
         """The response to a request under a sequence of the session: over the stream, and if that
         ends without an answer, by a call that repeats it. Raises CoordError."""
         stream, connection, failed = self._stream, self._connection, None
         if stream is not None and stream.usable and session is self._session:
             assert connection is not None
-            watch = self._discovery.vigil.begin(connection)
+            watch = self._discovery.liveness.begin(connection)
             try:
                 limit_s = min(deadline.remaining_s, ATTEMPT_TIMEOUT_S)
                 answer = await stream.ask(method.path, request, limit_s)
@@ -151,7 +153,7 @@ class WorkLink:
             except CoordError as error:
                 failed = error
             finally:
-                self._discovery.vigil.end(connection, watch)
+                self._discovery.liveness.end(connection, watch)
         return await self._caller.call(method, request, deadline, after=failed)
 
     def session_lost(self, session_id: int) -> None:

@@ -49,7 +49,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Method(Generic[Req, Rep]):
+class ClientMethod(Generic[Req, Rep]):
     """A unary call: `path` is /package.Service/Method. `alone`: its answers can be large, or it is
     about the connection itself, so it does not share a stream."""
 
@@ -74,7 +74,7 @@ class Connection:
 
     async def call(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         request: Req,
         timeout_s: float,
         metadata: Metadata = (),
@@ -95,7 +95,7 @@ class Connection:
 
     async def _call_alone(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         request: Req,
         timeout_s: float,
         metadata: Metadata,
@@ -160,7 +160,7 @@ class Connection:
             self._stream = CallStream(self._open_channel())
         return self._stream
 
-    def _callable(self, method: Method[Any, Any]) -> Callable[..., Any]:
+    def _callable(self, method: ClientMethod[Any, Any]) -> Callable[..., Any]:
         channel = self._open_channel()
         call = self._callables.get(method.path)
         if call is None:

@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 
 from coord.client.transport.channel import Connection
 from coord.client.transport.errors import CoordError
-from coord.client.transport.liveness import Vigil
+from coord.client.transport.liveness import Liveness
 from coord.client.transport.methods import NODE_STATUS, STATUS
 from coord.pb import cluster_pb2 as pb
 
@@ -47,7 +47,7 @@ class Discovery:
         self._looked = asyncio.Event()  # once; calls wait for it
         self._members_known = False
         self._refresh_again = False
-        self.vigil = Vigil(self.failed)
+        self.liveness = Liveness(self.failed)
         for endpoint in endpoints:
             self.learn(endpoint)
         if not self._connections:
@@ -147,7 +147,7 @@ class Discovery:
 
     async def close(self) -> None:
         self._looked.set()
-        await self.vigil.close()
+        await self.liveness.close()
         if self._refresh is not None:
             self._refresh.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -22,7 +22,7 @@ ANSWER_WITHIN_S = 1.0
 ASK_AGAIN_AFTER_S = 1.0
 
 
-class Vigil:
+class Liveness:
     """Watches calls. `on_mute` is told of a node before its connection is given up."""
 
     def __init__(self, on_mute: Callable[[Connection], None]) -> None:

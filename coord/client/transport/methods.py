@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coord.client.transport.channel import Method
+from coord.client.transport.channel import ClientMethod as Method
 from coord.pb import cluster_pb2 as cluster
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.pb import lock_pb2 as lock

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from coord.client.transport.channel import Connection, Metadata, Method, Rep, Req
+from coord.client.transport.channel import ClientMethod, Connection, Metadata, Rep, Req
 from coord.client.transport.discovery import Discovery
 from coord.client.transport.errors import (
     BusyError,
@@ -89,7 +89,7 @@ class Caller:
 
     async def call(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         request: Req,
         deadline: Deadline,
         *,
@@ -136,7 +136,7 @@ class Caller:
 
     async def _call(
         self,
-        method: Method[Req, Rep],
+        method: ClientMethod[Req, Rep],
         request: Req,
         attempts: _Attempts,
         wait_ms: int,
@@ -148,7 +148,7 @@ class Caller:
             attempts.check_time()
             connection = self.discovery.pick()
             limit_s = min(deadline.remaining_s, self._attempt_timeout_s + wait_ms / 1_000)
-            watch = None if wait_ms else self.discovery.vigil.begin(connection)
+            watch = None if wait_ms else self.discovery.liveness.begin(connection)
             attempts.under_way = True
             try:
                 reply = await connection.call(method, request, limit_s, metadata)
@@ -161,11 +161,11 @@ class Caller:
                 return reply
             finally:
                 if watch is not None:
-                    self.discovery.vigil.end(connection, watch)
+                    self.discovery.liveness.end(connection, watch)
             await asyncio.sleep(attempts.pause_s(self.discovery.has_unsuspected()))
 
     async def call_nearest(
-        self, method: Method[Req, Rep], request: Req, deadline: Deadline, stale: Stale
+        self, method: ClientMethod[Req, Rep], request: Req, deadline: Deadline, stale: Stale
     ) -> Rep:
         """The reply of the first endpoint whose state is not too old. Raises TooStaleError when
         all that answer have refused."""
@@ -174,7 +174,7 @@ class Caller:
             return await self._call_nearest(method, request, attempts, stale)
 
     async def _call_nearest(
-        self, method: Method[Req, Rep], request: Req, attempts: _Attempts, stale: Stale
+        self, method: ClientMethod[Req, Rep], request: Req, attempts: _Attempts, stale: Stale
     ) -> Rep:
         deadline = attempts.deadline
         passed_over: set[str] = set()
@@ -190,7 +190,7 @@ class Caller:
                 continue
             passed_over.add(connection.address)
             limit_s = min(deadline.remaining_s, self._attempt_timeout_s)
-            watch = self.discovery.vigil.begin(connection)
+            watch = self.discovery.liveness.begin(connection)
             try:
                 asked = stale.metadata()
                 return await connection.call(method, request, limit_s, asked, stale.note)
@@ -200,7 +200,7 @@ class Caller:
                 self.note(connection, error)
                 attempts.failed(error)
             finally:
-                self.discovery.vigil.end(connection, watch)
+                self.discovery.liveness.end(connection, watch)
 
     def note(self, connection: Connection, error: CoordError) -> None:
         """An attempt there ended so: remember what that says of the node."""

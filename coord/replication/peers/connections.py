@@ -129,13 +129,16 @@ class _Connection(asyncio.Protocol):
         self.ended(reason)
 
 
-class Outgoing(_Connection):
+class OutgoingConnection(_Connection):
     """The dialling side. `welcomed` ends when the other side has taken the connection, with
     RefusedError if it refused, with ConnectionError if the connection broke before. `level`: what
     the other side's build supports, once it has taken it."""
 
     def __init__(
-        self, hello: Hello, max_frame_bytes: int, on_ended: Callable[[Outgoing, str], None]
+        self,
+        hello: Hello,
+        max_frame_bytes: int,
+        on_ended: Callable[[OutgoingConnection, str], None],
     ) -> None:
         super().__init__(MAX_HANDSHAKE_BYTES)
         self._hello = hello

@@ -27,7 +27,7 @@ from typing import Any
 import structlog
 
 from coord.replication.levels import Levels, too_low
-from coord.replication.peers.connections import Incoming, Outgoing
+from coord.replication.peers.connections import Incoming, OutgoingConnection
 from coord.replication.peers.frames import pack
 from coord.replication.peers.handshake import Hello, Refusal, RefusedError, Welcome, check_hello
 from coord.replication.peers.log import PeerLog
@@ -62,7 +62,7 @@ class _Peer:
     peer_id: str
     address: str
     dialling: asyncio.Task[None] | None = None
-    outgoing: Outgoing | None = None
+    outgoing: OutgoingConnection | None = None
     incoming: Incoming | None = None
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     one_way_since: float | None = None  # only one of the two directions works
@@ -282,7 +282,7 @@ class PeerTransport:
         host, port = split_address(peer.address)
         hello = self._hello_to(peer)
         timeout_s = self._limits.connect_timeout_ms / 1000
-        outgoing = Outgoing(
+        outgoing = OutgoingConnection(
             hello, self._limits.max_frame_bytes, lambda _, why: self._outgoing_ended(peer, why)
         )
         try:
@@ -309,7 +309,7 @@ class PeerTransport:
             runs=own.runs,
         )
 
-    def _outgoing_opened(self, peer: _Peer, outgoing: Outgoing) -> None:
+    def _outgoing_opened(self, peer: _Peer, outgoing: OutgoingConnection) -> None:
         """Raises RefusedError if it is not to be used."""
         if not outgoing.is_open:
             return
@@ -453,7 +453,7 @@ class PeerTransport:
             peer.one_way_since = math.inf
             self._log.one_way(peer.peer_id, peer.address, reached=peer.outgoing is not None)
 
-    def _close_silent(self, connection: Incoming | Outgoing, now: float) -> bool:
+    def _close_silent(self, connection: Incoming | OutgoingConnection, now: float) -> bool:
         shaking_hands = isinstance(connection, Incoming) and connection.hello is None
         limits = self._limits
         since = connection.opened_at if shaking_hands else connection.heard_at

@@ -19,11 +19,11 @@ from coord.codec.validate import validate_range, validate_request_id
 from coord.core.commands import Command, KvDelete, KvTxn, RequestId
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.replies import KvRangeReply, Rejected
-from coord.rpc import errors
 from coord.rpc.dispatcher import SMALL_BYTES, Call, Method
 from coord.rpc.etcd import answers as etcd_answers
 from coord.rpc.services.context import Backend
 from coord.rpc.status import etcd_refusal
+from coord.runtime import errors
 
 _PATH = "/etcdserverpb.KV/"
 _SESSION_KEY = "coord-session"

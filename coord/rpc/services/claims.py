@@ -17,9 +17,9 @@ from coord.core.state import State
 from coord.pb import task_pb2 as pb
 from coord.replication.port import ReplicationError
 from coord.rpc.dispatcher import Call
-from coord.rpc.errors import CallError
 from coord.rpc.services.context import Backend, accepted
 from coord.rpc.status import refusal
+from coord.runtime.errors import CallError
 
 KIND = CommandKind.CLAIM_TASKS
 # gRPC clients take 4 MiB by default; one task (payload and checkpoint) always fits.

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterable
 from importlib.metadata import version
 
-import grpc
-
 from coord.core.digest import Digester
 from coord.core.form import COMPILED
 from coord.core.levels import HIGHEST_LEVEL
@@ -16,14 +14,14 @@ from coord.core.table import ViewGivenUpError
 from coord.pb import cluster_pb2 as pb
 from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
-from coord.rpc import errors
 from coord.rpc.dispatcher import Call, Method, Route
-from coord.rpc.errors import CallError, ServiceReason
 from coord.rpc.forwarding import Forwarder
-from coord.rpc.level_keeper import LevelKeeper
 from coord.rpc.services.context import Backend
 from coord.rpc.services.members import MemberChanges
 from coord.rpc.services.quota import QuotaMethods
+from coord.runtime import errors
+from coord.runtime.errors import CallError, Code, ServiceReason
+from coord.runtime.level_keeper import LevelKeeper
 
 _PATH = "/coord.v1.Cluster/"
 _ASK_TIMEOUT_S = 0.5
@@ -177,7 +175,7 @@ class ClusterService:
             raise
         except ReplicationError as error:
             raise CallError(
-                grpc.StatusCode.FAILED_PRECONDITION,
+                Code.FAILED_PRECONDITION,
                 ServiceReason.TRANSFER_FAILED,
                 str(error),
                 definite=error.definite,

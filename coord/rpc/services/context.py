@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from coord.codec.commands import decode_request
 from coord.codec.errors import CodecError, TooManyPartsError
-from coord.codec.kinds import KIND_LEVEL, CommandKind
+from coord.codec.kinds import ETCD_KINDS, KIND_LEVEL, CommandKind
 from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
 from coord.codec.validate import validate, validate_request_id
@@ -25,18 +25,18 @@ from coord.core.limits import LIMITS
 from coord.core.replies import Rejected, Reply
 from coord.core.state import State
 from coord.replication.port import Replicator
-from coord.rpc import errors
-from coord.rpc.claim_desk import ClaimDesk
-from coord.rpc.cluster_clock import ClusterClock
 from coord.rpc.dispatcher import AGE_KEY, APPLIED_KEY, UNKNOWN_AGE, Call, Method
-from coord.rpc.errors import CallError
-from coord.rpc.host import MachineHost
-from coord.rpc.leadership import Leadership
-from coord.rpc.proposer import Proposer
-from coord.rpc.shares import Shares
-from coord.rpc.state_quota import StateQuota
-from coord.rpc.status import refusal
-from coord.rpc.waiters import Waiters
+from coord.rpc.status import etcd_refusal, refusal
+from coord.runtime import errors
+from coord.runtime.claim_queue import ClaimQueue
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.errors import CallError
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.proposer import Proposer
+from coord.runtime.shares import Shares
+from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_quota import StateQuota
+from coord.runtime.watches import Waiters
 
 T = TypeVar("T")
 
@@ -62,8 +62,8 @@ class Backend:
     clock: ClusterClock
     proposer: Proposer
     waiters: Waiters
-    desk: ClaimDesk
-    leadership: Leadership
+    desk: ClaimQueue
+    leadership: LeaderView
     encoder: ReplyEncoder
     quota: StateQuota
     hold_back_ms: int = 250
@@ -106,7 +106,9 @@ class Backend:
         needed = KIND_LEVEL.get(kind, 0)
         if needed > self.state.level:
             raise errors.level_too_low(kind.name, self.state.level, needed)
-        self.quota.check(self.state, self.leadership.members.values(), kind, command)
+        refused = self.quota.check(self.state, self.leadership.members.values(), kind, command)
+        if refused is not None:
+            raise etcd_refusal(refused) if kind in ETCD_KINDS else refusal(refused)
         return self.proposer.submit(
             kind,
             call.raw,

@@ -20,8 +20,8 @@ from coord.core.commands import CancelLockWait, RequestId
 from coord.core.replies import Reply
 from coord.pb import lock_pb2 as pb
 from coord.replication.port import ReplicationError
-from coord.rpc.errors import CallError
 from coord.rpc.services.context import Backend
+from coord.runtime.errors import CallError
 
 Contender = tuple[str, int, str]
 """Lock, session, holder."""

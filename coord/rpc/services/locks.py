@@ -27,7 +27,7 @@ from coord.rpc.paging import MAX_PAGE_BYTES, page_of
 from coord.rpc.services.context import Backend, accepted
 from coord.rpc.services.lock_leaving import Contender, LockLeaving
 from coord.rpc.status import refusal
-from coord.rpc.waiters import subject
+from coord.runtime.watches import subject
 
 _PATH = "/coord.v1.Locks/"
 _KIND = CommandKind.ACQUIRE_LOCK

@@ -17,9 +17,9 @@ from coord.replication.port import (
     Remove,
     Replicator,
 )
-from coord.rpc import errors
 from coord.rpc.dispatcher import Call, Method
 from coord.rpc.services.context import Backend
+from coord.runtime import errors
 
 _PATH = "/coord.v1.Cluster/"
 

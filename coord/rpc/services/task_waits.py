@@ -16,11 +16,11 @@ from coord.core import queries
 from coord.core.limits import LIMITS
 from coord.core.replies import EventKind, TaskState
 from coord.pb import task_pb2 as pb
-from coord.rpc import errors
 from coord.rpc.dispatcher import Call, Handler
 from coord.rpc.services.context import Backend
 from coord.rpc.services.task_wire import task_info
-from coord.rpc.waiters import Watch, subject
+from coord.runtime import errors
+from coord.runtime.watches import Watch, subject
 
 _MAX_BYTES: Final = LIMITS.max_answer_bytes
 _FINISHED: Final[frozenset[int]] = frozenset(

@@ -13,13 +13,13 @@ from coord.core.listing import queue_step, task_step
 from coord.core.records import serial_of
 from coord.core.replies import TaskState
 from coord.pb import task_pb2 as pb
-from coord.rpc import errors
 from coord.rpc.dispatcher import Call, Handler, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
 from coord.rpc.services.claims import Claiming
 from coord.rpc.services.context import Backend, accepted, checked
 from coord.rpc.services.task_waits import TaskWaits
 from coord.rpc.services.task_wire import MAX_TASK_BYTES, queue_info, task_info
+from coord.runtime import errors
 
 _PATH = "/coord.v1.Tasks/"
 _COMMANDS = {

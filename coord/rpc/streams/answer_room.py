@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Final
 
-from coord.rpc.shares import Shares
+from coord.runtime.shares import Shares
 
 MAX_BYTES: Final = 128 * 1024 * 1024
 MAX_OWNER_BYTES: Final = 32 * 1024 * 1024

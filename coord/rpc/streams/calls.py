@@ -21,12 +21,12 @@ from google.protobuf.message import DecodeError
 
 from coord.codec import wire
 from coord.pb import stream_pb2 as pb
-from coord.rpc import errors
-from coord.rpc.errors import CallError
-from coord.rpc.slices import cancel_all
 from coord.rpc.status import details_of
 from coord.rpc.streams.answer_room import Account, AnswerRoom
 from coord.rpc.streams.outgoing import Outgoing
+from coord.runtime import errors
+from coord.runtime.errors import CallError
+from coord.runtime.slices import cancel_all
 
 SERVICE: Final = "coord.v1.Stream"
 PATH: Final = f"/{SERVICE}/Calls"
@@ -204,7 +204,7 @@ def _failure(number: int, error: CallError) -> pb.Answer:
 def failure_message(error: CallError) -> pb.CallFailure:
     """What a unary call would have ended with."""
     return pb.CallFailure(
-        code=error.code.value[0],
+        code=int(error.code),
         message=error.message,
         details=error.details or details_of(error),
     )

@@ -32,16 +32,16 @@ from coord.core.replies import Event, EventKind
 from coord.core.validate import validate
 from coord.pb import task_pb2 as tasks
 from coord.pb import work_pb2 as pb
-from coord.rpc import errors
 from coord.rpc.dispatcher import abort
-from coord.rpc.errors import CallError, ServiceReason
-from coord.rpc.leadership import Leadership
-from coord.rpc.lease_watch import LeaseWatch, Lost
 from coord.rpc.status import refusal
 from coord.rpc.streams.answer_room import Account, AnswerRoom
 from coord.rpc.streams.calls import Answer, CallContext, failure_message
 from coord.rpc.streams.credit import Credit, CreditError
 from coord.rpc.streams.outgoing import Outgoing
+from coord.runtime import errors
+from coord.runtime.errors import CallError, ServiceReason
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.lease_watch import LeaseWatch, Lost
 
 SERVICE: Final = "coord.v1.Work"
 PATH: Final = f"/{SERVICE}/Work"
@@ -70,7 +70,7 @@ class WorkStreams:
         self,
         answer: Answer,
         leases: LeaseWatch,
-        leadership: Leadership,
+        leadership: LeaderView,
         node_id: str,
         *,
         max_message_bytes: int,
@@ -144,7 +144,7 @@ class WorkStreams:
         leadership = self._leadership
         return "" if leadership.leader_id == self._node_id else leadership.leader_address()
 
-    def _leader_changed(self, _: Leadership) -> None:
+    def _leader_changed(self, _: LeaderView) -> None:
         """Whoever works at a follower goes a longer way than it needs to."""
         address = self.leader_elsewhere()
         if address:

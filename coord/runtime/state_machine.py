@@ -17,8 +17,8 @@ from coord.core.replies import Applied, Event
 from coord.core.state import State
 from coord.core.table import ViewGivenUpError
 from coord.replication.port import DigestGivenUpError, DigestSource, SnapshotSource
-from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.collector import building
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.gc import building
 
 _FIRST_SCHEME: Final = "coord-0.1.0"
 

@@ -1,4 +1,4 @@
-"""How a call can end badly: one exception with its gRPC status and its machine-readable words.
+"""How a call can end badly: one exception with its status code and its machine-readable words.
 
 A refusal of the state machine is a `Reason`; what the service itself refuses is a `ServiceReason`.
 Both travel as google.rpc.ErrorInfo (see `coord.rpc.status`).
@@ -7,13 +7,33 @@ Both travel as google.rpc.ErrorInfo (see `coord.rpc.status`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-
-import grpc
+from enum import IntEnum, StrEnum
 
 DOMAIN = "coord"
 OWN_MESSAGE = "message"
 """Key in the metadata of an error whose text is etcd's: what this store says about it."""
+
+
+class Code(IntEnum):
+    """The canonical status codes (google/rpc/code.proto), as far as a node gives them or passes
+    them on from another node."""
+
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
 
 
 class ServiceReason(StrEnum):
@@ -39,13 +59,13 @@ class ServiceReason(StrEnum):
 
 
 class CallError(Exception):
-    """Ends a call with a gRPC status. `definite`: the operation certainly did not happen.
+    """Ends a call with a status. `definite`: the operation certainly did not happen.
 
     `details`: a ready google.rpc.Status to send (another node's), instead of one made of these."""
 
     def __init__(
         self,
-        code: grpc.StatusCode,
+        code: Code,
         reason: str,
         message: str,
         *,
@@ -65,7 +85,7 @@ class CallError(Exception):
 def no_leader() -> CallError:
     """No leader became known in time; nothing was done."""
     return CallError(
-        grpc.StatusCode.UNAVAILABLE,
+        Code.UNAVAILABLE,
         ServiceReason.NO_LEADER,
         "no leader is known: the cluster has no majority, or is electing; try again",
     )
@@ -76,7 +96,7 @@ def not_leader(leader_id: str | None, address: str) -> CallError:
     if leader_id is None:
         return no_leader()
     return CallError(
-        grpc.StatusCode.UNAVAILABLE,
+        Code.UNAVAILABLE,
         ServiceReason.NOT_LEADER,
         f"not the leader; {leader_id} at {address or 'an unknown address'} is",
         metadata={"leader": leader_id, "leader_address": address},
@@ -86,7 +106,7 @@ def not_leader(leader_id: str | None, address: str) -> CallError:
 def busy(retry_after_ms: int) -> CallError:
     """Too much is waiting already; nothing was done."""
     return CallError(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Code.RESOURCE_EXHAUSTED,
         ServiceReason.BUSY,
         f"too many requests are waiting; try again after {retry_after_ms} ms",
         metadata={"retry_after_ms": str(retry_after_ms)},
@@ -97,7 +117,7 @@ def log_too_large() -> CallError:
     """The log waits for a snapshot and must not take the whole disk until then; nothing was
     done."""
     return CallError(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Code.RESOURCE_EXHAUSTED,
         ServiceReason.LOG_TOO_LARGE,
         "the log is too large, and no snapshot has replaced it yet: until then nothing is taken "
         "that adds to the state, while reads, completions and deletes go on; the leader's log says "
@@ -108,7 +128,7 @@ def log_too_large() -> CallError:
 def shutting_down() -> CallError:
     """This node is on its way out; nothing was done, another node can be asked."""
     return CallError(
-        grpc.StatusCode.UNAVAILABLE,
+        Code.UNAVAILABLE,
         ServiceReason.SHUTTING_DOWN,
         "this node is shutting down; ask another",
     )
@@ -118,7 +138,7 @@ def too_stale(age_ms: int | None, max_stale_ms: int) -> CallError:
     """What is applied here may be older than the caller accepts; another node can be asked."""
     age = "of unknown age" if age_ms is None else f"up to {age_ms} ms old"
     return CallError(
-        grpc.StatusCode.UNAVAILABLE,
+        Code.UNAVAILABLE,
         ServiceReason.TOO_STALE,
         f"what this node has is {age}; at most {max_stale_ms} ms is asked for",
         metadata={
@@ -130,15 +150,13 @@ def too_stale(age_ms: int | None, max_stale_ms: int) -> CallError:
 
 def outcome_unknown(message: str) -> CallError:
     """The operation may have happened, or may still happen."""
-    return CallError(
-        grpc.StatusCode.UNAVAILABLE, ServiceReason.OUTCOME_UNKNOWN, message, definite=False
-    )
+    return CallError(Code.UNAVAILABLE, ServiceReason.OUTCOME_UNKNOWN, message, definite=False)
 
 
 def deadline_passed() -> CallError:
     """The caller's deadline passed before its request was logged; nothing was done."""
     return CallError(
-        grpc.StatusCode.DEADLINE_EXCEEDED,
+        Code.DEADLINE_EXCEEDED,
         ServiceReason.DEADLINE,
         "the deadline passed before the request was logged",
     )
@@ -147,7 +165,7 @@ def deadline_passed() -> CallError:
 def unimplemented(path: str) -> CallError:
     """A newer client asks for what this node does not know; nothing was done."""
     return CallError(
-        grpc.StatusCode.UNIMPLEMENTED,
+        Code.UNIMPLEMENTED,
         ServiceReason.UNIMPLEMENTED,
         f"this node has no method {path}",
     )
@@ -160,13 +178,13 @@ def message_too_large(size: int, limit: int, *, like_etcd: bool = False) -> Call
     metadata = {"size": str(size), "limit": str(limit)}
     if not like_etcd:
         return CallError(
-            grpc.StatusCode.INVALID_ARGUMENT,
+            Code.INVALID_ARGUMENT,
             ServiceReason.MESSAGE_TOO_LARGE,
             message,
             metadata=metadata,
         )
     return CallError(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Code.RESOURCE_EXHAUSTED,
         ServiceReason.MESSAGE_TOO_LARGE,
         f"grpc: received message larger than max ({size} vs. {limit})",
         metadata={**metadata, OWN_MESSAGE: message},
@@ -176,7 +194,7 @@ def message_too_large(size: int, limit: int, *, like_etcd: bool = False) -> Call
 def invalid(message: str, field: str = "") -> CallError:
     """The request breaks a rule; nothing was done."""
     return CallError(
-        grpc.StatusCode.INVALID_ARGUMENT,
+        Code.INVALID_ARGUMENT,
         "INVALID_ARGUMENT",
         message,
         metadata={"field": field} if field else None,
@@ -186,7 +204,7 @@ def invalid(message: str, field: str = "") -> CallError:
 def level_too_low(what: str, level: int, needed: int) -> CallError:
     """The cluster's feature level does not know this yet; nothing was done."""
     return CallError(
-        grpc.StatusCode.FAILED_PRECONDITION,
+        Code.FAILED_PRECONDITION,
         ServiceReason.LEVEL_TOO_LOW,
         f"{what} needs feature level {needed}, and the cluster is at {level}: upgrade every node, "
         f"then run `coord cluster level raise`",
@@ -197,7 +215,7 @@ def level_too_low(what: str, level: int, needed: int) -> CallError:
 def members_behind(level: int, said: str) -> CallError:
     """Not every member's build supports a feature level; nothing was done."""
     return CallError(
-        grpc.StatusCode.FAILED_PRECONDITION,
+        Code.FAILED_PRECONDITION,
         ServiceReason.MEMBERS_BEHIND,
         f"feature level {level} needs a build that supports it on every member: {said}",
         metadata={"level": str(level)},
@@ -207,7 +225,7 @@ def members_behind(level: int, said: str) -> CallError:
 def internal() -> CallError:
     """A bug. What is behind it is in the node's log, not in the answer."""
     return CallError(
-        grpc.StatusCode.INTERNAL,
+        Code.INTERNAL,
         ServiceReason.INTERNAL,
         "internal error; the node's log says more",
         definite=False,
@@ -217,7 +235,7 @@ def internal() -> CallError:
 def response_too_large(limit: int, advice: str = "ask for less at a time") -> CallError:
     """The answer would be larger than a node sends; nothing was done."""
     return CallError(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        Code.RESOURCE_EXHAUSTED,
         ServiceReason.MESSAGE_TOO_LARGE,
         f"the answer would be larger than {limit} bytes; {advice}",
         metadata={"limit": str(limit)},

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from coord.codec.kinds import ETCD_KINDS, CommandKind
+from coord.codec.kinds import CommandKind
 from coord.core.account import state_size
 from coord.core.commands import Command, KvTxn
 from coord.core.reasons import Reason
@@ -22,8 +22,7 @@ from coord.core.replies import Rejected
 from coord.core.settings import quota_bytes
 from coord.core.state import State
 from coord.replication.port import Member
-from coord.rpc.growth import grows
-from coord.rpc.status import etcd_refusal, refusal
+from coord.runtime.growth import grows
 
 # A node that is given a snapshot holds two states for a while, and the log needs room, too.
 _SHARE_OF_MEMORY: Final = 3
@@ -54,17 +53,16 @@ class StateQuota:
 
     def check(
         self, state: State, members: Collection[Member], kind: CommandKind, command: Command
-    ) -> None:
-        """Raise CallError if the state has no room for a command of this kind."""
+    ) -> Rejected | None:
+        """Why the state has no room for a command of this kind, or None."""
         if kind not in _GROWTH and kind not in _LAST:
-            return
+            return None
         if not self.alarm(state, members) or (isinstance(command, KvTxn) and not grows(command)):
-            return
+            return None
         size, limit = state_size(state), self.limit_bytes(state, members)[0]
         if kind in _LAST and size < limit + limit // 10:
-            return
-        refused = _exceeded(size, limit)
-        raise etcd_refusal(refused) if kind in ETCD_KINDS else refusal(refused)
+            return None
+        return _exceeded(size, limit)
 
     def _nodes_here(self, members: Collection[Member]) -> int:
         """Members on the same host, by the addresses that they are known by."""

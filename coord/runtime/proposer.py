@@ -26,12 +26,12 @@ from coord.replication.port import (
     Replicator,
     WriteBlockedError,
 )
-from coord.rpc import errors
-from coord.rpc.cluster_clock import ClusterClock
-from coord.rpc.fair_queue import FairQueue
-from coord.rpc.growth import grows
-from coord.rpc.shares import Shares
-from coord.rpc.slices import SlicedCalls
+from coord.runtime import errors
+from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.fair_queue import FairQueue
+from coord.runtime.growth import grows
+from coord.runtime.shares import Shares
+from coord.runtime.slices import SlicedCalls
 
 _REQUEST_OVERHEAD_BYTES = 64
 _LOOK_FOR_BLOCK_S = 0.05

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 from coord.replication.port import Member, ReplicaStatus, Replicator, Role
-from coord.rpc.slices import SlicedCalls
+from coord.runtime.slices import SlicedCalls
 
 
-class Leadership:
+class LeaderView:
     """Follows role changes of a `Replicator`; callbacks run after the fields are new."""
 
     def __init__(self, replicator: Replicator) -> None:
@@ -17,7 +17,7 @@ class Leadership:
         self._waiting: dict[asyncio.Future[None], None] = {}
         # Very many calls may wait for a leader: they go on some at a time.
         self._waking: SlicedCalls[asyncio.Future[None]] = SlicedCalls(_wake)
-        self._callbacks: list[Callable[[Leadership], None]] = []
+        self._callbacks: list[Callable[[LeaderView], None]] = []
         self.is_leader = False
         self.leader_id: str | None = None
         self.term = 0
@@ -28,7 +28,7 @@ class Leadership:
         """Look at the replicator now (role changes are followed by themselves)."""
         self._update(self._replicator.status())
 
-    def on_change(self, callback: Callable[[Leadership], None]) -> None:
+    def on_change(self, callback: Callable[[LeaderView], None]) -> None:
         """Call back after each change of role, term or known leader."""
         self._callbacks.append(callback)
 

@@ -18,11 +18,11 @@ from coord.core.levels import HIGHEST_LEVEL
 from coord.core.replies import Reply
 from coord.pb import cluster_pb2 as pb
 from coord.replication.port import ReplicationError, Replicator
-from coord.rpc import errors
-from coord.rpc.errors import CallError
-from coord.rpc.host import MachineHost
-from coord.rpc.leadership import Leadership
-from coord.rpc.proposer import Proposer
+from coord.runtime import errors
+from coord.runtime.errors import CallError
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.proposer import Proposer
+from coord.runtime.state_machine import MachineHost
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ class LevelKeeper:
         replicator: Replicator,
         host: MachineHost,
         proposer: Proposer,
-        leadership: Leadership,
+        leadership: LeaderView,
     ) -> None:
         self._replicator = replicator
         self._host = host

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from coord.rpc.cluster_clock import ClusterClock
+from coord.runtime.cluster_clock import ClusterClock
 
 _MIN_GAP_S = 0.02
 _MAX_SLEEP_S = 3_600.0

@@ -12,7 +12,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from coord.rpc.slices import SlicedCalls
+from coord.runtime.slices import SlicedCalls
 
 
 class ParkedClaim:
@@ -30,7 +30,7 @@ _Ended = tuple[ParkedClaim, Exception | None]
 """None: its time is over."""
 
 
-class ClaimDesk:
+class ClaimQueue:
     """`ready_count`: how many tasks of a queue can be claimed in the applied state."""
 
     def __init__(self, ready_count: Callable[[str], int]) -> None:
