@@ -5,18 +5,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING
 
+from chaos.sim.base_node import SimNode
 from chaos.sim.invariants import Violation
 from chaos.sim.member_faults import MemberFaults
 from chaos.sim.plan import LEADER, Fault
 from chaos.sim.service import Outcome, item_of
+from chaos.sim.stage import Stage
 from coord.codec.kinds import CommandKind
 from coord.pb import etcd_rpc_pb2
-
-if TYPE_CHECKING:
-    from chaos.sim.base_node import SimNode
-    from chaos.sim.world import World
 
 DISK_FULL_BYTES = 400
 FLOOD_VALUE_BYTES = 60
@@ -26,7 +23,7 @@ class FaultInjector:
     """The faults of one run. `rotten`: nodes whose disks are damaged, which stay down; never so
     many that there is no majority left."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Stage) -> None:
         self.rotten: set[str] = set()
         self._world = world
         self._rng = Random(f"faults/{world.plan.seed}")
@@ -35,7 +32,7 @@ class FaultInjector:
         self._renewed: set[str] = set()  # nodes with a new disk that do not vote yet
         self._founded: set[str] = set()  # nodes that were seen to vote
         self._flooded = 0
-        self.members = MemberFaults(world)
+        self.members = MemberFaults(world, self.renew)
 
     def schedule(self, faults: tuple[Fault, ...]) -> None:
         for number, fault in enumerate(faults):

@@ -4,25 +4,25 @@ spare one again, with its old disk or with a new one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING
 
+from chaos.sim.base_node import SimNode
 from chaos.sim.hardened import HardenedNode, member_of
 from chaos.sim.plan import LEADER, Fault
+from chaos.sim.stage import Stage
 from coord.replication.membership import Membership
 from coord.replication.port import AddLearner, MembershipChange, Promote, Remove
-
-if TYPE_CHECKING:
-    from chaos.sim.world import World
 
 MIN_VOTERS_TO_LOSE_A_DISK = 3
 
 
 class MemberFaults:
-    """See the module."""
+    """See the module. `renew` gives a node that is down a new, empty disk."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Stage, renew: Callable[[SimNode], None]) -> None:
         self._world = world
+        self._renew = renew
         self._rng = Random(f"members/{world.plan.seed}")
 
     def add_node(self, fault: Fault) -> None:
@@ -82,6 +82,6 @@ class MemberFaults:
         if not isinstance(node, HardenedNode):
             return
         if not node.alive and node.run and self._rng.random() < 0.6:
-            world.faults.renew(node)
+            self._renew(node)
         node.seeds = tuple(sorted({*present.ids, node_id}))
         world.clock.after(self._rng.uniform(0, 0.2), lambda: world.start(node))

@@ -22,6 +22,7 @@ from google.rpc import error_details_pb2, status_pb2
 from coord.client.transport import methods
 from coord.client.transport.channel import ClientMethod
 from coord.pb import cluster_pb2, etcd_kv_pb2, lock_pb2, task_pb2
+from coord.rpc.status import code_in
 from coord.rpc.streams import calls as call_stream
 from coord.runtime.errors import CallError
 
@@ -298,12 +299,12 @@ class FakeNode(grpc.GenericRpcHandler):
             reply = await self._answer(path, request, StreamContext(context))
         except RefusedError as refused:
             return CallError(
-                refused.code, refused.reason, refused.reason, metadata=refused.metadata
+                code_in(refused.code), refused.reason, refused.reason, metadata=refused.metadata
             )
         except TornError as torn:
             code, message = torn.args
             status = status_pb2.Status(code=code.value[0], message=message)
-            return CallError(code, "", message, details=status.SerializeToString())
+            return CallError(code_in(code), "", message, details=status.SerializeToString())
         return method.response.SerializeToString(reply)  # type: ignore[no-any-return]
 
     async def _answer(self, path: str, request: Any, context: Any) -> Any:

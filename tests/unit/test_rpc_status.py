@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
@@ -16,19 +15,21 @@ from coord.replication.port import (
     WriteBlockedError,
 )
 from coord.rpc.status import (
+    code_in,
     code_of,
     details_of,
     etcd_refusal,
+    grpc_code,
     reason_in,
     refusal,
     replication_failure,
 )
-from coord.runtime.errors import CallError
+from coord.runtime.errors import CallError, Code
 
 
 def info_of(error: CallError) -> error_details_pb2.ErrorInfo:
     status = status_pb2.Status.FromString(details_of(error))
-    assert status.code == error.code.value[0]
+    assert status.code == int(error.code)
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     return info
@@ -48,26 +49,33 @@ def test_every_reason(reason: Reason) -> None:
 @pytest.mark.parametrize(
     ("raised", "code", "reason", "definite"),
     [
-        (NotLeaderError("n2"), grpc.StatusCode.UNAVAILABLE, "NOT_LEADER", True),
-        (NotLeaderError(None), grpc.StatusCode.UNAVAILABLE, "NO_LEADER", True),
-        (BusyError(70), grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY", True),
-        (WriteBlockedError("DISK_FULL"), grpc.StatusCode.RESOURCE_EXHAUSTED, "DISK_FULL", True),
+        (NotLeaderError("n2"), Code.UNAVAILABLE, "NOT_LEADER", True),
+        (NotLeaderError(None), Code.UNAVAILABLE, "NO_LEADER", True),
+        (BusyError(70), Code.RESOURCE_EXHAUSTED, "BUSY", True),
+        (WriteBlockedError("DISK_FULL"), Code.RESOURCE_EXHAUSTED, "DISK_FULL", True),
         (
             WriteBlockedError("LEADERSHIP_TRANSFER"),
-            grpc.StatusCode.UNAVAILABLE,
+            Code.UNAVAILABLE,
             "WRITES_BLOCKED",
             True,
         ),
-        (OutcomeUnknownError("lost"), grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN", False),
-        (ReplicationError("stopped"), grpc.StatusCode.UNAVAILABLE, "NO_LEADER", True),
+        (OutcomeUnknownError("lost"), Code.UNAVAILABLE, "OUTCOME_UNKNOWN", False),
+        (ReplicationError("stopped"), Code.UNAVAILABLE, "NO_LEADER", True),
     ],
 )
 def test_what_replication_raises(
-    raised: ReplicationError, code: grpc.StatusCode, reason: str, definite: bool
+    raised: ReplicationError, code: Code, reason: str, definite: bool
 ) -> None:
     error = replication_failure(raised)
     assert (error.code, error.reason, error.definite) == (code, reason, definite)
     assert info_of(error).metadata["definite"] == ("true" if definite else "false")
+
+
+@pytest.mark.parametrize("code", list(Code))
+def test_codes_have_the_names_and_numbers_of_grpc(code: Code) -> None:
+    assert grpc_code(code).value[0] == code
+    assert grpc_code(code).name == code.name
+    assert code_in(grpc_code(code)) is code
 
 
 def test_foreign_details_have_no_reason_of_ours() -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from coord.codec.kinds import CommandKind
 from coord.core import commands as c
 from coord.core.account import state_size
 from coord.core.machine import Machine
+from coord.core.reasons import Reason
 from coord.core.sizes import TASK_BYTES
 from coord.replication.port import Member
-from coord.runtime.errors import CallError
+from coord.rpc.status import etcd_refusal
 from coord.runtime.machine_memory import usable_memory_bytes
 from coord.runtime.state_quota import StateQuota
 from tests.support.codec_samples import SAMPLES
@@ -38,16 +37,14 @@ def filled(size: int) -> Machine:
 
 
 def refused_kinds(machine: Machine, quota: StateQuota) -> set[CommandKind]:
-    found = {}
+    found = set()
     for kind, (_, command) in SAMPLES.items():
-        try:
-            quota.check(machine.state, APART, kind, command)
-        except CallError as error:
-            found[kind] = error
-    for error in found.values():
-        assert (error.reason, error.definite) == ("QUOTA_EXCEEDED", True)
-        assert error.metadata["limit"] == str(LIMIT)
-    return set(found)
+        refused = quota.check(machine.state, APART, kind, command)
+        if refused is not None:
+            found.add(kind)
+            assert refused.reason is Reason.QUOTA_EXCEEDED
+            assert dict(refused.metadata)["limit"] == str(LIMIT)
+    return found
 
 
 def test_at_the_limit_growth_is_refused_and_nothing_else() -> None:
@@ -70,11 +67,12 @@ def test_the_alarm_is_over_when_a_tenth_is_free_again() -> None:
 def test_a_transaction_without_a_put_is_not_growth() -> None:
     quota = StateQuota("n1", GIB)
     state = filled(LIMIT).state
-    quota.check(state, APART, CommandKind.KV_TXN, c.KvTxn([], [c.KvDelete(b"k")], []))
+    deleting = c.KvTxn([], [c.KvDelete(b"k")], [])
+    assert quota.check(state, APART, CommandKind.KV_TXN, deleting) is None
     nested = c.KvTxn([], [c.KvTxn([], [], [c.KvPut(b"k", b"")])], [])
-    with pytest.raises(CallError) as caught:
-        quota.check(state, APART, CommandKind.KV_TXN, nested)
-    assert caught.value.message == "etcdserver: mvcc: database space exceeded"
+    refused = quota.check(state, APART, CommandKind.KV_TXN, nested)
+    assert refused is not None
+    assert etcd_refusal(refused).message == "etcdserver: mvcc: database space exceeded"
 
 
 def test_without_a_setting_the_nodes_of_a_machine_share_its_memory() -> None:
