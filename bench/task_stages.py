@@ -1,7 +1,7 @@
 """Processor time of every stage of a task, without network and disk: a client, a leader and a
 follower in one process. `.venv/bin/python -m bench.task_stages [BATCH]`.
 
-The figures of ARCHITECTURE.md ("Where a request's time goes") are the least of several rounds."""
+The figures of docs/performance.md ("Many tasks a call") are the least of several rounds."""
 
 from __future__ import annotations
 
