@@ -52,7 +52,7 @@ class NamespaceNetwork(Network):
 
     @classmethod
     def lacks(cls) -> frozenset[str]:
-        """Delay and loss take netem or a slow lane, which not every machine has."""
+        """Delay and loss take the kernel's netem or a TAP device; not every machine has one."""
         return frozenset() if _holds_packets() else frozenset({"delay", "loss"})
 
     def __init__(self, node_ids: Sequence[str], seed: int) -> None:
@@ -104,7 +104,7 @@ class NamespaceNetwork(Network):
         return f"chaos-{self._tag}-{node_id}"
 
     def shape(self, link: KernelLink) -> None:
-        """What the link's condition says is done, by a queue at its sending end or a slow lane."""
+        """Apply the condition of the link, by a queue at its sending end or by a `SlowLane`."""
         if _holds_packets() == "lane":
             self._divert(link, diverted=_is_held(link.condition))
         if link.source == CLIENTS:
@@ -124,7 +124,7 @@ class NamespaceNetwork(Network):
             _run("tc", *where, "-batch", "-", told=_queue(device, shaped))
 
     def _divert(self, link: KernelLink, *, diverted: bool) -> None:
-        """Through the slow lane, or straight again."""
+        """Through the network emulation of `chaos.testbed.netem`, or straight again."""
         if diverted is (link in self._diverted):
             return
         self._open_lane()

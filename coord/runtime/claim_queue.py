@@ -2,8 +2,8 @@
 
 A claim is let through to the log only when its queues have more ready tasks than the claims already
 let through can take; so a thousand idle workers cost nothing, and one new task wakes one of them
-instead of all. Whoever is done tells the desk, which then looks whether others can go: nobody who
-could be served is left waiting.
+instead of all. A caller that is done tells the queue, which then looks whether others can go: no
+claim that could be served is left waiting.
 """
 
 from __future__ import annotations

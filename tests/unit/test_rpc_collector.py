@@ -1,4 +1,4 @@
-"""The collector of a node: full collections come only when they are quick."""
+"""Garbage collection in a node: full collections come only when they are quick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting in memory: the claim desk, the watches and the ticker."""
+"""Waiting in memory: the claim queue, the watches and the ticker."""
 
 from __future__ import annotations
 

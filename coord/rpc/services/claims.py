@@ -1,7 +1,7 @@
 """Claim, which waits: nothing is logged until there is something to hand out.
 
-A claim goes to the log when the applied state has a ready task for it; otherwise it parks at the
-claim desk. One that comes back empty (another was quicker) parks again, in front.
+A claim goes to the log when the applied state has a ready task for it; otherwise it parks in the
+claim queue. One that comes back empty (another was quicker) parks again, in front.
 """
 
 from __future__ import annotations
