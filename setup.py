@@ -26,7 +26,7 @@ def extensions() -> list[Extension]:
         if "egg_info" in sys.argv:
             return []
         raise
-    sources = sorted(str(path) for path in CORE.glob("*.py") if path.name != "__init__.py")
+    sources = sorted(str(path) for path in CORE.rglob("*.py") if path.name != "__init__.py")
     built: list[Extension] = mypycify(
         sources, opt_level="2", debug_level="0", group_name="coord_core"
     )

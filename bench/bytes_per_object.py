@@ -18,8 +18,8 @@ from typing import Any, Final
 from coord.core import commands as c
 from coord.core import replies as r
 from coord.core.account import state_size
-from coord.core.form import COMPILED
-from coord.core.limits import LIMITS
+from coord.core.base.build import COMPILED
+from coord.core.base.limits import LIMITS
 from coord.core.machine import Machine
 
 BATCH: Final = 100

@@ -21,8 +21,8 @@ from coord.codec.envelope import EnvelopeItem, encode_envelope, to_batch
 from coord.codec.kinds import CommandKind
 from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
+from coord.core.base.build import COMPILED
 from coord.core.commands import Batch, OpenSession, Request, RequestId
-from coord.core.form import COMPILED
 from coord.core.machine import Machine
 from coord.core.validate import validate
 from coord.pb import common_pb2

@@ -1,5 +1,5 @@
 """Every request at its documented maximum. Each case makes a request whose answer is a success; the
-limits are those of `coord.core.limits`."""
+limits are those of `coord.core.base.limits`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.bounds.world import HOUR_MS, World, key
 from coord.codec.kinds import CommandKind
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.pb import etcd_rpc_pb2 as pb
 from coord.pb import task_pb2
 

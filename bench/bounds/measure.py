@@ -12,7 +12,7 @@ from bench.bounds.world import Measured, World, key
 from coord.codec import etcd
 from coord.codec.kinds import CommandKind
 from coord.core import commands as c
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.core.replies import Rejected
 from coord.pb import etcd_rpc_pb2 as pb
 

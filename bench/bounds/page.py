@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from bench.bounds.measure import Times
-from coord.core.form import COMPILED
-from coord.core.limits import LIMITS
+from coord.core.base.build import COMPILED
+from coord.core.base.limits import LIMITS
 
 _LIMITS = "limits"
 _TIMES = "times"

@@ -12,7 +12,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.place import ROOT, Child
 from bench.systems.base import System
-from coord.core.form import COMPILED
+from coord.core.base.build import COMPILED
 from coord.localcluster import LocalCluster, LocalClusterError, free_base_port
 
 WORKER_PROCESSES = 2

@@ -15,7 +15,7 @@ from chaos.sim.promises import Promises
 from chaos.sim.service import Done, Outcome, Service, item_of
 from chaos.sim.sizes import BULK_KEYS, MAX_REQUEST_BYTES, Sizes
 from coord.codec.kinds import CommandKind
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.core.replies import (
     Claimed,

@@ -19,8 +19,8 @@ from chaos.histories.history import NEMESIS, EventType, HistoryEvent, operations
 from chaos.sim.invariants import Violation
 from chaos.sim.plan import MAX_RATE
 from coord.core.replies import TaskState
-from coord.core.retention import is_compact
 from coord.core.state import State
+from coord.core.tasks.retention import is_compact
 
 REGISTER = ("read", "write", "cas")
 MAX_STATES = 300_000

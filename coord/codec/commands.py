@@ -18,8 +18,8 @@ from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.codec.kinds import REQUEST_CLASS, CommandKind
 from coord.codec.shape import check_bytes, check_counts
 from coord.core import commands as c
+from coord.core.base.limits import LIMITS
 from coord.core.levels import HIGHEST_LEVEL
-from coord.core.limits import LIMITS
 from coord.pb import cluster_pb2, lock_pb2, session_pb2, task_pb2
 
 K = CommandKind

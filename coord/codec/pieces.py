@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgpack
 
-from coord.core.row_weight import weight_of
+from coord.core.base.weight import weight_of
 
 _BYTES_HEAD: Final = struct.Struct(">BI")
 _TEXT_32: Final = 0xDB

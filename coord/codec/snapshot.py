@@ -24,7 +24,7 @@ import msgpack
 
 from coord.codec.errors import SnapshotDamagedError
 from coord.codec.pieces import PieceUnpacker, pack_pieces
-from coord.core.row_weight import weight_of
+from coord.core.base.weight import weight_of
 
 FORMAT: Final = 1
 _MAGIC: Final = b"CSNP"

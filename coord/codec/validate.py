@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from coord.core.kv.bounds import validate_range
 from coord.core.validate import validate, validate_name, validate_request_id
-from coord.core.validate_kv import validate_range
 
 __all__ = ["validate", "validate_name", "validate_range", "validate_request_id"]

@@ -10,15 +10,15 @@ from collections.abc import Sized
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from coord.core.attempts import attempts_allowed
-from coord.core.checks_retention import check_account, check_retained
-from coord.core.invariants import invariant
+from coord.core.base.invariants import invariant
+from coord.core.base.timers import TimerKind
 from coord.core.records import Queue, Task, rank_key
 from coord.core.replies import TaskState
-from coord.core.retention import is_compact, kept_ms
-from coord.core.sessions import is_open
+from coord.core.sessions.handlers import is_open
 from coord.core.state import State
-from coord.core.timers import TimerKind
+from coord.core.tasks.attempts import attempts_allowed
+from coord.core.tasks.retention import is_compact, kept_ms
+from coord.core.tasks.retention_checks import check_account, check_retained
 
 
 def check_state(state: State) -> None:

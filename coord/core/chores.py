@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import islice
 
 from coord.core.state import State
-from coord.core.task_states import revive
+from coord.core.tasks.transitions import revive
 
 
 def go_on(state: State) -> None:

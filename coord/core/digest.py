@@ -12,7 +12,7 @@ from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Final
 
-from coord.core.row_weight import weight_of
+from coord.core.base.weight import weight_of
 from coord.core.snapshot import NamedRow, StateView
 from coord.core.state import State
 

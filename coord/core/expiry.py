@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import cast
 
 from coord.core import commands as c
-from coord.core.attempts import lose_lease, time_out_attempt, time_out_task
-from coord.core.locks import leave_queue, pass_on
+from coord.core.base.timers import Ident, TimerKind
+from coord.core.locks.handlers import leave_queue, pass_on
 from coord.core.records import Task, serial_of
-from coord.core.retention import forget_due
-from coord.core.sessions import end_session, is_open
+from coord.core.sessions.handlers import end_session, is_open
 from coord.core.state import State
-from coord.core.task_states import arm, forget, leave, wait_or_ready
-from coord.core.timers import Ident, TimerKind
+from coord.core.tasks.attempts import lose_lease, time_out_attempt, time_out_task
+from coord.core.tasks.retention import forget_due
+from coord.core.tasks.transitions import arm, forget, leave, wait_or_ready
 
 _SESSION_EXPIRED = "session expired"
 

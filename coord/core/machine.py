@@ -10,17 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from coord.core import attempts, dedupe, levels, locks, queue_admin, sessions, settings, tasks
 from coord.core import commands as c
+from coord.core import levels, settings
 from coord.core import replies as r
+from coord.core.base.limits import LIMITS, Limits
 from coord.core.chores import go_on
 from coord.core.digest import Digester, digest
 from coord.core.expiry import expire_due, settle_named
-from coord.core.holdings import check_new_keys
-from coord.core.limits import LIMITS, Limits
+from coord.core.locks import handlers as locks
 from coord.core.refusals import session_not_found
+from coord.core.sessions import dedupe
+from coord.core.sessions import handlers as sessions
+from coord.core.sessions.holdings import check_new_keys
 from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
+from coord.core.tasks import attempts
+from coord.core.tasks import handlers as tasks
+from coord.core.tasks import queues as queue_admin
 from coord.core.validate import validate, validate_request_id
 
 _KV_CHANGED: Final = r.EventKind.KV_CHANGED

@@ -12,8 +12,7 @@ from typing import Final, NamedTuple
 
 from coord.core.commands import TaskSpec
 from coord.core.listing import Step, lock_step, session_step, task_step
-from coord.core.locks import waiter_count, waiters_of
-from coord.core.queue_quota import full_by, kept_tasks
+from coord.core.locks.handlers import waiter_count, waiters_of
 from coord.core.reasons import Reason
 from coord.core.records import (
     Labels,
@@ -25,9 +24,10 @@ from coord.core.records import (
 )
 from coord.core.refusals import queue_not_found, task_forgotten, task_not_found
 from coord.core.replies import Rejected, TaskState
-from coord.core.retention import is_compact, kept_ms
 from coord.core.state import State
-from coord.core.task_states import oldest_ready_since_ms
+from coord.core.tasks.quota import full_by, kept_tasks
+from coord.core.tasks.retention import is_compact, kept_ms
+from coord.core.tasks.transitions import oldest_ready_since_ms
 
 DEFAULT_LIST_ITEMS: Final = 100
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from coord.core.base.sorted_keys import SortedKeys
 from coord.core.replies import Reply, TaskState
-from coord.core.sorted_keys import SortedKeys
 
 Labels = tuple[tuple[str, str], ...]  # sorted
 

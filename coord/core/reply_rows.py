@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast, get_args
 
 from coord.core import replies as r
+from coord.core.base.table import GivenRow, Row
 from coord.core.reasons import Reason
-from coord.core.table import GivenRow, Row
 
 _TYPES: Final[dict[int, type[NamedTuple]]] = {
     1: r.Rejected,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
+from coord.core.base.table import GivenRow, Row
 from coord.core.records import (
     KeptReply,
     Labels,
@@ -26,7 +27,6 @@ from coord.core.records import (
 from coord.core.replies import KeyValue, TaskState
 from coord.core.reply_rows import decode_reply, encode_reply
 from coord.core.sizes import reply_size
-from coord.core.table import GivenRow, Row
 
 _NO_SETTINGS: Final = (0, 0, int(RetentionPolicy.REFUSE), 0, False)
 _STATES: Final = {int(state): state for state in TaskState}

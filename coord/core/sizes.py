@@ -29,7 +29,7 @@ _OF_TASKS: Final = (r.Submitted, r.Claimed)
 
 
 def task_size(task: Task, *, compact: bool) -> int:
-    """A task; `compact` if it is completed and kept as such (`coord.core.retention`)."""
+    """A task; `compact` if it is completed and kept as such (`coord.core.tasks.retention`)."""
     size = (
         (COMPLETED_TASK_BYTES if compact else TASK_BYTES)
         + len(task.payload)

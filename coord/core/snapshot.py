@@ -10,16 +10,18 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from coord.core import retention, settings, task_states
-from coord.core.holdings import count_session
+from coord.core import settings
+from coord.core.base.limits import LIMITS, Limits
+from coord.core.base.sharing import Sharing
+from coord.core.base.table import Budget, GivenRow, Row, View
+from coord.core.base.timers import TimerKind
 from coord.core.levels import HIGHEST_LEVEL
-from coord.core.limits import LIMITS, Limits
 from coord.core.records import Session
-from coord.core.sharing import Sharing
+from coord.core.sessions.holdings import count_session
 from coord.core.sizes import session_size
 from coord.core.state import State
-from coord.core.table import Budget, GivenRow, Row, View
-from coord.core.timers import TimerKind
+from coord.core.tasks import retention
+from coord.core.tasks import transitions as task_states
 
 FORMAT: Final = 1
 LEVEL_FORMAT: Final = 2  # with the feature level, once it is raised

@@ -10,8 +10,10 @@ from collections import OrderedDict
 from typing import Any, Final, TypeVar
 
 from coord.core import rows
-from coord.core.kv import KvStore
-from coord.core.limits import LIMITS, Limits
+from coord.core.base.limits import LIMITS, Limits
+from coord.core.base.table import Table
+from coord.core.base.timers import Timers
+from coord.core.kv.store import KvStore
 from coord.core.records import (
     KeptReply,
     Lock,
@@ -23,8 +25,6 @@ from coord.core.records import (
     Waiter,
 )
 from coord.core.replies import Event, EventKind
-from coord.core.table import Table
-from coord.core.timers import Timers
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""Bounds of `coord.core.limits` on a decoded command: `validate` says why it is refused, or None.
+"""Bounds of `coord.core.base.limits` on a decoded command: `validate` says why it is refused.
 
 Called twice for every command: by a service before it is logged, and by the machine in apply. It
 looks at nothing but the command and the feature level, so all nodes agree. Everything here must
@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from coord.core import commands as c
+from coord.core.base.limits import LIMITS
+from coord.core.kv.bounds import KV_VALIDATORS
 from coord.core.levels import HIGHEST_LEVEL
-from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.core.records import RetentionPolicy
 from coord.core.replies import Rejected
-from coord.core.validate_kv import KV_VALIDATORS
 
 _CONTROL: Final = frozenset(chr(code) for code in (*range(0x20), 0x7F))
 _UINT64_TOP: Final = 1 << 63

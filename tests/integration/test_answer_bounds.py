@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.pb import common_pb2, task_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.pb import stream_pb2 as pb

@@ -12,7 +12,7 @@ import pytest
 from coord.client import Client, NoLeaderError, NotFoundError, TaskSpec, TaskState
 from coord.client.tasks.waiting import WAIT_CHUNK, Waiting
 from coord.client.transport.retry import Deadline
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.pb import task_pb2 as pb
 from coord.replication.port import Member
 from coord.rpc import paging

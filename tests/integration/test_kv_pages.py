@@ -10,7 +10,7 @@ import pytest
 
 from coord.client import Client, Get, InvalidArgumentError, Put
 from coord.client.context import ClientContext
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.rpc import LocalNode, local_node, refused
 

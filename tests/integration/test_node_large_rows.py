@@ -16,7 +16,7 @@ import pytest
 
 from coord.codec.envelope import EnvelopeItem, encode_envelope
 from coord.codec.kinds import CommandKind as K
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.journal import Admission, OsFileSystem, SnapshotStore, Standing
 from coord.node.config import load_config
 from coord.node.node import Node

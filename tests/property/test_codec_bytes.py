@@ -20,10 +20,10 @@ from coord.codec.errors import (
 from coord.codec.etcd import decode_range
 from coord.codec.kinds import CommandKind
 from coord.codec.snapshot import decode_snapshot
+from coord.core.base.limits import LIMITS
+from coord.core.kv.bounds import validate_range
 from coord.core.levels import HIGHEST_LEVEL
-from coord.core.limits import LIMITS
 from coord.core.validate import validate, validate_request_id
-from coord.core.validate_kv import validate_range
 from tests.support.codec_samples import raw
 from tests.support.row_source import NamedRow, chunks_of
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core.base.limits import LIMITS, Limits
 from coord.core.checks import check_delta, check_state, mark
-from coord.core.limits import LIMITS, Limits
 from coord.core.machine import Machine
 from tests.support.core_rows import read_rows
 from tests.support.core_time import FOREVER_MS

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from coord.core.form import COMPILED
+from coord.core.base.build import COMPILED
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "coord" / "core"
@@ -49,7 +49,7 @@ def run(tree: Path, *argv: str) -> str:
 
 
 def is_compiled(tree: Path) -> bool:
-    told = run(tree, "-c", "from coord.core.form import COMPILED; print(COMPILED)")
+    told = run(tree, "-c", "from coord.core.base.build import COMPILED; print(COMPILED)")
     return told.strip() == "True"
 
 

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core.base.limits import LIMITS
 from coord.core.checks import check_delta, check_state, mark
-from coord.core.limits import LIMITS
 from coord.core.machine import Machine
 from coord.core.queries import claimable
 from coord.core.records import serial_of, task_id_of

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.core.kv import KvStore
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
+from coord.core.kv.store import KvStore
 from coord.core.reasons import Reason
 from coord.core.validate import validate
 from tests.support.kv_model import DumbKv

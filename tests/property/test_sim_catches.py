@@ -12,8 +12,9 @@ import pytest
 from chaos.sim.hardened import HardenedNode
 from chaos.sim.plan import make_plan
 from chaos.sim.world import World, simulate
-from coord.core import dedupe, locks
-from coord.core.form import COMPILED
+from coord.core.base.build import COMPILED
+from coord.core.locks import handlers as locks
+from coord.core.sessions import dedupe
 from coord.core.state import State
 from coord.journal import VoteFile
 from coord.replication import following, reconfiguration

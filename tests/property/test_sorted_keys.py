@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coord.core import sorted_keys
-from coord.core.sorted_keys import SortedKeys
+from coord.core.base import sorted_keys
+from coord.core.base.sorted_keys import SortedKeys
 
 KEYS = st.integers(0, 60)
 STEPS = st.lists(st.tuples(st.sampled_from(["next", "add", "remove", "pop"]), KEYS), max_size=150)

@@ -14,11 +14,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 from coord.core import commands as c
-from coord.core import explain, queries
+from coord.core import queries
 from coord.core import replies as r
+from coord.core.base.limits import LIMITS
 from coord.core.checks import check_delta, check_state, mark
-from coord.core.limits import LIMITS
 from coord.core.machine import Machine
+from coord.core.tasks import explain
 from tests.support.core_time import FOREVER_MS
 
 EVENT_WORDS = {

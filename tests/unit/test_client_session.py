@@ -30,7 +30,7 @@ from coord.client.transport.methods import (
     RELEASE_LOCK,
 )
 from coord.client.transport.retry import Deadline
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from tests.support.client import FakeNode, fake_cluster, hang, lose_reply, never_applied, refuse
 from tests.support.waiting import eventually
 

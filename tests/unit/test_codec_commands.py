@@ -11,7 +11,7 @@ from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.codec.etcd import decode_range
 from coord.codec.kinds import COMMAND_CLASS, ETCD_KINDS, REQUEST_CLASS, CommandKind
 from coord.core import commands as c
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.codec_samples import IDENTITY, RANGE, RANGE_VALUE, SAMPLES, raw
 

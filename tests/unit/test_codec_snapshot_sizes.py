@@ -17,10 +17,10 @@ from coord.codec.errors import SnapshotDamagedError
 from coord.codec.pieces import PieceUnpacker, pack_pieces
 from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
 from coord.core import commands as c
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
+from coord.core.base.table import ViewGivenUpError
 from coord.core.machine import Machine
 from coord.core.snapshot import StateView
-from coord.core.table import ViewGivenUpError
 from coord.journal.snapshot_format import MAX_CHUNK_BYTES
 from tests.support import first_snapshot_reader
 from tests.support.core_rows import read_rows

@@ -11,7 +11,7 @@ from coord.codec.commands import decode
 from coord.codec.kinds import CommandKind
 from coord.codec.validate import validate, validate_name, validate_request_id
 from coord.core import commands as c
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.pb import lock_pb2
 from tests.support.codec_samples import SAMPLES

@@ -8,8 +8,8 @@ import pytest
 
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core.base.limits import Limits
 from coord.core.checks import check_delta, check_state, mark
-from coord.core.limits import Limits
 from coord.core.machine import Machine
 from coord.core.queries import list_sessions
 from coord.core.reasons import Reason

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from coord.core import commands as c
+from coord.core.base.invariants import InvariantViolation
+from coord.core.base.timers import TimerKind
 from coord.core.checks import check_delta, check_state, mark
-from coord.core.invariants import InvariantViolation
 from coord.core.machine import Machine
 from coord.core.replies import TaskState
 from coord.core.state import State
-from coord.core.timers import TimerKind
 
 
 def sound_machine() -> Machine:

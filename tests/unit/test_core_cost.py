@@ -10,8 +10,8 @@ from bench.bounds.world import World
 from coord.codec.commands import decode
 from coord.codec.kinds import CommandKind
 from coord.core import commands as c
+from coord.core.base.limits import LIMITS
 from coord.core.cost import cost_us
-from coord.core.limits import LIMITS
 from coord.core.machine import Machine
 from coord.core.replies import Rejected
 from coord.runtime.proposer import ProposerLimits

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord.core import commands as c
+from coord.core.base.build import COMPILED
 from coord.core.digest import Digester, _ascii_parts
-from coord.core.form import COMPILED
 from coord.core.machine import Machine
 from tests.support.core_rows import read_rows
 

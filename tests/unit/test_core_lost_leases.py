@@ -7,12 +7,12 @@ import pytest
 
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.core.attempts import DEFAULT_MAX_LOST_LEASES, return_delay_ms
 from coord.core.checks import check_state
-from coord.core.explain import Explanation, explain_task
 from coord.core.machine import Machine
 from coord.core.queries import TaskInfo, get_task
 from coord.core.replies import TaskState
+from coord.core.tasks.attempts import DEFAULT_MAX_LOST_LEASES, return_delay_ms
+from coord.core.tasks.explain import Explanation, explain_task
 from tests.support.core_rows import read_rows
 
 TTL_MS = 1_000

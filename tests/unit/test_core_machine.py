@@ -9,9 +9,9 @@ import pytest
 
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core.base.invariants import InvariantViolation
+from coord.core.base.limits import LIMITS
 from coord.core.digest import Digester
-from coord.core.invariants import InvariantViolation
-from coord.core.limits import LIMITS
 from coord.core.machine import Machine
 from coord.core.queries import list_queues, list_tasks
 from coord.core.snapshot import FORMAT, LEVEL_FORMAT, SnapshotFormatError

@@ -13,7 +13,7 @@ from coord.codec.commands import decode
 from coord.codec.kinds import CommandKind
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.core.limits import Limits
+from coord.core.base.limits import Limits
 from coord.core.machine import Machine
 from coord.core.request_digest import digest_of, spec_digest
 from tests.support.codec_samples import SAMPLES, raw

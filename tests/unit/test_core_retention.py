@@ -8,12 +8,12 @@ import pytest
 
 from coord.core import commands as c
 from coord.core import replies as r
+from coord.core.base.limits import Limits
 from coord.core.checks import check_state
-from coord.core.limits import Limits
 from coord.core.machine import Machine
 from coord.core.queries import list_queues
 from coord.core.replies import TaskState
-from coord.core.retention import RESULT_MS
+from coord.core.tasks.retention import RESULT_MS
 from tests.support.core_rows import read_rows
 
 FEW = Limits(max_expiries_per_batch=5)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coord.core.invariants import InvariantViolation
-from coord.core.table import Budget, Row, Table, ViewGivenUpError
+from coord.core.base.invariants import InvariantViolation
+from coord.core.base.table import Budget, Row, Table, ViewGivenUpError
 
 
 @dataclass(slots=True)

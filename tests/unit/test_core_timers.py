@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coord.core.form import COMPILED
-from coord.core.sorted_keys import SortedKeys
-from coord.core.timers import TimerKind, Timers
+from coord.core.base.build import COMPILED
+from coord.core.base.sorted_keys import SortedKeys
+from coord.core.base.timers import TimerKind, Timers
 from tests.support.core_time import FOREVER_MS
 
 KINDS = (TimerKind.SESSION, TimerKind.TASK)

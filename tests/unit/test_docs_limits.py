@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.bounds.cases import CASES
 from bench.bounds.page import with_limits
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "limits.md"
 

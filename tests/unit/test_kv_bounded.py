@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coord.core import commands as c
-from coord.core.kv import KvStore
-from coord.core.kv_budget import read_budget
-from coord.core.kv_draft import Draft
-from coord.core.kv_read import read_range
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
+from coord.core.kv.budget import read_budget
+from coord.core.kv.draft import Draft
+from coord.core.kv.reads import read_range
+from coord.core.kv.store import KvStore
 from coord.core.reasons import Reason
 from coord.core.replies import KvRangeReply, Rejected
 

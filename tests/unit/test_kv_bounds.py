@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from coord.core import commands as c
-from coord.core import kv as kv_module
 from coord.core import replies as r
-from coord.core.form import COMPILED
-from coord.core.kv import KvStore
-from coord.core.limits import LIMITS, Limits
+from coord.core.base.build import COMPILED
+from coord.core.base.limits import LIMITS, Limits
+from coord.core.base.table import Table
+from coord.core.kv import store as kv_module
+from coord.core.kv.store import KvStore
 from coord.core.machine import Machine
 from coord.core.reasons import Reason
-from coord.core.table import Table
 
 KEYS = 40
 FEW = replace(

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from coord.core.base.invariants import InvariantViolation
+from coord.core.base.limits import LIMITS
 from coord.core.commands import (
     CompareResult,
     CompareTarget,
@@ -20,9 +22,7 @@ from coord.core.commands import (
     SortOrder,
     SortTarget,
 )
-from coord.core.invariants import InvariantViolation
-from coord.core.kv import KvCommand, KvReply, KvStore
-from coord.core.limits import LIMITS
+from coord.core.kv.store import KvCommand, KvReply, KvStore
 from coord.core.reasons import Reason
 from coord.core.replies import (
     Done,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from coord.core.base.limits import LIMITS
 from coord.core.commands import (
     Command,
     CompareResult,
@@ -17,10 +18,9 @@ from coord.core.commands import (
     KvRange,
     KvTxn,
 )
-from coord.core.limits import LIMITS
+from coord.core.kv.bounds import validate_range
 from coord.core.reasons import Reason
 from coord.core.validate import validate
-from coord.core.validate_kv import validate_range
 
 NO_KEY = "etcdserver: key is not provided"
 TOO_MANY = "etcdserver: too many operations in txn request"

@@ -1,4 +1,4 @@
-"""Every limit of `coord.core.limits`: what is at it is accepted, what is one beyond it is not.
+"""Every limit of `coord.core.base.limits`: what is at it is accepted, what is one beyond it is not.
 
 The tables are the register of limits: a new field of `Limits` without a line here fails. What one
 request asks for goes into REQUESTS, with the real limits; what the state holds goes into STATES,
@@ -14,7 +14,7 @@ import pytest
 
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.core.limits import LIMITS, Limits
+from coord.core.base.limits import LIMITS, Limits
 from coord.core.machine import Machine
 from coord.core.queries import TaskPage, list_tasks
 from coord.core.reasons import Reason

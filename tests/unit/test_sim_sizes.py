@@ -9,8 +9,8 @@ import pytest
 from chaos.sim.plan import LEVELS, PROFILES, make_plan
 from chaos.sim.sizes import Sizes
 from chaos.sim.world import World
+from coord.core.base.limits import LIMITS
 from coord.core.commands import KvPut, KvTxn, SubmitTasks
-from coord.core.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.core.replies import Applied, Rejected
 

@@ -12,7 +12,7 @@ import structlog
 
 from chaos.sim.disk import SimDisk
 from chaos.sim.machine import LogMachine
-from coord.core.table import ViewGivenUpError
+from coord.core.base.table import ViewGivenUpError
 from coord.journal import SnapshotStore, SyncFailedError, snapshot_format
 from coord.ratelimit import LogLimiter
 from coord.replication.background import AWAITED, UNHURRIED

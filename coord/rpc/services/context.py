@@ -19,9 +19,9 @@ from coord.codec.kinds import ETCD_KINDS, KIND_LEVEL, CommandKind
 from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
 from coord.codec.validate import validate, validate_request_id
+from coord.core.base.limits import LIMITS
 from coord.core.commands import Command, RequestId
 from coord.core.cost import cost_us
-from coord.core.limits import LIMITS
 from coord.core.replies import Rejected, Reply
 from coord.core.state import State
 from coord.replication.port import Replicator

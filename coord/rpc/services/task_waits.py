@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from coord.core import queries
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.core.replies import EventKind, TaskState
 from coord.pb import task_pb2 as pb
 from coord.rpc.dispatcher import Call, Handler

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from coord.core import queries
+from coord.core.base.limits import LIMITS
 from coord.core.commands import TaskSpec
-from coord.core.limits import LIMITS
 from coord.pb import task_pb2 as pb
 
 # What one task takes in an answer at most: payload, checkpoint and result, and all its texts.

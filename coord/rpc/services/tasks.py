@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from coord.codec.kinds import CommandKind
 from coord.core import queries
+from coord.core.base.limits import LIMITS
 from coord.core.commands import HeartbeatTasks, SubmitTasks
-from coord.core.explain import explain_task
-from coord.core.limits import LIMITS
 from coord.core.listing import queue_step, task_step
 from coord.core.records import serial_of
 from coord.core.replies import TaskState
+from coord.core.tasks.explain import explain_task
 from coord.pb import task_pb2 as pb
 from coord.rpc.dispatcher import Call, Handler, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of

@@ -15,7 +15,7 @@ from bisect import insort
 from collections.abc import Sequence
 from typing import Final
 
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 
 MAX_SLOTS: Final = LIMITS.max_batch_items  # of a worker: so many tasks fit in one claim
 MAX_SEQUENCES: Final = 16

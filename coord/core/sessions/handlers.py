@@ -12,16 +12,16 @@ from typing import Final
 
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.core.attempts import lose_lease
-from coord.core.dedupe import drop_replies
-from coord.core.holdings import check_new_session, count_session
-from coord.core.locks import leave_queue, pass_on
+from coord.core.base.timers import TimerKind
+from coord.core.locks.handlers import leave_queue, pass_on
 from coord.core.records import Session, labels_of
 from coord.core.refusals import limit_exceeded, session_not_found
 from coord.core.replies import EventKind
+from coord.core.sessions.dedupe import drop_replies
+from coord.core.sessions.holdings import check_new_session, count_session
 from coord.core.sizes import session_size
 from coord.core.state import State
-from coord.core.timers import TimerKind
+from coord.core.tasks.attempts import lose_lease
 
 _SESSION: Final = TimerKind.SESSION
 _MAX_STUCK: Final = 1_000

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, assert_never
 
 from coord.core import commands as c
-from coord.core.limits import LIMITS
+from coord.core.base.limits import LIMITS
 from coord.core.reasons import Reason
 from coord.core.replies import Rejected
 

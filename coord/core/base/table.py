@@ -21,9 +21,9 @@ from typing import Any, Final, Generic, TypeVar
 
 from sortedcontainers import SortedDict
 
-from coord.core.invariants import InvariantViolation, invariant
-from coord.core.row_weight import weight_of
-from coord.core.sorted_keys import SortedKeys
+from coord.core.base.invariants import InvariantViolation, invariant
+from coord.core.base.sorted_keys import SortedKeys
+from coord.core.base.weight import weight_of
 
 K = TypeVar("K")
 V = TypeVar("V")

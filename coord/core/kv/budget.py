@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from coord.core.limits import Limits
+from coord.core.base.limits import Limits
 from coord.core.reasons import Reason
 from coord.core.replies import KeyValue, Rejected
 

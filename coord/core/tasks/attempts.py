@@ -17,7 +17,7 @@ from coord.core.refusals import stale_token, task_finished, task_not_found
 from coord.core.replies import EventKind
 from coord.core.sizes import task_size
 from coord.core.state import State
-from coord.core.task_states import COMPLETED, DEAD, arm, finish, requeue
+from coord.core.tasks.transitions import COMPLETED, DEAD, arm, finish, requeue
 
 DEFAULT_MAX_LOST_LEASES: Final = 10
 _RETURN_WINDOW_MS: Final = 500

@@ -11,13 +11,13 @@ from typing import Final
 
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.core.holdings import check_new_lock, check_new_wait
+from coord.core.base.timers import TimerKind
 from coord.core.reasons import Reason
 from coord.core.records import Lock, Waiter
 from coord.core.refusals import limit_exceeded, session_required, stale_token
 from coord.core.replies import EventKind
+from coord.core.sessions.holdings import check_new_lock, check_new_wait
 from coord.core.state import State
-from coord.core.timers import TimerKind
 
 _LAST_TICKET: Final = 1 << 64
 

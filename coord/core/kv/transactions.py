@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from coord.core import commands as c
-from coord.core.invariants import InvariantViolation
-from coord.core.kv_budget import Budget
-from coord.core.kv_draft import Draft
-from coord.core.kv_read import interval, rows_in
+from coord.core.base.invariants import InvariantViolation
+from coord.core.kv.budget import Budget
+from coord.core.kv.draft import Draft
+from coord.core.kv.reads import interval, rows_in
 from coord.core.replies import KeyValue, Rejected
 
 _NO_KEY: Final = KeyValue(b"", b"", 0, 0, 0, 0)

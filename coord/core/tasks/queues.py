@@ -6,14 +6,14 @@ from itertools import islice
 
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.core.queue_quota import check_new_queues, kept_tasks
 from coord.core.reasons import Reason
 from coord.core.records import Queue, RetentionPolicy, serial_of_rank
 from coord.core.refusals import being_deleted, queue_not_found
 from coord.core.replies import EventKind
-from coord.core.retention import arm_line, drop_first_stone, forget_first
 from coord.core.state import State
-from coord.core.task_states import CANCELLED, CLAIMED, finish, forget
+from coord.core.tasks.quota import check_new_queues, kept_tasks
+from coord.core.tasks.retention import arm_line, drop_first_stone, forget_first
+from coord.core.tasks.transitions import CANCELLED, CLAIMED, finish, forget
 
 _WHY = "its queue was deleted"
 

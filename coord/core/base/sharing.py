@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from coord.core.base.table import GivenRow
+from coord.core.base.weight import weight_of
 from coord.core.records import KeptReply
 from coord.core.replies import KeyValue
-from coord.core.row_weight import weight_of
 from coord.core.rows import decode_kept_reply
-from coord.core.table import GivenRow
 
 _LARGE_BYTES: Final = 1_024  # smaller values are not worth looking up, except in replies
 _MAX_KNOWN: Final = 200_000  # so that looking up takes little memory itself

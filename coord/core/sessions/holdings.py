@@ -1,14 +1,14 @@
 """Bounds on how many sessions, locks, waits and keys there may be (from level 1 on).
 
 Where one party could take all of them, each has a share that leaves some to the others
-(`coord.core.shares`): of sessions those with one name, of locks and waits one session."""
+(`coord.core.base.shares`): of sessions those with one name, of locks and waits one session."""
 
 from __future__ import annotations
 
 from coord.core import commands as c
+from coord.core.base.shares import beyond_share
 from coord.core.refusals import limit_exceeded, share_exceeded
 from coord.core.replies import Rejected
-from coord.core.shares import beyond_share
 from coord.core.state import State
 
 

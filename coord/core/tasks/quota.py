@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import Final
 
 from coord.core import commands as c
+from coord.core.base.shares import beyond_share, may_be_beyond
 from coord.core.reasons import Reason
 from coord.core.records import Queue, RetentionPolicy, task_id_of
 from coord.core.refusals import being_deleted, limit_exceeded, share_exceeded
 from coord.core.replies import Rejected
 from coord.core.request_digest import spec_digest
-from coord.core.retention import drop_early
-from coord.core.shares import beyond_share, may_be_beyond
 from coord.core.sizes import spec_size
 from coord.core.state import State
+from coord.core.tasks.retention import drop_early
 
 _DROPPED_AT_ONCE: Final = 4
 _DROP_RESULTS_OLDEST: Final = RetentionPolicy.DROP_RESULTS_OLDEST

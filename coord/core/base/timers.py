@@ -23,7 +23,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from coord.core.sorted_keys import SortedKeys
+from coord.core.base.sorted_keys import SortedKeys
 
 
 class TimerKind(IntEnum):

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from coord.core.invariants import invariant
+from coord.core.base.invariants import invariant
+from coord.core.base.timers import TimerKind
 from coord.core.records import Queue, Retained
-from coord.core.retention import is_compact, kept_ms, stone_ends_ms
 from coord.core.sizes import session_size, task_size, tombstone_size
 from coord.core.state import State
-from coord.core.timers import TimerKind
+from coord.core.tasks.retention import is_compact, kept_ms, stone_ends_ms
 
 
 def check_retained(state: State, queue: Queue) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from heapq import merge
 from typing import Final
 
+from coord.core.base.sorted_keys import SortedKeys
+from coord.core.base.table import Table
 from coord.core.replies import KeyValue
-from coord.core.sorted_keys import SortedKeys
-from coord.core.table import Table
 
 Live = Table[bytes, KeyValue]
 

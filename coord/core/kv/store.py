@@ -12,15 +12,15 @@ from typing import Any, Final, assert_never
 
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.core.invariants import invariant
-from coord.core.kv_budget import Budget, OverBudgetError, read_budget, write_budget
-from coord.core.kv_draft import Draft
-from coord.core.kv_history import KvHistory
-from coord.core.kv_read import interval, read_one, read_range, rows_in
-from coord.core.kv_txn import Plan, first_refusal, plan, rows_named
-from coord.core.limits import LIMITS, Limits
+from coord.core.base.invariants import invariant
+from coord.core.base.limits import LIMITS, Limits
+from coord.core.base.table import GivenRow, Row, Table
+from coord.core.kv.budget import Budget, OverBudgetError, read_budget, write_budget
+from coord.core.kv.draft import Draft
+from coord.core.kv.history import KvHistory
+from coord.core.kv.reads import interval, read_one, read_range, rows_in
+from coord.core.kv.transactions import Plan, first_refusal, plan, rows_named
 from coord.core.reasons import Reason
-from coord.core.table import GivenRow, Row, Table
 
 KvCommand = c.KvPut | c.KvDelete | c.KvTxn | c.KvCompact
 KvReply = r.Rejected | r.Done | r.KvPutReply | r.KvDeleteReply | r.KvTxnReply

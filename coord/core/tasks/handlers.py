@@ -7,9 +7,7 @@ from typing import Final
 
 from coord.core import commands as c
 from coord.core import replies as r
-from coord.core.attempts import time_out_task
 from coord.core.chores import go_on_redriving
-from coord.core.queue_quota import Digests, check_new_queues, check_submit, drop_surplus
 from coord.core.reasons import Reason
 from coord.core.records import (
     Lease,
@@ -32,7 +30,9 @@ from coord.core.refusals import (
 )
 from coord.core.replies import EventKind
 from coord.core.state import State
-from coord.core.task_states import (
+from coord.core.tasks.attempts import time_out_task
+from coord.core.tasks.quota import Digests, check_new_queues, check_submit, drop_surplus
+from coord.core.tasks.transitions import (
     CANCELLED,
     CLAIMED,
     DEAD,
@@ -58,7 +58,7 @@ DEFAULT_OPTIONS: Final = TaskOptions(
     not_before_wall_ms=0,
 )
 
-# From level 1 on: no retention of its own, so what `coord.core.retention` says.
+# From level 1 on: no retention of its own, so what `coord.core.tasks.retention` says.
 _DEFAULTS: Final = DEFAULT_OPTIONS._replace(retention_ms=0)
 
 

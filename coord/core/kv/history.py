@@ -16,11 +16,11 @@ from collections import deque
 from itertools import islice
 from typing import Any, Final
 
-from coord.core.invariants import invariant
-from coord.core.limits import LIMITS
+from coord.core.base.invariants import invariant
+from coord.core.base.limits import LIMITS
+from coord.core.base.sorted_keys import SortedKeys
+from coord.core.base.table import GivenRow, Row, Table
 from coord.core.replies import KeyValue
-from coord.core.sorted_keys import SortedKeys
-from coord.core.table import GivenRow, Row, Table
 
 _COMPACTED: Final = "compacted"
 _ROW_BYTES: Final = 400

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, Final
 
 from coord.core.commands import KvRange, SortOrder, SortTarget
-from coord.core.kv_budget import Budget
-from coord.core.kv_draft import Draft, Live
-from coord.core.kv_history import KvHistory
+from coord.core.kv.bounds import FROM_KEY_ON
+from coord.core.kv.budget import Budget
+from coord.core.kv.draft import Draft, Live
+from coord.core.kv.history import KvHistory
 from coord.core.replies import KeyValue, KvRangeReply
-from coord.core.validate_kv import FROM_KEY_ON
 
 _SORT_KEY: Final[dict[SortTarget, Callable[[KeyValue], Any]]] = {
     SortTarget.KEY: lambda kv: kv.key,
