@@ -15,12 +15,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.account import state_size
 from coord.core.base.build import COMPILED
 from coord.core.base.limits import LIMITS
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Command, Reply, Request
+from coord.core.cluster.commands import RaiseLevel
+from coord.core.kv.commands import KvCompact, KvPut
+from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
+from coord.core.sessions.commands import OpenSession, SessionOpened
+from coord.core.tasks.commands import (
+    Claimed,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    FailItem,
+    FailTasks,
+    SetQueue,
+    SubmitTasks,
+    TaskSpec,
+)
 
 BATCH: Final = 100
 PAYLOAD_BYTES: Final = 100
@@ -34,26 +49,26 @@ class Filler:
     def __init__(self) -> None:
         self.machine = Machine()
         self.now_ms = 0
-        self.do(c.RaiseLevel(1))
+        self.do(RaiseLevel(1))
         self.owner = self.open("owner")
 
-    def do(self, *commands: c.Command, session_id: int = 0, sequence: int = 0) -> list[r.Reply]:
+    def do(self, *commands: Command, session_id: int = 0, sequence: int = 0) -> list[Reply]:
         """One batch, some milliseconds after the one before."""
         self.now_ms += 10
-        request_id = c.RequestId(session_id, sequence, 0) if session_id else None
-        requests = [c.Request(command, request_id) for command in commands]
-        return self.machine.apply(c.Batch(self.now_ms, self.now_ms, requests)).replies
+        request_id = RequestId(session_id, sequence, 0) if session_id else None
+        requests = [Request(command, request_id) for command in commands]
+        return self.machine.apply(Batch(self.now_ms, self.now_ms, requests)).replies
 
     def open(self, name: str) -> int:
-        reply = self.do(c.OpenSession(LIMITS.max_ttl_ms, os.urandom(16), name=name))[0]
-        assert isinstance(reply, r.SessionOpened), reply
+        reply = self.do(OpenSession(LIMITS.max_ttl_ms, os.urandom(16), name=name))[0]
+        assert isinstance(reply, SessionOpened), reply
         return reply.session_id
 
     def submit(self, at: int, key: str = "") -> None:
         self.do(
-            c.SubmitTasks(
+            SubmitTasks(
                 [
-                    c.TaskSpec(
+                    TaskSpec(
                         "q", os.urandom(PAYLOAD_BYTES), idempotency_key=key and f"{key}-{at}-{one}"
                     )
                     for one in range(BATCH)
@@ -62,14 +77,14 @@ class Filler:
         )
 
     def claim(self) -> list[tuple[str, int]]:
-        claim = c.ClaimTasks(("q",), BATCH, LIMITS.max_ttl_ms, "worker")
+        claim = ClaimTasks(("q",), BATCH, LIMITS.max_ttl_ms, "worker")
         reply = self.do(claim, session_id=self.owner)[0]
-        assert isinstance(reply, r.Claimed), reply
+        assert isinstance(reply, Claimed), reply
         return [(task_id, token) for task_id, token, *_ in reply.tasks]
 
     def complete(self) -> None:
-        items = [c.CompleteItem(*held, os.urandom(RESULT_BYTES)) for held in self.claim()]
-        self.do(c.CompleteTasks(items))
+        items = [CompleteItem(*held, os.urandom(RESULT_BYTES)) for held in self.claim()]
+        self.do(CompleteTasks(items))
 
 
 def _pending(filler: Filler, at: int) -> None:
@@ -88,10 +103,10 @@ def _completed(filler: Filler, at: int) -> None:
 
 def _tombstone(filler: Filler, at: int) -> None:
     if not at:
-        filler.do(c.SetQueue("q", quota_tasks=1, policy=2))
+        filler.do(SetQueue("q", quota_tasks=1, policy=2))
     for one in range(BATCH):
         name = f"some-key-{at}-{one}"
-        filler.do(c.SubmitTasks([c.TaskSpec("q", b"", idempotency_key=name)]))
+        filler.do(SubmitTasks([TaskSpec("q", b"", idempotency_key=name)]))
         filler.complete()
 
 
@@ -102,7 +117,7 @@ def _keyed(filler: Filler, at: int) -> None:
 
 def _dead(filler: Filler, at: int) -> None:
     filler.submit(at)
-    filler.do(c.FailTasks([c.FailItem(*held, "it failed", False) for held in filler.claim()]))
+    filler.do(FailTasks([FailItem(*held, "it failed", False) for held in filler.claim()]))
 
 
 def _session(filler: Filler, at: int) -> None:
@@ -111,30 +126,30 @@ def _session(filler: Filler, at: int) -> None:
 
 
 def _queue(filler: Filler, at: int) -> None:
-    filler.do(*[c.SetQueue(f"queue-{at}-{one}", quota_tasks=5) for one in range(BATCH)])
+    filler.do(*[SetQueue(f"queue-{at}-{one}", quota_tasks=5) for one in range(BATCH)])
 
 
 def _lock(filler: Filler, at: int) -> None:
-    locks = [c.AcquireLock(f"lock-{at}-{one}", "holder", 60_000, 0) for one in range(BATCH)]
+    locks = [AcquireLock(f"lock-{at}-{one}", "holder", 60_000, 0) for one in range(BATCH)]
     filler.do(*locks, session_id=filler.owner)
 
 
 def _waiter(filler: Filler, at: int) -> None:
     if at % 50 == 0:
-        filler.do(c.AcquireLock(f"lock-{at}", "holder", 0, 0), session_id=filler.owner)
+        filler.do(AcquireLock(f"lock-{at}", "holder", 0, 0), session_id=filler.owner)
     name = f"lock-{at - at % 50}"
-    waits = [c.AcquireLock(name, f"h-{at}-{one}", 0, 60_000_000) for one in range(BATCH)]
+    waits = [AcquireLock(name, f"h-{at}-{one}", 0, 60_000_000) for one in range(BATCH)]
     filler.do(*waits, session_id=filler.owner)
 
 
 def _key(filler: Filler, at: int) -> None:
     for one in range(BATCH):
-        filler.do(c.KvPut(b"some/key/%d/%d" % (at, one), os.urandom(PAYLOAD_BYTES)))
-    filler.do(c.KvCompact(filler.machine.revision))
+        filler.do(KvPut(b"some/key/%d/%d" % (at, one), os.urandom(PAYLOAD_BYTES)))
+    filler.do(KvCompact(filler.machine.revision))
 
 
 def _changed_key(filler: Filler, at: int) -> None:
-    filler.do(*[c.KvPut(b"k%d" % one, os.urandom(PAYLOAD_BYTES)) for one in range(BATCH)])
+    filler.do(*[KvPut(b"k%d" % one, os.urandom(PAYLOAD_BYTES)) for one in range(BATCH)])
 
 
 def _reply(filler: Filler, at: int) -> None:
@@ -142,8 +157,8 @@ def _reply(filler: Filler, at: int) -> None:
         filler.owner = filler.open(f"client-{at}")
     for one in range(BATCH):
         sequence = 1 + at % 40 * BATCH + one
-        filler.do(c.KvPut(b"k", b"v"), session_id=filler.owner, sequence=sequence)
-    filler.do(c.KvCompact(filler.machine.revision))
+        filler.do(KvPut(b"k", b"v"), session_id=filler.owner, sequence=sequence)
+    filler.do(KvCompact(filler.machine.revision))
 
 
 KINDS: Final[dict[str, tuple[str, Callable[[Filler, int], None]]]] = {

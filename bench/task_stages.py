@@ -22,8 +22,10 @@ from coord.codec.kinds import CommandKind
 from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
 from coord.core.base.build import COMPILED
-from coord.core.commands import Batch, OpenSession, Request, RequestId
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Request
 from coord.core.machine import Machine
+from coord.core.sessions.commands import OpenSession
 from coord.core.validate import validate
 from coord.pb import common_pb2
 from coord.pb import task_pb2 as pb

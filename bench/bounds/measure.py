@@ -11,9 +11,9 @@ from bench.bounds.cases import CASES, Case
 from bench.bounds.world import Measured, World, key
 from coord.codec import etcd
 from coord.codec.kinds import CommandKind
-from coord.core import commands as c
 from coord.core.base.limits import LIMITS
-from coord.core.replies import Rejected
+from coord.core.base.refusal import Rejected
+from coord.core.kv.commands import KvRange, SortTarget
 from coord.pb import etcd_rpc_pb2 as pb
 
 ENTRIES = 5
@@ -78,8 +78,8 @@ def measure_reads(world: World, rounds: int) -> Iterable[Times]:
     """Range reads, with their answers: they are not logged, and cost the node that is asked."""
     rows = LIMITS.max_range_keys
     low = key(world.keys // 2)
-    plain = c.KvRange(low, key(world.keys // 2 + rows))
-    by_value = c.SortTarget.VALUE
+    plain = KvRange(low, key(world.keys // 2 + rows))
+    by_value = SortTarget.VALUE
     filtered = replace(plain, sort_target=by_value, min_mod_revision=1, keys_only=True)
     for name, command in (
         (f"range of {rows:,} keys", plain),
@@ -88,7 +88,7 @@ def measure_reads(world: World, rounds: int) -> Iterable[Times]:
         yield Times(name, tuple([_read_ms(world, command) for _ in range(rounds)]))
 
 
-def _read_ms(world: World, command: c.KvRange) -> float:
+def _read_ms(world: World, command: KvRange) -> float:
     began = time.thread_time()
     reply = world.machine.state.kv.range(command, world.machine.revision)
     if isinstance(reply, Rejected):

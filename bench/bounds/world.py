@@ -9,9 +9,11 @@ from typing import Any
 
 from coord.codec.envelope import EnvelopeItem, encode_envelope, to_batch
 from coord.codec.kinds import CommandKind
-from coord.core import commands as c
-from coord.core import replies as r
+from coord.core.batch import Batch, Reply, Request
+from coord.core.cluster.commands import RaiseLevel
+from coord.core.kv.commands import KvPut
 from coord.core.machine import Machine
+from coord.core.sessions.commands import OpenSession, SessionOpened
 from coord.pb import task_pb2
 
 K = CommandKind
@@ -37,16 +39,16 @@ class World:
     def __init__(self, keys: int, level: int = 1) -> None:
         self.machine = Machine()
         self.sequence = 0
-        opening = [c.Request(c.OpenSession(24 * HOUR_MS, b"bounds"))]
+        opening = [Request(OpenSession(24 * HOUR_MS, b"bounds"))]
         if level:
-            opening.insert(0, c.Request(c.RaiseLevel(level)))
-        opened = self._apply(c.Batch(1, 1, opening))[-1]
-        assert isinstance(opened, r.SessionOpened)
+            opening.insert(0, Request(RaiseLevel(level)))
+        opened = self._apply(Batch(1, 1, opening))[-1]
+        assert isinstance(opened, SessionOpened)
         self.session_id = opened.session_id
         self.keys = keys
         for value in (b"v" * 50, b"w" * 50):
             for number in range(keys):
-                self._apply(c.Batch(1, 1, [c.Request(c.KvPut(key(number), value))]))
+                self._apply(Batch(1, 1, [Request(KvPut(key(number), value))]))
 
     def run(self, kind: CommandKind, message: Any) -> Measured:
         """Carry out one request as a follower does: from the bytes of its log entry."""
@@ -72,7 +74,7 @@ class World:
         """Apply an empty entry; milliseconds."""
         now_ms = self.machine.state.now_ms
         began = time.thread_time()
-        self._apply(c.Batch(now_ms + 1, 1, []))
+        self._apply(Batch(now_ms + 1, 1, []))
         return (time.thread_time() - began) * 1_000
 
     def claimed(self, count: int, queue: str = "held") -> list[tuple[str, int]]:
@@ -83,7 +85,7 @@ class World:
         reply = self.run(K.CLAIM_TASKS, claim).reply
         return [(task_id, token) for task_id, token, _, _ in reply.tasks]
 
-    def _apply(self, batch: c.Batch) -> list[r.Reply]:
+    def _apply(self, batch: Batch) -> list[Reply]:
         return self.machine.apply(batch).replies
 
 

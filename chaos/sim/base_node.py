@@ -13,7 +13,7 @@ from chaos.sim.clock import NodeClock, SimClock
 from chaos.sim.disk import SimDisk, SimulatedCrash
 from chaos.sim.plan import SimPlan
 from chaos.sim.service import Service
-from coord.core.replies import Applied
+from coord.core.batch import Applied
 from coord.replication.port import Member
 
 TICK_S = 0.025

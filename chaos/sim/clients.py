@@ -16,16 +16,11 @@ from chaos.sim.service import Done, Outcome, Service, item_of
 from chaos.sim.sizes import BULK_KEYS, MAX_REQUEST_BYTES, Sizes
 from coord.codec.kinds import CommandKind
 from coord.core.base.limits import LIMITS
-from coord.core.reasons import Reason
-from coord.core.replies import (
-    Claimed,
-    ItemOutcomes,
-    KvTxnReply,
-    LockReply,
-    Rejected,
-    SessionOpened,
-    Submitted,
-)
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.kv.commands import KvTxnReply
+from coord.core.locks.commands import LockReply
+from coord.core.sessions.commands import SessionOpened
+from coord.core.tasks.commands import Claimed, ItemOutcomes, Submitted
 from coord.pb import etcd_rpc_pb2, lock_pb2, session_pb2, task_pb2
 
 SESSION_MS = 3_000

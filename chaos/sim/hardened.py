@@ -13,7 +13,7 @@ from chaos.sim.base_node import DIRECTORY, Entry, NodeWatcher, SimNode
 from chaos.sim.clock import SimClock
 from chaos.sim.disk import SimDisk, SimulatedCrash
 from chaos.sim.plan import SimPlan
-from coord.core.replies import Applied
+from coord.core.batch import Applied
 from coord.journal import DiskFullError, SnapshotStore, VoteFile
 from coord.journal.vote import COPY_BYTES
 from coord.replication.boot import OpenStorage, open_storage

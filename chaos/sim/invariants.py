@@ -22,8 +22,10 @@ from typing import Any
 from chaos.sim.base_node import Entry, SimNode
 from chaos.sim.plan import MAX_RATE
 from coord.codec.envelope import Envelope, decode_envelope, to_batch
+from coord.core.batch import Applied
+from coord.core.locks.commands import LockReply
 from coord.core.machine import Machine
-from coord.core.replies import Applied, Claimed, LockReply
+from coord.core.tasks.commands import Claimed
 from coord.replication.port import Member
 
 STAMP_SLACK_MS = 2.0

@@ -18,8 +18,8 @@ from chaos.checkers.models import MODELS
 from chaos.histories.history import NEMESIS, EventType, HistoryEvent, operations
 from chaos.sim.invariants import Violation
 from chaos.sim.plan import MAX_RATE
-from coord.core.replies import TaskState
 from coord.core.state import State
+from coord.core.tasks.commands import TaskState
 from coord.core.tasks.retention import is_compact
 
 REGISTER = ("read", "write", "cas")

@@ -24,7 +24,7 @@ from chaos.sim.plan import SimPlan
 from chaos.sim.service import ObservedHost
 from chaos.sim.stock_files import CURRENT, WRITE_BACK_S
 from coord.codec.envelope import encode_envelope
-from coord.core.replies import Applied
+from coord.core.batch import Applied
 
 JOURNAL = f"{DIRECTORY}/journal"
 DUMP = f"{DIRECTORY}/dump"

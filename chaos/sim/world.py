@@ -26,7 +26,7 @@ from chaos.sim.links import SimNetwork
 from chaos.sim.plan import HARDENED, SimPlan
 from chaos.sim.promises import Promises, history_digest
 from chaos.sim.service import Done, Outcome, Service
-from coord.core.replies import Applied
+from coord.core.batch import Applied
 from coord.journal import DiskFullError, StorageDamagedError, SyncFailedError
 from coord.replication.errors import RemovedFromClusterError
 from coord.replication.port import Member

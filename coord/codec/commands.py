@@ -17,9 +17,32 @@ from coord.codec import etcd
 from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.codec.kinds import REQUEST_CLASS, CommandKind
 from coord.codec.shape import check_bytes, check_counts
-from coord.core import commands as c
 from coord.core.base.limits import LIMITS
+from coord.core.base.request import RequestId
+from coord.core.batch import Command
+from coord.core.cluster.commands import RaiseLevel, SetQuota
 from coord.core.levels import HIGHEST_LEVEL
+from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
+from coord.core.tasks.commands import (
+    CancelTask,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    DeleteQueue,
+    FailItem,
+    FailTasks,
+    HeartbeatItem,
+    HeartbeatTasks,
+    PauseQueue,
+    RedriveQueue,
+    ReleaseItem,
+    ReleaseTasks,
+    RetryTask,
+    SetQueue,
+    SubmitTasks,
+    TaskSpec,
+)
 from coord.pb import cluster_pb2, lock_pb2, session_pb2, task_pb2
 
 K = CommandKind
@@ -27,14 +50,14 @@ K = CommandKind
 _DELETED_AT_ONCE: Final = 500  # tasks of a queue: some 5 ms of work
 
 
-def decode(kind: int, raw: bytes) -> c.Command:
+def decode(kind: int, raw: bytes) -> Command:
     """The command in `raw`, the bytes of the request message of this kind.
 
     Raises DecodeError (one sentence) or UnknownCommandError."""
     return _parse(kind, raw)[0]
 
 
-def decode_request(kind: int, raw: bytes) -> tuple[c.Command, c.RequestId | None]:
+def decode_request(kind: int, raw: bytes) -> tuple[Command, RequestId | None]:
     """The command and the identity in the message's own header (None if it has none or an empty
     one). For etcd kinds the identity is always None here: see `request_id`. For requests that come
     in: what has far too many parts is not decoded.
@@ -47,14 +70,14 @@ def decode_request(kind: int, raw: bytes) -> tuple[c.Command, c.RequestId | None
     return command, None
 
 
-def request_id(session_id: int, sequence: int, acked_below: int) -> c.RequestId | None:
+def request_id(session_id: int, sequence: int, acked_below: int) -> RequestId | None:
     """None if all three are 0: a call without a session."""
     if session_id or sequence or acked_below:
-        return c.RequestId(session_id, sequence, acked_below)
+        return RequestId(session_id, sequence, acked_below)
     return None
 
 
-def _parse(kind: int, raw: bytes, *, shape: bool = False) -> tuple[c.Command, Any]:
+def _parse(kind: int, raw: bytes, *, shape: bool = False) -> tuple[Command, Any]:
     entry = _DECODERS.get(kind)
     if entry is None:
         raise UnknownCommandError(
@@ -76,28 +99,28 @@ def _parse(kind: int, raw: bytes, *, shape: bool = False) -> tuple[c.Command, An
 # ---- sessions
 
 
-def _open_session(m: session_pb2.OpenSessionRequest) -> c.OpenSession:
-    return c.OpenSession(
+def _open_session(m: session_pb2.OpenSessionRequest) -> OpenSession:
+    return OpenSession(
         m.ttl_ms, m.nonce, m.kind or "client", m.name, dict(m.labels), tuple(m.queues), m.slots
     )
 
 
-def _keep_alive(m: session_pb2.KeepAliveRequest) -> c.KeepAlive:
+def _keep_alive(m: session_pb2.KeepAliveRequest) -> KeepAlive:
     if not m.HasField("report"):
-        return c.KeepAlive(m.session_id)
-    return c.KeepAlive(m.session_id, tuple(m.report.stuck_task_ids))
+        return KeepAlive(m.session_id)
+    return KeepAlive(m.session_id, tuple(m.report.stuck_task_ids))
 
 
-def _close_session(m: session_pb2.CloseSessionRequest) -> c.CloseSession:
-    return c.CloseSession(m.session_id)
+def _close_session(m: session_pb2.CloseSessionRequest) -> CloseSession:
+    return CloseSession(m.session_id)
 
 
 # ---- tasks
 
 
-def _spec(m: task_pb2.TaskSpec) -> c.TaskSpec:
+def _spec(m: task_pb2.TaskSpec) -> TaskSpec:
     labels = m.labels
-    return c.TaskSpec(
+    return TaskSpec(
         m.queue,
         m.payload,
         m.priority,
@@ -118,16 +141,16 @@ def _spec(m: task_pb2.TaskSpec) -> c.TaskSpec:
     )
 
 
-def _submit(m: task_pb2.SubmitRequest) -> c.SubmitTasks:
-    return c.SubmitTasks([_spec(task) for task in m.tasks])
+def _submit(m: task_pb2.SubmitRequest) -> SubmitTasks:
+    return SubmitTasks([_spec(task) for task in m.tasks])
 
 
-def _claim(m: task_pb2.ClaimRequest) -> c.ClaimTasks:
-    return c.ClaimTasks(tuple(m.queues), m.max_tasks, m.lease_ttl_ms, m.worker)
+def _claim(m: task_pb2.ClaimRequest) -> ClaimTasks:
+    return ClaimTasks(tuple(m.queues), m.max_tasks, m.lease_ttl_ms, m.worker)
 
 
-def _heartbeat_item(m: task_pb2.HeartbeatItem) -> c.HeartbeatItem:
-    return c.HeartbeatItem(
+def _heartbeat_item(m: task_pb2.HeartbeatItem) -> HeartbeatItem:
+    return HeartbeatItem(
         m.task_id,
         m.fencing_token,
         m.checkpoint if m.HasField("checkpoint") else None,
@@ -135,19 +158,19 @@ def _heartbeat_item(m: task_pb2.HeartbeatItem) -> c.HeartbeatItem:
     )
 
 
-def _heartbeat(m: task_pb2.HeartbeatRequest) -> c.HeartbeatTasks:
-    return c.HeartbeatTasks([_heartbeat_item(item) for item in m.items])
+def _heartbeat(m: task_pb2.HeartbeatRequest) -> HeartbeatTasks:
+    return HeartbeatTasks([_heartbeat_item(item) for item in m.items])
 
 
-def _complete(m: task_pb2.CompleteRequest) -> c.CompleteTasks:
-    item_of = c.CompleteItem
-    return c.CompleteTasks(
+def _complete(m: task_pb2.CompleteRequest) -> CompleteTasks:
+    item_of = CompleteItem
+    return CompleteTasks(
         [item_of(item.task_id, item.fencing_token, item.result) for item in m.items]
     )
 
 
-def _fail_item(m: task_pb2.FailItem) -> c.FailItem:
-    return c.FailItem(
+def _fail_item(m: task_pb2.FailItem) -> FailItem:
+    return FailItem(
         m.task_id,
         m.fencing_token,
         m.error,
@@ -156,35 +179,35 @@ def _fail_item(m: task_pb2.FailItem) -> c.FailItem:
     )
 
 
-def _fail(m: task_pb2.FailRequest) -> c.FailTasks:
-    return c.FailTasks([_fail_item(item) for item in m.items])
+def _fail(m: task_pb2.FailRequest) -> FailTasks:
+    return FailTasks([_fail_item(item) for item in m.items])
 
 
-def _release(m: task_pb2.ReleaseRequest) -> c.ReleaseTasks:
-    item_of = c.ReleaseItem
-    return c.ReleaseTasks(
+def _release(m: task_pb2.ReleaseRequest) -> ReleaseTasks:
+    item_of = ReleaseItem
+    return ReleaseTasks(
         [item_of(item.task_id, item.fencing_token, item.delay_ms, item.reason) for item in m.items]
     )
 
 
-def _cancel(m: task_pb2.CancelTaskRequest) -> c.CancelTask:
-    return c.CancelTask(m.task_id, m.reason)
+def _cancel(m: task_pb2.CancelTaskRequest) -> CancelTask:
+    return CancelTask(m.task_id, m.reason)
 
 
-def _retry(m: task_pb2.RetryTaskRequest) -> c.RetryTask:
-    return c.RetryTask(m.task_id)
+def _retry(m: task_pb2.RetryTaskRequest) -> RetryTask:
+    return RetryTask(m.task_id)
 
 
-def _redrive(m: task_pb2.RedriveRequest) -> c.RedriveQueue:
-    return c.RedriveQueue(m.queue, m.limit or LIMITS.max_list_items)
+def _redrive(m: task_pb2.RedriveRequest) -> RedriveQueue:
+    return RedriveQueue(m.queue, m.limit or LIMITS.max_list_items)
 
 
-def _pause(m: task_pb2.PauseQueueRequest) -> c.PauseQueue:
-    return c.PauseQueue(m.queue, m.paused)
+def _pause(m: task_pb2.PauseQueueRequest) -> PauseQueue:
+    return PauseQueue(m.queue, m.paused)
 
 
-def _set_queue(m: task_pb2.SetQueueRequest) -> c.SetQueue:
-    return c.SetQueue(
+def _set_queue(m: task_pb2.SetQueueRequest) -> SetQueue:
+    return SetQueue(
         m.queue,
         m.quota_tasks if m.HasField("quota_tasks") else None,
         m.quota_bytes if m.HasField("quota_bytes") else None,
@@ -192,46 +215,46 @@ def _set_queue(m: task_pb2.SetQueueRequest) -> c.SetQueue:
     )
 
 
-def _delete_queue(m: task_pb2.DeleteQueueRequest) -> c.DeleteQueue:
-    return c.DeleteQueue(m.queue, m.force, m.limit or _DELETED_AT_ONCE)
+def _delete_queue(m: task_pb2.DeleteQueueRequest) -> DeleteQueue:
+    return DeleteQueue(m.queue, m.force, m.limit or _DELETED_AT_ONCE)
 
 
 # ---- locks
 
 
-def _acquire(m: lock_pb2.AcquireLockRequest) -> c.AcquireLock:
-    return c.AcquireLock(m.name, m.holder, m.ttl_ms, m.wait_ms)
+def _acquire(m: lock_pb2.AcquireLockRequest) -> AcquireLock:
+    return AcquireLock(m.name, m.holder, m.ttl_ms, m.wait_ms)
 
 
-def _release_lock(m: lock_pb2.ReleaseLockRequest) -> c.ReleaseLock:
-    return c.ReleaseLock(m.name, m.fencing_token)
+def _release_lock(m: lock_pb2.ReleaseLockRequest) -> ReleaseLock:
+    return ReleaseLock(m.name, m.fencing_token)
 
 
-def _refresh_lock(m: lock_pb2.RefreshLockRequest) -> c.RefreshLock:
-    return c.RefreshLock(m.name, m.fencing_token)
+def _refresh_lock(m: lock_pb2.RefreshLockRequest) -> RefreshLock:
+    return RefreshLock(m.name, m.fencing_token)
 
 
-def _cancel_wait(m: lock_pb2.CancelWaitRequest) -> c.CancelLockWait:
-    return c.CancelLockWait(m.name, m.holder)
+def _cancel_wait(m: lock_pb2.CancelWaitRequest) -> CancelLockWait:
+    return CancelLockWait(m.name, m.holder)
 
 
 # ---- the cluster itself
 
 
-def _raise_level(m: cluster_pb2.RaiseLevelRequest) -> c.RaiseLevel:
+def _raise_level(m: cluster_pb2.RaiseLevelRequest) -> RaiseLevel:
     if m.level > HIGHEST_LEVEL:
         raise UnknownCommandError(
             f"feature level {m.level} is not supported by this build, which supports levels up to "
             f"{HIGHEST_LEVEL}: start a newer build"
         )
-    return c.RaiseLevel(m.level)
+    return RaiseLevel(m.level)
 
 
-def _set_quota(m: cluster_pb2.SetQuotaRequest) -> c.SetQuota:
-    return c.SetQuota(m.limit_bytes)
+def _set_quota(m: cluster_pb2.SetQuotaRequest) -> SetQuota:
+    return SetQuota(m.limit_bytes)
 
 
-_BUILDERS: Final[dict[CommandKind, Callable[[Any], c.Command]]] = {
+_BUILDERS: Final[dict[CommandKind, Callable[[Any], Command]]] = {
     K.OPEN_SESSION: _open_session,
     K.KEEP_ALIVE: _keep_alive,
     K.CLOSE_SESSION: _close_session,
@@ -259,7 +282,7 @@ _BUILDERS: Final[dict[CommandKind, Callable[[Any], c.Command]]] = {
     K.RAISE_LEVEL: _raise_level,
 }
 
-_Decoder = tuple[Callable[[bytes], Any], Callable[[Any], c.Command], str]
+_Decoder = tuple[Callable[[bytes], Any], Callable[[Any], Command], str]
 
 _DECODERS: Final[dict[int, _Decoder]] = {
     int(kind): (REQUEST_CLASS[kind].FromString, build, REQUEST_CLASS[kind].DESCRIPTOR.name)

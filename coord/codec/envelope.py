@@ -16,7 +16,7 @@ import msgpack
 
 from coord.codec.commands import decode, request_id
 from coord.codec.errors import DecodeError, UnknownCommandError
-from coord.core.commands import Batch, Request
+from coord.core.batch import Batch, Request
 
 VERSION: Final = 1
 _CACHE_BYTES: Final = 64 * 1024 * 1024  # the decoded requests take about as much again

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coord.core.replies import Rejected
+from coord.core.base.refusal import Rejected
 
 
 class CodecError(Exception):

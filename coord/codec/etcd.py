@@ -8,15 +8,33 @@ from typing import Any, Final, assert_never
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 
 from coord.codec.errors import DecodeError
-from coord.core import commands as c
-from coord.core import replies as r
+from coord.core.base.request import Done
+from coord.core.kv.commands import (
+    CompareResult,
+    CompareTarget,
+    KeyValue,
+    KvCompact,
+    KvCompare,
+    KvDelete,
+    KvDeleteReply,
+    KvNothing,
+    KvOp,
+    KvPut,
+    KvPutReply,
+    KvRange,
+    KvRangeReply,
+    KvTxn,
+    KvTxnReply,
+    SortOrder,
+    SortTarget,
+)
 from coord.pb import etcd_kv_pb2 as kv_pb
 from coord.pb import etcd_rpc_pb2 as pb
 
 # ---- requests
 
 
-def decode_range(raw: bytes) -> tuple[c.KvRange, bool]:
+def decode_range(raw: bytes) -> tuple[KvRange, bool]:
     """A RangeRequest as (range, serializable). A read, so it has no number in the log.
 
     Raises DecodeError."""
@@ -27,12 +45,12 @@ def decode_range(raw: bytes) -> tuple[c.KvRange, bool]:
     return range_of(message), message.serializable
 
 
-def range_of(m: pb.RangeRequest) -> c.KvRange:
+def range_of(m: pb.RangeRequest) -> KvRange:
     try:
-        order, target = c.SortOrder(m.sort_order), c.SortTarget(m.sort_target)
+        order, target = SortOrder(m.sort_order), SortTarget(m.sort_target)
     except ValueError:
         raise DecodeError("etcdserver: invalid sort option") from None
-    return c.KvRange(
+    return KvRange(
         m.key,
         m.range_end,
         m.limit,
@@ -48,52 +66,52 @@ def range_of(m: pb.RangeRequest) -> c.KvRange:
     )
 
 
-def put_of(m: pb.PutRequest) -> c.KvPut:
-    return c.KvPut(m.key, m.value, m.lease, m.prev_kv, m.ignore_value, m.ignore_lease)
+def put_of(m: pb.PutRequest) -> KvPut:
+    return KvPut(m.key, m.value, m.lease, m.prev_kv, m.ignore_value, m.ignore_lease)
 
 
-def delete_of(m: pb.DeleteRangeRequest) -> c.KvDelete:
-    return c.KvDelete(m.key, m.range_end, m.prev_kv)
+def delete_of(m: pb.DeleteRangeRequest) -> KvDelete:
+    return KvDelete(m.key, m.range_end, m.prev_kv)
 
 
-def compact_of(m: pb.CompactionRequest) -> c.KvCompact:
-    return c.KvCompact(m.revision)
+def compact_of(m: pb.CompactionRequest) -> KvCompact:
+    return KvCompact(m.revision)
 
 
-def txn_of(m: pb.TxnRequest) -> c.KvTxn:
-    return c.KvTxn(
+def txn_of(m: pb.TxnRequest) -> KvTxn:
+    return KvTxn(
         [_compare_of(item) for item in m.compare],
         [_op_of(item) for item in m.success],
         [_op_of(item) for item in m.failure],
     )
 
 
-def _compare_of(m: pb.Compare) -> c.KvCompare:
+def _compare_of(m: pb.Compare) -> KvCompare:
     try:
-        target, result = c.CompareTarget(m.target), c.CompareResult(m.result)
+        target, result = CompareTarget(m.target), CompareResult(m.result)
     except ValueError as error:
         raise DecodeError(f"a comparison of the transaction is not known: {error}") from None
-    return c.KvCompare(m.key, target, result, _operand(m, target), m.range_end)
+    return KvCompare(m.key, target, result, _operand(m, target), m.range_end)
 
 
-def _operand(m: pb.Compare, target: c.CompareTarget) -> int | bytes:
+def _operand(m: pb.Compare, target: CompareTarget) -> int | bytes:
     """The member of the union that the target names; one that is not set reads as 0 or empty."""
     match target:
-        case c.CompareTarget.VERSION:
+        case CompareTarget.VERSION:
             return m.version
-        case c.CompareTarget.CREATE:
+        case CompareTarget.CREATE:
             return m.create_revision
-        case c.CompareTarget.MOD:
+        case CompareTarget.MOD:
             return m.mod_revision
-        case c.CompareTarget.VALUE:
+        case CompareTarget.VALUE:
             return m.value
-        case c.CompareTarget.LEASE:
+        case CompareTarget.LEASE:
             return m.lease
         case _:
             assert_never(target)
 
 
-def _op_of(m: pb.RequestOp) -> c.KvOp:
+def _op_of(m: pb.RequestOp) -> KvOp:
     which = m.WhichOneof("request")
     if which == "request_put":
         return put_of(m.request_put)
@@ -103,7 +121,7 @@ def _op_of(m: pb.RequestOp) -> c.KvOp:
         return delete_of(m.request_delete_range)
     if which == "request_txn":
         return txn_of(m.request_txn)
-    return c.KvNothing()  # empty, or not known: refused in its turn, as etcd does
+    return KvNothing()  # empty, or not known: refused in its turn, as etcd does
 
 
 # ---- responses
@@ -111,7 +129,7 @@ def _op_of(m: pb.RequestOp) -> c.KvOp:
 _KEY_VALUE: Final = kv_pb.KeyValue
 
 
-def key_value(kv: r.KeyValue) -> kv_pb.KeyValue:
+def key_value(kv: KeyValue) -> kv_pb.KeyValue:
     return _KEY_VALUE(
         key=kv.key,
         value=kv.value,
@@ -122,7 +140,7 @@ def key_value(kv: r.KeyValue) -> kv_pb.KeyValue:
     )
 
 
-def _add_all(kvs: Sequence[r.KeyValue], into: Any) -> None:
+def _add_all(kvs: Sequence[KeyValue], into: Any) -> None:
     """Make the pairs in place: one that is made first and put into the list then is copied."""
     add = into.add
     for key, value, create_revision, mod_revision, version, lease in kvs:
@@ -135,26 +153,26 @@ def _add_all(kvs: Sequence[r.KeyValue], into: Any) -> None:
             made.lease = lease
 
 
-def range_response(reply: r.KvRangeReply, header: pb.ResponseHeader) -> pb.RangeResponse:
+def range_response(reply: KvRangeReply, header: pb.ResponseHeader) -> pb.RangeResponse:
     message = pb.RangeResponse(header=header, more=reply.more, count=reply.total)
     _add_all(reply.kvs, message.kvs)
     return message
 
 
-def put_response(reply: r.KvPutReply, header: pb.ResponseHeader) -> pb.PutResponse:
+def put_response(reply: KvPutReply, header: pb.ResponseHeader) -> pb.PutResponse:
     previous = reply.prev_kv
     if previous is None:
         return pb.PutResponse(header=header)
     return pb.PutResponse(header=header, prev_kv=key_value(previous))
 
 
-def delete_response(reply: r.KvDeleteReply, header: pb.ResponseHeader) -> pb.DeleteRangeResponse:
+def delete_response(reply: KvDeleteReply, header: pb.ResponseHeader) -> pb.DeleteRangeResponse:
     message = pb.DeleteRangeResponse(header=header, deleted=reply.deleted)
     _add_all(reply.prev_kvs, message.prev_kvs)
     return message
 
 
-def txn_response(reply: r.KvTxnReply, header: pb.ResponseHeader) -> pb.TxnResponse:
+def txn_response(reply: KvTxnReply, header: pb.ResponseHeader) -> pb.TxnResponse:
     return pb.TxnResponse(
         header=header,
         succeeded=reply.succeeded,
@@ -163,19 +181,19 @@ def txn_response(reply: r.KvTxnReply, header: pb.ResponseHeader) -> pb.TxnRespon
 
 
 def _response_op(
-    reply: r.KvRangeReply | r.KvPutReply | r.KvDeleteReply | r.KvTxnReply,
+    reply: KvRangeReply | KvPutReply | KvDeleteReply | KvTxnReply,
 ) -> pb.ResponseOp:
     # As in etcd, the header inside a transaction says nothing but the revision; that of a nested
     # transaction says nothing at all.
     header = pb.ResponseHeader(revision=reply.revision)
     match reply:
-        case r.KvRangeReply():
+        case KvRangeReply():
             return pb.ResponseOp(response_range=range_response(reply, header))
-        case r.KvPutReply():
+        case KvPutReply():
             return pb.ResponseOp(response_put=put_response(reply, header))
-        case r.KvDeleteReply():
+        case KvDeleteReply():
             return pb.ResponseOp(response_delete_range=delete_response(reply, header))
-        case r.KvTxnReply():
+        case KvTxnReply():
             return pb.ResponseOp(response_txn=txn_response(reply, pb.ResponseHeader()))
         case _:
             assert_never(reply)
@@ -184,13 +202,13 @@ def _response_op(
 def response(reply: Any, header: pb.ResponseHeader) -> Any:
     """The response message of a put, a delete, a transaction or a compaction."""
     match reply:
-        case r.KvPutReply():
+        case KvPutReply():
             return put_response(reply, header)
-        case r.KvDeleteReply():
+        case KvDeleteReply():
             return delete_response(reply, header)
-        case r.KvTxnReply():
+        case KvTxnReply():
             return txn_response(reply, header)
-        case r.Done():
+        case Done():
             return pb.CompactionResponse(header=header)
         case _:
             raise TypeError(f"no key-value response for {type(reply).__name__}")

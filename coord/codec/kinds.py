@@ -12,7 +12,24 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from coord.core import commands as c
+from coord.core.cluster.commands import RaiseLevel, SetQuota
+from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvTxn
+from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
+from coord.core.tasks.commands import (
+    CancelTask,
+    ClaimTasks,
+    CompleteTasks,
+    DeleteQueue,
+    FailTasks,
+    HeartbeatTasks,
+    PauseQueue,
+    RedriveQueue,
+    ReleaseTasks,
+    RetryTask,
+    SetQueue,
+    SubmitTasks,
+)
 from coord.pb import cluster_pb2, lock_pb2, session_pb2, task_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
 
@@ -84,31 +101,31 @@ REQUEST_CLASS: Final = MappingProxyType[CommandKind, type[Message]](
 
 COMMAND_CLASS: Final = MappingProxyType[CommandKind, type](
     {
-        K.OPEN_SESSION: c.OpenSession,
-        K.KEEP_ALIVE: c.KeepAlive,
-        K.CLOSE_SESSION: c.CloseSession,
-        K.SUBMIT_TASKS: c.SubmitTasks,
-        K.CLAIM_TASKS: c.ClaimTasks,
-        K.HEARTBEAT_TASKS: c.HeartbeatTasks,
-        K.COMPLETE_TASKS: c.CompleteTasks,
-        K.FAIL_TASKS: c.FailTasks,
-        K.RELEASE_TASKS: c.ReleaseTasks,
-        K.CANCEL_TASK: c.CancelTask,
-        K.RETRY_TASK: c.RetryTask,
-        K.REDRIVE_QUEUE: c.RedriveQueue,
-        K.PAUSE_QUEUE: c.PauseQueue,
-        K.SET_QUEUE: c.SetQueue,
-        K.DELETE_QUEUE: c.DeleteQueue,
-        K.SET_QUOTA: c.SetQuota,
-        K.ACQUIRE_LOCK: c.AcquireLock,
-        K.RELEASE_LOCK: c.ReleaseLock,
-        K.REFRESH_LOCK: c.RefreshLock,
-        K.CANCEL_LOCK_WAIT: c.CancelLockWait,
-        K.KV_PUT: c.KvPut,
-        K.KV_DELETE: c.KvDelete,
-        K.KV_TXN: c.KvTxn,
-        K.KV_COMPACT: c.KvCompact,
-        K.RAISE_LEVEL: c.RaiseLevel,
+        K.OPEN_SESSION: OpenSession,
+        K.KEEP_ALIVE: KeepAlive,
+        K.CLOSE_SESSION: CloseSession,
+        K.SUBMIT_TASKS: SubmitTasks,
+        K.CLAIM_TASKS: ClaimTasks,
+        K.HEARTBEAT_TASKS: HeartbeatTasks,
+        K.COMPLETE_TASKS: CompleteTasks,
+        K.FAIL_TASKS: FailTasks,
+        K.RELEASE_TASKS: ReleaseTasks,
+        K.CANCEL_TASK: CancelTask,
+        K.RETRY_TASK: RetryTask,
+        K.REDRIVE_QUEUE: RedriveQueue,
+        K.PAUSE_QUEUE: PauseQueue,
+        K.SET_QUEUE: SetQueue,
+        K.DELETE_QUEUE: DeleteQueue,
+        K.SET_QUOTA: SetQuota,
+        K.ACQUIRE_LOCK: AcquireLock,
+        K.RELEASE_LOCK: ReleaseLock,
+        K.REFRESH_LOCK: RefreshLock,
+        K.CANCEL_LOCK_WAIT: CancelLockWait,
+        K.KV_PUT: KvPut,
+        K.KV_DELETE: KvDelete,
+        K.KV_TXN: KvTxn,
+        K.KV_COMPACT: KvCompact,
+        K.RAISE_LEVEL: RaiseLevel,
     }
 )
 """The core command that it is decoded to."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from coord.core import queries
-from coord.core.records import Task, serial_of
 from coord.core.state import State
 from coord.core.tasks.attempts import attempts_allowed
+from coord.core.tasks.records import Task, serial_of
 
 
 class StateLookup:

@@ -15,9 +15,21 @@ from google.protobuf.message import Message
 
 from coord.codec import etcd, wire
 from coord.codec.kinds import ETCD_KINDS, CommandKind
-from coord.core import replies as r
+from coord.core.base.refusal import Rejected
+from coord.core.base.request import Done
+from coord.core.kv.commands import KvRangeReply
+from coord.core.locks.commands import LockReply
 from coord.core.queries import LockInfo
-from coord.core.records import Task
+from coord.core.sessions.commands import SessionKept, SessionOpened
+from coord.core.tasks.commands import (
+    Claimed,
+    ItemOutcomes,
+    QueueDeleted,
+    Redriven,
+    Submitted,
+    TaskChanged,
+)
+from coord.core.tasks.records import Task
 from coord.pb import cluster_pb2, common_pb2, lock_pb2, session_pb2, task_pb2
 from coord.pb import etcd_rpc_pb2 as etcd_pb
 
@@ -101,13 +113,13 @@ class ReplyEncoder:
             return data
         return self._header + _BUILDERS[kind](command, reply, lookup).SerializeToString()
 
-    def encode_range(self, reply: r.KvRangeReply) -> bytes:
+    def encode_range(self, reply: KvRangeReply) -> bytes:
         """The response bytes of an etcd Range."""
         message = etcd.range_response(reply, self.etcd_header(reply.revision))
         data: bytes = message.SerializeToString()
         return data
 
-    def range_parts(self, reply: r.KvRangeReply) -> Iterator[bytes]:
+    def range_parts(self, reply: KvRangeReply) -> Iterator[bytes]:
         """The response bytes of an etcd Range, in parts to be joined: each takes a few ms."""
         first, rest = reply.kvs[:PART_KEYS], reply.kvs[PART_KEYS:]
         yield self.encode_range(reply._replace(kvs=first))
@@ -119,18 +131,18 @@ class ReplyEncoder:
 # ---- sessions
 
 
-def _session_opened(command: Any, reply: r.SessionOpened, lookup: Lookup) -> Message:
+def _session_opened(command: Any, reply: SessionOpened, lookup: Lookup) -> Message:
     return session_pb2.OpenSessionResponse(session_id=reply.session_id, ttl_ms=reply.ttl_ms)
 
 
-def _session_kept(command: Any, reply: r.SessionKept, lookup: Lookup) -> Message:
+def _session_kept(command: Any, reply: SessionKept, lookup: Lookup) -> Message:
     return session_pb2.KeepAliveResponse(ttl_ms=reply.ttl_ms)
 
 
 # ---- tasks
 
 
-def _submitted(command: Any, reply: r.Submitted, lookup: Lookup) -> Message:
+def _submitted(command: Any, reply: Submitted, lookup: Lookup) -> Message:
     message = task_pb2.SubmitResponse()
     add = message.tasks.add
     for task_id, revision, existed in reply.tasks:
@@ -141,7 +153,7 @@ def _submitted(command: Any, reply: r.Submitted, lookup: Lookup) -> Message:
     return message
 
 
-def _claimed(command: Any, reply: r.Claimed, lookup: Lookup) -> Message:
+def _claimed(command: Any, reply: Claimed, lookup: Lookup) -> Message:
     # A repeated claim is answered with the first reply; what was lost meanwhile is left out.
     find = lookup.claimed_task
     message = task_pb2.ClaimResponse()
@@ -187,7 +199,7 @@ def _show_more(task: Task, claimed: task_pb2.ClaimedTask) -> None:
         claimed.labels.update(dict(task.labels))
 
 
-def item_error(rejected: r.Rejected) -> common_pb2.ItemError:
+def item_error(rejected: Rejected) -> common_pb2.ItemError:
     """A refusal as part of a response."""
     return common_pb2.ItemError(
         reason=rejected.reason.value,
@@ -197,7 +209,7 @@ def item_error(rejected: r.Rejected) -> common_pb2.ItemError:
 
 
 def _outcomes(response: Any) -> _Builder:
-    def build(command: Any, reply: r.ItemOutcomes, lookup: Lookup) -> Message:
+    def build(command: Any, reply: ItemOutcomes, lookup: Lookup) -> Message:
         message = response()
         add = message.results.add
         for state, revision, rejected in reply.items:
@@ -212,14 +224,14 @@ def _outcomes(response: Any) -> _Builder:
 
 
 def _task_changed(response: Any) -> _Builder:
-    def build(command: Any, reply: r.TaskChanged, lookup: Lookup) -> Message:
+    def build(command: Any, reply: TaskChanged, lookup: Lookup) -> Message:
         message: Message = response(state=reply.state)
         return message
 
     return build
 
 
-def _redriven(command: Any, reply: r.Redriven, lookup: Lookup) -> Message:
+def _redriven(command: Any, reply: Redriven, lookup: Lookup) -> Message:
     return task_pb2.RedriveResponse(redriven=reply.redriven)
 
 
@@ -243,17 +255,17 @@ def lock_info(lock: LockInfo) -> lock_pb2.LockInfo:
     )
 
 
-def _queue_deleted(command: Any, reply: r.QueueDeleted, lookup: Lookup) -> Message:
+def _queue_deleted(command: Any, reply: QueueDeleted, lookup: Lookup) -> Message:
     return task_pb2.DeleteQueueResponse(deleted=reply.deleted, remaining=reply.remaining)
 
 
-def _lock_reply(command: Any, reply: r.LockReply, lookup: Lookup) -> Message:
+def _lock_reply(command: Any, reply: LockReply, lookup: Lookup) -> Message:
     if reply.acquired:
         return lock_pb2.AcquireLockResponse(acquired=True, fencing_token=reply.fencing_token)
     return lock_pb2.AcquireLockResponse(lock=lock_info(lookup.lock(command.name)))
 
 
-def _lock_refreshed(command: Any, reply: r.Done, lookup: Lookup) -> Message:
+def _lock_refreshed(command: Any, reply: Done, lookup: Lookup) -> Message:
     return lock_pb2.RefreshLockResponse(ttl_ms=lookup.lock_ttl_ms(command.name))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from coord.core.records import Queue, Task
 from coord.core.sizes import (
     HISTORY_BYTES,
     KEY_BYTES,
@@ -11,6 +10,7 @@ from coord.core.sizes import (
     WAITER_BYTES,
 )
 from coord.core.state import State
+from coord.core.tasks.records import Queue, Task
 
 
 def state_size(state: State) -> int:

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from coord.core.base.invariants import invariant
 from coord.core.base.timers import TimerKind
-from coord.core.records import Queue, Task, rank_key
-from coord.core.replies import TaskState
 from coord.core.sessions.handlers import is_open
 from coord.core.state import State
 from coord.core.tasks.attempts import attempts_allowed
+from coord.core.tasks.commands import TaskState
+from coord.core.tasks.records import Queue, Task, rank_key
 from coord.core.tasks.retention import is_compact, kept_ms
 from coord.core.tasks.retention_checks import check_account, check_retained
 

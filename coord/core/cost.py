@@ -12,8 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from coord.core import commands as c
+from coord.core.batch import Command
+from coord.core.kv.commands import KvDelete, KvTxn
+from coord.core.sessions.commands import CloseSession
 from coord.core.state import State
+from coord.core.tasks.commands import (
+    ClaimTasks,
+    CompleteTasks,
+    FailTasks,
+    HeartbeatTasks,
+    RedriveQueue,
+    ReleaseTasks,
+    SubmitTasks,
+)
 
 _REQUEST_US: Final = 30
 _BYTES_A_US: Final = 1_500  # of payloads and values, which are copied
@@ -28,20 +39,20 @@ _OP_US: Final = 6
 _ROW_US: Final = 4
 
 
-def cost_us(state: State, command: c.Command, size: int) -> int:
+def cost_us(state: State, command: Command, size: int) -> int:
     """Microseconds for one command of `size` bytes."""
     of_its_own = _COSTS.get(type(command))
     fixed = _REQUEST_US + size // _BYTES_A_US
     return fixed if of_its_own is None else fixed + of_its_own(state, command)
 
 
-def _submit(state: State, command: c.SubmitTasks) -> int:
+def _submit(state: State, command: SubmitTasks) -> int:
     labels = sum([len(spec.labels) for spec in command.tasks])
     special = sum([spec.max_attempts != 0 or spec.delay_ms != 0 for spec in command.tasks])
     return len(command.tasks) * _TASK_US + special * _OPTIONS_US + labels * _LABEL_US
 
 
-def _claim(state: State, command: c.ClaimTasks) -> int:
+def _claim(state: State, command: ClaimTasks) -> int:
     ready = 0
     for name in command.queues:
         queue = state.queues.get(name)
@@ -50,20 +61,18 @@ def _claim(state: State, command: c.ClaimTasks) -> int:
     return min(command.max_tasks, ready) * _CLAIM_US
 
 
-def _items(
-    state: State, command: c.HeartbeatTasks | c.CompleteTasks | c.FailTasks | c.ReleaseTasks
-) -> int:
+def _items(state: State, command: HeartbeatTasks | CompleteTasks | FailTasks | ReleaseTasks) -> int:
     return len(command.items) * _ITEM_US
 
 
-def _redrive(state: State, command: c.RedriveQueue) -> int:
+def _redrive(state: State, command: RedriveQueue) -> int:
     queue = state.queues.get(command.queue)
     dead = 0 if queue is None else len(queue.dead)
     at_once = state.limits.max_redriven_at_once if state.level >= 1 else command.limit
     return min(command.limit, at_once, dead) * _REDRIVE_US
 
 
-def _close(state: State, command: c.CloseSession) -> int:
+def _close(state: State, command: CloseSession) -> int:
     session = state.sessions.get(command.session_id)
     if session is None:
         return 0
@@ -71,29 +80,29 @@ def _close(state: State, command: c.CloseSession) -> int:
     return min(held, state.limits.max_expiries_per_batch) * _ENDED_US
 
 
-def _delete(state: State, command: c.KvDelete) -> int:
+def _delete(state: State, command: KvDelete) -> int:
     return state.kv.rows_named(command) * _ROW_US if command.range_end else _OP_US
 
 
-def _txn(state: State, command: c.KvTxn) -> int:
+def _txn(state: State, command: KvTxn) -> int:
     return _ops(command) * _OP_US + state.kv.rows_named(command) * _ROW_US
 
 
-def _ops(txn: c.KvTxn) -> int:
+def _ops(txn: KvTxn) -> int:
     nested = [op for branch in (txn.success, txn.failure) for op in branch]
     here = len(txn.compare) + len(nested)
-    return here + sum([_ops(op) for op in nested if isinstance(op, c.KvTxn)])
+    return here + sum([_ops(op) for op in nested if isinstance(op, KvTxn)])
 
 
 _COSTS: Final[dict[type, Callable[[State, Any], int]]] = {
-    c.SubmitTasks: _submit,
-    c.ClaimTasks: _claim,
-    c.HeartbeatTasks: _items,
-    c.CompleteTasks: _items,
-    c.FailTasks: _items,
-    c.ReleaseTasks: _items,
-    c.RedriveQueue: _redrive,
-    c.CloseSession: _close,
-    c.KvDelete: _delete,
-    c.KvTxn: _txn,
+    SubmitTasks: _submit,
+    ClaimTasks: _claim,
+    HeartbeatTasks: _items,
+    CompleteTasks: _items,
+    FailTasks: _items,
+    ReleaseTasks: _items,
+    RedriveQueue: _redrive,
+    CloseSession: _close,
+    KvDelete: _delete,
+    KvTxn: _txn,
 }

@@ -11,13 +11,23 @@ from __future__ import annotations
 
 from typing import cast
 
-from coord.core import commands as c
 from coord.core.base.timers import Ident, TimerKind
+from coord.core.batch import Command
+from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
 from coord.core.locks.handlers import leave_queue, pass_on
-from coord.core.records import Task, serial_of
 from coord.core.sessions.handlers import end_session, is_open
 from coord.core.state import State
 from coord.core.tasks.attempts import lose_lease, time_out_attempt, time_out_task
+from coord.core.tasks.commands import (
+    CancelTask,
+    CompleteTasks,
+    FailTasks,
+    HeartbeatTasks,
+    ReleaseTasks,
+    RetryTask,
+    SubmitTasks,
+)
+from coord.core.tasks.records import Task, serial_of
 from coord.core.tasks.retention import forget_due
 from coord.core.tasks.transitions import arm, forget, leave, wait_or_ready
 
@@ -37,23 +47,23 @@ def expire_due(state: State) -> None:
         forget_due(state)
 
 
-def settle_named(state: State, command: c.Command, session_id: int) -> None:
+def settle_named(state: State, command: Command, session_id: int) -> None:
     """Carries out what is overdue of all that this request names, so that its handler sees nothing
     that has ended as valid. Sessions need nothing done: `is_open` looks at the time."""
     match command:
-        case c.HeartbeatTasks() | c.CompleteTasks() | c.FailTasks() | c.ReleaseTasks():
+        case HeartbeatTasks() | CompleteTasks() | FailTasks() | ReleaseTasks():
             for item in command.items:
                 _settle_task(state, serial_of(item.task_id))
-        case c.CancelTask() | c.RetryTask():
+        case CancelTask() | RetryTask():
             _settle_task(state, serial_of(command.task_id))
-        case c.SubmitTasks():
+        case SubmitTasks():
             for spec in command.tasks:
                 queue = state.queues.get(spec.queue)
                 if queue is not None and spec.idempotency_key in queue.known_keys:
                     _settle_task(state, queue.known_keys[spec.idempotency_key])
-        case c.ReleaseLock() | c.RefreshLock():
+        case ReleaseLock() | RefreshLock():
             _settle_lock(state, command.name)
-        case c.AcquireLock() | c.CancelLockWait():
+        case AcquireLock() | CancelLockWait():
             _settle_lock(state, command.name)
             ticket = state.waiting.get((command.name, session_id, command.holder))
             if ticket is not None:

@@ -10,9 +10,9 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from coord.core.records import Queue, Task, serial_of_rank
-from coord.core.replies import TaskState
 from coord.core.state import State
+from coord.core.tasks.commands import TaskState
+from coord.core.tasks.records import Queue, Task, serial_of_rank
 
 STEP_ROWS: Final = 2_000
 _MAX_MERGED_QUEUES: Final = 64

@@ -10,29 +10,47 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from coord.core import commands as c
 from coord.core import levels, settings
-from coord.core import replies as r
 from coord.core.base.limits import LIMITS, Limits
+from coord.core.base.refusal import session_not_found
+from coord.core.base.request import EventKind
+from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.core.chores import go_on
+from coord.core.cluster.commands import RaiseLevel, SetQuota
 from coord.core.digest import Digester, digest
 from coord.core.expiry import expire_due, settle_named
+from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvTxn
 from coord.core.locks import handlers as locks
-from coord.core.refusals import session_not_found
+from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
 from coord.core.sessions import dedupe
 from coord.core.sessions import handlers as sessions
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
 from coord.core.sessions.holdings import check_new_keys
 from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
 from coord.core.tasks import attempts
 from coord.core.tasks import handlers as tasks
 from coord.core.tasks import queues as queue_admin
+from coord.core.tasks.commands import (
+    CancelTask,
+    ClaimTasks,
+    CompleteTasks,
+    DeleteQueue,
+    FailTasks,
+    HeartbeatTasks,
+    PauseQueue,
+    RedriveQueue,
+    ReleaseTasks,
+    RetryTask,
+    SetQueue,
+    SubmitTasks,
+)
 from coord.core.validate import validate, validate_request_id
 
-_KV_CHANGED: Final = r.EventKind.KV_CHANGED
+_KV_CHANGED: Final = EventKind.KV_CHANGED
 
 
-def _change_keys(state: State, command: Any) -> r.Reply:
+def _change_keys(state: State, command: Any) -> Reply:
     """The key-value store is given the next revision, and takes it only if it changes something."""
     refused = check_new_keys(state, command) if state.level else None
     if refused is not None:
@@ -45,35 +63,35 @@ def _change_keys(state: State, command: Any) -> r.Reply:
     return reply
 
 
-_HANDLERS: Final[dict[type, Callable[[State, Any], r.Reply]]] = {
-    c.OpenSession: sessions.open_session,
-    c.KeepAlive: sessions.keep_alive,
-    c.CloseSession: sessions.close_session,
-    c.SubmitTasks: tasks.submit,
-    c.HeartbeatTasks: attempts.heartbeat,
-    c.CompleteTasks: attempts.complete,
-    c.FailTasks: attempts.fail,
-    c.ReleaseTasks: attempts.release,
-    c.CancelTask: tasks.cancel_task,
-    c.RetryTask: tasks.retry_task,
-    c.RedriveQueue: tasks.redrive_queue,
-    c.PauseQueue: tasks.pause_queue,
-    c.ReleaseLock: locks.release,
-    c.RefreshLock: locks.refresh,
-    c.RaiseLevel: levels.raise_level,
-    c.SetQueue: queue_admin.set_queue,
-    c.DeleteQueue: queue_admin.delete_queue,
-    c.SetQuota: settings.set_quota,
-    c.KvPut: _change_keys,
-    c.KvDelete: _change_keys,
-    c.KvTxn: _change_keys,
-    c.KvCompact: _change_keys,
+_HANDLERS: Final[dict[type, Callable[[State, Any], Reply]]] = {
+    OpenSession: sessions.open_session,
+    KeepAlive: sessions.keep_alive,
+    CloseSession: sessions.close_session,
+    SubmitTasks: tasks.submit,
+    HeartbeatTasks: attempts.heartbeat,
+    CompleteTasks: attempts.complete,
+    FailTasks: attempts.fail,
+    ReleaseTasks: attempts.release,
+    CancelTask: tasks.cancel_task,
+    RetryTask: tasks.retry_task,
+    RedriveQueue: tasks.redrive_queue,
+    PauseQueue: tasks.pause_queue,
+    ReleaseLock: locks.release,
+    RefreshLock: locks.refresh,
+    RaiseLevel: levels.raise_level,
+    SetQueue: queue_admin.set_queue,
+    DeleteQueue: queue_admin.delete_queue,
+    SetQuota: settings.set_quota,
+    KvPut: _change_keys,
+    KvDelete: _change_keys,
+    KvTxn: _change_keys,
+    KvCompact: _change_keys,
 }
 # These act for the session that asks.
-_SESSION_HANDLERS: Final[dict[type, Callable[[State, Any, int], r.Reply]]] = {
-    c.ClaimTasks: tasks.claim_tasks,
-    c.AcquireLock: locks.acquire,
-    c.CancelLockWait: locks.cancel_wait,
+_SESSION_HANDLERS: Final[dict[type, Callable[[State, Any, int], Reply]]] = {
+    ClaimTasks: tasks.claim_tasks,
+    AcquireLock: locks.acquire,
+    CancelLockWait: locks.cancel_wait,
 }
 
 
@@ -92,7 +110,7 @@ class Machine:
         """Cluster time as of the last batch."""
         return self.state.now_ms
 
-    def apply(self, batch: c.Batch) -> r.Applied:
+    def apply(self, batch: Batch) -> Applied:
         """Carries out one log entry: one reply per request, and the events, in order."""
         state = self.state
         state.start_batch(batch.now_ms, batch.wall_ms)
@@ -100,7 +118,7 @@ class Machine:
         if state.has_chores:
             go_on(state)
         replies = [_handle(state, request) for request in batch.requests]
-        return r.Applied(replies, state.events, state.revision)
+        return Applied(replies, state.events, state.revision)
 
     def next_deadline_ms(self, until_ms: int) -> int | None:
         """Cluster time at which an empty batch would change something, if that is not after
@@ -125,7 +143,7 @@ class Machine:
         return Machine(restore(rows, limits))
 
 
-def _handle(state: State, request: c.Request) -> r.Reply:
+def _handle(state: State, request: Request) -> Reply:
     command, request_id = request.command, request.request_id
     refused = validate(command, state.level) or validate_request_id(request_id)
     if refused is not None:
@@ -151,7 +169,7 @@ def _handle(state: State, request: c.Request) -> r.Reply:
     return reply
 
 
-def _dispatch(state: State, command: c.Command, session_id: int) -> r.Reply:
+def _dispatch(state: State, command: Command, session_id: int) -> Reply:
     handler = _HANDLERS.get(type(command))
     if handler is not None:
         return handler(state, command)

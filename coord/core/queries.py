@@ -10,22 +10,17 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from coord.core.commands import TaskSpec
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.request import Labels
 from coord.core.listing import Step, lock_step, session_step, task_step
 from coord.core.locks.handlers import waiter_count, waiters_of
-from coord.core.reasons import Reason
-from coord.core.records import (
-    Labels,
-    Lock,
-    Queue,
-    Session,
-    Task,
-    serial_of,
-)
-from coord.core.refusals import queue_not_found, task_forgotten, task_not_found
-from coord.core.replies import Rejected, TaskState
+from coord.core.locks.records import Lock
+from coord.core.sessions.records import Session
 from coord.core.state import State
+from coord.core.tasks.commands import TaskSpec, TaskState
 from coord.core.tasks.quota import full_by, kept_tasks
+from coord.core.tasks.records import Queue, Task, serial_of
+from coord.core.tasks.refusals import queue_not_found, task_forgotten, task_not_found
 from coord.core.tasks.retention import is_compact, kept_ms
 from coord.core.tasks.transitions import oldest_ready_since_ms
 

@@ -16,19 +16,38 @@ from struct import Struct
 from typing import Any, Final
 from zlib import crc32
 
-from coord.core import commands as c
-from coord.core.records import labels_of
+from coord.core.base.request import labels_of
+from coord.core.batch import Command
+from coord.core.cluster.commands import RaiseLevel, SetQuota
+from coord.core.kv.commands import KvCompact, KvCompare, KvDelete, KvOp, KvPut, KvRange, KvTxn
+from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
+from coord.core.tasks.commands import (
+    CancelTask,
+    ClaimTasks,
+    CompleteTasks,
+    DeleteQueue,
+    FailTasks,
+    HeartbeatTasks,
+    PauseQueue,
+    RedriveQueue,
+    ReleaseTasks,
+    RetryTask,
+    SetQueue,
+    SubmitTasks,
+    TaskSpec,
+)
 
 _pack_numbers: Final = Struct("<x12q").pack
 
 
-def digest_of(command: c.Command) -> int:
+def digest_of(command: Command) -> int:
     """The digest of a valid command; never 0."""
     start, mix = _MIXERS[type(command)]
     return mix(start, command) or 1
 
 
-def spec_digest(spec: c.TaskSpec) -> int:
+def spec_digest(spec: TaskSpec) -> int:
     """The digest of one submitted task; never 0."""
     return _spec(_SPEC_START, spec) or 1
 
@@ -51,23 +70,23 @@ def _held(crc: int, task_id: str, token: int) -> int:
 # ---- sessions
 
 
-def _open_session(crc: int, m: c.OpenSession) -> int:
+def _open_session(crc: int, m: OpenSession) -> int:
     labels = labels_of(m.labels)
     return _plain(crc, (m.ttl_ms, m.nonce, m.kind, m.name, labels, tuple(m.queues), m.slots))
 
 
-def _keep_alive(crc: int, m: c.KeepAlive) -> int:
+def _keep_alive(crc: int, m: KeepAlive) -> int:
     return _plain(crc, (m.session_id, m.stuck))
 
 
-def _close_session(crc: int, m: c.CloseSession) -> int:
+def _close_session(crc: int, m: CloseSession) -> int:
     return _plain(crc, (m.session_id,))
 
 
 # ---- tasks
 
 
-def _spec(crc: int, m: c.TaskSpec) -> int:
+def _spec(crc: int, m: TaskSpec) -> int:
     queue, payload = m.queue.encode(), m.payload
     rest = m.digested
     if rest is None:
@@ -76,7 +95,7 @@ def _spec(crc: int, m: c.TaskSpec) -> int:
     return crc32(rest, crc) if rest else crc
 
 
-def _rest_of(m: c.TaskSpec) -> bytes:
+def _rest_of(m: TaskSpec) -> bytes:
     """All but queue and payload; empty if that is as usual. No text in it has a zero byte."""
     rest = b""
     if m.idempotency_key or m.type or m.labels:
@@ -115,17 +134,17 @@ def _rest_of(m: c.TaskSpec) -> bytes:
     return rest
 
 
-def _submit(crc: int, m: c.SubmitTasks) -> int:
+def _submit(crc: int, m: SubmitTasks) -> int:
     for spec in m.tasks:
         crc = _spec(crc, spec)
     return crc
 
 
-def _claim(crc: int, _: c.ClaimTasks) -> int:
+def _claim(crc: int, _: ClaimTasks) -> int:
     return crc
 
 
-def _heartbeat(crc: int, m: c.HeartbeatTasks) -> int:
+def _heartbeat(crc: int, m: HeartbeatTasks) -> int:
     for item in m.items:
         crc = _held(crc, item.task_id, item.fencing_token)
         if item.checkpoint is not None:
@@ -134,7 +153,7 @@ def _heartbeat(crc: int, m: c.HeartbeatTasks) -> int:
     return crc
 
 
-def _complete(crc: int, m: c.CompleteTasks) -> int:
+def _complete(crc: int, m: CompleteTasks) -> int:
     for item in m.items:
         result = item.result
         crc = crc32(f"{item.task_id} {item.fencing_token}".encode(), crc)
@@ -142,62 +161,62 @@ def _complete(crc: int, m: c.CompleteTasks) -> int:
     return crc
 
 
-def _fail(crc: int, m: c.FailTasks) -> int:
+def _fail(crc: int, m: FailTasks) -> int:
     for item in m.items:
         crc = _held(crc, item.task_id, item.fencing_token)
         crc = _plain(crc, (item.error, item.retryable, item.retry_after_ms))
     return crc
 
 
-def _release(crc: int, m: c.ReleaseTasks) -> int:
+def _release(crc: int, m: ReleaseTasks) -> int:
     for item in m.items:
         crc = _plain(_held(crc, item.task_id, item.fencing_token), (item.delay_ms, item.reason))
     return crc
 
 
-def _cancel(crc: int, m: c.CancelTask) -> int:
+def _cancel(crc: int, m: CancelTask) -> int:
     return _plain(crc, (m.task_id, m.reason))
 
 
-def _retry(crc: int, m: c.RetryTask) -> int:
+def _retry(crc: int, m: RetryTask) -> int:
     return _plain(crc, (m.task_id,))
 
 
-def _redrive(crc: int, m: c.RedriveQueue) -> int:
+def _redrive(crc: int, m: RedriveQueue) -> int:
     return _plain(crc, (m.queue, m.limit))
 
 
-def _pause(crc: int, m: c.PauseQueue) -> int:
+def _pause(crc: int, m: PauseQueue) -> int:
     return _plain(crc, (m.queue, m.paused))
 
 
-def _set_queue(crc: int, m: c.SetQueue) -> int:
+def _set_queue(crc: int, m: SetQueue) -> int:
     return _plain(crc, (m.queue, m.quota_tasks, m.quota_bytes, m.policy))
 
 
-def _delete_queue(crc: int, m: c.DeleteQueue) -> int:
+def _delete_queue(crc: int, m: DeleteQueue) -> int:
     return _plain(crc, (m.queue, m.force, m.limit))
 
 
 # ---- locks
 
 
-def _acquire(crc: int, m: c.AcquireLock) -> int:
+def _acquire(crc: int, m: AcquireLock) -> int:
     return _plain(crc, (m.name, m.holder, m.ttl_ms))
 
 
-def _held_lock(crc: int, m: c.ReleaseLock | c.RefreshLock) -> int:
+def _held_lock(crc: int, m: ReleaseLock | RefreshLock) -> int:
     return _plain(crc, (m.name, m.fencing_token))
 
 
-def _cancel_wait(crc: int, m: c.CancelLockWait) -> int:
+def _cancel_wait(crc: int, m: CancelLockWait) -> int:
     return _plain(crc, (m.name, m.holder))
 
 
 # ---- key-value
 
 
-def _range(crc: int, m: c.KvRange) -> int:
+def _range(crc: int, m: KvRange) -> int:
     crc = _bytes(_bytes(crc, m.key), m.range_end)
     orders = (int(m.sort_order), int(m.sort_target), m.keys_only, m.count_only)
     bounds = (
@@ -209,7 +228,7 @@ def _range(crc: int, m: c.KvRange) -> int:
     return _plain(crc, (m.limit, m.revision, orders, bounds))
 
 
-def _put(crc: int, m: c.KvPut) -> int:
+def _put(crc: int, m: KvPut) -> int:
     key, value = m.key, m.value
     crc = crc32(value, crc32(key, crc ^ len(key)) ^ len(value))
     if m.lease or m.prev_kv or m.ignore_value or m.ignore_lease:
@@ -217,13 +236,13 @@ def _put(crc: int, m: c.KvPut) -> int:
     return crc
 
 
-def _delete(crc: int, m: c.KvDelete) -> int:
+def _delete(crc: int, m: KvDelete) -> int:
     key, end = m.key, m.range_end
     crc = crc32(end, crc32(key, crc ^ len(key)) ^ len(end))
     return crc32(b"(True,)" if m.prev_kv else b"(False,)", crc)  # as `_plain` has it
 
 
-def _compare(crc: int, m: c.KvCompare) -> int:
+def _compare(crc: int, m: KvCompare) -> int:
     crc = _bytes(_bytes(crc, m.key), m.range_end)
     if isinstance(m.operand, bytes):
         crc = _bytes(crc, m.operand)
@@ -231,12 +250,12 @@ def _compare(crc: int, m: c.KvCompare) -> int:
     return _plain(crc, (int(m.target), int(m.result), m.operand))
 
 
-def _operation(crc: int, m: c.KvOp) -> int:
+def _operation(crc: int, m: KvOp) -> int:
     start, mix = _MIXERS[type(m)]
     return mix(crc ^ start, m)
 
 
-def _txn(crc: int, m: c.KvTxn) -> int:
+def _txn(crc: int, m: KvTxn) -> int:
     crc = _plain(crc, (len(m.compare), len(m.success), len(m.failure)))
     for compare in m.compare:
         crc = _compare(crc, compare)
@@ -247,18 +266,18 @@ def _txn(crc: int, m: c.KvTxn) -> int:
     return crc
 
 
-def _compact(crc: int, m: c.KvCompact) -> int:
+def _compact(crc: int, m: KvCompact) -> int:
     return _plain(crc, (m.revision,))
 
 
 # ---- the cluster itself
 
 
-def _raise_level(crc: int, m: c.RaiseLevel) -> int:
+def _raise_level(crc: int, m: RaiseLevel) -> int:
     return _plain(crc, (m.level,))
 
 
-def _set_quota(crc: int, m: c.SetQuota) -> int:
+def _set_quota(crc: int, m: SetQuota) -> int:
     return _plain(crc, (m.limit_bytes,))
 
 
@@ -266,32 +285,32 @@ _Mix = Callable[[int, Any], int]
 
 _SPEC_START: Final = crc32(b"TaskSpec")
 _BY_TYPE: Final[dict[type, _Mix]] = {
-    c.OpenSession: _open_session,
-    c.KeepAlive: _keep_alive,
-    c.CloseSession: _close_session,
-    c.SubmitTasks: _submit,
-    c.ClaimTasks: _claim,
-    c.HeartbeatTasks: _heartbeat,
-    c.CompleteTasks: _complete,
-    c.FailTasks: _fail,
-    c.ReleaseTasks: _release,
-    c.CancelTask: _cancel,
-    c.RetryTask: _retry,
-    c.RedriveQueue: _redrive,
-    c.PauseQueue: _pause,
-    c.SetQueue: _set_queue,
-    c.DeleteQueue: _delete_queue,
-    c.AcquireLock: _acquire,
-    c.ReleaseLock: _held_lock,
-    c.RefreshLock: _held_lock,
-    c.CancelLockWait: _cancel_wait,
-    c.KvRange: _range,
-    c.KvPut: _put,
-    c.KvDelete: _delete,
-    c.KvTxn: _txn,
-    c.KvCompact: _compact,
-    c.RaiseLevel: _raise_level,
-    c.SetQuota: _set_quota,
+    OpenSession: _open_session,
+    KeepAlive: _keep_alive,
+    CloseSession: _close_session,
+    SubmitTasks: _submit,
+    ClaimTasks: _claim,
+    HeartbeatTasks: _heartbeat,
+    CompleteTasks: _complete,
+    FailTasks: _fail,
+    ReleaseTasks: _release,
+    CancelTask: _cancel,
+    RetryTask: _retry,
+    RedriveQueue: _redrive,
+    PauseQueue: _pause,
+    SetQueue: _set_queue,
+    DeleteQueue: _delete_queue,
+    AcquireLock: _acquire,
+    ReleaseLock: _held_lock,
+    RefreshLock: _held_lock,
+    CancelLockWait: _cancel_wait,
+    KvRange: _range,
+    KvPut: _put,
+    KvDelete: _delete,
+    KvTxn: _txn,
+    KvCompact: _compact,
+    RaiseLevel: _raise_level,
+    SetQuota: _set_quota,
 }
 _MIXERS: Final[dict[type, tuple[int, _Mix]]] = {
     kind: (crc32(kind.__name__.encode()), mix) for kind, mix in _BY_TYPE.items()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from coord.core import commands as c
-from coord.core import replies as r
+from coord.core.base.request import Done
+from coord.core.cluster.commands import SetQuota
 from coord.core.state import State
 
 _COMPACT_AFTER: Final = "compact_after"
@@ -34,15 +34,15 @@ def quota_bytes(state: State) -> int:
     return state.settings.get(_QUOTA_BYTES) or 0
 
 
-def set_quota(state: State, command: c.SetQuota) -> r.Done:
+def set_quota(state: State, command: SetQuota) -> Done:
     """Sets how large the state may become; 0 leaves it to the leader."""
     if command.limit_bytes == quota_bytes(state):
-        return r.Done(state.revision)
+        return Done(state.revision)
     if command.limit_bytes:
         _put(state, _QUOTA_BYTES, command.limit_bytes)
     else:
         state.settings.remove(_QUOTA_BYTES)
-    return r.Done(state.next_revision())
+    return Done(state.next_revision())
 
 
 def _put(state: State, name: str, value: int) -> None:

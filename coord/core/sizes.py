@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from coord.core import replies as r
-from coord.core.records import Labels, Session, Task, Tombstone
+from coord.core.base.request import Labels
+from coord.core.batch import Reply
+from coord.core.kv.commands import KeyValue, KvPutReply
+from coord.core.sessions.records import Session
+from coord.core.tasks.commands import Claimed, ItemOutcomes, Submitted
+from coord.core.tasks.records import Task, Tombstone
 
 TASK_BYTES: Final = 900
 COMPLETED_TASK_BYTES: Final = 550
@@ -25,7 +29,7 @@ _LABEL_BYTES: Final = 160
 _REPLY_BYTES: Final = 350
 _ITEM_BYTES: Final = 120  # refused ones have a few more words, at most a hundred or two
 _KEY_VALUE_BYTES: Final = 160
-_OF_TASKS: Final = (r.Submitted, r.Claimed)
+_OF_TASKS: Final = (Submitted, Claimed)
 
 
 def task_size(task: Task, *, compact: bool) -> int:
@@ -69,20 +73,20 @@ def labels_size(labels: Labels) -> int:
     return size
 
 
-def reply_size(reply: r.Reply) -> int:
+def reply_size(reply: Reply) -> int:
     """A kept reply."""
     # One is kept for every request, so the frequent ones are not walked through.
-    if isinstance(reply, r.ItemOutcomes):
+    if isinstance(reply, ItemOutcomes):
         return _REPLY_BYTES + _ITEM_BYTES * len(reply.items)
     if isinstance(reply, _OF_TASKS):
         return _REPLY_BYTES + _ITEM_BYTES * len(reply.tasks)
-    if isinstance(reply, r.KvPutReply) and reply.prev_kv is None:
+    if isinstance(reply, KvPutReply) and reply.prev_kv is None:
         return _REPLY_BYTES
     return _REPLY_BYTES + _nested(reply)
 
 
 def _nested(value: Any) -> int:
-    if isinstance(value, r.KeyValue):
+    if isinstance(value, KeyValue):
         return _KEY_VALUE_BYTES + len(value.key) + len(value.value)
     if isinstance(value, tuple):
         size = 0

@@ -16,8 +16,8 @@ from coord.core.base.sharing import Sharing
 from coord.core.base.table import Budget, GivenRow, Row, View
 from coord.core.base.timers import TimerKind
 from coord.core.levels import HIGHEST_LEVEL
-from coord.core.records import Session
 from coord.core.sessions.holdings import count_session
+from coord.core.sessions.records import Session
 from coord.core.sizes import session_size
 from coord.core.state import State
 from coord.core.tasks import retention

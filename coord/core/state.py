@@ -9,22 +9,36 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Final, TypeVar
 
-from coord.core import rows
 from coord.core.base.limits import LIMITS, Limits
+from coord.core.base.request import Event, EventKind
 from coord.core.base.table import Table
 from coord.core.base.timers import Timers
+from coord.core.cluster.records import decode_setting, encode_setting
 from coord.core.kv.store import KvStore
-from coord.core.records import (
-    KeptReply,
+from coord.core.locks.records import (
     Lock,
+    Waiter,
+    decode_lock,
+    decode_waiter,
+    encode_lock,
+    encode_waiter,
+)
+from coord.core.reply_rows import decode_kept_reply, encode_kept_reply
+from coord.core.sessions.records import KeptReply, Session, decode_session, encode_session
+from coord.core.tasks.records import (
     Queue,
     Redrive,
-    Session,
     Task,
     Tombstone,
-    Waiter,
+    decode_queue,
+    decode_redrive,
+    decode_task,
+    decode_tombstone,
+    encode_queue,
+    encode_redrive,
+    encode_task,
+    encode_tombstone,
 )
-from coord.core.replies import Event, EventKind
 
 T = TypeVar("T")
 
@@ -77,29 +91,25 @@ class State:
         self.revision = 0
         self.now_ms = 0
         self.wall_ms = 0
-        self.sessions: Table[int, Session] = Table(
-            "sessions", rows.encode_session, rows.decode_session
-        )
+        self.sessions: Table[int, Session] = Table("sessions", encode_session, decode_session)
         self.replies: Table[tuple[int, int], KeptReply] = Table(
-            "replies", rows.encode_kept_reply, rows.decode_kept_reply
+            "replies", encode_kept_reply, decode_kept_reply
         )
-        self.queues: Table[str, Queue] = Table("queues", rows.encode_queue, rows.decode_queue)
-        self.tasks: Table[int, Task] = Table("tasks", rows.encode_task, rows.decode_task)
-        self.locks: Table[str, Lock] = Table("locks", rows.encode_lock, rows.decode_lock)
+        self.queues: Table[str, Queue] = Table("queues", encode_queue, decode_queue)
+        self.tasks: Table[int, Task] = Table("tasks", encode_task, decode_task)
+        self.locks: Table[str, Lock] = Table("locks", encode_lock, decode_lock)
         # Sorted by (lock, ticket): the queue of a lock is an interval of keys.
         self.waiters: Table[tuple[str, int], Waiter] = Table(
-            "waiters", rows.encode_waiter, rows.decode_waiter
+            "waiters", encode_waiter, decode_waiter
         )
         # Redrives that go on in the next entries, by queue.
-        self.redrives: Table[str, Redrive] = Table(
-            "redrives", rows.encode_redrive, rows.decode_redrive
-        )
+        self.redrives: Table[str, Redrive] = Table("redrives", encode_redrive, decode_redrive)
         # What is left of completed tasks that were forgotten, by their serials.
         self.tombstones: Table[int, Tombstone] = Table(
-            "tombstones", rows.encode_tombstone, rows.decode_tombstone
+            "tombstones", encode_tombstone, decode_tombstone
         )
         # Of the whole cluster: coord.core.settings.
-        self.settings: Table[str, int] = Table("settings", rows.encode_setting, rows.decode_setting)
+        self.settings: Table[str, int] = Table("settings", encode_setting, decode_setting)
         self.kv = KvStore(limits)
         # ---- derived
         self.compact_after = NEVER  # revision after which completed tasks are kept compactly

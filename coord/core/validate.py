@@ -11,13 +11,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from coord.core import commands as c
 from coord.core.base.limits import LIMITS
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.request import RequestId
+from coord.core.batch import Command
+from coord.core.cluster.commands import RaiseLevel, SetQuota
 from coord.core.kv.bounds import KV_VALIDATORS
 from coord.core.levels import HIGHEST_LEVEL
-from coord.core.reasons import Reason
-from coord.core.records import RetentionPolicy
-from coord.core.replies import Rejected
+from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
+from coord.core.tasks.commands import (
+    CancelTask,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    DeleteQueue,
+    FailItem,
+    FailTasks,
+    HeartbeatItem,
+    HeartbeatTasks,
+    PauseQueue,
+    RedriveQueue,
+    ReleaseItem,
+    ReleaseTasks,
+    RetryTask,
+    SetQueue,
+    SubmitTasks,
+    TaskSpec,
+)
+from coord.core.tasks.records import RetentionPolicy
 
 _CONTROL: Final = frozenset(chr(code) for code in (*range(0x20), 0x7F))
 _UINT64_TOP: Final = 1 << 63
@@ -33,7 +55,7 @@ _MAX_PRIORITY: Final = (1 << 31) - 1
 _MIN_PRIORITY: Final = -(1 << 31)
 
 
-def validate(command: c.Command, level: int = HIGHEST_LEVEL) -> Rejected | None:
+def validate(command: Command, level: int = HIGHEST_LEVEL) -> Rejected | None:
     """Why `command` is refused (INVALID_ARGUMENT, TOO_LARGE, ...), or None if it is within bounds.
 
     Reads nothing but the command; the message names the field and what is allowed. Apply gives the
@@ -42,12 +64,12 @@ def validate(command: c.Command, level: int = HIGHEST_LEVEL) -> Rejected | None:
     if check is None:
         return KV_VALIDATORS[type(command)](command, level)
     refused = check(command)
-    if refused is None and level >= 1 and isinstance(command, c.SubmitTasks):
+    if refused is None and level >= 1 and isinstance(command, SubmitTasks):
         return _labels_and_keys(command)
     return refused
 
 
-def validate_request_id(request_id: c.RequestId | None) -> Rejected | None:
+def validate_request_id(request_id: RequestId | None) -> Rejected | None:
     """A sequence counts within a session, so it needs one; `acked_below` cannot be ahead of it."""
     if request_id is None:
         return None
@@ -195,7 +217,7 @@ def _held_task(task_id: str, fencing_token: int) -> Rejected | None:
 # ---- sessions
 
 
-def _open_session(command: c.OpenSession) -> Rejected | None:
+def _open_session(command: OpenSession) -> Rejected | None:
     if not command.nonce:
         return _invalid("nonce", f"nonce must hold 1 to {_MAX_NONCE_BYTES} random bytes")
     if command.kind not in _SESSION_KINDS:
@@ -210,7 +232,7 @@ def _open_session(command: c.OpenSession) -> Rejected | None:
     )
 
 
-def _session_named(command: c.KeepAlive | c.CloseSession) -> Rejected | None:
+def _session_named(command: KeepAlive | CloseSession) -> Rejected | None:
     return _range("session_id", command.session_id, 1, _MAX_TOKEN)
 
 
@@ -230,7 +252,7 @@ _SPEC_BOUNDS: Final = (
 )
 
 
-def _spec(spec: c.TaskSpec) -> Rejected | None:
+def _spec(spec: TaskSpec) -> Rejected | None:
     refused = validate_name("queue", spec.queue)
     if refused:
         return refused
@@ -262,7 +284,7 @@ def _spec(spec: c.TaskSpec) -> Rejected | None:
     return None
 
 
-def _numbers_within(spec: c.TaskSpec) -> bool:
+def _numbers_within(spec: TaskSpec) -> bool:
     """The same as the walk over `_SPEC_BOUNDS`, several times faster."""
     longest = LIMITS.max_duration_ms
     return (
@@ -279,7 +301,7 @@ def _numbers_within(spec: c.TaskSpec) -> bool:
     )
 
 
-def _spec_numbers(spec: c.TaskSpec) -> Rejected | None:
+def _spec_numbers(spec: TaskSpec) -> Rejected | None:
     bounds = () if _numbers_within(spec) else _SPEC_BOUNDS
     for field, low, high in bounds:
         value: int = getattr(spec, field)
@@ -293,11 +315,11 @@ def _spec_numbers(spec: c.TaskSpec) -> Rejected | None:
     return None
 
 
-def _submit(command: c.SubmitTasks) -> Rejected | None:
+def _submit(command: SubmitTasks) -> Rejected | None:
     return _items("tasks", command.tasks, _spec)
 
 
-def _labels_and_keys(command: c.SubmitTasks) -> Rejected | None:
+def _labels_and_keys(command: SubmitTasks) -> Rejected | None:
     """Each of them costs a fifth of a task."""
     count = 0
     for spec in command.tasks:
@@ -311,7 +333,7 @@ def _labels_and_keys(command: c.SubmitTasks) -> Rejected | None:
     return _too_large("labels and idempotency keys of all tasks", count, limit, "items")
 
 
-def _claim(command: c.ClaimTasks) -> Rejected | None:
+def _claim(command: ClaimTasks) -> Rejected | None:
     if not command.queues:
         return _invalid("queues", f"queues is empty; name 1 to {LIMITS.max_queues_per_call}")
     return (
@@ -322,7 +344,7 @@ def _claim(command: c.ClaimTasks) -> Rejected | None:
     )
 
 
-def _heartbeat_item(item: c.HeartbeatItem) -> Rejected | None:
+def _heartbeat_item(item: HeartbeatItem) -> Rejected | None:
     refused = _held_task(item.task_id, item.fencing_token)
     if refused:
         return refused
@@ -333,21 +355,21 @@ def _heartbeat_item(item: c.HeartbeatItem) -> Rejected | None:
     return None
 
 
-def _heartbeat(command: c.HeartbeatTasks) -> Rejected | None:
+def _heartbeat(command: HeartbeatTasks) -> Rejected | None:
     return _items("items", command.items, _heartbeat_item)
 
 
-def _complete_item(item: c.CompleteItem) -> Rejected | None:
+def _complete_item(item: CompleteItem) -> Rejected | None:
     return _held_task(item.task_id, item.fencing_token) or _bytes(
         "result", item.result, LIMITS.max_payload_bytes
     )
 
 
-def _complete(command: c.CompleteTasks) -> Rejected | None:
+def _complete(command: CompleteTasks) -> Rejected | None:
     return _items("items", command.items, _complete_item)
 
 
-def _fail_item(item: c.FailItem) -> Rejected | None:
+def _fail_item(item: FailItem) -> Rejected | None:
     refused = _held_task(item.task_id, item.fencing_token) or _utf8_size(
         "error", item.error, LIMITS.max_error_bytes
     )
@@ -356,39 +378,39 @@ def _fail_item(item: c.FailItem) -> Rejected | None:
     return refused
 
 
-def _fail(command: c.FailTasks) -> Rejected | None:
+def _fail(command: FailTasks) -> Rejected | None:
     return _items("items", command.items, _fail_item)
 
 
-def _release_item(item: c.ReleaseItem) -> Rejected | None:
+def _release_item(item: ReleaseItem) -> Rejected | None:
     return _held_task(item.task_id, item.fencing_token) or _duration("delay_ms", item.delay_ms)
 
 
-def _release(command: c.ReleaseTasks) -> Rejected | None:
+def _release(command: ReleaseTasks) -> Rejected | None:
     return _items("items", command.items, _release_item)
 
 
-def _cancel(command: c.CancelTask) -> Rejected | None:
+def _cancel(command: CancelTask) -> Rejected | None:
     return validate_name("task_id", command.task_id) or _utf8_size(
         "reason", command.reason, LIMITS.max_error_bytes
     )
 
 
-def _retry(command: c.RetryTask) -> Rejected | None:
+def _retry(command: RetryTask) -> Rejected | None:
     return validate_name("task_id", command.task_id)
 
 
-def _redrive(command: c.RedriveQueue) -> Rejected | None:
+def _redrive(command: RedriveQueue) -> Rejected | None:
     return validate_name("queue", command.queue) or _range(
         "limit", command.limit, 1, LIMITS.max_list_items
     )
 
 
-def _pause(command: c.PauseQueue) -> Rejected | None:
+def _pause(command: PauseQueue) -> Rejected | None:
     return validate_name("queue", command.queue)
 
 
-def _set_queue(command: c.SetQueue) -> Rejected | None:
+def _set_queue(command: SetQueue) -> Rejected | None:
     if command.policy and command.policy not in _POLICIES:
         return _invalid("retention_policy", f"retention_policy must be one of {_POLICY_NAMES}")
     return (
@@ -398,7 +420,7 @@ def _set_queue(command: c.SetQueue) -> Rejected | None:
     )
 
 
-def _delete_queue(command: c.DeleteQueue) -> Rejected | None:
+def _delete_queue(command: DeleteQueue) -> Rejected | None:
     return validate_name("queue", command.queue) or _range(
         "limit", command.limit, 1, LIMITS.max_batch_items
     )
@@ -407,7 +429,7 @@ def _delete_queue(command: c.DeleteQueue) -> Rejected | None:
 # ---- locks
 
 
-def _acquire_lock(command: c.AcquireLock) -> Rejected | None:
+def _acquire_lock(command: AcquireLock) -> Rejected | None:
     refused = validate_name("name", command.name) or validate_name(
         "holder", command.holder, empty_allowed=True
     )
@@ -421,13 +443,13 @@ def _acquire_lock(command: c.AcquireLock) -> Rejected | None:
     return _duration("wait_ms", command.wait_ms)
 
 
-def _held_lock(command: c.ReleaseLock | c.RefreshLock) -> Rejected | None:
+def _held_lock(command: ReleaseLock | RefreshLock) -> Rejected | None:
     return validate_name("name", command.name) or _range(
         "fencing_token", command.fencing_token, 0, _MAX_TOKEN
     )
 
 
-def _cancel_wait(command: c.CancelLockWait) -> Rejected | None:
+def _cancel_wait(command: CancelLockWait) -> Rejected | None:
     return validate_name("name", command.name) or validate_name(
         "holder", command.holder, empty_allowed=True
     )
@@ -436,11 +458,11 @@ def _cancel_wait(command: c.CancelLockWait) -> Rejected | None:
 # ---- the cluster itself
 
 
-def _raise_level(command: c.RaiseLevel) -> Rejected | None:
+def _raise_level(command: RaiseLevel) -> Rejected | None:
     return _range("level", command.level, 1, _MAX_LEVEL)
 
 
-def _set_quota(command: c.SetQuota) -> Rejected | None:
+def _set_quota(command: SetQuota) -> Rejected | None:
     if 0 < command.limit_bytes < LIMITS.min_quota_bytes:
         return _out_of_range(
             "limit_bytes", command.limit_bytes, LIMITS.min_quota_bytes, _MAX_QUOTA, also="0 or "
@@ -449,25 +471,25 @@ def _set_quota(command: c.SetQuota) -> Rejected | None:
 
 
 _VALIDATORS: Final[dict[type, Callable[[Any], Rejected | None]]] = {
-    c.OpenSession: _open_session,
-    c.KeepAlive: _session_named,
-    c.CloseSession: _session_named,
-    c.SubmitTasks: _submit,
-    c.ClaimTasks: _claim,
-    c.HeartbeatTasks: _heartbeat,
-    c.CompleteTasks: _complete,
-    c.FailTasks: _fail,
-    c.ReleaseTasks: _release,
-    c.CancelTask: _cancel,
-    c.RetryTask: _retry,
-    c.RedriveQueue: _redrive,
-    c.PauseQueue: _pause,
-    c.AcquireLock: _acquire_lock,
-    c.ReleaseLock: _held_lock,
-    c.RefreshLock: _held_lock,
-    c.CancelLockWait: _cancel_wait,
-    c.RaiseLevel: _raise_level,
-    c.SetQueue: _set_queue,
-    c.DeleteQueue: _delete_queue,
-    c.SetQuota: _set_quota,
+    OpenSession: _open_session,
+    KeepAlive: _session_named,
+    CloseSession: _session_named,
+    SubmitTasks: _submit,
+    ClaimTasks: _claim,
+    HeartbeatTasks: _heartbeat,
+    CompleteTasks: _complete,
+    FailTasks: _fail,
+    ReleaseTasks: _release,
+    CancelTask: _cancel,
+    RetryTask: _retry,
+    RedriveQueue: _redrive,
+    PauseQueue: _pause,
+    AcquireLock: _acquire_lock,
+    ReleaseLock: _held_lock,
+    RefreshLock: _held_lock,
+    CancelLockWait: _cancel_wait,
+    RaiseLevel: _raise_level,
+    SetQueue: _set_queue,
+    DeleteQueue: _delete_queue,
+    SetQuota: _set_quota,
 }

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
-from coord.core.replies import Event, EventKind
+from coord.core.base.request import Event, EventKind
 from coord.replication.port import NotLeaderError, Replicator, StateMachine
 from coord.rpc.dispatcher import Dispatcher, Service
 from coord.rpc.etcd.kv import EtcdKvService

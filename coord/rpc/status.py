@@ -13,8 +13,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from coord.core.reasons import Reason
-from coord.core.replies import Rejected
+from coord.core.base.refusal import Reason, Rejected
 from coord.replication.port import (
     BusyError,
     MembershipRefusal,

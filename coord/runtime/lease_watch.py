@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from coord.core.records import serial_of
-from coord.core.replies import Event, EventKind
+from coord.core.base.request import Event, EventKind
 from coord.core.state import State
+from coord.core.tasks.records import serial_of
 
 
 class Lost(NamedTuple):

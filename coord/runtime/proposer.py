@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coord.codec.envelope import BatchCache, EnvelopeItem, encode_envelope
-from coord.core.commands import Batch, Command, Request, RequestId
-from coord.core.replies import Applied, Reply
+from coord.core.base.request import RequestId
+from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.replication.port import (
     BusyError,
     OutcomeUnknownError,

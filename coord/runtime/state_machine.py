@@ -11,10 +11,11 @@ from typing import Final
 
 from coord.codec.envelope import BatchCache, to_batch
 from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
+from coord.core.base.request import Event
 from coord.core.base.table import ViewGivenUpError
+from coord.core.batch import Applied
 from coord.core.digest import Digester
 from coord.core.machine import Machine
-from coord.core.replies import Applied, Event
 from coord.core.state import State
 from coord.replication.port import DigestGivenUpError, DigestSource, SnapshotSource
 from coord.runtime.cluster_clock import ClusterClock

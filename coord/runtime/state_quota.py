@@ -16,9 +16,9 @@ from typing import Final
 
 from coord.codec.kinds import CommandKind
 from coord.core.account import state_size
-from coord.core.commands import Command, KvTxn
-from coord.core.reasons import Reason
-from coord.core.replies import Rejected
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.batch import Command
+from coord.core.kv.commands import KvTxn
 from coord.core.settings import quota_bytes
 from coord.core.state import State
 from coord.replication.port import Member

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from coord.core.replies import Event, EventKind
+from coord.core.base.request import Event, EventKind
 from coord.runtime.slices import SlicedCalls
 
 Subject = tuple[EventKind, str, int, str]

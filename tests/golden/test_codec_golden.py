@@ -12,7 +12,8 @@ import pytest
 from coord.codec.envelope import EnvelopeItem, encode_envelope, to_batch
 from coord.codec.kinds import KIND_LEVEL, CommandKind
 from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
-from coord.core.commands import Batch, Request, RequestId
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Request
 from coord.core.machine import Machine
 from tests.support.codec_samples import SAMPLES, raw
 from tests.support.row_source import ListSource, NamedRow

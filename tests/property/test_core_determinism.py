@@ -10,11 +10,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.base.limits import LIMITS, Limits
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Command, Request
 from coord.core.checks import check_delta, check_state, mark
+from coord.core.kv.commands import (
+    CompareResult,
+    CompareTarget,
+    KvCompact,
+    KvCompare,
+    KvDelete,
+    KvPut,
+    KvRange,
+    KvTxn,
+)
+from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
 from coord.core.machine import Machine
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession, SessionOpened
+from coord.core.tasks.commands import (
+    CancelTask,
+    Claimed,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    FailItem,
+    FailTasks,
+    HeartbeatItem,
+    HeartbeatTasks,
+    PauseQueue,
+    RedriveQueue,
+    ReleaseItem,
+    ReleaseTasks,
+    RetryTask,
+    SubmitTasks,
+    TaskSpec,
+)
 from tests.support.core_rows import read_rows
 from tests.support.core_time import FOREVER_MS
 
@@ -24,23 +54,23 @@ NUMBERS = st.integers(0, 30)  # serials, tokens, session ids: small, so that the
 TIMES_MS = st.sampled_from([0, 100, 250, 900])
 TASK_IDS = NUMBERS.map(lambda serial: f"t{serial}")
 
-PUTS = st.builds(c.KvPut, KEYS, st.binary(max_size=3), prev_kv=st.booleans())
-DELETES = st.builds(c.KvDelete, KEYS, st.sampled_from([b"", b"\0"]), st.booleans())
+PUTS = st.builds(KvPut, KEYS, st.binary(max_size=3), prev_kv=st.booleans())
+DELETES = st.builds(KvDelete, KEYS, st.sampled_from([b"", b"\0"]), st.booleans())
 COMPARES = st.builds(
-    c.KvCompare,
+    KvCompare,
     KEYS,
-    st.just(c.CompareTarget.MOD),
-    st.sampled_from(c.CompareResult),
+    st.just(CompareTarget.MOD),
+    st.sampled_from(CompareResult),
     NUMBERS,
 )
 TRANSACTIONS = st.builds(
-    c.KvTxn,
+    KvTxn,
     st.lists(COMPARES, max_size=2),
-    st.lists(PUTS | DELETES | st.builds(c.KvRange, KEYS), max_size=2),
+    st.lists(PUTS | DELETES | st.builds(KvRange, KEYS), max_size=2),
     st.lists(PUTS | DELETES, max_size=2),
 )
 SPECS = st.builds(
-    c.TaskSpec,
+    TaskSpec,
     NAMES,
     st.binary(max_size=3),
     priority=st.integers(-2, 2),
@@ -54,42 +84,40 @@ SPECS = st.builds(
     labels=st.dictionaries(NAMES, NAMES),
 )
 COMMANDS = st.one_of(
-    st.builds(c.OpenSession, st.sampled_from([150, 2_000]), st.sampled_from([b"n", b"o"])),
-    st.builds(c.KeepAlive, NUMBERS),
-    st.builds(c.CloseSession, NUMBERS),
-    st.builds(c.SubmitTasks, st.lists(SPECS, max_size=3)),
-    st.builds(c.SubmitTasks, st.lists(SPECS, min_size=1, max_size=3)),
-    st.builds(c.ClaimTasks, st.just(("a", "b")), st.integers(1, 3), st.just(300), NAMES),
-    st.builds(c.ClaimTasks, st.just(("b",)), st.integers(0, 3), st.just(300), NAMES),
-    st.lists(st.builds(c.HeartbeatItem, TASK_IDS, NUMBERS), max_size=3).map(c.HeartbeatTasks),
-    st.lists(st.builds(c.CompleteItem, TASK_IDS, NUMBERS, KEYS), max_size=3).map(c.CompleteTasks),
-    st.lists(st.builds(c.FailItem, TASK_IDS, NUMBERS, NAMES, st.booleans())).map(c.FailTasks),
-    st.lists(st.builds(c.ReleaseItem, TASK_IDS, NUMBERS, TIMES_MS)).map(c.ReleaseTasks),
-    st.builds(c.CancelTask, TASK_IDS, NAMES),
-    st.builds(c.RetryTask, TASK_IDS),
-    st.builds(c.RedriveQueue, NAMES, st.integers(0, 2)),
-    st.builds(c.PauseQueue, NAMES, st.booleans()),
-    st.builds(c.AcquireLock, NAMES, NAMES, TIMES_MS, TIMES_MS),
-    st.builds(c.ReleaseLock, NAMES, NUMBERS),
-    st.builds(c.RefreshLock, NAMES, NUMBERS),
-    st.builds(c.CancelLockWait, NAMES, NAMES),
+    st.builds(OpenSession, st.sampled_from([150, 2_000]), st.sampled_from([b"n", b"o"])),
+    st.builds(KeepAlive, NUMBERS),
+    st.builds(CloseSession, NUMBERS),
+    st.builds(SubmitTasks, st.lists(SPECS, max_size=3)),
+    st.builds(SubmitTasks, st.lists(SPECS, min_size=1, max_size=3)),
+    st.builds(ClaimTasks, st.just(("a", "b")), st.integers(1, 3), st.just(300), NAMES),
+    st.builds(ClaimTasks, st.just(("b",)), st.integers(0, 3), st.just(300), NAMES),
+    st.lists(st.builds(HeartbeatItem, TASK_IDS, NUMBERS), max_size=3).map(HeartbeatTasks),
+    st.lists(st.builds(CompleteItem, TASK_IDS, NUMBERS, KEYS), max_size=3).map(CompleteTasks),
+    st.lists(st.builds(FailItem, TASK_IDS, NUMBERS, NAMES, st.booleans())).map(FailTasks),
+    st.lists(st.builds(ReleaseItem, TASK_IDS, NUMBERS, TIMES_MS)).map(ReleaseTasks),
+    st.builds(CancelTask, TASK_IDS, NAMES),
+    st.builds(RetryTask, TASK_IDS),
+    st.builds(RedriveQueue, NAMES, st.integers(0, 2)),
+    st.builds(PauseQueue, NAMES, st.booleans()),
+    st.builds(AcquireLock, NAMES, NAMES, TIMES_MS, TIMES_MS),
+    st.builds(ReleaseLock, NAMES, NUMBERS),
+    st.builds(RefreshLock, NAMES, NUMBERS),
+    st.builds(CancelLockWait, NAMES, NAMES),
     PUTS,
     DELETES,
     TRANSACTIONS,
-    st.builds(c.KvCompact, NUMBERS),
+    st.builds(KvCompact, NUMBERS),
 )
 REQUEST_IDS = st.one_of(
     st.none(),
-    st.builds(c.RequestId, st.integers(1, 3), st.integers(0, 9), st.integers(0, 3)),
+    st.builds(RequestId, st.integers(1, 3), st.integers(0, 9), st.integers(0, 3)),
 )
-REQUESTS = st.builds(c.Request, COMMANDS, REQUEST_IDS)
+REQUESTS = st.builds(Request, COMMANDS, REQUEST_IDS)
 STEPS = st.lists(
     st.tuples(TIMES_MS, st.lists(REQUESTS, max_size=4), st.booleans(), st.integers(-50, 200)),
     max_size=25,
 )
-OPENING = c.Batch(
-    0, 10_000, [c.Request(c.OpenSession(2_000, nonce)) for nonce in (b"n", b"o", b"p")]
-)
+OPENING = Batch(0, 10_000, [Request(OpenSession(2_000, nonce)) for nonce in (b"n", b"o", b"p")])
 
 
 def as_lists(value: Any) -> Any:
@@ -101,7 +129,7 @@ def as_lists(value: Any) -> Any:
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
 def test_restarts_change_nothing(
-    expiries: int, steps: list[tuple[int, list[c.Request], bool, int]]
+    expiries: int, steps: list[tuple[int, list[Request], bool, int]]
 ) -> None:
     """Also where more is overdue than one batch carries out."""
     limits = Limits(max_expiries_per_batch=expiries)
@@ -110,7 +138,7 @@ def test_restarts_change_nothing(
     assert steady.apply(OPENING) == restarted.apply(OPENING)
     for step_ms, requests, restart, wall_step_ms in steps:
         now_ms += step_ms
-        batch = c.Batch(now_ms, 10_000 + now_ms + wall_step_ms, requests)
+        batch = Batch(now_ms, 10_000 + now_ms + wall_step_ms, requests)
         before = mark(steady.state)
         applied = steady.apply(batch)
         assert restarted.apply(batch) == applied
@@ -127,27 +155,27 @@ def test_restarts_change_nothing(
 @settings(max_examples=100, deadline=None)
 @given(STEPS, st.lists(COMMANDS, min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_repeats_change_nothing(
-    steps: list[tuple[int, list[c.Request], bool, int]], commands: list[c.Command], rng: Any
+    steps: list[tuple[int, list[Request], bool, int]], commands: list[Command], rng: Any
 ) -> None:
     machine = Machine()
     machine.apply(OPENING)
     for _, requests, _, _ in steps:
-        machine.apply(c.Batch(0, 10_000, requests))
-    opened = machine.apply(c.Batch(0, 10_000, [c.Request(c.OpenSession(60_000, b"own"))]))
+        machine.apply(Batch(0, 10_000, requests))
+    opened = machine.apply(Batch(0, 10_000, [Request(OpenSession(60_000, b"own"))]))
     session = opened.replies[0]
-    assert isinstance(session, r.SessionOpened)
+    assert isinstance(session, SessionOpened)
     requests = [
-        c.Request(command, c.RequestId(session.session_id, sequence, 0))
+        Request(command, RequestId(session.session_id, sequence, 0))
         for sequence, command in enumerate(commands, start=1)
-        if not isinstance(command, c.CloseSession)
+        if not isinstance(command, CloseSession)
     ]
-    first = machine.apply(c.Batch(0, 10_000, requests)).replies
+    first = machine.apply(Batch(0, 10_000, requests)).replies
     again = list(zip(requests, first, strict=True))
     # An empty claim is not remembered on purpose: it changed nothing.
-    again = [(one, reply) for one, reply in again if reply != r.Claimed(())]
+    again = [(one, reply) for one, reply in again if reply != Claimed(())]
     rng.shuffle(again)
     digest = machine.digest()
-    repeated = machine.apply(c.Batch(0, 10_000, [one for one, _ in again]))
+    repeated = machine.apply(Batch(0, 10_000, [one for one, _ in again]))
     assert repeated.replies == [reply for _, reply in again]
     assert repeated.events == []
     assert machine.digest() == digest

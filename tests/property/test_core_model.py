@@ -19,14 +19,50 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.base.limits import LIMITS
+from coord.core.base.refusal import Rejected
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Command, Reply, Request
 from coord.core.checks import check_delta, check_state, mark
+from coord.core.cluster.commands import RaiseLevel
+from coord.core.locks.commands import (
+    AcquireLock,
+    CancelLockWait,
+    LockReply,
+    RefreshLock,
+    ReleaseLock,
+)
 from coord.core.machine import Machine
 from coord.core.queries import claimable
-from coord.core.records import serial_of, task_id_of
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession, SessionOpened
 from coord.core.snapshot import NamedRow, StateView
+from coord.core.tasks.commands import (
+    CancelTask,
+    Claimed,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    DeleteQueue,
+    FailItem,
+    FailTasks,
+    HeartbeatItem,
+    HeartbeatTasks,
+    ItemOutcomes,
+    PauseQueue,
+    QueueDeleted,
+    Redriven,
+    RedriveQueue,
+    ReleaseItem,
+    ReleaseTasks,
+    RetryTask,
+    SetQueue,
+    SubmitTasks,
+    Submitted,
+    TaskChanged,
+    TaskSpec,
+    TaskState,
+)
+from coord.core.tasks.records import serial_of, task_id_of
 from tests.support.core_model import Model
 from tests.support.core_model_level1 import ModelLevel1
 from tests.support.core_rows import read_rows, read_view
@@ -72,8 +108,8 @@ SPECS = st.fixed_dictionaries(
 )
 
 
-def to_spec(spec: dict[str, Any]) -> c.TaskSpec:
-    return c.TaskSpec(
+def to_spec(spec: dict[str, Any]) -> TaskSpec:
+    return TaskSpec(
         queue=spec["queue"],
         payload=PAYLOADS[spec["priority"]],
         priority=spec["priority"],
@@ -88,30 +124,30 @@ def to_spec(spec: dict[str, Any]) -> c.TaskSpec:
     )
 
 
-def plain(reply: r.Reply) -> Any:
+def plain(reply: Reply) -> Any:
     """A reply in the words of the model."""
     match reply:
-        case r.Rejected(reason=reason):
+        case Rejected(reason=reason):
             return ("no", str(reason))
-        case r.SessionOpened(session_id=session_id):
+        case SessionOpened(session_id=session_id):
             return ("ok", session_id)
-        case r.Submitted(tasks=tasks):
+        case Submitted(tasks=tasks):
             return [(serial_of(task_id), existed) for task_id, _, existed in tasks]
-        case r.Claimed(tasks=tasks):
+        case Claimed(tasks=tasks):
             return [(serial_of(task_id), token, attempt) for task_id, token, attempt, _ in tasks]
-        case r.ItemOutcomes(items=(item,)):
-            return plain(item.rejected) if item.rejected else ("ok", r.TaskState(item.state).name)
-        case r.TaskChanged(state=state):
-            return ("ok", r.TaskState(state).name)
-        case r.QueueDeleted(deleted=deleted, remaining=remaining):
+        case ItemOutcomes(items=(item,)):
+            return plain(item.rejected) if item.rejected else ("ok", TaskState(item.state).name)
+        case TaskChanged(state=state):
+            return ("ok", TaskState(state).name)
+        case QueueDeleted(deleted=deleted, remaining=remaining):
             return ("ok", deleted, remaining)
-        case r.Redriven(redriven=redriven):
+        case Redriven(redriven=redriven):
             return ("ok", redriven)
-        case r.LockReply(acquired=True, fencing_token=token):
+        case LockReply(acquired=True, fencing_token=token):
             return ("held", token)
-        case r.LockReply(queued=True, position=position):
+        case LockReply(queued=True, position=position):
             return ("queued", position)
-        case r.LockReply():
+        case LockReply():
             return ("busy",)
         case _:
             return ("ok",)
@@ -133,7 +169,7 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.view: tuple[StateView, list[NamedRow]] | None = None
         if self.level:
             for machine in (self.machine, self.twin):
-                machine.apply(c.Batch(0, 1_000_000, [c.Request(c.RaiseLevel(self.level))]))
+                machine.apply(Batch(0, 1_000_000, [Request(RaiseLevel(self.level))]))
 
     # ---- choosing
 
@@ -169,14 +205,14 @@ class AgainstTheModel(RuleBasedStateMachine):
 
     def begin(self) -> None:
         for nonce in (b"x", b"y"):
-            command = c.OpenSession(60_000, nonce)
+            command = OpenSession(60_000, nonce)
             self.do(0, command, lambda nonce=nonce: self.model.open(nonce, 60_000))
 
-    def do(self, step_ms: int, command: c.Command, expected: Any, session_id: int = 0) -> None:
+    def do(self, step_ms: int, command: Command, expected: Any, session_id: int = 0) -> None:
         """Carries a command out everywhere; `expected` asks the model, once its time has come."""
         self.now += step_ms
-        request_id = c.RequestId(session_id, 0, 0) if session_id else None
-        batch = c.Batch(self.now, 1_000_000 + self.now, [c.Request(command, request_id)])
+        request_id = RequestId(session_id, 0, 0) if session_id else None
+        batch = Batch(self.now, 1_000_000 + self.now, [Request(command, request_id)])
         before = mark(self.machine.state)
         applied = self.machine.apply(batch)
         assert self.twin.apply(batch) == applied
@@ -190,17 +226,17 @@ class AgainstTheModel(RuleBasedStateMachine):
     def open_session(self, ttl: int, step: int, again: bool) -> None:
         self.nonces += not again
         nonce = b"n%d" % self.nonces
-        self.do(step, c.OpenSession(ttl, nonce), lambda: self.model.open(nonce, ttl))
+        self.do(step, OpenSession(ttl, nonce), lambda: self.model.open(nonce, ttl))
 
     @rule(pick=PICKS, step=STEPS_MS)
     def keep_alive(self, pick: int, step: int) -> None:
         sid = self.session(pick)
-        self.do(step, c.KeepAlive(sid), lambda: self.model.keep_alive(sid))
+        self.do(step, KeepAlive(sid), lambda: self.model.keep_alive(sid))
 
     @rule(pick=PICKS, step=STEPS_MS)
     def close_session(self, pick: int, step: int) -> None:
         sid = self.session(pick)
-        self.do(step, c.CloseSession(sid), lambda: self.model.close(sid))
+        self.do(step, CloseSession(sid), lambda: self.model.close(sid))
 
     @rule()
     def restart_from_snapshot(self) -> None:
@@ -283,7 +319,7 @@ class TasksAgainstTheModel(AgainstTheModel):
 
     @rule(specs=st.lists(SPECS, min_size=1, max_size=4), step=STEPS_MS)
     def submit(self, specs: list[dict[str, Any]], step: int) -> None:
-        command = c.SubmitTasks([to_spec(spec) for spec in specs])
+        command = SubmitTasks([to_spec(spec) for spec in specs])
         self.do(step, command, lambda: self.model.submit(specs))
 
     @rule(
@@ -295,7 +331,7 @@ class TasksAgainstTheModel(AgainstTheModel):
     )
     def claim(self, pick: int, queues: list[str], count: int, ttl: int, step: int) -> None:
         sid = self.session(pick)
-        command = c.ClaimTasks(tuple(queues), count, ttl)
+        command = ClaimTasks(tuple(queues), count, ttl)
         claim = lambda: self.model.claim(sid, queues, count, ttl)  # noqa: E731
         self.do(step, command, claim, sid)
 
@@ -306,14 +342,14 @@ class TasksAgainstTheModel(AgainstTheModel):
         of = (task_id_of(serial), token)
         if method == "heartbeat":
             checkpoint, progress = rest
-            command: c.Command = c.HeartbeatTasks([c.HeartbeatItem(*of, checkpoint, progress)])
+            command: Command = HeartbeatTasks([HeartbeatItem(*of, checkpoint, progress)])
             rest = [checkpoint, progress is not None]
         elif method == "complete":
-            command = c.CompleteTasks([c.CompleteItem(*of, *rest)])
+            command = CompleteTasks([CompleteItem(*of, *rest)])
         elif method == "fail":
-            command = c.FailTasks([c.FailItem(*of, "boom", *rest)])
+            command = FailTasks([FailItem(*of, "boom", *rest)])
         else:
-            command = c.ReleaseTasks([c.ReleaseItem(*of, *rest)])
+            command = ReleaseTasks([ReleaseItem(*of, *rest)])
         self.do(step, command, lambda: getattr(self.model, method)(serial, token, *rest))
 
     @rule(
@@ -326,16 +362,16 @@ class TasksAgainstTheModel(AgainstTheModel):
         model = self.model
         if what == "cancel":
             serial = self.task(pick)
-            self.do(step, c.CancelTask(task_id_of(serial)), lambda: model.cancel(serial))
+            self.do(step, CancelTask(task_id_of(serial)), lambda: model.cancel(serial))
         elif what == "retry":
             serial = self.task(pick, "DEAD", "CANCELLED")
-            self.do(step, c.RetryTask(task_id_of(serial)), lambda: model.retry(serial))
+            self.do(step, RetryTask(task_id_of(serial)), lambda: model.retry(serial))
         elif what == "redrive":
             limit = 1 + pick % 3
-            self.do(step, c.RedriveQueue(queue, limit), lambda: model.redrive(queue, limit))
+            self.do(step, RedriveQueue(queue, limit), lambda: model.redrive(queue, limit))
         else:
             paused = what == "pause"
-            self.do(step, c.PauseQueue(queue, paused), lambda: model.pause(queue, paused))
+            self.do(step, PauseQueue(queue, paused), lambda: model.pause(queue, paused))
 
 
 KEYED = {"priority": 0, "delay": 0, "max": 2, "backoff": 1, "total": 0, "retention": 0}
@@ -363,7 +399,7 @@ class TasksAtLevel1(TasksAgainstTheModel):
 
     @rule(specs=st.lists(SPECS_LEVEL1, min_size=1, max_size=3), step=STEPS_MS)
     def submit(self, specs: list[dict[str, Any]], step: int) -> None:
-        command = c.SubmitTasks([to_spec(spec) for spec in specs])
+        command = SubmitTasks([to_spec(spec) for spec in specs])
         self.do(step, command, lambda: self.model.submit(specs))
 
     @rule(count=st.integers(1, 3), step=LONG_STEPS_MS)
@@ -374,19 +410,19 @@ class TasksAtLevel1(TasksAgainstTheModel):
         for _ in range(count):
             self.claim(len(self.model.sessions) - 1, ["q", "r"], 1, 400, 0)
             serial, token = self.held(0)
-            command = c.CompleteTasks([c.CompleteItem(task_id_of(serial), token, b"done")])
+            command = CompleteTasks([CompleteItem(task_id_of(serial), token, b"done")])
             complete = lambda: self.model.complete(serial, token, b"done")  # noqa: B023, E731
             self.do(0, command, complete)
-        self.do(step, c.KeepAlive(1), lambda: self.model.keep_alive(1))
+        self.do(step, KeepAlive(1), lambda: self.model.keep_alive(1))
 
     @rule(queue=QUEUES, quota=st.sampled_from([0, 3, 6]), drop=st.booleans())
     def set_queue(self, queue: str, quota: int, drop: bool) -> None:
-        command = c.SetQueue(queue, quota_tasks=quota, policy=2 if drop else 1)
+        command = SetQueue(queue, quota_tasks=quota, policy=2 if drop else 1)
         self.do(0, command, lambda: self.model.set_queue(queue, quota, drop))
 
     @rule(queue=QUEUES, force=st.booleans(), limit=st.integers(1, 4))
     def delete_queue(self, queue: str, force: bool, limit: int) -> None:
-        command = c.DeleteQueue(queue, force, limit)
+        command = DeleteQueue(queue, force, limit)
         self.do(0, command, lambda: self.model.delete_queue(queue, force, limit))
 
     @invariant()
@@ -419,7 +455,7 @@ class LocksAgainstTheModel(AgainstTheModel):
     )
     def acquire(self, pick: int, name: str, holder: str, ttl: int, wait: int, step: int) -> None:
         sid = self.session(pick)
-        command = c.AcquireLock(name, holder, ttl, wait)
+        command = AcquireLock(name, holder, ttl, wait)
         acquire = lambda: self.model.acquire(sid, name, holder, ttl, wait)  # noqa: E731
         self.do(step, command, acquire, sid)
 
@@ -433,15 +469,15 @@ class LocksAgainstTheModel(AgainstTheModel):
     def use_lock(self, pick: int, name: str, holder: str, what: str, step: int) -> None:
         if what == "cancel-wait":
             sid = self.session(pick)
-            command = c.CancelLockWait(name, holder)
+            command = CancelLockWait(name, holder)
             cancel = lambda: self.model.cancel_wait(sid, name, holder)  # noqa: E731
             self.do(step, command, cancel, sid)
             return
         grant = self.grant(pick)
         if what == "unlock":
-            self.do(step, c.ReleaseLock(*grant), lambda: self.model.unlock(*grant))
+            self.do(step, ReleaseLock(*grant), lambda: self.model.unlock(*grant))
         else:
-            self.do(step, c.RefreshLock(*grant), lambda: self.model.refresh(*grant))
+            self.do(step, RefreshLock(*grant), lambda: self.model.refresh(*grant))
 
 
 BUDGET = settings(

@@ -9,11 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.base.limits import LIMITS
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.kv.commands import (
+    CompareResult,
+    CompareTarget,
+    KvCompact,
+    KvCompare,
+    KvDelete,
+    KvOp,
+    KvPut,
+    KvRange,
+    KvTxn,
+    SortOrder,
+    SortTarget,
+)
 from coord.core.kv.store import KvStore
-from coord.core.reasons import Reason
 from coord.core.validate import validate
 from tests.support.kv_model import DumbKv
 
@@ -25,13 +36,13 @@ small = st.integers(-1, 12)
 levels = st.sampled_from([0, 1])
 
 ranges = st.builds(
-    c.KvRange,
+    KvRange,
     key=keys,
     range_end=ends,
     limit=st.integers(-1, 4),
     revision=st.one_of(st.just(0), st.integers(-2, 14)),
-    sort_order=st.sampled_from(c.SortOrder),
-    sort_target=st.sampled_from(c.SortTarget),
+    sort_order=st.sampled_from(SortOrder),
+    sort_target=st.sampled_from(SortTarget),
     keys_only=st.booleans(),
     count_only=st.booleans(),
     min_mod_revision=st.one_of(st.just(0), st.integers(0, 8)),
@@ -40,35 +51,35 @@ ranges = st.builds(
     max_create_revision=st.one_of(st.just(0), st.integers(0, 8)),
 )
 puts = st.one_of(
-    st.builds(c.KvPut, key=keys, value=values, prev_kv=st.booleans()),
-    st.builds(c.KvPut, key=keys, value=st.just(b""), ignore_value=st.just(True)),
-    st.builds(c.KvPut, key=keys, value=values, ignore_lease=st.booleans(), lease=st.just(0)),
-    st.builds(c.KvPut, key=keys, value=values, lease=st.just(7)),
+    st.builds(KvPut, key=keys, value=values, prev_kv=st.booleans()),
+    st.builds(KvPut, key=keys, value=st.just(b""), ignore_value=st.just(True)),
+    st.builds(KvPut, key=keys, value=values, ignore_lease=st.booleans(), lease=st.just(0)),
+    st.builds(KvPut, key=keys, value=values, lease=st.just(7)),
 )
-deletes = st.builds(c.KvDelete, key=keys, range_end=ends, prev_kv=st.booleans())
+deletes = st.builds(KvDelete, key=keys, range_end=ends, prev_kv=st.booleans())
 compares = st.one_of(
     st.builds(
-        c.KvCompare,
+        KvCompare,
         key=keys,
-        target=st.just(c.CompareTarget.VALUE),
-        result=st.sampled_from(c.CompareResult),
+        target=st.just(CompareTarget.VALUE),
+        result=st.sampled_from(CompareResult),
         operand=values,
         range_end=ends,
     ),
     st.builds(
-        c.KvCompare,
+        KvCompare,
         key=keys,
-        target=st.sampled_from([t for t in c.CompareTarget if t is not c.CompareTarget.VALUE]),
-        result=st.sampled_from(c.CompareResult),
+        target=st.sampled_from([t for t in CompareTarget if t is not CompareTarget.VALUE]),
+        result=st.sampled_from(CompareResult),
         operand=small,
         range_end=ends,
     ),
 )
 
 
-def txns(ops: st.SearchStrategy[c.KvOp]) -> st.SearchStrategy[c.KvTxn]:
+def txns(ops: st.SearchStrategy[KvOp]) -> st.SearchStrategy[KvTxn]:
     return st.builds(
-        c.KvTxn,
+        KvTxn,
         compare=st.lists(compares, max_size=2),
         success=st.lists(ops, max_size=4),
         failure=st.lists(ops, max_size=3),
@@ -77,25 +88,25 @@ def txns(ops: st.SearchStrategy[c.KvOp]) -> st.SearchStrategy[c.KvTxn]:
 
 flat_ops = st.one_of(ranges, puts, deletes)
 any_txn = txns(st.one_of(flat_ops, txns(st.one_of(flat_ops, txns(flat_ops)))))
-compacts = st.builds(c.KvCompact, revision=st.integers(-1, 14))
+compacts = st.builds(KvCompact, revision=st.integers(-1, 14))
 steps = st.one_of(puts, puts, deletes, any_txn, any_txn, compacts, ranges, st.none())
 
 
 def outcome(reply: object) -> object:
-    return reply.reason if isinstance(reply, r.Rejected) else reply
+    return reply.reason if isinstance(reply, Rejected) else reply
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(steps, min_size=5, max_size=25), st.lists(ranges, min_size=5, max_size=10), levels)
 def test_every_reply_and_every_past_state_is_the_models(
-    commands: list[object], reads: list[c.KvRange], level: int
+    commands: list[object], reads: list[KvRange], level: int
 ) -> None:
     model, store, revision = DumbKv(level), KvStore(), 1
     for command in commands:
         if command is None:
             model.tick()
             revision += 1
-        elif isinstance(command, c.KvRange):
+        elif isinstance(command, KvRange):
             assert outcome(store.range(command, revision)) == model.range(command)
         elif validate(command, level) is None:  # type: ignore[arg-type]
             before = dict(model.now)
@@ -109,8 +120,8 @@ def test_every_reply_and_every_past_state_is_the_models(
             store.check(level)
     for past in range(max(1, model.compacted), model.revision + 1):
         for read in (
-            c.KvRange(b"\0", b"\0", revision=past),
-            *(c.KvRange(key, revision=past) for key in KEYS),
+            KvRange(b"\0", b"\0", revision=past),
+            *(KvRange(key, revision=past) for key in KEYS),
             *(replace(read, revision=past) for read in reads),
         ):
             assert outcome(store.range(read, revision)) == model.range(read)
@@ -123,13 +134,13 @@ def test_every_reply_and_every_past_state_is_the_models(
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(puts, deletes, any_txn), max_size=30), st.integers(1, 4), levels)
 def test_bounded_history_answers_or_refuses_and_never_lies(
-    commands: list[c.KvPut | c.KvDelete | c.KvTxn], bound: int, level: int
+    commands: list[KvPut | KvDelete | KvTxn], bound: int, level: int
 ) -> None:
     model, store, revision = DumbKv(level), KvStore(replace(LIMITS, kv_history_revisions=bound)), 1
     for command in commands:
         if validate(command, level) is None:
             reply, changed = store.apply(command, revision + 1, level)
-            if not (isinstance(reply, r.Rejected) and reply.reason is Reason.REVISION_COMPACTED):
+            if not (isinstance(reply, Rejected) and reply.reason is Reason.REVISION_COMPACTED):
                 model.apply(command)
             revision += changed
             store.check(level)
@@ -138,14 +149,14 @@ def test_bounded_history_answers_or_refuses_and_never_lies(
             model.first = store._history.first
     assert revision - store.compacted >= min(bound, revision - 1)
     for past in range(1, revision + 1):
-        read = c.KvRange(b"\0", b"\0", revision=past)
+        read = KvRange(b"\0", b"\0", revision=past)
         assert outcome(store.range(read, revision)) == model.range(read)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(puts, deletes, any_txn, compacts), max_size=20), levels)
 def test_a_store_rebuilt_from_its_rows_is_the_same(
-    commands: list[c.KvPut | c.KvDelete | c.KvTxn | c.KvCompact],
+    commands: list[KvPut | KvDelete | KvTxn | KvCompact],
     level: int,
 ) -> None:
     store, revision = KvStore(), 1
@@ -159,10 +170,10 @@ def test_a_store_rebuilt_from_its_rows_is_the_same(
     other.check(level)
     assert other.compacted == store.compacted
     for past in range(revision + 2):
-        read = c.KvRange(b"\0", b"\0", revision=past)
+        read = KvRange(b"\0", b"\0", revision=past)
         assert other.range(read, revision) == store.range(read, revision)
-    assert other.apply(c.KvPut(b"n", b"1"), revision + 1, level) == store.apply(
-        c.KvPut(b"n", b"1"), revision + 1, level
+    assert other.apply(KvPut(b"n", b"1"), revision + 1, level) == store.apply(
+        KvPut(b"n", b"1"), revision + 1, level
     )
 
 
@@ -173,18 +184,18 @@ LARGE = b"v" * 65_536
 BLOCK = [*(b"n%03d" % number for number in range(LIMITS.max_txn_ops - 1)), LONGEST]
 
 
-def block(rng: random.Random) -> c.KvTxn | c.KvDelete:
+def block(rng: random.Random) -> KvTxn | KvDelete:
     """As much as one transaction may do, or nearly."""
     keys = BLOCK[rng.choice((0, 0, 1, 400)) :]
     value = rng.choice((b"", b"x", LARGE))
-    compare = c.KvCompare(keys[0], c.CompareTarget.VERSION, c.CompareResult.GREATER, 0)
+    compare = KvCompare(keys[0], CompareTarget.VERSION, CompareResult.GREATER, 0)
     return rng.choice(
         (
-            c.KvTxn([], [c.KvPut(key, value, prev_kv=True) for key in keys], []),
-            c.KvTxn([], [c.KvRange(key) for key in keys], []),
-            c.KvTxn([], [c.KvDelete(key, key + b"0", prev_kv=True) for key in keys[:100]], []),
-            c.KvTxn([compare] * LIMITS.max_txn_ops, [c.KvPut(LONGEST, LARGE)], []),
-            c.KvDelete(b"n", b"o", prev_kv=True),
+            KvTxn([], [KvPut(key, value, prev_kv=True) for key in keys], []),
+            KvTxn([], [KvRange(key) for key in keys], []),
+            KvTxn([], [KvDelete(key, key + b"0", prev_kv=True) for key in keys[:100]], []),
+            KvTxn([compare] * LIMITS.max_txn_ops, [KvPut(LONGEST, LARGE)], []),
+            KvDelete(b"n", b"o", prev_kv=True),
         )
     )
 
@@ -208,6 +219,6 @@ def test_the_largest_transactions_are_the_models(seed: int, level: int) -> None:
         assert revision == model.revision
     store.check(level)
     for past in range(1, revision + 1):
-        read = c.KvRange(b"n", b"o", revision=past, limit=rng.choice((0, 511, 512)))
+        read = KvRange(b"n", b"o", revision=past, limit=rng.choice((0, 511, 512)))
         found = outcome(store.range(read, revision))
         assert found in (model.range(read), Reason.TOO_LARGE)

@@ -13,26 +13,63 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from coord.core import commands as c
 from coord.core import queries
-from coord.core import replies as r
 from coord.core.base.limits import LIMITS
+from coord.core.base.refusal import Rejected
+from coord.core.base.request import Event, EventKind, RequestId
+from coord.core.batch import Applied, Batch, Command, Request
 from coord.core.checks import check_delta, check_state, mark
+from coord.core.cluster.commands import RaiseLevel, SetQuota
+from coord.core.kv.commands import (
+    CompareResult,
+    CompareTarget,
+    KvCompact,
+    KvCompare,
+    KvDelete,
+    KvPut,
+    KvTxn,
+)
+from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
 from coord.core.machine import Machine
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession, SessionOpened
 from coord.core.tasks import explain
+from coord.core.tasks.commands import (
+    CancelTask,
+    Claimed,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    DeleteQueue,
+    FailItem,
+    FailTasks,
+    HeartbeatItem,
+    HeartbeatTasks,
+    ItemOutcome,
+    ItemOutcomes,
+    PauseQueue,
+    RedriveQueue,
+    ReleaseItem,
+    ReleaseTasks,
+    RetryTask,
+    SetQueue,
+    SubmitTasks,
+    Submitted,
+    TaskSpec,
+    TaskState,
+)
 from tests.support.core_time import FOREVER_MS
 
 EVENT_WORDS = {
-    r.EventKind.TASK_READY: "ready",
-    r.EventKind.TASK_FINISHED: "finished",
-    r.EventKind.TASK_LEASE_LOST: "lost",
-    r.EventKind.LOCK_GRANTED: "granted",
-    r.EventKind.LOCK_WAIT_ENDED: "wait-ended",
-    r.EventKind.SESSION_ENDED: "session-ended",
-    r.EventKind.KV_CHANGED: "changed",
-    r.EventKind.LEVEL_RAISED: "level",
+    EventKind.TASK_READY: "ready",
+    EventKind.TASK_FINISHED: "finished",
+    EventKind.TASK_LEASE_LOST: "lost",
+    EventKind.LOCK_GRANTED: "granted",
+    EventKind.LOCK_WAIT_ENDED: "wait-ended",
+    EventKind.SESSION_ENDED: "session-ended",
+    EventKind.KV_CHANGED: "changed",
+    EventKind.LEVEL_RAISED: "level",
 }
-SPEC_FIELDS = {field.name: field.type for field in fields(c.TaskSpec)}
+SPEC_FIELDS = {field.name: field.type for field in fields(TaskSpec)}
 
 Args = dict[str, str]
 
@@ -60,7 +97,7 @@ class CoreScenario:
             answer: list[str] = QUERIES[verb](self, _arguments(parts[0][1:])[1])
             return answer
         requests = [request for words in parts if (request := self._request(words)) is not None]
-        applied = self.machine.apply(c.Batch(self.now_ms, self.wall_ms, requests))
+        applied = self.machine.apply(Batch(self.now_ms, self.wall_ms, requests))
         self._note_sessions(applied)
         self._check(before)
         trace = [_event_text(event) for event in applied.events]
@@ -68,7 +105,7 @@ class CoreScenario:
             trace += _reply_lines(reply)
         return trace or ["ok nothing"]
 
-    def _request(self, words: list[str]) -> c.Request | None:
+    def _request(self, words: list[str]) -> Request | None:
         names, arguments = _arguments(words[1:])
         if "now" in arguments:
             self.now_ms = int(arguments.pop("now"))
@@ -82,23 +119,23 @@ class CoreScenario:
         if words[0] == "open":
             self.opening.append(session)
             arguments.setdefault("nonce", session)
-            return c.Request(_open(arguments))
+            return Request(_open(arguments))
         session_id = self._session_id(session)
         if words[0] in {"keepalive", "close"}:
-            kind = c.KeepAlive if words[0] == "keepalive" else c.CloseSession
-            command: c.Command = kind(session_id)
+            kind = KeepAlive if words[0] == "keepalive" else CloseSession
+            command: Command = kind(session_id)
             session_id = session_id if sequence else 0
         else:
             command = BUILDERS[words[0]](arguments)
-        request_id = c.RequestId(session_id, sequence, acked) if session_id or sequence else None
-        return c.Request(command, request_id)
+        request_id = RequestId(session_id, sequence, acked) if session_id or sequence else None
+        return Request(command, request_id)
 
     def _session_id(self, name: str) -> int:
         return int(name) if name.isdigit() else self.sessions.get(name, 0)
 
-    def _note_sessions(self, applied: r.Applied) -> None:
+    def _note_sessions(self, applied: Applied) -> None:
         for reply in applied.replies:
-            if isinstance(reply, r.SessionOpened):
+            if isinstance(reply, SessionOpened):
                 self.sessions[self.opening.pop(0)] = reply.session_id
         self.opening.clear()
 
@@ -137,8 +174,8 @@ def _list(arguments: Args, key: str, default: str = "") -> list[str]:
 # ---- commands
 
 
-def _open(a: Args) -> c.OpenSession:
-    return c.OpenSession(
+def _open(a: Args) -> OpenSession:
+    return OpenSession(
         ttl_ms=int(a.get("ttl", "10000")),
         nonce=a["nonce"].encode(),
         kind=a.get("kind", "client"),
@@ -148,18 +185,18 @@ def _open(a: Args) -> c.OpenSession:
     )
 
 
-def _submit(a: Args) -> c.SubmitTasks:
+def _submit(a: Args) -> SubmitTasks:
     count = int(a.pop("count", "1"))
     values: dict[str, Any] = {"payload": a.pop("payload", "p").encode()}
     values["payload"] *= int(a.pop("times", "1"))
     for key, value in a.items():
         is_text = SPEC_FIELDS[key] in ("str", str)  # the compiled core keeps the type itself
         values[key] = value if is_text else int(value)
-    return c.SubmitTasks([c.TaskSpec(**values) for _ in range(count)])
+    return SubmitTasks([TaskSpec(**values) for _ in range(count)])
 
 
-def _claim(a: Args) -> c.ClaimTasks:
-    return c.ClaimTasks(
+def _claim(a: Args) -> ClaimTasks:
+    return ClaimTasks(
         tuple(_list(a, "queue")),
         int(a.get("max", "1")),
         int(a.get("ttl", "1000")),
@@ -171,46 +208,46 @@ def _items(a: Args) -> list[tuple[str, int]]:
     return list(zip(_list(a, "task"), map(int, _list(a, "token")), strict=True))
 
 
-def _heartbeat(a: Args) -> c.HeartbeatTasks:
+def _heartbeat(a: Args) -> HeartbeatTasks:
     checkpoint = a["checkpoint"].encode() if "checkpoint" in a else None
     progress = int(a["progress"]) if "progress" in a else None
-    return c.HeartbeatTasks([c.HeartbeatItem(*item, checkpoint, progress) for item in _items(a)])
+    return HeartbeatTasks([HeartbeatItem(*item, checkpoint, progress) for item in _items(a)])
 
 
-def _complete(a: Args) -> c.CompleteTasks:
+def _complete(a: Args) -> CompleteTasks:
     result = a.get("result", "done").encode()
-    return c.CompleteTasks([c.CompleteItem(*item, result) for item in _items(a)])
+    return CompleteTasks([CompleteItem(*item, result) for item in _items(a)])
 
 
-def _fail(a: Args) -> c.FailTasks:
+def _fail(a: Args) -> FailTasks:
     retryable = a.get("retryable", "yes") == "yes"
     after = int(a["retry_after"]) if "retry_after" in a else None
     error = a.get("error", "boom")
-    return c.FailTasks([c.FailItem(*item, error, retryable, after) for item in _items(a)])
+    return FailTasks([FailItem(*item, error, retryable, after) for item in _items(a)])
 
 
-def _release(a: Args) -> c.ReleaseTasks:
+def _release(a: Args) -> ReleaseTasks:
     delay = int(a.get("delay", "0"))
-    return c.ReleaseTasks([c.ReleaseItem(*item, delay) for item in _items(a)])
+    return ReleaseTasks([ReleaseItem(*item, delay) for item in _items(a)])
 
 
-def _acquire(a: Args) -> c.AcquireLock:
-    return c.AcquireLock(
+def _acquire(a: Args) -> AcquireLock:
+    return AcquireLock(
         a["lock"], a.get("holder", "h"), int(a.get("ttl", "0")), int(a.get("wait", "0"))
     )
 
 
-def _txn(a: Args) -> c.KvTxn:
+def _txn(a: Args) -> KvTxn:
     """If the key's mod_revision is `mod`, put `value`, else nothing."""
     key = a["key"].encode()
-    compare = c.KvCompare(key, c.CompareTarget.MOD, c.CompareResult.EQUAL, int(a["mod"]))
-    return c.KvTxn([compare], [c.KvPut(key, a["value"].encode())], [])
+    compare = KvCompare(key, CompareTarget.MOD, CompareResult.EQUAL, int(a["mod"]))
+    return KvTxn([compare], [KvPut(key, a["value"].encode())], [])
 
 
-def _set_queue(a: Args) -> c.SetQueue:
+def _set_queue(a: Args) -> SetQueue:
     tasks = int(a["tasks"]) if "tasks" in a else None
     size = int(a["bytes"]) if "bytes" in a else None
-    return c.SetQueue(a["queue"], tasks, size, int(a.get("policy", "0")))
+    return SetQueue(a["queue"], tasks, size, int(a.get("policy", "0")))
 
 
 BUILDERS: dict[str, Any] = {
@@ -220,67 +257,67 @@ BUILDERS: dict[str, Any] = {
     "complete": _complete,
     "fail": _fail,
     "release": _release,
-    "cancel": lambda a: c.CancelTask(a["task"], a.get("reason", "")),
-    "retry": lambda a: c.RetryTask(a["task"]),
-    "redrive": lambda a: c.RedriveQueue(a["queue"], int(a.get("limit", "10"))),
-    "pause": lambda a: c.PauseQueue(a["queue"], True),
-    "resume": lambda a: c.PauseQueue(a["queue"], False),
+    "cancel": lambda a: CancelTask(a["task"], a.get("reason", "")),
+    "retry": lambda a: RetryTask(a["task"]),
+    "redrive": lambda a: RedriveQueue(a["queue"], int(a.get("limit", "10"))),
+    "pause": lambda a: PauseQueue(a["queue"], True),
+    "resume": lambda a: PauseQueue(a["queue"], False),
     "acquire": _acquire,
-    "unlock": lambda a: c.ReleaseLock(a["lock"], int(a["token"])),
-    "refresh": lambda a: c.RefreshLock(a["lock"], int(a["token"])),
-    "cancel-wait": lambda a: c.CancelLockWait(a["lock"], a.get("holder", "h")),
-    "put": lambda a: c.KvPut(a["key"].encode(), a["value"].encode()),
-    "del": lambda a: c.KvDelete(a["key"].encode()),
+    "unlock": lambda a: ReleaseLock(a["lock"], int(a["token"])),
+    "refresh": lambda a: RefreshLock(a["lock"], int(a["token"])),
+    "cancel-wait": lambda a: CancelLockWait(a["lock"], a.get("holder", "h")),
+    "put": lambda a: KvPut(a["key"].encode(), a["value"].encode()),
+    "del": lambda a: KvDelete(a["key"].encode()),
     "txn": _txn,
-    "compact": lambda a: c.KvCompact(int(a["revision"])),
+    "compact": lambda a: KvCompact(int(a["revision"])),
     "set-queue": _set_queue,
-    "delete-queue": lambda a: c.DeleteQueue(a["queue"], "force" in a, int(a.get("limit", "10"))),
-    "set-quota": lambda a: c.SetQuota(int(a["bytes"])),
-    "raise": lambda a: c.RaiseLevel(int(a["level"])),
+    "delete-queue": lambda a: DeleteQueue(a["queue"], "force" in a, int(a.get("limit", "10"))),
+    "set-quota": lambda a: SetQuota(int(a["bytes"])),
+    "raise": lambda a: RaiseLevel(int(a["level"])),
 }
 
 
 # ---- what came of it
 
 
-def _event_text(event: r.Event) -> str:
+def _event_text(event: Event) -> str:
     token = f" token={event.token}" if event.token else ""
     return f"{EVENT_WORDS[event.kind]} {event.subject}{token}"
 
 
 def _reply_lines(reply: Any) -> list[str]:
-    if isinstance(reply, r.Rejected):
+    if isinstance(reply, Rejected):
         metadata = "".join(f" {key}={value}" for key, value in reply.metadata)
         return [f"rejected {reply.reason}{metadata}"]
-    if isinstance(reply, r.Submitted):
+    if isinstance(reply, Submitted):
         return [
             f"ok task={task_id} revision={revision}{' existed' if existed else ''}"
             for task_id, revision, existed in reply.tasks
         ]
-    if isinstance(reply, r.Claimed):
+    if isinstance(reply, Claimed):
         claims = [
             f"ok task={task_id} token={token} attempt={attempt} ttl={ttl_ms}"
             for task_id, token, attempt, ttl_ms in reply.tasks
         ]
         return claims or ["ok nothing"]
-    if isinstance(reply, r.ItemOutcomes):
+    if isinstance(reply, ItemOutcomes):
         return [line for item in reply.items for line in _outcome_lines(item)]
     return [f"ok {_fields(reply)}"]
 
 
-def _outcome_lines(item: r.ItemOutcome) -> list[str]:
+def _outcome_lines(item: ItemOutcome) -> list[str]:
     if item.rejected is not None:
         return _reply_lines(item.rejected)
-    return [f"ok {r.TaskState(item.state).name} revision={item.revision}"]
+    return [f"ok {TaskState(item.state).name} revision={item.revision}"]
 
 
 def _fields(value: Any) -> str:
     """Fields of a named tuple that say something, in order."""
     texts = []
     for key, field in zip(value._fields, value, strict=True):
-        if isinstance(field, r.TaskState):
+        if isinstance(field, TaskState):
             texts.append(f"{key}={field.name}")
-        elif isinstance(field, c.TaskSpec):
+        elif isinstance(field, TaskSpec):
             texts.append(f"queue={field.queue} payload={field.payload.decode()}")
         elif isinstance(field, bytes):
             texts += [f"{key}={field.decode()}"] if field else []
@@ -293,7 +330,7 @@ def _fields(value: Any) -> str:
 
 
 def _show_page(page: Any) -> list[str]:
-    if isinstance(page, r.Rejected):
+    if isinstance(page, Rejected):
         return _reply_lines(page)
     if isinstance(page, queries.TaskPage):
         more = ["more"] if page.more else []
@@ -309,7 +346,7 @@ KEPT = ("queue", *queries.QueueInfo._fields[13:])
 
 def _show_queues(s: CoreScenario, a: Args, names: tuple[str, ...]) -> list[str]:
     found = queries.list_queues(s.machine.state, a.get("queue", ""))
-    if isinstance(found, r.Rejected):
+    if isinstance(found, Rejected):
         return _reply_lines(found)
     lines = []
     for info in found:
@@ -319,7 +356,7 @@ def _show_queues(s: CoreScenario, a: Args, names: tuple[str, ...]) -> list[str]:
 
 
 def _list_tasks(s: CoreScenario, a: Args) -> list[str]:
-    states = [r.TaskState[name] for name in _list(a, "states")]
+    states = [TaskState[name] for name in _list(a, "states")]
     page = queries.list_tasks(
         s.machine.state, a.get("queue", ""), states, int(a.get("limit", "0")), a.get("after", "")
     )

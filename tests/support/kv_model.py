@@ -5,11 +5,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coord.core import commands as c
-from coord.core import replies as r
-from coord.core.reasons import Reason
+from coord.core.base.refusal import Reason
+from coord.core.base.request import Done
+from coord.core.batch import Command
+from coord.core.kv.commands import (
+    CompareResult,
+    CompareTarget,
+    KeyValue,
+    KvCompact,
+    KvCompare,
+    KvDelete,
+    KvDeleteReply,
+    KvOp,
+    KvPut,
+    KvPutReply,
+    KvRange,
+    KvRangeReply,
+    KvTxn,
+    KvTxnReply,
+    SortOrder,
+)
 
-State = dict[bytes, r.KeyValue]
+State = dict[bytes, KeyValue]
 
 
 class DumbKv:
@@ -31,15 +48,15 @@ class DumbKv:
         self.states[self.revision + 1] = dict(self.now)
         self.revision += 1
 
-    def apply(self, command: c.Command) -> object:
+    def apply(self, command: Command) -> object:
         """The reply, or the Reason of a refusal."""
-        if isinstance(command, c.KvCompact):
+        if isinstance(command, KvCompact):
             if command.revision > self.revision:
                 return Reason.REVISION_IN_FUTURE
             if command.revision <= self.first:
                 return Reason.REVISION_COMPACTED
             self.first = self.compacted = command.revision
-            return r.Done(self.revision)
+            return Done(self.revision)
         draft = _Draft(self)
         try:
             if self.level:
@@ -55,7 +72,7 @@ class DumbKv:
             self.states[self.revision] = draft.state
         return reply
 
-    def range(self, command: c.KvRange) -> object:
+    def range(self, command: KvRange) -> object:
         draft = _Draft(self)
         try:
             draft.check(command)
@@ -88,95 +105,95 @@ class _Draft:
     def revision(self) -> int:
         return self.next if self.wrote else self.next - 1
 
-    def taken(self, txn: c.KvTxn) -> tuple[bool, list[c.KvOp]]:
+    def taken(self, txn: KvTxn) -> tuple[bool, list[KvOp]]:
         good = all(self.holds(compare) for compare in txn.compare)
         return good, txn.success if good else txn.failure
 
-    def holds(self, compare: c.KvCompare) -> bool:
+    def holds(self, compare: KvCompare) -> bool:
         found = [
             kv for key, kv in self.before.items() if inside(key, compare.key, compare.range_end)
         ]
-        if not found and compare.target is c.CompareTarget.VALUE:
+        if not found and compare.target is CompareTarget.VALUE:
             return False
-        for kv in found or [r.KeyValue(b"", b"", 0, 0, 0, 0)]:
+        for kv in found or [KeyValue(b"", b"", 0, 0, 0, 0)]:
             have = {
-                c.CompareTarget.VERSION: kv.version,
-                c.CompareTarget.CREATE: kv.create_revision,
-                c.CompareTarget.MOD: kv.mod_revision,
-                c.CompareTarget.VALUE: kv.value,
-                c.CompareTarget.LEASE: kv.lease,
+                CompareTarget.VERSION: kv.version,
+                CompareTarget.CREATE: kv.create_revision,
+                CompareTarget.MOD: kv.mod_revision,
+                CompareTarget.VALUE: kv.value,
+                CompareTarget.LEASE: kv.lease,
             }[compare.target]
             want: object = compare.operand
             verdict = {
-                c.CompareResult.EQUAL: have == want,
-                c.CompareResult.NOT_EQUAL: have != want,
-                c.CompareResult.GREATER: have > want,  # type: ignore[operator]
-                c.CompareResult.LESS: have < want,  # type: ignore[operator]
+                CompareResult.EQUAL: have == want,
+                CompareResult.NOT_EQUAL: have != want,
+                CompareResult.GREATER: have > want,  # type: ignore[operator]
+                CompareResult.LESS: have < want,  # type: ignore[operator]
             }[compare.result]
             if not verdict:
                 return False
         return True
 
     def check(self, op: object) -> None:
-        if isinstance(op, c.KvTxn):
+        if isinstance(op, KvTxn):
             for nested in self.taken(op)[1]:
                 self.check(nested)
-        elif isinstance(op, c.KvRange):
+        elif isinstance(op, KvRange):
             if op.revision > self.store.revision:
                 raise _RefusedError(Reason.REVISION_IN_FUTURE)
             if 0 < op.revision < self.store.compacted:
                 raise _RefusedError(Reason.REVISION_COMPACTED)
-        elif isinstance(op, c.KvPut):
+        elif isinstance(op, KvPut):
             if (op.ignore_value or op.ignore_lease) and op.key not in self.before:
                 raise _RefusedError(Reason.KEY_NOT_FOUND)
             if op.lease:
                 raise _RefusedError(Reason.LEASE_NOT_FOUND)
 
     def check_put_first(self, op: object) -> None:
-        if isinstance(op, c.KvPut):
+        if isinstance(op, KvPut):
             if op.lease:
                 raise _RefusedError(Reason.LEASE_NOT_FOUND)
             self.check(op)
             return
         steps = list(self.steps(op))
         for step in steps:
-            if isinstance(step, c.KvPut):
+            if isinstance(step, KvPut):
                 self.check(step)
         for step in steps:
-            if isinstance(step, c.KvRange) and step.revision:
+            if isinstance(step, KvRange) and step.revision:
                 if step.revision < self.store.first:
                     raise _RefusedError(Reason.REVISION_COMPACTED)
                 self.check(step)
 
     def steps(self, op: object) -> Iterator[object]:
-        if isinstance(op, c.KvTxn):
+        if isinstance(op, KvTxn):
             for nested in self.taken(op)[1]:
                 yield from self.steps(nested)
         else:
             yield op
 
     def run(self, op: object) -> object:
-        if isinstance(op, c.KvTxn):
+        if isinstance(op, KvTxn):
             good, branch = self.taken(op)
             answers = tuple(self.run(nested) for nested in branch)
-            return r.KvTxnReply(good, answers, self.revision())  # type: ignore[arg-type]
-        if isinstance(op, c.KvRange):
+            return KvTxnReply(good, answers, self.revision())  # type: ignore[arg-type]
+        if isinstance(op, KvRange):
             return self.read(op)
-        if isinstance(op, c.KvPut):
+        if isinstance(op, KvPut):
             return self.put(op)
-        assert isinstance(op, c.KvDelete)
+        assert isinstance(op, KvDelete)
         gone = tuple(
             self.state[key] for key in sorted(self.state) if inside(key, op.key, op.range_end)
         )
         for kv in gone:
             del self.state[kv.key]
             self.wrote = True
-        return r.KvDeleteReply(len(gone), gone if op.prev_kv else (), self.revision())
+        return KvDeleteReply(len(gone), gone if op.prev_kv else (), self.revision())
 
-    def put(self, op: c.KvPut) -> r.KvPutReply:
+    def put(self, op: KvPut) -> KvPutReply:
         old = self.state.get(op.key)
         value = old.value if op.ignore_value and old else op.value
-        self.state[op.key] = r.KeyValue(
+        self.state[op.key] = KeyValue(
             op.key,
             value,
             old.create_revision if old else self.next,
@@ -185,14 +202,14 @@ class _Draft:
             0,
         )
         self.wrote = True
-        return r.KvPutReply(old if op.prev_kv else None, self.next)
+        return KvPutReply(old if op.prev_kv else None, self.next)
 
-    def read(self, op: c.KvRange) -> r.KvRangeReply:
+    def read(self, op: KvRange) -> KvRangeReply:
         state = self.store.states[op.revision] if op.revision > 0 else self.state
         kvs = [state[key] for key in sorted(state) if inside(key, op.key, op.range_end)]
         total = len(kvs)
         if op.count_only:
-            return r.KvRangeReply((), False, total, self.revision())
+            return KvRangeReply((), False, total, self.revision())
         kvs = [
             kv
             for kv in kvs
@@ -207,15 +224,15 @@ class _Draft:
             or op.min_create_revision
             or op.max_create_revision
         )
-        no_order = op.sort_order is c.SortOrder.NONE and not filtered
+        no_order = op.sort_order is SortOrder.NONE and not filtered
         if no_order and op.limit > 0 and (self.store.level or not self.in_command):
             kvs = kvs[: op.limit + 1]
         kvs.sort(key=lambda kv: kv[(0, 4, 2, 3, 1)[op.sort_target]])
-        if op.sort_order is c.SortOrder.DESCEND:
+        if op.sort_order is SortOrder.DESCEND:
             kvs.sort(key=lambda kv: kv[(0, 4, 2, 3, 1)[op.sort_target]], reverse=True)
         more = 0 < op.limit < len(kvs)
         if more:
             kvs = kvs[: op.limit]
         if op.keys_only:
             kvs = [kv._replace(value=b"") for kv in kvs]
-        return r.KvRangeReply(tuple(kvs), more, total, self.revision())
+        return KvRangeReply(tuple(kvs), more, total, self.revision())

@@ -10,8 +10,11 @@ from coord.codec.commands import decode, decode_request
 from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.codec.etcd import decode_range
 from coord.codec.kinds import COMMAND_CLASS, ETCD_KINDS, REQUEST_CLASS, CommandKind
-from coord.core import commands as c
 from coord.core.base.limits import LIMITS
+from coord.core.batch import Command
+from coord.core.kv.commands import KvRange
+from coord.core.sessions.commands import OpenSession
+from coord.core.tasks.commands import RedriveQueue
 from coord.pb import etcd_rpc_pb2 as etcd
 from tests.support.codec_samples import IDENTITY, RANGE, RANGE_VALUE, SAMPLES, raw
 
@@ -28,7 +31,7 @@ WITHOUT_HEADER = {
 def test_kinds_cover_every_command_exactly_once() -> None:
     assert set(COMMAND_CLASS) == set(REQUEST_CLASS) == set(CommandKind) == set(SAMPLES)
     assert sorted(t.__name__ for t in COMMAND_CLASS.values()) == sorted(
-        t.__name__ for t in typing.get_args(c.Command)
+        t.__name__ for t in typing.get_args(Command)
     )
 
 
@@ -79,8 +82,8 @@ def test_an_empty_message_is_a_command_without_identity(kind: CommandKind) -> No
 
 
 def test_defaults() -> None:
-    assert decode(CommandKind.OPEN_SESSION, b"") == c.OpenSession(0, b"")
-    assert decode(CommandKind.REDRIVE_QUEUE, b"") == c.RedriveQueue("", LIMITS.max_list_items)
+    assert decode(CommandKind.OPEN_SESSION, b"") == OpenSession(0, b"")
+    assert decode(CommandKind.REDRIVE_QUEUE, b"") == RedriveQueue("", LIMITS.max_list_items)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ def test_an_unknown_kind(kind: int) -> None:
 
 def test_range_requests() -> None:
     assert decode_range(RANGE.SerializeToString()) == (RANGE_VALUE, True)
-    assert decode_range(b"") == (c.KvRange(b""), False)
+    assert decode_range(b"") == (KvRange(b""), False)
     with pytest.raises(DecodeError, match="not a RangeRequest"):
         decode_range(b"\xff")
     with pytest.raises(DecodeError, match="invalid sort option"):

@@ -17,7 +17,8 @@ from coord.codec.envelope import (
 )
 from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.codec.kinds import CommandKind
-from coord.core.commands import Batch, Request, RequestId
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Request
 from tests.support.codec_samples import SAMPLES, raw
 
 ITEM = EnvelopeItem(10, "me", 5, 9, 8, raw(CommandKind.SUBMIT_TASKS))

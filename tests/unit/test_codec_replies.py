@@ -9,10 +9,26 @@ import pytest
 from coord.codec.kinds import CommandKind as K
 from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
-from coord.core import commands as c
-from coord.core import replies as r
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.request import Done, RequestId
+from coord.core.batch import Batch, Command, Reply, Request
+from coord.core.kv.commands import KeyValue, KvDeleteReply, KvPutReply, KvRangeReply, KvTxnReply
+from coord.core.locks.commands import AcquireLock, LockReply, RefreshLock
 from coord.core.machine import Machine
-from coord.core.reasons import Reason
+from coord.core.sessions.commands import OpenSession, SessionKept, SessionOpened
+from coord.core.tasks.commands import (
+    Claimed,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    ItemOutcome,
+    ItemOutcomes,
+    Redriven,
+    SubmitTasks,
+    Submitted,
+    TaskChanged,
+    TaskSpec,
+)
 from coord.pb import common_pb2, lock_pb2, session_pb2, task_pb2
 from coord.pb import etcd_kv_pb2 as kv_pb
 from coord.pb import etcd_rpc_pb2 as etcd
@@ -36,20 +52,20 @@ def machine() -> Machine:
     return Machine()
 
 
-def run(machine: Machine, command: c.Command, session_id: int = 0) -> r.Reply:
-    identity = c.RequestId(session_id, 0, 0) if session_id else None
-    (reply,) = machine.apply(c.Batch(machine.now_ms + 1, 1, [c.Request(command, identity)])).replies
+def run(machine: Machine, command: Command, session_id: int = 0) -> Reply:
+    identity = RequestId(session_id, 0, 0) if session_id else None
+    (reply,) = machine.apply(Batch(machine.now_ms + 1, 1, [Request(command, identity)])).replies
     return reply
 
 
 def opened(machine: Machine) -> int:
-    reply = run(machine, c.OpenSession(5_000, b"n%d" % machine.revision))
-    assert isinstance(reply, r.SessionOpened)
+    reply = run(machine, OpenSession(5_000, b"n%d" % machine.revision))
+    assert isinstance(reply, SessionOpened)
     return reply.session_id
 
 
-REFUSED = r.Rejected(Reason.STALE_FENCING_TOKEN, "stale", (("current", "4"),))
-OUTCOMES = r.ItemOutcomes((r.ItemOutcome(4, 9), r.ItemOutcome(3, 0, REFUSED)))
+REFUSED = Rejected(Reason.STALE_FENCING_TOKEN, "stale", (("current", "4"),))
+OUTCOMES = ItemOutcomes((ItemOutcome(4, 9), ItemOutcome(3, 0, REFUSED)))
 RESULTS = [
     task_pb2.ItemResult(state=task_pb2.TASK_STATE_COMPLETED, revision=9),
     task_pb2.ItemResult(
@@ -66,14 +82,14 @@ RESULTS = [
     [
         (
             K.OPEN_SESSION,
-            r.SessionOpened(5, 900, 5),
+            SessionOpened(5, 900, 5),
             session_pb2.OpenSessionResponse(session_id=5, ttl_ms=900),
         ),
-        (K.KEEP_ALIVE, r.SessionKept(900), session_pb2.KeepAliveResponse(ttl_ms=900)),
-        (K.CLOSE_SESSION, r.Done(4), session_pb2.CloseSessionResponse()),
+        (K.KEEP_ALIVE, SessionKept(900), session_pb2.KeepAliveResponse(ttl_ms=900)),
+        (K.CLOSE_SESSION, Done(4), session_pb2.CloseSessionResponse()),
         (
             K.SUBMIT_TASKS,
-            r.Submitted((("t1", 1, False), ("t2", 2, True))),
+            Submitted((("t1", 1, False), ("t2", 2, True))),
             task_pb2.SubmitResponse(
                 tasks=[
                     task_pb2.SubmittedTask(task_id="t1", revision=1),
@@ -85,15 +101,15 @@ RESULTS = [
         (K.COMPLETE_TASKS, OUTCOMES, task_pb2.CompleteResponse(results=RESULTS)),
         (K.FAIL_TASKS, OUTCOMES, task_pb2.FailResponse(results=RESULTS)),
         (K.RELEASE_TASKS, OUTCOMES, task_pb2.ReleaseResponse(results=RESULTS)),
-        (K.CANCEL_TASK, r.TaskChanged(6, 9), task_pb2.CancelTaskResponse(state=6)),  # type: ignore[arg-type]
-        (K.RETRY_TASK, r.TaskChanged(2, 9), task_pb2.RetryTaskResponse(state=2)),  # type: ignore[arg-type]
-        (K.REDRIVE_QUEUE, r.Redriven(3, 9), task_pb2.RedriveResponse(redriven=3)),
-        (K.PAUSE_QUEUE, r.Done(4), task_pb2.PauseQueueResponse()),
-        (K.RELEASE_LOCK, r.Done(4), lock_pb2.ReleaseLockResponse()),
-        (K.CANCEL_LOCK_WAIT, r.Done(4), lock_pb2.ReleaseLockResponse()),
+        (K.CANCEL_TASK, TaskChanged(6, 9), task_pb2.CancelTaskResponse(state=6)),  # type: ignore[arg-type]
+        (K.RETRY_TASK, TaskChanged(2, 9), task_pb2.RetryTaskResponse(state=2)),  # type: ignore[arg-type]
+        (K.REDRIVE_QUEUE, Redriven(3, 9), task_pb2.RedriveResponse(redriven=3)),
+        (K.PAUSE_QUEUE, Done(4), task_pb2.PauseQueueResponse()),
+        (K.RELEASE_LOCK, Done(4), lock_pb2.ReleaseLockResponse()),
+        (K.CANCEL_LOCK_WAIT, Done(4), lock_pb2.ReleaseLockResponse()),
         (
             K.ACQUIRE_LOCK,
-            r.LockReply(True, 8, False, 0, 8),
+            LockReply(True, 8, False, 0, 8),
             lock_pb2.AcquireLockResponse(acquired=True, fencing_token=8),
         ),
     ],
@@ -108,7 +124,7 @@ def test_replies_that_say_all(
 
 def test_the_header_follows_term_and_revision(encoder: ReplyEncoder, machine: Machine) -> None:
     encoder.at(4, 2**40)
-    data = encoder.encode(K.PAUSE_QUEUE, None, r.Done(1), StateLookup(machine.state))
+    data = encoder.encode(K.PAUSE_QUEUE, None, Done(1), StateLookup(machine.state))
     header = task_pb2.PauseQueueResponse.FromString(data).header
     assert (header.term, header.revision) == (4, 2**40)
     assert encoder.header() == header
@@ -124,11 +140,11 @@ def test_a_long_cluster_id_has_a_long_length(machine: Machine) -> None:
 
 def test_a_claim_shows_what_the_worker_needs(encoder: ReplyEncoder, machine: Machine) -> None:
     session = opened(machine)
-    spec = c.TaskSpec("q", b"p", 4, type="count", labels={"a": "1"}, attempt_timeout_ms=700)
-    run(machine, c.SubmitTasks([spec, c.TaskSpec("q", b"p2")]))
-    claim = c.ClaimTasks(("q",), 2, 500, "w")
+    spec = TaskSpec("q", b"p", 4, type="count", labels={"a": "1"}, attempt_timeout_ms=700)
+    run(machine, SubmitTasks([spec, TaskSpec("q", b"p2")]))
+    claim = ClaimTasks(("q",), 2, 500, "w")
     reply = run(machine, claim, session)
-    assert isinstance(reply, r.Claimed)
+    assert isinstance(reply, Claimed)
     (first, token, _, _), (second, other, _, _) = reply.tasks
     lookup = StateLookup(machine.state)
     got = task_pb2.ClaimResponse.FromString(encoder.encode(K.CLAIM_TASKS, claim, reply, lookup))
@@ -159,16 +175,16 @@ def test_a_claim_shows_what_the_worker_needs(encoder: ReplyEncoder, machine: Mac
             ),
         ],
     )
-    run(machine, c.CompleteTasks([c.CompleteItem(first, token, b"done")]))
+    run(machine, CompleteTasks([CompleteItem(first, token, b"done")]))
     again = encoder.encode(K.CLAIM_TASKS, claim, reply, lookup)
     assert [task.task_id for task in task_pb2.ClaimResponse.FromString(again).tasks] == [second]
 
 
 def test_locks_show_who_holds_them(encoder: ReplyEncoder, machine: Machine) -> None:
     one, two = opened(machine), opened(machine)
-    acquire = c.AcquireLock("l", "h", 900, 5_000)
+    acquire = AcquireLock("l", "h", 900, 5_000)
     held = run(machine, acquire, one)
-    assert isinstance(held, r.LockReply)
+    assert isinstance(held, LockReply)
     queued = run(machine, acquire, two)
     lookup = StateLookup(machine.state)
     got = lock_pb2.AcquireLockResponse.FromString(
@@ -177,7 +193,7 @@ def test_locks_show_who_holds_them(encoder: ReplyEncoder, machine: Machine) -> N
     assert not got.acquired
     assert (got.lock.session_id, got.lock.fencing_token) == (one, held.fencing_token)
     assert (got.lock.waiter_count, list(got.lock.waiters)) == (1, [])
-    refresh = c.RefreshLock("l", held.fencing_token)
+    refresh = RefreshLock("l", held.fencing_token)
     reply = run(machine, refresh, one)
     data = encoder.encode(K.REFRESH_LOCK, refresh, reply, lookup)
     assert lock_pb2.RefreshLockResponse.FromString(data).ttl_ms == 900
@@ -186,7 +202,7 @@ def test_locks_show_who_holds_them(encoder: ReplyEncoder, machine: Machine) -> N
 
 # ---- etcd
 
-KV = r.KeyValue(b"k", b"v", 2, 3, 4, 5)
+KV = KeyValue(b"k", b"v", 2, 3, 4, 5)
 KV_MESSAGE = kv_pb.KeyValue(
     key=b"k", value=b"v", create_revision=2, mod_revision=3, version=4, lease=5
 )
@@ -195,29 +211,29 @@ KV_MESSAGE = kv_pb.KeyValue(
 @pytest.mark.parametrize(
     ("kind", "reply", "expected"),
     [
-        (K.KV_PUT, r.KvPutReply(None, 9), etcd.PutResponse(header=etcd_header(9))),
+        (K.KV_PUT, KvPutReply(None, 9), etcd.PutResponse(header=etcd_header(9))),
         (
             K.KV_PUT,
-            r.KvPutReply(KV, 9),
+            KvPutReply(KV, 9),
             etcd.PutResponse(header=etcd_header(9), prev_kv=KV_MESSAGE),
         ),
         (
             K.KV_DELETE,
-            r.KvDeleteReply(2, (KV, KV), 9),
+            KvDeleteReply(2, (KV, KV), 9),
             etcd.DeleteRangeResponse(
                 header=etcd_header(9), deleted=2, prev_kvs=[KV_MESSAGE, KV_MESSAGE]
             ),
         ),
-        (K.KV_COMPACT, r.Done(9), etcd.CompactionResponse(header=etcd_header(9))),
+        (K.KV_COMPACT, Done(9), etcd.CompactionResponse(header=etcd_header(9))),
         (
             K.KV_TXN,
-            r.KvTxnReply(
+            KvTxnReply(
                 True,
                 (
-                    r.KvRangeReply((KV,), True, 7, 8),
-                    r.KvPutReply(None, 9),
-                    r.KvDeleteReply(0, (), 9),
-                    r.KvTxnReply(False, (), 9),
+                    KvRangeReply((KV,), True, 7, 8),
+                    KvPutReply(None, 9),
+                    KvDeleteReply(0, (), 9),
+                    KvTxnReply(False, (), 9),
                 ),
                 9,
             ),
@@ -255,7 +271,7 @@ def test_etcd_replies(
 
 
 def test_etcd_range(encoder: ReplyEncoder) -> None:
-    data = b"".join(encoder.range_parts(r.KvRangeReply((KV,), True, 7, 8)))
+    data = b"".join(encoder.range_parts(KvRangeReply((KV,), True, 7, 8)))
     assert etcd.RangeResponse.FromString(data) == etcd.RangeResponse(
         header=etcd_header(8), kvs=[KV_MESSAGE], more=True, count=7
     )

@@ -12,7 +12,7 @@ from coord.codec.errors import DecodeError, TooManyPartsError
 from coord.codec.kinds import CommandKind
 from coord.codec.shape import MAX_PARTS, check_bytes
 from coord.core.base.limits import LIMITS
-from coord.core.reasons import Reason
+from coord.core.base.refusal import Reason
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.pb import session_pb2, task_pb2
 

@@ -10,8 +10,13 @@ import pytest
 
 from coord.codec.errors import SnapshotDamagedError
 from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
-from coord.core import commands as c
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Command, Request
+from coord.core.kv.commands import KvDelete, KvPut, KvTxn
+from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
+from coord.core.sessions.commands import OpenSession
+from coord.core.tasks.commands import ClaimTasks, SubmitTasks, TaskSpec
 from tests.support.row_source import ListSource, NamedRow, chunks_of
 
 ROWS: list[NamedRow] = [
@@ -161,27 +166,27 @@ def test_a_row_cut_off_behind_all_that_were_counted() -> None:
 
 def test_a_whole_machine_survives() -> None:
     machine = Machine()
-    requests: list[c.Command] = [
-        c.OpenSession(5_000, b"n", "worker", "w", {"a": "1"}, ("q",), 2),
-        c.SubmitTasks([c.TaskSpec("q", b"p" * n, labels={"k": "v"}) for n in range(50)]),
-        c.KvPut(b"k", b"1"),
-        c.KvPut(b"k", b"2"),
-        c.KvTxn([], [c.KvPut(b"l", b""), c.KvDelete(b"k")], []),
+    requests: list[Command] = [
+        OpenSession(5_000, b"n", "worker", "w", {"a": "1"}, ("q",), 2),
+        SubmitTasks([TaskSpec("q", b"p" * n, labels={"k": "v"}) for n in range(50)]),
+        KvPut(b"k", b"1"),
+        KvPut(b"k", b"2"),
+        KvTxn([], [KvPut(b"l", b""), KvDelete(b"k")], []),
     ]
-    machine.apply(c.Batch(1_000, 2_000, [c.Request(command) for command in requests]))
+    machine.apply(Batch(1_000, 2_000, [Request(command) for command in requests]))
     identified = [
-        c.Request(command, c.RequestId(1, sequence, 1))
+        Request(command, RequestId(1, sequence, 1))
         for sequence, command in enumerate(
-            [c.ClaimTasks(("q",), 5, 500), c.AcquireLock("l", "h", 0, 0), c.KvDelete(b"l")], 1
+            [ClaimTasks(("q",), 5, 500), AcquireLock("l", "h", 0, 0), KvDelete(b"l")], 1
         )
     ]
-    machine.apply(c.Batch(1_001, 2_000, identified))
+    machine.apply(Batch(1_001, 2_000, identified))
     encoder = SnapshotEncoder(machine.freeze())
     chunks = list(iter(encoder.next_chunk, None))
     encoder.close()
     restored = Machine.from_rows(decode_snapshot(chunks))  # type: ignore[arg-type]
     assert restored.digest() == machine.digest()
     assert (restored.revision, restored.now_ms) == (machine.revision, machine.now_ms)
-    more = c.Batch(9_000, 9_000, [c.Request(c.KvPut(b"z", b""))])
+    more = Batch(9_000, 9_000, [Request(KvPut(b"z", b""))])
     assert restored.apply(more) == machine.apply(more)
     assert restored.digest() == machine.digest()

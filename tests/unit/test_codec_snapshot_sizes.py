@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 from coord.codec.errors import SnapshotDamagedError
 from coord.codec.pieces import PieceUnpacker, pack_pieces
 from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
-from coord.core import commands as c
 from coord.core.base.limits import LIMITS
+from coord.core.base.request import RequestId
 from coord.core.base.table import ViewGivenUpError
+from coord.core.batch import Batch, Request
+from coord.core.kv.commands import KvPut, KvRange, KvTxn
 from coord.core.machine import Machine
+from coord.core.sessions.commands import OpenSession
 from coord.core.snapshot import StateView
 from coord.journal.snapshot_format import MAX_CHUNK_BYTES
 from tests.support import first_snapshot_reader
@@ -144,13 +147,13 @@ def test_memory_while_rows_are_encoded() -> None:
 def many_kept_replies(count: int, keys: int, value_bytes: int) -> Machine:
     """`count` replies are kept that hold the same range."""
     machine = Machine()
-    machine.apply(c.Batch(1, 1, [c.Request(c.OpenSession(60_000, b"n"))]))
+    machine.apply(Batch(1, 1, [Request(OpenSession(60_000, b"n"))]))
     session_id = next(iter(machine.state.sessions))
-    puts = [c.KvPut(b"key%06d" % n, b"%07d" % n + b"v" * (value_bytes - 7)) for n in range(keys)]
-    machine.apply(c.Batch(2, 2, [c.Request(put) for put in puts]))
-    everything = c.KvTxn([], [c.KvRange(b"k", b"l")], [])
-    requests = [c.Request(everything, c.RequestId(session_id, n, 0)) for n in range(1, count + 1)]
-    machine.apply(c.Batch(3, 3, requests))
+    puts = [KvPut(b"key%06d" % n, b"%07d" % n + b"v" * (value_bytes - 7)) for n in range(keys)]
+    machine.apply(Batch(2, 2, [Request(put) for put in puts]))
+    everything = KvTxn([], [KvRange(b"k", b"l")], [])
+    requests = [Request(everything, RequestId(session_id, n, 0)) for n in range(1, count + 1)]
+    machine.apply(Batch(3, 3, requests))
     assert len(machine.state.replies) == count
     return machine
 
@@ -207,8 +210,8 @@ class BusyMachine:
 
     def put(self, keys: Iterable[int], mark: bytes) -> None:
         value = mark + bytes(LIMITS.max_value_bytes - len(mark))
-        puts = [c.Request(c.KvPut(b"key%06d" % n, value)) for n in keys]
-        self.machine.apply(c.Batch(1, 1, puts))
+        puts = [Request(KvPut(b"key%06d" % n, value)) for n in keys]
+        self.machine.apply(Batch(1, 1, puts))
 
 
 def test_values_that_are_replaced_while_they_are_written() -> None:
@@ -241,11 +244,11 @@ def test_a_snapshot_for_which_too_much_changes_is_given_up() -> None:
 def test_many_keys_that_come_in_one_place_while_it_is_written() -> None:
     """Chunks without rows say that there is more to do."""
     busy = BusyMachine(1)
-    busy.machine.apply(c.Batch(1, 1, [c.Request(c.KvPut(b"z", b"last"))]))
+    busy.machine.apply(Batch(1, 1, [Request(KvPut(b"z", b"last"))]))
     before = read_rows(busy.machine)
     encoder = SnapshotEncoder(busy.machine.freeze())
-    many = [c.Request(c.KvPut(b"many%06d" % n, b"")) for n in range(9_000)]
-    busy.machine.apply(c.Batch(2, 2, many))
+    many = [Request(KvPut(b"many%06d" % n, b"")) for n in range(9_000)]
+    busy.machine.apply(Batch(2, 2, many))
     chunks = list(iter(encoder.next_chunk, None))
     encoder.close()
     assert list(decode_snapshot(chunks)) == first_snapshot_reader.read(chunks) == before

@@ -10,25 +10,45 @@ import pytest
 from coord.codec.commands import decode
 from coord.codec.kinds import CommandKind
 from coord.codec.validate import validate, validate_name, validate_request_id
-from coord.core import commands as c
 from coord.core.base.limits import LIMITS
-from coord.core.reasons import Reason
+from coord.core.base.refusal import Reason
+from coord.core.base.request import RequestId
+from coord.core.batch import Command
+from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
+from coord.core.tasks.commands import (
+    CancelTask,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    FailItem,
+    FailTasks,
+    HeartbeatItem,
+    HeartbeatTasks,
+    PauseQueue,
+    RedriveQueue,
+    ReleaseItem,
+    ReleaseTasks,
+    RetryTask,
+    SubmitTasks,
+    TaskSpec,
+)
 from coord.pb import lock_pb2
 from tests.support.codec_samples import SAMPLES
 
-OPEN = c.OpenSession(5_000, b"n")
-SPEC = c.TaskSpec("q", b"")
-CLAIM = c.ClaimTasks(("q",), 1, 500)
-BEAT = c.HeartbeatItem("t1", 1)
-DONE = c.CompleteItem("t1", 1, b"")
-FAIL = c.FailItem("t1", 1, "e", True)
-LOCK = c.AcquireLock("l", "", 0, 0)
+OPEN = OpenSession(5_000, b"n")
+SPEC = TaskSpec("q", b"")
+CLAIM = ClaimTasks(("q",), 1, 500)
+BEAT = HeartbeatItem("t1", 1)
+DONE = CompleteItem("t1", 1, b"")
+FAIL = FailItem("t1", 1, "e", True)
+LOCK = AcquireLock("l", "", 0, 0)
 INVALID, LARGE = Reason.INVALID_ARGUMENT, Reason.TOO_LARGE
 MINUS_1 = 2**64 - 1
 
 
-def submit(**changes: Any) -> c.SubmitTasks:
-    return c.SubmitTasks([SPEC, replace(SPEC, **changes)])
+def submit(**changes: Any) -> SubmitTasks:
+    return SubmitTasks([SPEC, replace(SPEC, **changes)])
 
 
 def labels(count: int) -> dict[str, str]:
@@ -58,11 +78,11 @@ def labels(count: int) -> dict[str, str]:
         (replace(OPEN, queues=("q", "")), INVALID, "queues[1].queues", None),
         (replace(OPEN, slots=10_001), INVALID, "slots", None),
         (replace(OPEN, slots=-1), INVALID, "slots", "slots is -1; allowed is 0 to 10000"),
-        (c.KeepAlive(0), INVALID, "session_id", None),
-        (c.CloseSession(2**64), INVALID, "session_id", None),
-        (c.SubmitTasks([]), INVALID, "tasks", "tasks is empty; 1 to 1000 are allowed"),
+        (KeepAlive(0), INVALID, "session_id", None),
+        (CloseSession(2**64), INVALID, "session_id", None),
+        (SubmitTasks([]), INVALID, "tasks", "tasks is empty; 1 to 1000 are allowed"),
         (
-            c.SubmitTasks([SPEC] * 1_001),
+            SubmitTasks([SPEC] * 1_001),
             LARGE,
             "tasks",
             "tasks holds 1001 items; at most 1000 are allowed",
@@ -112,47 +132,47 @@ def labels(count: int) -> dict[str, str]:
         (replace(CLAIM, max_tasks=1_001), INVALID, "max_tasks", None),
         (replace(CLAIM, lease_ttl_ms=0), INVALID, "lease_ttl_ms", None),
         (replace(CLAIM, worker="\x7f"), INVALID, "worker", None),
-        (c.HeartbeatTasks([]), INVALID, "items", None),
-        (c.HeartbeatTasks([replace(BEAT, task_id="")]), INVALID, "items[0].task_id", None),
+        (HeartbeatTasks([]), INVALID, "items", None),
+        (HeartbeatTasks([replace(BEAT, task_id="")]), INVALID, "items[0].task_id", None),
         (
-            c.HeartbeatTasks([replace(BEAT, fencing_token=-1)]),
+            HeartbeatTasks([replace(BEAT, fencing_token=-1)]),
             INVALID,
             "items[0].fencing_token",
             None,
         ),
         (
-            c.HeartbeatTasks([replace(BEAT, checkpoint=bytes(1_048_577))]),
+            HeartbeatTasks([replace(BEAT, checkpoint=bytes(1_048_577))]),
             LARGE,
             "items[0].checkpoint",
             None,
         ),
         (
-            c.HeartbeatTasks([replace(BEAT, progress_permille=1_001)]),
+            HeartbeatTasks([replace(BEAT, progress_permille=1_001)]),
             INVALID,
             "items[0].progress_permille",
             None,
         ),
         (
-            c.CompleteTasks([DONE, replace(DONE, task_id="é" * 200)]),
+            CompleteTasks([DONE, replace(DONE, task_id="é" * 200)]),
             LARGE,
             "items[1].task_id",
             None,
         ),
-        (c.CompleteTasks([replace(DONE, result=bytes(1_048_577))]), LARGE, "items[0].result", None),
-        (c.FailTasks([replace(FAIL, error="e" * 16_385)]), LARGE, "items[0].error", None),
-        (c.FailTasks([replace(FAIL, retry_after_ms=-1)]), INVALID, "items[0].retry_after_ms", None),
+        (CompleteTasks([replace(DONE, result=bytes(1_048_577))]), LARGE, "items[0].result", None),
+        (FailTasks([replace(FAIL, error="e" * 16_385)]), LARGE, "items[0].error", None),
+        (FailTasks([replace(FAIL, retry_after_ms=-1)]), INVALID, "items[0].retry_after_ms", None),
         (
-            c.ReleaseTasks([c.ReleaseItem("t1", 1, LIMITS.max_duration_ms + 1)]),
+            ReleaseTasks([ReleaseItem("t1", 1, LIMITS.max_duration_ms + 1)]),
             INVALID,
             "items[0].delay_ms",
             None,
         ),
-        (c.CancelTask(""), INVALID, "task_id", None),
-        (c.CancelTask("t1", "r" * 16_385), LARGE, "reason", None),
-        (c.RetryTask("\n"), INVALID, "task_id", None),
-        (c.RedriveQueue("q", 10_001), INVALID, "limit", None),
-        (c.RedriveQueue("", 1), INVALID, "queue", None),
-        (c.PauseQueue("", True), INVALID, "queue", None),
+        (CancelTask(""), INVALID, "task_id", None),
+        (CancelTask("t1", "r" * 16_385), LARGE, "reason", None),
+        (RetryTask("\n"), INVALID, "task_id", None),
+        (RedriveQueue("q", 10_001), INVALID, "limit", None),
+        (RedriveQueue("", 1), INVALID, "queue", None),
+        (PauseQueue("", True), INVALID, "queue", None),
         (replace(LOCK, name=""), INVALID, "name", None),
         (replace(LOCK, holder="h" * 257), LARGE, "holder", None),
         (
@@ -162,12 +182,12 @@ def labels(count: int) -> dict[str, str]:
             "ttl_ms is 99; allowed is 0 (the session's) or 100 to 86400000",
         ),
         (replace(LOCK, wait_ms=MINUS_1), INVALID, "wait_ms", None),
-        (c.ReleaseLock("l", -1), INVALID, "fencing_token", None),
-        (c.RefreshLock("", 1), INVALID, "name", None),
-        (c.CancelLockWait("", "h"), INVALID, "name", None),
+        (ReleaseLock("l", -1), INVALID, "fencing_token", None),
+        (RefreshLock("", 1), INVALID, "name", None),
+        (CancelLockWait("", "h"), INVALID, "name", None),
     ],
 )
-def test_refused(command: c.Command, reason: Reason, field: str, message: str | None) -> None:
+def test_refused(command: Command, reason: Reason, field: str, message: str | None) -> None:
     rejected = validate(command)
     assert rejected is not None
     assert (rejected.reason, dict(rejected.metadata)["field"]) == (reason, field)
@@ -181,16 +201,16 @@ def test_refused(command: c.Command, reason: Reason, field: str, message: str | 
     "command",
     [
         replace(OPEN, ttl_ms=100, nonce=b"n" * 64, labels=labels(32), queues=("q",) * 64),
-        c.SubmitTasks([replace(SPEC, queue="ü" * 128, payload=bytes(1_048_576))]),
-        c.SubmitTasks([SPEC] * 1_000),
+        SubmitTasks([replace(SPEC, queue="ü" * 128, payload=bytes(1_048_576))]),
+        SubmitTasks([SPEC] * 1_000),
         submit(priority=-(2**31), max_attempts=1_000, backoff_multiplier_permille=1_000),
-        c.HeartbeatTasks([replace(BEAT, checkpoint=b"", progress_permille=1_000)]),
-        c.FailTasks([replace(FAIL, error="line\nline", retry_after_ms=0)]),
-        c.CancelTask("t1", "because\nof this"),
+        HeartbeatTasks([replace(BEAT, checkpoint=b"", progress_permille=1_000)]),
+        FailTasks([replace(FAIL, error="line\nline", retry_after_ms=0)]),
+        CancelTask("t1", "because\nof this"),
         replace(LOCK, ttl_ms=100, wait_ms=LIMITS.max_duration_ms, holder="h" * 256),
     ],
 )
-def test_accepted(command: c.Command) -> None:
+def test_accepted(command: Command) -> None:
     assert validate(command) is None
 
 
@@ -210,18 +230,18 @@ def test_a_negative_ttl_on_the_wire_is_named_as_what_it_was() -> None:
     ("identity", "field"),
     [
         (None, None),
-        (c.RequestId(0, 0, 0), None),
-        (c.RequestId(5, 0, 0), None),
-        (c.RequestId(5, 3, 3), None),
-        (c.RequestId(5, 3, 0), None),
-        (c.RequestId(0, 3, 1), "session_id"),
-        (c.RequestId(-1, 3, 1), "session_id"),
-        (c.RequestId(5, -3, 1), "sequence"),
-        (c.RequestId(5, 3, 4), "acked_below"),
-        (c.RequestId(5, 3, -1), "acked_below"),
+        (RequestId(0, 0, 0), None),
+        (RequestId(5, 0, 0), None),
+        (RequestId(5, 3, 3), None),
+        (RequestId(5, 3, 0), None),
+        (RequestId(0, 3, 1), "session_id"),
+        (RequestId(-1, 3, 1), "session_id"),
+        (RequestId(5, -3, 1), "sequence"),
+        (RequestId(5, 3, 4), "acked_below"),
+        (RequestId(5, 3, -1), "acked_below"),
     ],
 )
-def test_identities(identity: c.RequestId | None, field: str | None) -> None:
+def test_identities(identity: RequestId | None, field: str | None) -> None:
     rejected = validate_request_id(identity)
     assert (dict(rejected.metadata)["field"] if rejected else None) == field
 

@@ -6,14 +6,30 @@ from typing import Any
 
 import pytest
 
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.base.limits import Limits
+from coord.core.base.refusal import Reason
+from coord.core.base.request import Done, Event, EventKind, RequestId
+from coord.core.batch import Batch, Request
 from coord.core.checks import check_delta, check_state, mark
+from coord.core.locks.commands import AcquireLock, RefreshLock
 from coord.core.machine import Machine
 from coord.core.queries import list_sessions
-from coord.core.reasons import Reason
-from coord.core.replies import EventKind, TaskState
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession, SessionOpened
+from coord.core.tasks.commands import (
+    CancelTask,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    FailItem,
+    FailTasks,
+    HeartbeatItem,
+    HeartbeatTasks,
+    ReleaseItem,
+    ReleaseTasks,
+    SubmitTasks,
+    TaskSpec,
+    TaskState,
+)
 
 START_MS = 1_000
 LEASE_MS = 500
@@ -26,32 +42,32 @@ class Driver:
     def __init__(self, limits: Limits = FEW) -> None:
         self.machine = Machine(limits=limits)
         self.now_ms = START_MS
-        self.events: list[r.Event] = []
+        self.events: list[Event] = []
 
     def do(self, command: Any, session_id: int = 0) -> Any:
-        request_id = c.RequestId(session_id, 0, 0) if session_id else None
-        return self.batch(c.Request(command, request_id))[0]
+        request_id = RequestId(session_id, 0, 0) if session_id else None
+        return self.batch(Request(command, request_id))[0]
 
-    def batch(self, *requests: c.Request) -> list[Any]:
+    def batch(self, *requests: Request) -> list[Any]:
         state = self.machine.state
         before = mark(state)
-        applied = self.machine.apply(c.Batch(self.now_ms, self.now_ms, list(requests)))
+        applied = self.machine.apply(Batch(self.now_ms, self.now_ms, list(requests)))
         self.events += applied.events
         check_state(state)
         check_delta(before, state)
         return list(applied.replies)
 
     def open(self, nonce: bytes = b"n", ttl_ms: int = 60_000) -> int:
-        reply = self.do(c.OpenSession(ttl_ms, nonce))
-        assert isinstance(reply, r.SessionOpened)
+        reply = self.do(OpenSession(ttl_ms, nonce))
+        assert isinstance(reply, SessionOpened)
         return reply.session_id
 
     def submit(self, count: int, **fields: Any) -> list[str]:
-        tasks = [c.TaskSpec("q", b"", **fields) for _ in range(count)]
-        return [task_id for task_id, _, _ in self.do(c.SubmitTasks(tasks)).tasks]
+        tasks = [TaskSpec("q", b"", **fields) for _ in range(count)]
+        return [task_id for task_id, _, _ in self.do(SubmitTasks(tasks)).tasks]
 
     def claim(self, session_id: int, count: int, ttl_ms: int = LEASE_MS) -> list[tuple[str, int]]:
-        reply = self.do(c.ClaimTasks(("q",), count, ttl_ms), session_id)
+        reply = self.do(ClaimTasks(("q",), count, ttl_ms), session_id)
         return [(task_id, token) for task_id, token, _, _ in reply.tasks]
 
     def catch_up(self) -> int:
@@ -92,10 +108,10 @@ def test_leases_that_end_together_end_over_several_batches(driver: Driver) -> No
 @pytest.mark.parametrize(
     "use",
     [
-        lambda task_id, token: c.CompleteTasks([c.CompleteItem(task_id, token, b"late")]),
-        lambda task_id, token: c.HeartbeatTasks([c.HeartbeatItem(task_id, token)]),
-        lambda task_id, token: c.FailTasks([c.FailItem(task_id, token, "late", True)]),
-        lambda task_id, token: c.ReleaseTasks([c.ReleaseItem(task_id, token)]),
+        lambda task_id, token: CompleteTasks([CompleteItem(task_id, token, b"late")]),
+        lambda task_id, token: HeartbeatTasks([HeartbeatItem(task_id, token)]),
+        lambda task_id, token: FailTasks([FailItem(task_id, token, "late", True)]),
+        lambda task_id, token: ReleaseTasks([ReleaseItem(task_id, token)]),
     ],
 )
 def test_a_token_of_an_overdue_lease_is_refused(driver: Driver, use: Any) -> None:
@@ -121,12 +137,12 @@ def test_an_overdue_session_is_over_although_it_still_holds_tasks(driver: Driver
     driver.submit(10)
     claimed = driver.claim(session_id, 10, ttl_ms=60_000)
     driver.now_ms += LEASE_MS
-    refused = driver.do(c.ClaimTasks(("q",), 1, LEASE_MS), session_id)
+    refused = driver.do(ClaimTasks(("q",), 1, LEASE_MS), session_id)
     assert refused.reason is Reason.SESSION_NOT_FOUND
     assert session_id in driver.machine.state.sessions
-    assert driver.do(c.KeepAlive(session_id)).reason is Reason.SESSION_NOT_FOUND
+    assert driver.do(KeepAlive(session_id)).reason is Reason.SESSION_NOT_FOUND
     assert list_sessions(driver.machine.state) == ()
-    outcome = driver.do(c.CompleteTasks([c.CompleteItem(*claimed[-1], b"late")])).items[0]
+    outcome = driver.do(CompleteTasks([CompleteItem(*claimed[-1], b"late")])).items[0]
     assert outcome.rejected.reason is Reason.STALE_FENCING_TOKEN
     assert driver.machine.state.behind
     driver.catch_up()
@@ -139,11 +155,11 @@ def test_an_overdue_session_is_over_although_it_still_holds_tasks(driver: Driver
 def test_closing_a_session_that_holds_much_ends_it_at_once(driver: Driver) -> None:
     session_id, claimed = held_by_one(driver, 10)
     closed, late, known = driver.batch(
-        c.Request(c.CloseSession(session_id)),
-        c.Request(c.CompleteTasks([c.CompleteItem(*claimed[-1], b"late")])),
-        c.Request(c.KeepAlive(session_id)),
+        Request(CloseSession(session_id)),
+        Request(CompleteTasks([CompleteItem(*claimed[-1], b"late")])),
+        Request(KeepAlive(session_id)),
     )
-    assert isinstance(closed, r.Done)
+    assert isinstance(closed, Done)
     assert late.items[0].rejected.reason is Reason.STALE_FENCING_TOKEN
     assert known.reason is Reason.SESSION_NOT_FOUND
     driver.catch_up()
@@ -167,11 +183,11 @@ def test_the_nonce_of_an_overdue_session_opens_another(driver: Driver) -> None:
 def test_an_overdue_lock_is_not_held(driver: Driver) -> None:
     owner, other = driver.open(b"a"), driver.open(b"b")
     for number in range(8):
-        driver.do(c.AcquireLock(f"l{number}", "", LEASE_MS, 0), owner)
+        driver.do(AcquireLock(f"l{number}", "", LEASE_MS, 0), owner)
     token = driver.machine.state.locks["l7"].token
     driver.now_ms += LEASE_MS
-    assert driver.do(c.RefreshLock("l7", token)).reason is Reason.LOCK_NOT_HELD
-    granted = driver.do(c.AcquireLock("l6", "", 0, 0), other)
+    assert driver.do(RefreshLock("l7", token)).reason is Reason.LOCK_NOT_HELD
+    granted = driver.do(AcquireLock("l6", "", 0, 0), other)
     assert granted.acquired
     assert granted.fencing_token > token
 
@@ -179,20 +195,20 @@ def test_an_overdue_lock_is_not_held(driver: Driver) -> None:
 def test_the_lock_of_an_overdue_session_goes_to_the_first_waiter(driver: Driver) -> None:
     owner, other = driver.open(b"a", ttl_ms=LEASE_MS), driver.open(b"b")
     for number in range(8):
-        driver.do(c.AcquireLock(f"l{number}", "", 0, 0), owner)
-    assert driver.do(c.AcquireLock("l7", "", 0, 60_000), other).queued
+        driver.do(AcquireLock(f"l{number}", "", 0, 0), owner)
+    assert driver.do(AcquireLock("l7", "", 0, 60_000), other).queued
     driver.now_ms += LEASE_MS
-    assert driver.do(c.AcquireLock("l7", "", 0, 0), other).acquired
+    assert driver.do(AcquireLock("l7", "", 0, 0), other).acquired
     assert driver.machine.state.behind
 
 
 def test_a_wait_that_is_over_is_not_granted_anew(driver: Driver) -> None:
     owner, other = driver.open(b"a"), driver.open(b"b")
-    driver.do(c.AcquireLock("l", "", 0, 0), owner)
+    driver.do(AcquireLock("l", "", 0, 0), owner)
     for number in range(5):
-        driver.do(c.AcquireLock("l", f"h{number}", 0, LEASE_MS), other)
+        driver.do(AcquireLock("l", f"h{number}", 0, LEASE_MS), other)
     driver.now_ms += LEASE_MS
-    asked = driver.do(c.AcquireLock("l", "h4", 0, 0), other)
+    asked = driver.do(AcquireLock("l", "h4", 0, 0), other)
     assert (asked.acquired, asked.queued) == (False, False)
 
 
@@ -209,17 +225,17 @@ def test_a_task_whose_total_time_is_over_is_not_handed_out(driver: Driver) -> No
 def test_an_overdue_task_cannot_be_cancelled(driver: Driver) -> None:
     task_ids = driver.submit(10, total_timeout_ms=LEASE_MS)
     driver.now_ms += LEASE_MS
-    assert driver.do(c.CancelTask(task_ids[-1])).reason is Reason.TASK_FINISHED
+    assert driver.do(CancelTask(task_ids[-1])).reason is Reason.TASK_FINISHED
 
 
 def test_a_forgotten_idempotency_key_makes_a_new_task(driver: Driver) -> None:
     for number in range(6):
-        spec = c.TaskSpec("q", b"", idempotency_key=f"k{number}", retention_ms=LEASE_MS)
-        (task,) = driver.do(c.SubmitTasks([spec])).tasks
-        driver.do(c.CancelTask(task[0]))
+        spec = TaskSpec("q", b"", idempotency_key=f"k{number}", retention_ms=LEASE_MS)
+        (task,) = driver.do(SubmitTasks([spec])).tasks
+        driver.do(CancelTask(task[0]))
     driver.now_ms += LEASE_MS
-    again = c.TaskSpec("q", b"", idempotency_key="k5")
-    ((_, _, existed),) = driver.do(c.SubmitTasks([again])).tasks
+    again = TaskSpec("q", b"", idempotency_key="k5")
+    ((_, _, existed),) = driver.do(SubmitTasks([again])).tasks
     assert not existed
 
 

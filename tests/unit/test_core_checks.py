@@ -6,29 +6,39 @@ from collections.abc import Callable
 
 import pytest
 
-from coord.core import commands as c
 from coord.core.base.invariants import InvariantViolation
+from coord.core.base.request import RequestId
 from coord.core.base.timers import TimerKind
+from coord.core.batch import Batch, Request
 from coord.core.checks import check_delta, check_state, mark
+from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
-from coord.core.replies import TaskState
+from coord.core.sessions.commands import OpenSession
 from coord.core.state import State
+from coord.core.tasks.commands import (
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    SubmitTasks,
+    TaskSpec,
+    TaskState,
+)
 
 
 def sound_machine() -> Machine:
     """t2 CLAIMED by 1, t3 READY, t4 SCHEDULED, t5 COMPLETED, lock L of 1 with a waiter."""
     machine = Machine()
     requests = [
-        c.Request(c.OpenSession(60_000, b"n")),
-        c.Request(c.SubmitTasks([c.TaskSpec("q", b"", idempotency_key=k) for k in ("a", "")])),
-        c.Request(c.SubmitTasks([c.TaskSpec("q", b"", delay_ms=100), c.TaskSpec("r", b"")])),
-        c.Request(c.ClaimTasks(("q",), 1, 1_000), c.RequestId(1, 1, 0)),
-        c.Request(c.ClaimTasks(("r",), 1, 1_000), c.RequestId(1, 2, 0)),
-        c.Request(c.CompleteTasks([c.CompleteItem("t5", 7, b"done")])),
-        c.Request(c.AcquireLock("L", "h", 500, 0), c.RequestId(1, 3, 0)),
-        c.Request(c.AcquireLock("L", "i", 500, 500), c.RequestId(1, 4, 0)),
+        Request(OpenSession(60_000, b"n")),
+        Request(SubmitTasks([TaskSpec("q", b"", idempotency_key=k) for k in ("a", "")])),
+        Request(SubmitTasks([TaskSpec("q", b"", delay_ms=100), TaskSpec("r", b"")])),
+        Request(ClaimTasks(("q",), 1, 1_000), RequestId(1, 1, 0)),
+        Request(ClaimTasks(("r",), 1, 1_000), RequestId(1, 2, 0)),
+        Request(CompleteTasks([CompleteItem("t5", 7, b"done")])),
+        Request(AcquireLock("L", "h", 500, 0), RequestId(1, 3, 0)),
+        Request(AcquireLock("L", "i", 500, 500), RequestId(1, 4, 0)),
     ]
-    machine.apply(c.Batch(10, 1_000_000, requests))
+    machine.apply(Batch(10, 1_000_000, requests))
     check_state(machine.state)
     return machine
 

@@ -9,11 +9,24 @@ from bench.bounds.measure import measure_compaction, measure_reads
 from bench.bounds.world import World
 from coord.codec.commands import decode
 from coord.codec.kinds import CommandKind
-from coord.core import commands as c
 from coord.core.base.limits import LIMITS
+from coord.core.base.refusal import Rejected
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Command, Request
+from coord.core.cluster.commands import RaiseLevel
 from coord.core.cost import cost_us
+from coord.core.kv.commands import KvDelete, KvPut, KvRange, KvTxn
 from coord.core.machine import Machine
-from coord.core.replies import Rejected
+from coord.core.sessions.commands import CloseSession, OpenSession
+from coord.core.tasks.commands import (
+    ClaimTasks,
+    FailItem,
+    FailTasks,
+    PauseQueue,
+    RedriveQueue,
+    SubmitTasks,
+    TaskSpec,
+)
 from coord.runtime.proposer import ProposerLimits
 
 KEYS = 3 * LIMITS.max_txn_rows
@@ -48,44 +61,44 @@ def test_estimates_follow_the_state() -> None:
     machine = Machine()
     state = machine.state
 
-    def do(command: c.Command, session_id: int = 0) -> None:
-        identity = c.RequestId(session_id, 0, 0) if session_id else None
-        machine.apply(c.Batch(1, 1, [c.Request(command, identity)]))
+    def do(command: Command, session_id: int = 0) -> None:
+        identity = RequestId(session_id, 0, 0) if session_id else None
+        machine.apply(Batch(1, 1, [Request(command, identity)]))
 
-    do(c.RaiseLevel(1))
-    do(c.OpenSession(60_000, b"n"))
-    claim = c.ClaimTasks(("q", "other"), 1_000, 50_000)
-    redrive = c.RedriveQueue("q", 1_000)
-    close = c.CloseSession(1)
+    do(RaiseLevel(1))
+    do(OpenSession(60_000, b"n"))
+    claim = ClaimTasks(("q", "other"), 1_000, 50_000)
+    redrive = RedriveQueue("q", 1_000)
+    close = CloseSession(1)
     idle = [cost_us(state, command, 0) for command in (claim, redrive, close)]
-    do(c.SubmitTasks([c.TaskSpec("q", b"") for _ in range(100)]))
+    do(SubmitTasks([TaskSpec("q", b"") for _ in range(100)]))
     ready = cost_us(state, claim, 0)
     assert ready > idle[0]
     do(claim, 1)
     assert cost_us(state, claim, 0) == idle[0]
     assert cost_us(state, close, 0) > idle[2]
     items = [
-        c.FailItem(task.task_id, task.token, "", retryable=False) for task in state.tasks.values()
+        FailItem(task.task_id, task.token, "", retryable=False) for task in state.tasks.values()
     ]
-    do(c.FailTasks(items))
+    do(FailTasks(items))
     assert cost_us(state, redrive, 0) > idle[1]
 
 
 def test_estimates_follow_what_a_request_names() -> None:
     machine = Machine()
     for number in range(100):
-        put = c.KvPut(b"%03d" % number, b"")
-        machine.apply(c.Batch(1, 1, [c.Request(put)]))
+        put = KvPut(b"%03d" % number, b"")
+        machine.apply(Batch(1, 1, [Request(put)]))
     state = machine.state
-    few, many = c.KvDelete(b"0", b"001"), c.KvDelete(b"0", b"1")
+    few, many = KvDelete(b"0", b"001"), KvDelete(b"0", b"1")
     assert cost_us(state, few, 0) < cost_us(state, many, 0)
-    one = c.KvTxn([], [c.KvRange(b"0", b"001")], [])
-    all_keys = c.KvTxn([], [c.KvTxn([], [], [c.KvRange(b"0", b"1")])], [])
+    one = KvTxn([], [KvRange(b"0", b"001")], [])
+    all_keys = KvTxn([], [KvTxn([], [], [KvRange(b"0", b"1")])], [])
     assert cost_us(state, one, 0) < cost_us(state, all_keys, 0)
-    plain, labels = c.TaskSpec("q", b""), c.TaskSpec("q", b"", labels={"a": "b", "c": "d"})
-    assert cost_us(state, c.SubmitTasks([plain]), 0) < cost_us(state, c.SubmitTasks([labels]), 0)
-    assert cost_us(state, c.SubmitTasks([plain]), 0) < cost_us(state, c.SubmitTasks([plain]), 10**6)
-    assert cost_us(state, c.PauseQueue("q", True), 0) > 0
+    plain, labels = TaskSpec("q", b""), TaskSpec("q", b"", labels={"a": "b", "c": "d"})
+    assert cost_us(state, SubmitTasks([plain]), 0) < cost_us(state, SubmitTasks([labels]), 0)
+    assert cost_us(state, SubmitTasks([plain]), 0) < cost_us(state, SubmitTasks([plain]), 10**6)
+    assert cost_us(state, PauseQueue("q", True), 0) > 0
 
 
 def test_kinds_of_the_cases_are_those_that_can_be_large() -> None:

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coord.core import commands as c
 from coord.core.base.build import COMPILED
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Request
 from coord.core.digest import Digester, _ascii_parts
+from coord.core.kv.commands import KvPut, KvRange, KvTxn
 from coord.core.machine import Machine
+from coord.core.sessions.commands import OpenSession
 from tests.support.core_rows import read_rows
 
 TEXTS = st.text("a'\"\\\n\0ü€😀", max_size=30)
@@ -49,11 +52,11 @@ def large() -> Machine:
     machine = Machine()
     value = bytes(range(256)) * 4096
     assert len(value) == machine.state.limits.max_value_bytes
-    puts = [c.Request(c.KvPut(b"k%d" % n, value[:-1] + b"%d" % n)) for n in range(4)]
-    machine.apply(c.Batch(1, 1, [*puts, c.Request(c.OpenSession(60_000, b"n"))]))
-    ranges = c.KvTxn([], [c.KvRange(b"k", b"l")], [])
+    puts = [Request(KvPut(b"k%d" % n, value[:-1] + b"%d" % n)) for n in range(4)]
+    machine.apply(Batch(1, 1, [*puts, Request(OpenSession(60_000, b"n"))]))
+    ranges = KvTxn([], [KvRange(b"k", b"l")], [])
     session_id = next(iter(machine.state.sessions))
-    machine.apply(c.Batch(2, 2, [c.Request(ranges, c.RequestId(session_id, 1, 0))]))
+    machine.apply(Batch(2, 2, [Request(ranges, RequestId(session_id, 1, 0))]))
     return machine
 
 
@@ -89,11 +92,11 @@ def test_a_slice_is_bounded_also_within_a_row(
 def test_many_keys_that_come_in_one_place_while_it_is_made() -> None:
     """They are passed over in slices as well."""
     machine = Machine()
-    machine.apply(c.Batch(1, 1, [c.Request(c.KvPut(key, b"")) for key in (b"a", b"z")]))
+    machine.apply(Batch(1, 1, [Request(KvPut(key, b"")) for key in (b"a", b"z")]))
     expected = machine.digest()
     with Digester(machine.state) as digester:
-        many = [c.Request(c.KvPut(b"many%06d" % n, b"")) for n in range(9_000)]
-        machine.apply(c.Batch(2, 2, many))
+        many = [Request(KvPut(b"many%06d" % n, b"")) for n in range(9_000)]
+        machine.apply(Batch(2, 2, many))
         *pauses, digest = digester
     assert digest == expected
     assert len(pauses) > 2

@@ -7,8 +7,9 @@ import pytest
 from coord.codec.commands import decode
 from coord.codec.errors import UnknownCommandError
 from coord.codec.kinds import CommandKind
-from coord.core import commands as c
-from coord.core import replies as r
+from coord.core.base.request import EventKind
+from coord.core.batch import Batch, Request
+from coord.core.cluster.commands import LevelRaised, RaiseLevel
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.machine import Machine
 from coord.core.snapshot import SnapshotFormatError
@@ -19,7 +20,7 @@ from tests.support.core_rows import read_rows
 
 def raised(level: int) -> Machine:
     machine = Machine()
-    machine.apply(c.Batch(1, 2, [c.Request(c.RaiseLevel(level))]))
+    machine.apply(Batch(1, 2, [Request(RaiseLevel(level))]))
     return machine
 
 
@@ -37,16 +38,16 @@ def test_a_raised_level_is_in_snapshot_and_digest() -> None:
     assert restored.state.level == 1
     assert restored.digest() == machine.digest()
     plain = Machine()
-    plain.apply(c.Batch(1, 2, []))
+    plain.apply(Batch(1, 2, []))
     assert plain.digest() != machine.digest()
 
 
 def test_raising_takes_no_revision_and_tells_once() -> None:
     machine = Machine()
-    batch = c.Batch(1, 2, [c.Request(c.RaiseLevel(1)), c.Request(c.RaiseLevel(1))])
+    batch = Batch(1, 2, [Request(RaiseLevel(1)), Request(RaiseLevel(1))])
     applied = machine.apply(batch)
-    assert applied.replies == [r.LevelRaised(1), r.LevelRaised(1)]
-    assert [event.kind for event in applied.events] == [r.EventKind.LEVEL_RAISED]
+    assert applied.replies == [LevelRaised(1), LevelRaised(1)]
+    assert [event.kind for event in applied.events] == [EventKind.LEVEL_RAISED]
     assert applied.revision == 0
 
 

@@ -5,13 +5,27 @@ from __future__ import annotations
 
 import pytest
 
-from coord.core import commands as c
-from coord.core import replies as r
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Command, Reply, Request
 from coord.core.checks import check_state
+from coord.core.cluster.commands import RaiseLevel
 from coord.core.machine import Machine
 from coord.core.queries import TaskInfo, get_task
-from coord.core.replies import TaskState
+from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession, SessionOpened
 from coord.core.tasks.attempts import DEFAULT_MAX_LOST_LEASES, return_delay_ms
+from coord.core.tasks.commands import (
+    Claimed,
+    ClaimTasks,
+    FailItem,
+    FailTasks,
+    ReleaseItem,
+    ReleaseTasks,
+    RetryTask,
+    SubmitTasks,
+    Submitted,
+    TaskSpec,
+    TaskState,
+)
 from coord.core.tasks.explain import Explanation, explain_task
 from tests.support.core_rows import read_rows
 
@@ -25,35 +39,35 @@ class World:
         self.machine = Machine()
         self.now_ms = 1
         if level:
-            self.apply(c.RaiseLevel(level))
+            self.apply(RaiseLevel(level))
 
-    def apply(self, command: c.Command, session_id: int = 0) -> r.Reply:
-        request = c.Request(command, c.RequestId(session_id, 0, 0) if session_id else None)
-        (reply,) = self.machine.apply(c.Batch(self.now_ms, self.now_ms, [request])).replies
+    def apply(self, command: Command, session_id: int = 0) -> Reply:
+        request = Request(command, RequestId(session_id, 0, 0) if session_id else None)
+        (reply,) = self.machine.apply(Batch(self.now_ms, self.now_ms, [request])).replies
         check_state(self.machine.state)
         return reply
 
     def pass_ms(self, ms: int) -> None:
         self.now_ms += ms
-        self.machine.apply(c.Batch(self.now_ms, self.now_ms, []))
+        self.machine.apply(Batch(self.now_ms, self.now_ms, []))
         check_state(self.machine.state)
 
     def submit(self, **fields: int) -> str:
-        reply = self.apply(c.SubmitTasks([c.TaskSpec("q", b"", **fields)]))
-        assert isinstance(reply, r.Submitted)
+        reply = self.apply(SubmitTasks([TaskSpec("q", b"", **fields)]))
+        assert isinstance(reply, Submitted)
         return reply.tasks[0][0]
 
     def worker(self) -> int:
         nonce = str(self.now_ms).encode()
         reply = self.apply(
-            c.OpenSession(60_000_000, nonce, "worker", f"w{self.now_ms}", {}, ("q",), 1)
+            OpenSession(60_000_000, nonce, "worker", f"w{self.now_ms}", {}, ("q",), 1)
         )
-        assert isinstance(reply, r.SessionOpened)
+        assert isinstance(reply, SessionOpened)
         return reply.session_id
 
     def claim(self, session_id: int) -> tuple[str, int, int, int] | None:
-        reply = self.apply(c.ClaimTasks(("q",), 1, TTL_MS, "w"), session_id)
-        assert isinstance(reply, r.Claimed)
+        reply = self.apply(ClaimTasks(("q",), 1, TTL_MS, "w"), session_id)
+        assert isinstance(reply, Claimed)
         return reply.tasks[0] if reply.tasks else None
 
     def claim_and_vanish(self, session_id: int) -> None:
@@ -93,7 +107,7 @@ def test_lost_leases_do_not_use_attempts_up() -> None:
         claimed = world.claim(session_id)
         assert claimed is not None
         assert claimed[2] == attempt
-        world.apply(c.FailTasks([c.FailItem(task_id, claimed[1], "own fault", True)]), session_id)
+        world.apply(FailTasks([FailItem(task_id, claimed[1], "own fault", True)]), session_id)
     assert (world.task(task_id).state, world.task(task_id).attempt) == (TaskState.DEAD, 7)
     assert world.explain(task_id).reasons == ("FINISHED", "ATTEMPTS_USED")
 
@@ -118,7 +132,7 @@ def test_a_task_is_dead_with_so_many_lost_leases(options: dict[str, int], most: 
     assert told.reasons == ("FINISHED", "LOST_LEASES")
     assert f"{most} workers were lost while they held it" in told.summary
     # Fresh attempts come with a fresh budget.
-    world.apply(c.RetryTask(task_id))
+    world.apply(RetryTask(task_id))
     assert (world.task(task_id).lost_leases, world.task(task_id).attempt) == (0, 0)
     world.claim_and_vanish(session_id)
     assert world.task(task_id).state is (TaskState.DEAD if most == 1 else TaskState.SCHEDULED)
@@ -130,7 +144,7 @@ def test_the_tasks_of_a_lost_worker_come_back_one_after_the_other() -> None:
     tasks = [world.submit() for _ in range(20)]
     for _ in tasks:
         world.claim(session_id)
-    world.apply(c.CloseSession(session_id))
+    world.apply(CloseSession(session_id))
     waits = [world.task(task_id).ready_in_ms for task_id in tasks]
     assert len(set(waits)) > 15
     assert max(waits) < 500
@@ -151,8 +165,8 @@ def test_a_reason_for_giving_a_task_back_is_kept_until_it_is_claimed() -> None:
     task_id, session_id = world.submit(), world.worker()
     claimed = world.claim(session_id)
     assert claimed is not None
-    item = c.ReleaseItem(task_id, claimed[1], 5_000, "no handler" + "x" * 2_000)
-    world.apply(c.ReleaseTasks([item]), session_id)
+    item = ReleaseItem(task_id, claimed[1], 5_000, "no handler" + "x" * 2_000)
+    world.apply(ReleaseTasks([item]), session_id)
     world.pass_ms(3_000)
     told = world.explain(task_id)
     assert told.reasons[:2] == ("DELAYED", "GIVEN_BACK")
@@ -172,7 +186,7 @@ def test_what_came_with_level_1_is_not_stored_below_it() -> None:
     task_id, session_id = world.submit(max_lost_leases=5, max_attempts=2), world.worker()
     claimed = world.claim(session_id)
     assert claimed is not None
-    world.apply(c.ReleaseTasks([c.ReleaseItem(task_id, claimed[1], 0, "why")]), session_id)
+    world.apply(ReleaseTasks([ReleaseItem(task_id, claimed[1], 0, "why")]), session_id)
     (row,) = [row for table, row in read_rows(world.machine) if table == "tasks"]
     assert len(row) == 24
     assert len(row[7]) == 10
@@ -192,19 +206,19 @@ def test_stuck_slots_are_kept_with_the_session_from_level_1_on() -> None:
     for level in (0, 1):
         world = World(level)
         session_id = world.worker()
-        world.apply(c.KeepAlive(session_id, ("t" * 100, *(f"t{n}" for n in range(1, 2_000)))))
+        world.apply(KeepAlive(session_id, ("t" * 100, *(f"t{n}" for n in range(1, 2_000)))))
         stuck = world.machine.state.sessions[session_id].stuck
         if not level:
             assert stuck == ()
             continue
         assert len(stuck) == 1_000
         assert stuck[0] == "t" * 21
-        world.apply(c.KeepAlive(session_id))
+        world.apply(KeepAlive(session_id))
         assert world.machine.state.sessions[session_id].stuck == stuck
         rows = read_rows(world.machine)
         assert read_rows(Machine.from_rows(rows)) == rows
         told = world.explain(world.submit())
         assert told.reasons == ("NEXT", "STUCK_SLOTS")
         assert "t2, t3, t4, ... do not end" in told.summary
-        world.apply(c.KeepAlive(session_id, ()))
+        world.apply(KeepAlive(session_id, ()))
         assert world.machine.state.sessions[session_id].stuck == ()

@@ -7,31 +7,36 @@ from dataclasses import replace
 
 import pytest
 
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.base.invariants import InvariantViolation
 from coord.core.base.limits import LIMITS
+from coord.core.base.refusal import Rejected
+from coord.core.base.request import RequestId
+from coord.core.batch import Applied, Batch, Command, Request
 from coord.core.digest import Digester
+from coord.core.kv.commands import KvDelete, KvPut
+from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
 from coord.core.queries import list_queues, list_tasks
+from coord.core.sessions.commands import CloseSession, OpenSession
 from coord.core.snapshot import FORMAT, LEVEL_FORMAT, SnapshotFormatError
+from coord.core.tasks.commands import CancelTask, ClaimTasks, RedriveQueue, SubmitTasks, TaskSpec
 from tests.support.core_rows import read_rows, read_view
 
 
-def apply(machine: Machine, *commands: c.Command, now_ms: int = 1, session: int = 0) -> r.Applied:
-    identity = c.RequestId(session, 0, 0) if session else None
-    requests = [c.Request(command, identity) for command in commands]
-    return machine.apply(c.Batch(now_ms, 1_000_000, requests))
+def apply(machine: Machine, *commands: Command, now_ms: int = 1, session: int = 0) -> Applied:
+    identity = RequestId(session, 0, 0) if session else None
+    requests = [Request(command, identity) for command in commands]
+    return machine.apply(Batch(now_ms, 1_000_000, requests))
 
 
 def busy_machine() -> Machine:
     """A bit of everything."""
     machine = Machine()
-    apply(machine, c.OpenSession(60_000, b"n", labels={"b": "2", "a": "1"}))
-    apply(machine, c.SubmitTasks([c.TaskSpec("q", b"p", labels={"z": "1", "y": "2"})] * 7))
-    apply(machine, c.ClaimTasks(("q",), 2, 1_000, "w"), c.AcquireLock("L", "h", 0, 0), session=1)
-    apply(machine, c.AcquireLock("L", "i", 500, 500), session=1)
-    apply(machine, c.KvPut(b"\xff\0", b"v\n"), c.CancelTask("t4", "\u00e9\u2603"))
+    apply(machine, OpenSession(60_000, b"n", labels={"b": "2", "a": "1"}))
+    apply(machine, SubmitTasks([TaskSpec("q", b"p", labels={"z": "1", "y": "2"})] * 7))
+    apply(machine, ClaimTasks(("q",), 2, 1_000, "w"), AcquireLock("L", "h", 0, 0), session=1)
+    apply(machine, AcquireLock("L", "i", 500, 500), session=1)
+    apply(machine, KvPut(b"\xff\0", b"v\n"), CancelTask("t4", "\u00e9\u2603"))
     return machine
 
 
@@ -49,7 +54,7 @@ def test_digest_sees_one_bit() -> None:
 def test_digest_does_not_depend_on_the_order_of_labels() -> None:
     machines = [Machine(), Machine()]
     for machine, labels in zip(machines, ({"a": "1", "b": "2"}, {"b": "2", "a": "1"}), strict=True):
-        apply(machine, c.SubmitTasks([c.TaskSpec("q", b"", labels=labels)]))
+        apply(machine, SubmitTasks([TaskSpec("q", b"", labels=labels)]))
     assert machines[0].digest() == machines[1].digest()
 
 
@@ -58,8 +63,8 @@ def test_digest_in_slices_is_of_the_moment_it_began() -> None:
     expected = machine.digest()
     slices = Digester(machine.state, slice_chars=1)
     assert next(slices) is None
-    apply(machine, c.SubmitTasks([c.TaskSpec("q", b"later")]), c.CancelTask("t2"))
-    apply(machine, c.KvDelete(b"\xff\0"), now_ms=5_000)
+    apply(machine, SubmitTasks([TaskSpec("q", b"later")]), CancelTask("t2"))
+    apply(machine, KvDelete(b"\xff\0"), now_ms=5_000)
     *rest, digest = slices
     assert set(rest) == {None}
     assert digest == expected != machine.digest()
@@ -80,21 +85,21 @@ def test_view_of_the_whole_state_while_it_changes() -> None:
     machine = busy_machine()
     expected = read_rows(machine)
     view = machine.freeze()
-    apply(machine, c.CloseSession(1), c.SubmitTasks([c.TaskSpec("new", b"")]))
+    apply(machine, CloseSession(1), SubmitTasks([TaskSpec("new", b"")]))
     rows = []
     for step in range(100):
         rows += view.next_rows(1) or []
-        apply(machine, c.RedriveQueue("q", 1), c.CancelTask(f"t{step}"), c.KvPut(b"a", b""))
+        apply(machine, RedriveQueue("q", 1), CancelTask(f"t{step}"), KvPut(b"a", b""))
     assert rows == expected
 
 
 def test_a_repeated_request_is_answered_from_a_restored_state() -> None:
     machine = Machine()
-    apply(machine, c.OpenSession(60_000, b"n"))
-    request = c.Request(c.KvPut(b"k", b"v"), c.RequestId(1, 1, 0))
-    first = machine.apply(c.Batch(1, 1_000_000, [request]))
+    apply(machine, OpenSession(60_000, b"n"))
+    request = Request(KvPut(b"k", b"v"), RequestId(1, 1, 0))
+    first = machine.apply(Batch(1, 1_000_000, [request]))
     restored = Machine.from_rows(read_rows(machine))
-    again = restored.apply(c.Batch(1, 1_000_000, [request]))
+    again = restored.apply(Batch(1, 1_000_000, [request]))
     assert (again.replies, again.revision) == (first.replies, first.revision)
 
 
@@ -120,13 +125,13 @@ def test_a_row_twice_is_a_violation() -> None:
 
 def test_longest_waiting_task_is_found_behind_priorities() -> None:
     machine = Machine()
-    apply(machine, c.OpenSession(10**6, b"n"))
-    apply(machine, c.SubmitTasks([c.TaskSpec("q", b"", priority=-1)]), now_ms=10)
+    apply(machine, OpenSession(10**6, b"n"))
+    apply(machine, SubmitTasks([TaskSpec("q", b"", priority=-1)]), now_ms=10)
     for now_ms in range(20, 520):
-        apply(machine, c.SubmitTasks([c.TaskSpec("q", b"", priority=5)]), now_ms=now_ms)
-        apply(machine, c.ClaimTasks(("q",), 1, 10**6), now_ms=now_ms, session=1)
+        apply(machine, SubmitTasks([TaskSpec("q", b"", priority=5)]), now_ms=now_ms)
+        apply(machine, ClaimTasks(("q",), 1, 10**6), now_ms=now_ms, session=1)
     queues = list_queues(machine.state, "q", now_ms=1_000)
-    assert not isinstance(queues, r.Rejected)
+    assert not isinstance(queues, Rejected)
     assert queues[0].oldest_ready_ms == 990
     # A task that is never handed out does not make the queue remember all that passed it.
     assert len(machine.state.queues["q"].arrivals) < 200
@@ -134,20 +139,20 @@ def test_longest_waiting_task_is_found_behind_priorities() -> None:
 
 def test_listing_is_bounded() -> None:
     machine = Machine(limits=replace(LIMITS, max_list_items=3))
-    apply(machine, c.SubmitTasks([c.TaskSpec("q", b"")] * 5))
+    apply(machine, SubmitTasks([TaskSpec("q", b"")] * 5))
     page = list_tasks(machine.state, limit=100)
-    assert not isinstance(page, r.Rejected)
+    assert not isinstance(page, Rejected)
     assert [task.task_id for task in page.tasks] == ["t1", "t2", "t3"]
     assert page.more
 
 
 def test_a_pending_task_costs_little_memory() -> None:
     machine, count = Machine(), 10_000
-    specs = [[c.TaskSpec("q", bytes(1), type="t") for _ in range(500)] for _ in range(count // 500)]
+    specs = [[TaskSpec("q", bytes(1), type="t") for _ in range(500)] for _ in range(count // 500)]
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for batch in specs:
-        apply(machine, c.SubmitTasks(batch))
+        apply(machine, SubmitTasks(batch))
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (after - before) // count < 1_000
@@ -156,7 +161,7 @@ def test_a_pending_task_costs_little_memory() -> None:
 def test_freezing_does_not_depend_on_size() -> None:
     machine = Machine()
     for _ in range(20):
-        apply(machine, c.SubmitTasks([c.TaskSpec("q", b"")] * 500))
+        apply(machine, SubmitTasks([TaskSpec("q", b"")] * 500))
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     view = machine.freeze()

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from coord.core import commands as c
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Command, Request
 from coord.core.machine import Machine
 from coord.core.queries import TaskPage, list_tasks
-from coord.core.replies import TaskState
+from coord.core.sessions.commands import OpenSession
+from coord.core.tasks.commands import (
+    CancelTask,
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    FailItem,
+    FailTasks,
+    SubmitTasks,
+    TaskSpec,
+    TaskState,
+)
 
 QUEUES = ("a", "b")
 
@@ -16,24 +28,24 @@ def machine_with_tasks_of_all_states() -> Machine:
     """Some tasks of each state in each of two queues, some with a priority."""
     machine = Machine()
 
-    def apply(*commands: c.Command) -> None:
-        requests = [c.Request(command, c.RequestId(1, 0, 0)) for command in commands]
-        machine.apply(c.Batch(1, 1_000_000, requests))
+    def apply(*commands: Command) -> None:
+        requests = [Request(command, RequestId(1, 0, 0)) for command in commands]
+        machine.apply(Batch(1, 1_000_000, requests))
 
-    machine.apply(c.Batch(1, 1_000_000, [c.Request(c.OpenSession(60_000, b"n"), None)]))
+    machine.apply(Batch(1, 1_000_000, [Request(OpenSession(60_000, b"n"), None)]))
     specs = [
-        c.TaskSpec(QUEUES[n % 2], b"", priority=n % 3, max_attempts=1, delay_ms=99 if n < 7 else 0)
+        TaskSpec(QUEUES[n % 2], b"", priority=n % 3, max_attempts=1, delay_ms=99 if n < 7 else 0)
         for n in range(42)
     ]
-    apply(c.SubmitTasks(specs))
+    apply(SubmitTasks(specs))
     for queue in QUEUES:
-        apply(c.ClaimTasks((queue,), 12, 60_000, "w"))
+        apply(ClaimTasks((queue,), 12, 60_000, "w"))
     in_state = {of: [t for t in machine.state.tasks.values() if t.state is of] for of in TaskState}
     claimed, ready = in_state[TaskState.CLAIMED], in_state[TaskState.READY]
     done, failed = claimed[0:8], claimed[8:16]
-    apply(c.CompleteTasks([c.CompleteItem(task.task_id, task.token, b"") for task in done]))
-    apply(c.FailTasks([c.FailItem(task.task_id, task.token, "", False) for task in failed]))
-    apply(*(c.CancelTask(task.task_id, "") for task in ready[:6]))
+    apply(CompleteTasks([CompleteItem(task.task_id, task.token, b"") for task in done]))
+    apply(FailTasks([FailItem(task.task_id, task.token, "", False) for task in failed]))
+    apply(*(CancelTask(task.task_id, "") for task in ready[:6]))
     return machine
 
 

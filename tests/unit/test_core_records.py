@@ -6,10 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coord.core import replies as r
-from coord.core.reasons import Reason
-from coord.core.records import rank_key, serial_of, serial_of_rank, task_id_of
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.request import Done
+from coord.core.batch import Reply
+from coord.core.cluster.commands import LevelRaised
+from coord.core.kv.commands import KeyValue, KvDeleteReply, KvPutReply, KvRangeReply, KvTxnReply
+from coord.core.locks.commands import LockReply
 from coord.core.reply_rows import decode_reply, encode_reply
+from coord.core.sessions.commands import SessionKept, SessionOpened
+from coord.core.tasks.commands import (
+    Claimed,
+    ItemOutcome,
+    ItemOutcomes,
+    QueueDeleted,
+    Redriven,
+    Submitted,
+    TaskChanged,
+)
+from coord.core.tasks.records import rank_key, serial_of, serial_of_rank, task_id_of
 
 SERIALS = st.integers(1, 2**63)
 PRIORITIES = st.integers(-(2**31), 2**31 - 1)
@@ -34,30 +48,30 @@ def test_rank_orders_by_priority_then_submission(tasks: list[tuple[int, int]]) -
     assert [serial_of_rank(key) for key in ranked] == [serial for _, serial in expected]
 
 
-KV = r.KeyValue(b"k", b"v", 1, 2, 2, 0)
-REPLIES: list[r.Reply] = [
-    r.Rejected(Reason.STALE_FENCING_TOKEN, "stale", (("current", "4"),)),
-    r.Done(7),
-    r.SessionOpened(1, 1000, 1),
-    r.SessionKept(1000),
-    r.Submitted((("t1", 1, False), ("t2", 2, True))),
-    r.Submitted(()),
-    r.Claimed((("t1", 5, 1, 1000),)),
-    r.ItemOutcomes((r.ItemOutcome(3, 8), r.ItemOutcome(0, 0, r.Rejected(Reason.TOO_LARGE, "")))),
-    r.TaskChanged(6, 9),
-    r.Redriven(3, 12),
-    r.LockReply(True, 4, False, 0, 4),
-    r.KvPutReply(KV, 3),
-    r.KvPutReply(None, 3),
-    r.LevelRaised(1),
-    r.QueueDeleted(2, 1, 9),
-    r.KvDeleteReply(1, (KV,), 4),
-    r.KvTxnReply(True, (r.KvRangeReply((KV,), False, 1, 4), r.KvTxnReply(False, (), 4)), 4),
+KV = KeyValue(b"k", b"v", 1, 2, 2, 0)
+REPLIES: list[Reply] = [
+    Rejected(Reason.STALE_FENCING_TOKEN, "stale", (("current", "4"),)),
+    Done(7),
+    SessionOpened(1, 1000, 1),
+    SessionKept(1000),
+    Submitted((("t1", 1, False), ("t2", 2, True))),
+    Submitted(()),
+    Claimed((("t1", 5, 1, 1000),)),
+    ItemOutcomes((ItemOutcome(3, 8), ItemOutcome(0, 0, Rejected(Reason.TOO_LARGE, "")))),
+    TaskChanged(6, 9),
+    Redriven(3, 12),
+    LockReply(True, 4, False, 0, 4),
+    KvPutReply(KV, 3),
+    KvPutReply(None, 3),
+    LevelRaised(1),
+    QueueDeleted(2, 1, 9),
+    KvDeleteReply(1, (KV,), 4),
+    KvTxnReply(True, (KvRangeReply((KV,), False, 1, 4), KvTxnReply(False, (), 4)), 4),
 ]
 
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: type(reply).__name__)
-def test_reply_survives_as_row(reply: r.Reply) -> None:
+def test_reply_survives_as_row(reply: Reply) -> None:
     row = encode_reply(reply)
     assert type(row) is tuple
     again = decode_reply(row)
@@ -66,4 +80,4 @@ def test_reply_survives_as_row(reply: r.Reply) -> None:
 
 
 def test_every_reply_can_be_a_row() -> None:
-    assert {type(reply) for reply in REPLIES} == set(r.Reply.__args__)
+    assert {type(reply) for reply in REPLIES} == set(Reply.__args__)

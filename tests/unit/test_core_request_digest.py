@@ -11,11 +11,17 @@ import pytest
 
 from coord.codec.commands import decode
 from coord.codec.kinds import CommandKind
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.base.limits import Limits
+from coord.core.base.refusal import Rejected
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Reply, Request
+from coord.core.cluster.commands import RaiseLevel
+from coord.core.kv.commands import KvPut, KvPutReply
+from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
 from coord.core.request_digest import digest_of, spec_digest
+from coord.core.sessions.commands import OpenSession, SessionOpened
+from coord.core.tasks.commands import ClaimTasks, SubmitTasks, TaskSpec
 from tests.support.codec_samples import SAMPLES, raw
 
 # Fields that may be left out, and something of their type.
@@ -25,7 +31,7 @@ GIVEN: dict[str, Any] = {
     "retry_after_ms": 0,
     "stuck": (),
 }
-MAY_CHANGE = {(c.AcquireLock, "wait_ms")}
+MAY_CHANGE = {(AcquireLock, "wait_ms")}
 
 
 def other(value: Any) -> Any:
@@ -85,7 +91,7 @@ def test_every_field_counts(kind: CommandKind) -> None:
     fields_seen = 0
     for part, name, whole in changed(command):
         fields_seen += 1
-        same = isinstance(command, c.ClaimTasks) or (type(part), name) in MAY_CHANGE
+        same = isinstance(command, ClaimTasks) or (type(part), name) in MAY_CHANGE
         assert (digest_of(deepcopy(whole)) == digest) == same, (type(part).__name__, name)
     assert fields_seen
 
@@ -96,15 +102,15 @@ def test_all_commands_of_the_samples_differ() -> None:
 
 
 def test_fields_do_not_run_into_each_other() -> None:
-    assert spec_digest(c.TaskSpec("ab", b"c")) != spec_digest(c.TaskSpec("a", b"bc"))
-    assert digest_of(c.KvPut(b"ab", b"c")) != digest_of(c.KvPut(b"a", b"bc"))
-    one, two = c.TaskSpec("q", b"1"), c.TaskSpec("q", b"2")
-    assert digest_of(c.SubmitTasks([one, two])) != digest_of(c.SubmitTasks([two, one]))
+    assert spec_digest(TaskSpec("ab", b"c")) != spec_digest(TaskSpec("a", b"bc"))
+    assert digest_of(KvPut(b"ab", b"c")) != digest_of(KvPut(b"a", b"bc"))
+    one, two = TaskSpec("q", b"1"), TaskSpec("q", b"2")
+    assert digest_of(SubmitTasks([one, two])) != digest_of(SubmitTasks([two, one]))
 
 
 def test_the_order_of_labels_does_not_count() -> None:
-    one = c.TaskSpec("q", b"", labels={"a": "1", "b": "2"})
-    two = c.TaskSpec("q", b"", labels={"b": "2", "a": "1"})
+    one = TaskSpec("q", b"", labels={"a": "1", "b": "2"})
+    two = TaskSpec("q", b"", labels={"b": "2", "a": "1"})
     assert spec_digest(one) == spec_digest(two)
 
 
@@ -113,17 +119,17 @@ def test_the_order_of_labels_does_not_count() -> None:
 
 def session_with_replies(count: int, level: int) -> tuple[Machine, int]:
     machine = Machine(limits=Limits(max_expiries_per_batch=3, max_replies_per_session=count))
-    opened = [c.Request(c.OpenSession(1_000, b"n"))]
+    opened = [Request(OpenSession(1_000, b"n"))]
     if level:
-        opened.insert(0, c.Request(c.RaiseLevel(level)))
-    reply = machine.apply(c.Batch(0, 0, opened)).replies[-1]
-    assert isinstance(reply, r.SessionOpened)
+        opened.insert(0, Request(RaiseLevel(level)))
+    reply = machine.apply(Batch(0, 0, opened)).replies[-1]
+    assert isinstance(reply, SessionOpened)
     session_id = reply.session_id
     requests = [
-        c.Request(c.KvPut(b"k", b"v"), c.RequestId(session_id, sequence, 0))
+        Request(KvPut(b"k", b"v"), RequestId(session_id, sequence, 0))
         for sequence in range(1, count + 1)
     ]
-    machine.apply(c.Batch(0, 0, requests))
+    machine.apply(Batch(0, 0, requests))
     assert len(machine.state.replies) == count
     return machine, session_id
 
@@ -132,7 +138,7 @@ def test_replies_of_an_ended_session_go_over_several_batches() -> None:
     machine, session_id = session_with_replies(200, level=1)
     kept = []
     while session_id in machine.state.sessions:
-        machine.apply(c.Batch(1_000, 0, []))
+        machine.apply(Batch(1_000, 0, []))
         kept.append(len(machine.state.replies))
     assert len(kept) > 3
     assert all(before - after <= 3 * 16 for before, after in zip([200, *kept], kept, strict=False))
@@ -142,7 +148,7 @@ def test_replies_of_an_ended_session_go_over_several_batches() -> None:
 
 def test_at_level_0_they_go_at_once() -> None:
     machine, session_id = session_with_replies(200, level=0)
-    machine.apply(c.Batch(1_000, 0, []))
+    machine.apply(Batch(1_000, 0, []))
     assert session_id not in machine.state.sessions
     assert len(machine.state.replies) == 0
 
@@ -150,15 +156,15 @@ def test_at_level_0_they_go_at_once() -> None:
 def test_one_request_does_not_pay_for_all_that_it_acknowledges() -> None:
     machine, session_id = session_with_replies(1_000, level=1)
 
-    def put(sequence: int) -> r.Reply:
-        request_id = c.RequestId(session_id, sequence, 1_001)
-        command = c.KvPut(b"k", b"w")
-        return machine.apply(c.Batch(0, 0, [c.Request(command, request_id)])).replies[0]
+    def put(sequence: int) -> Reply:
+        request_id = RequestId(session_id, sequence, 1_001)
+        command = KvPut(b"k", b"w")
+        return machine.apply(Batch(0, 0, [Request(command, request_id)])).replies[0]
 
-    assert isinstance(put(1_001), r.KvPutReply)
+    assert isinstance(put(1_001), KvPutReply)
     assert len(machine.state.replies) == 1_000 - 128 + 1
     # What is acknowledged is refused at once, whether it is forgotten yet or not.
-    assert isinstance(put(1_000), r.Rejected)
+    assert isinstance(put(1_000), Rejected)
     for sequence in range(1_002, 1_010):
-        assert isinstance(put(sequence), r.KvPutReply)
+        assert isinstance(put(sequence), KvPutReply)
     assert len(machine.state.replies) == 9

@@ -6,13 +6,24 @@ from typing import Any
 
 import pytest
 
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.base.limits import Limits
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Command, Request
 from coord.core.checks import check_state
+from coord.core.cluster.commands import RaiseLevel
 from coord.core.machine import Machine
 from coord.core.queries import list_queues
-from coord.core.replies import TaskState
+from coord.core.sessions.commands import OpenSession
+from coord.core.tasks.commands import (
+    ClaimTasks,
+    CompleteItem,
+    CompleteTasks,
+    DeleteQueue,
+    QueueDeleted,
+    SubmitTasks,
+    TaskSpec,
+    TaskState,
+)
 from coord.core.tasks.retention import RESULT_MS
 from tests.support.core_rows import read_rows
 
@@ -24,27 +35,27 @@ class Driver:
         self.machine = Machine(limits=limits)
         self.now_ms = 0
         if level:
-            self.do(c.RaiseLevel(level))
-        self.session_id = self.do(c.OpenSession(80_000_000, b"n")).session_id
+            self.do(RaiseLevel(level))
+        self.session_id = self.do(OpenSession(80_000_000, b"n")).session_id
 
-    def do(self, command: c.Command, session_id: int = 0) -> Any:
+    def do(self, command: Command, session_id: int = 0) -> Any:
         return self.batch(command, session_id=session_id)[0]
 
-    def batch(self, *commands: c.Command, session_id: int = 0) -> list[Any]:
-        request_id = c.RequestId(session_id, 0, 0) if session_id else None
-        requests = [c.Request(command, request_id) for command in commands]
-        return self.machine.apply(c.Batch(self.now_ms, self.now_ms, requests)).replies
+    def batch(self, *commands: Command, session_id: int = 0) -> list[Any]:
+        request_id = RequestId(session_id, 0, 0) if session_id else None
+        requests = [Request(command, request_id) for command in commands]
+        return self.machine.apply(Batch(self.now_ms, self.now_ms, requests)).replies
 
     def submit(self, queue: str, count: int, **fields: Any) -> None:
-        self.do(c.SubmitTasks([c.TaskSpec(queue, b"", **fields) for _ in range(count)]))
+        self.do(SubmitTasks([TaskSpec(queue, b"", **fields) for _ in range(count)]))
 
     def claim(self, queue: str, count: int, ttl_ms: int = 60_000) -> list[tuple[str, int]]:
-        reply = self.do(c.ClaimTasks((queue,), count, ttl_ms), self.session_id)
+        reply = self.do(ClaimTasks((queue,), count, ttl_ms), self.session_id)
         return [(task_id, token) for task_id, token, *_ in reply.tasks]
 
     def complete(self, queue: str, count: int) -> None:
         held = self.claim(queue, count)
-        self.do(c.CompleteTasks([c.CompleteItem(*one, b"") for one in held]))
+        self.do(CompleteTasks([CompleteItem(*one, b"") for one in held]))
 
 
 def test_what_is_forgotten_goes_over_several_batches_the_same_on_a_restored_node() -> None:
@@ -56,7 +67,7 @@ def test_what_is_forgotten_goes_over_several_batches_the_same_on_a_restored_node
     left = [21]
     while driver.machine.state.behind or left == [21]:
         restored = Machine.from_rows(read_rows(driver.machine), FEW)
-        restored.apply(c.Batch(driver.now_ms, driver.now_ms, []))
+        restored.apply(Batch(driver.now_ms, driver.now_ms, []))
         driver.batch()
         assert restored.digest() == driver.machine.digest()
         check_state(driver.machine.state)
@@ -83,8 +94,8 @@ def test_a_queue_can_be_deleted_while_its_retention_is_overdue() -> None:
     driver.submit("q", 20)
     driver.complete("q", 20)
     driver.now_ms = RESULT_MS
-    replies = driver.batch(*[c.DeleteQueue("q", False, 10)] * 2)
-    assert replies[-1] == r.QueueDeleted(5, 0, driver.machine.revision)
+    replies = driver.batch(*[DeleteQueue("q", False, 10)] * 2)
+    assert replies[-1] == QueueDeleted(5, 0, driver.machine.revision)
     assert driver.machine.next_deadline_ms(1 << 50) == 80_000_000
     check_state(driver.machine.state)
 

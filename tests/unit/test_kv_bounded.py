@@ -8,14 +8,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coord.core import commands as c
 from coord.core.base.limits import LIMITS
+from coord.core.base.refusal import Reason, Rejected
 from coord.core.kv.budget import read_budget
+from coord.core.kv.commands import KvDelete, KvPut, KvRange, KvRangeReply, SortOrder, SortTarget
 from coord.core.kv.draft import Draft
 from coord.core.kv.reads import read_range
 from coord.core.kv.store import KvStore
-from coord.core.reasons import Reason
-from coord.core.replies import KvRangeReply, Rejected
 
 FEW = replace(LIMITS, max_range_keys=50)
 
@@ -27,20 +26,20 @@ class Store:
         self.kv = KvStore()
         self.revision = 0
 
-    def apply(self, command: c.KvPut | c.KvDelete) -> None:
+    def apply(self, command: KvPut | KvDelete) -> None:
         _, changed = self.kv.apply(command, self.revision + 1, 1)
         self.revision += changed
 
     def put(self, key: bytes, value: bytes = b"v") -> None:
-        self.apply(c.KvPut(key, value, 0, False, False, False))
+        self.apply(KvPut(key, value, 0, False, False, False))
 
     def delete(self, key: bytes) -> None:
-        self.apply(c.KvDelete(key, b"", False))
+        self.apply(KvDelete(key, b"", False))
 
-    def read(self, command: c.KvRange, limits: object = LIMITS) -> KvRangeReply | Rejected:
+    def read(self, command: KvRange, limits: object = LIMITS) -> KvRangeReply | Rejected:
         return self.kv.range(command, self.revision, limits)  # type: ignore[arg-type]
 
-    def unbounded(self, command: c.KvRange) -> KvRangeReply:
+    def unbounded(self, command: KvRange) -> KvRangeReply:
         huge = replace(LIMITS, max_range_keys=1 << 40, max_answer_bytes=1 << 40)
         draft, budget = Draft(self.kv._live), read_budget(huge)
         return read_range(draft, self.kv._history, command, self.revision, budget)
@@ -50,8 +49,8 @@ def numbered(number: int) -> bytes:
     return b"k%06d" % number
 
 
-def ranged(low: bytes, high: bytes, limit: int = 0, revision: int = 0, **more: Any) -> c.KvRange:
-    return c.KvRange(low, high, limit, revision, **more)
+def ranged(low: bytes, high: bytes, limit: int = 0, revision: int = 0, **more: Any) -> KvRange:
+    return KvRange(low, high, limit, revision, **more)
 
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"])
@@ -64,8 +63,8 @@ STEPS = st.lists(st.tuples(st.booleans(), KEYS, st.binary(max_size=3)), max_size
     st.one_of(st.just(b""), st.just(b"\0"), KEYS),
     st.integers(0, 7),
     st.integers(0, 60),
-    st.sampled_from(list(c.SortOrder)),
-    st.sampled_from(list(c.SortTarget)),
+    st.sampled_from(list(SortOrder)),
+    st.sampled_from(list(SortTarget)),
     st.booleans(),
     st.booleans(),
 )
@@ -75,8 +74,8 @@ def test_bounded_reads_are_as_unbounded_ones(
     high: bytes,
     limit: int,
     revision: int,
-    order: c.SortOrder,
-    target: c.SortTarget,
+    order: SortOrder,
+    target: SortTarget,
     keys_only: bool,
     count_only: bool,
 ) -> None:
@@ -86,7 +85,7 @@ def test_bounded_reads_are_as_unbounded_ones(
             store.put(key, value)
         else:
             store.delete(key)
-    command = c.KvRange(
+    command = KvRange(
         low, high, limit, min(revision, store.revision), order, target, keys_only, count_only,
         0, 0, 0, 0,
     )  # fmt: skip
@@ -136,7 +135,7 @@ def test_keys_at_the_bound_are_read_and_one_more_is_refused() -> None:
     assert isinstance(full, KvRangeReply)
     assert len(full.kvs) == FEW.max_range_keys
     store.put(numbered(FEW.max_range_keys))
-    for refused in (everything, ranged(b"k", b"l", sort_order=c.SortOrder.DESCEND)):
+    for refused in (everything, ranged(b"k", b"l", sort_order=SortOrder.DESCEND)):
         reply = store.read(refused, FEW)
         assert isinstance(reply, Rejected)
         assert reply.reason is Reason.TOO_LARGE

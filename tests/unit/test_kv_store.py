@@ -9,30 +9,27 @@ import pytest
 
 from coord.core.base.invariants import InvariantViolation
 from coord.core.base.limits import LIMITS
-from coord.core.commands import (
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.request import Done
+from coord.core.kv.commands import (
     CompareResult,
     CompareTarget,
+    KeyValue,
     KvCompact,
     KvCompare,
     KvDelete,
+    KvDeleteReply,
     KvOp,
     KvPut,
+    KvPutReply,
     KvRange,
+    KvRangeReply,
     KvTxn,
+    KvTxnReply,
     SortOrder,
     SortTarget,
 )
 from coord.core.kv.store import KvCommand, KvReply, KvStore
-from coord.core.reasons import Reason
-from coord.core.replies import (
-    Done,
-    KeyValue,
-    KvDeleteReply,
-    KvPutReply,
-    KvRangeReply,
-    KvTxnReply,
-    Rejected,
-)
 
 ALL = b"\0"
 

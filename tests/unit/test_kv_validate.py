@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from coord.core.base.limits import LIMITS
-from coord.core.commands import (
-    Command,
+from coord.core.base.refusal import Reason
+from coord.core.batch import Command
+from coord.core.kv.bounds import validate_range
+from coord.core.kv.commands import (
     CompareResult,
     CompareTarget,
     KvCompact,
@@ -18,8 +20,6 @@ from coord.core.commands import (
     KvRange,
     KvTxn,
 )
-from coord.core.kv.bounds import validate_range
-from coord.core.reasons import Reason
 from coord.core.validate import validate
 
 NO_KEY = "etcdserver: key is not provided"

@@ -7,7 +7,9 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coord.core import commands as c
+from coord.core.base.refusal import Rejected
+from coord.core.base.request import RequestId
+from coord.core.batch import Batch, Request
 from coord.core.listing import (
     STEP_ROWS,
     Step,
@@ -16,15 +18,17 @@ from coord.core.listing import (
     session_step,
     task_step,
 )
+from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
 from coord.core.queries import list_tasks
-from coord.core.replies import Rejected, TaskState
+from coord.core.sessions.commands import OpenSession
 from coord.core.state import State
+from coord.core.tasks.commands import ClaimTasks, PauseQueue, SubmitTasks, TaskSpec, TaskState
 
 
 def apply(machine: Machine, command: object, session_id: int = 0) -> object:
-    identity = c.RequestId(session_id, 0, 0) if session_id else None
-    (reply,) = machine.apply(c.Batch(0, 0, [c.Request(command, identity, "")])).replies  # type: ignore[arg-type]
+    identity = RequestId(session_id, 0, 0) if session_id else None
+    (reply,) = machine.apply(Batch(0, 0, [Request(command, identity, "")])).replies  # type: ignore[arg-type]
     return reply
 
 
@@ -50,10 +54,10 @@ def test_steps_find_all_tasks_in_order(
     tasks: list[tuple[str, int]], claims: int, queue: str, states: list[TaskState], count: int
 ) -> None:
     machine = Machine()
-    apply(machine, c.OpenSession(10**6, b"n"))
+    apply(machine, OpenSession(10**6, b"n"))
     for name, priority in tasks:
-        apply(machine, c.SubmitTasks([c.TaskSpec(name, b"", priority=priority)]))
-    apply(machine, c.ClaimTasks(("a", "b", "c"), claims or 1, 10**6), 1)
+        apply(machine, SubmitTasks([TaskSpec(name, b"", priority=priority)]))
+    apply(machine, ClaimTasks(("a", "b", "c"), claims or 1, 10**6), 1)
     state = machine.state
     expected = [
         serial
@@ -67,9 +71,9 @@ def deep(count: int) -> Machine:
     """A queue with so many ready tasks, one of them with a priority."""
     machine = Machine()
     for start in range(0, count, 1_000):
-        specs = [c.TaskSpec("q", b"") for _ in range(min(1_000, count - start))]
-        apply(machine, c.SubmitTasks(specs))
-    apply(machine, c.SubmitTasks([c.TaskSpec("q", b"", priority=5)]))
+        specs = [TaskSpec("q", b"") for _ in range(min(1_000, count - start))]
+        apply(machine, SubmitTasks(specs))
+    apply(machine, SubmitTasks([TaskSpec("q", b"", priority=5)]))
     return machine
 
 
@@ -89,7 +93,7 @@ def test_one_task_with_a_priority_does_not_make_every_page_scan_the_queue() -> N
 def test_a_step_that_finds_nothing_looks_at_so_many_rows_only() -> None:
     machine = deep(3 * STEP_ROWS)
     for number in range(70):  # too many queues for their indexes to be merged
-        apply(machine, c.PauseQueue(f"other{number}", True))
+        apply(machine, PauseQueue(f"other{number}", True))
     step = task_step(machine.state, "", [TaskState.DEAD], 10, 0)
     assert (step.found, step.done) == ((), False)
     page = list_tasks(machine.state, "", [TaskState.DEAD])
@@ -103,12 +107,12 @@ def test_steps_of_queues_locks_and_sessions() -> None:
     for number in range(5):
         apply(
             machine,
-            c.OpenSession(10**6, b"n%d" % number, kind="worker" if number % 2 else "client"),
+            OpenSession(10**6, b"n%d" % number, kind="worker" if number % 2 else "client"),
         )
         sessions.append(machine.state.revision)
     for number in range(5):
-        apply(machine, c.PauseQueue(f"q{number}", True))
-        apply(machine, c.AcquireLock(f"l{number}", "h", 0, 0), sessions[0])
+        apply(machine, PauseQueue(f"q{number}", True))
+        apply(machine, AcquireLock(f"l{number}", "h", 0, 0), sessions[0])
     state = machine.state
     assert queue_step(state, 3, "") == Step(("q0", "q1", "q2"), "q2", False)
     assert queue_step(state, 3, "q2") == Step(("q3", "q4"), "q4", True)

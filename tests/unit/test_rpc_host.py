@@ -9,7 +9,7 @@ import pytest
 from coord.codec.envelope import EnvelopeItem, encode_envelope
 from coord.codec.errors import CodecError, UnknownCommandError
 from coord.codec.kinds import CommandKind
-from coord.core.replies import Event, EventKind
+from coord.core.base.request import Event, EventKind
 from coord.pb import task_pb2
 from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.state_machine import MachineHost

@@ -10,9 +10,11 @@ import pytest
 
 from coord.codec.envelope import BatchCache, decode_envelope
 from coord.codec.kinds import CommandKind
-from coord.core import commands as c
-from coord.core.commands import KeepAlive, RequestId
-from coord.core.replies import Applied, Reply, SessionKept
+from coord.core.base.request import RequestId
+from coord.core.batch import Applied, Command, Reply
+from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvRange, KvTxn
+from coord.core.sessions.commands import KeepAlive, OpenSession, SessionKept
+from coord.core.tasks.commands import ClaimTasks, CompleteItem, CompleteTasks, SubmitTasks, TaskSpec
 from coord.pb import session_pb2
 from coord.replication.port import (
     BusyError,
@@ -121,25 +123,25 @@ async def test_who_waits_behind_entries_that_nobody_can_keep_is_told_at_once() -
 async def test_while_the_log_is_too_large_only_what_adds_nothing_is_taken() -> None:
     proposer, replicator, submit = make()
     replicator.growth_block_reason = "LOG_TOO_LARGE"
-    put, delete = c.KvPut(b"k", b"v"), c.KvDelete(b"k")
-    adding: list[c.Command] = [
+    put, delete = KvPut(b"k", b"v"), KvDelete(b"k")
+    adding: list[Command] = [
         put,
-        c.SubmitTasks([c.TaskSpec("q", b"")]),
-        c.KvTxn([], [delete], [put]),
-        c.KvTxn([], [c.KvTxn([], [put], [])], []),
+        SubmitTasks([TaskSpec("q", b"")]),
+        KvTxn([], [delete], [put]),
+        KvTxn([], [KvTxn([], [put], [])], []),
     ]
     for command in adding:
         with pytest.raises(CallError, match="the log is too large") as refused:
             proposer.submit(0, b"", command)
         assert (refused.value.reason, refused.value.definite) == ("LOG_TOO_LARGE", True)
     assert proposer.waiting == 0
-    other: list[c.Command] = [
+    other: list[Command] = [
         delete,
-        c.KvTxn([], [delete, c.KvRange(b"k")], [c.KvTxn([], [delete], [])]),
-        c.KvCompact(1),
-        c.OpenSession(1_000, b"n"),
-        c.CompleteTasks([c.CompleteItem("t1", 1, b"x")]),
-        c.ClaimTasks(("q",), 1, 500),
+        KvTxn([], [delete, KvRange(b"k")], [KvTxn([], [delete], [])]),
+        KvCompact(1),
+        OpenSession(1_000, b"n"),
+        CompleteTasks([CompleteItem("t1", 1, b"x")]),
+        ClaimTasks(("q",), 1, 500),
     ]
     for command in other:
         proposer.submit(0, b"", command)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from coord.core.reasons import Reason
-from coord.core.replies import Rejected
+from coord.core.base.refusal import Reason, Rejected
 from coord.replication.port import (
     BusyError,
     NotLeaderError,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from coord.core.replies import Event, EventKind
+from coord.core.base.request import Event, EventKind
 from coord.replication.local import LocalReplicator
 from coord.runtime.claim_queue import ClaimQueue
 from coord.runtime.cluster_clock import ClusterClock

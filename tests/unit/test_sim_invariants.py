@@ -10,8 +10,8 @@ import pytest
 from chaos.sim.base_node import Entry, SimNode
 from chaos.sim.invariants import Invariants, Violation
 from coord.codec.envelope import encode_envelope, to_batch
+from coord.core.batch import Applied
 from coord.core.machine import Machine
-from coord.core.replies import Applied
 
 
 @dataclass

@@ -10,9 +10,10 @@ from chaos.sim.plan import LEVELS, PROFILES, make_plan
 from chaos.sim.sizes import Sizes
 from chaos.sim.world import World
 from coord.core.base.limits import LIMITS
-from coord.core.commands import KvPut, KvTxn, SubmitTasks
-from coord.core.reasons import Reason
-from coord.core.replies import Applied, Rejected
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.batch import Applied
+from coord.core.kv.commands import KvPut, KvTxn
+from coord.core.tasks.commands import SubmitTasks
 
 LARGE = make_plan(1, profile="sizes")
 SMALL = make_plan(1, profile="everything")

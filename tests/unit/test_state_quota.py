@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from coord.codec.kinds import CommandKind
-from coord.core import commands as c
 from coord.core.account import state_size
+from coord.core.base.refusal import Reason
+from coord.core.batch import Batch, Request
+from coord.core.cluster.commands import RaiseLevel, SetQuota
+from coord.core.kv.commands import KvDelete, KvPut, KvTxn
 from coord.core.machine import Machine
-from coord.core.reasons import Reason
 from coord.core.sizes import TASK_BYTES
+from coord.core.tasks.commands import SetQueue, SubmitTasks, TaskSpec
 from coord.replication.port import Member
 from coord.rpc.status import etcd_refusal
 from coord.runtime.machine_memory import usable_memory_bytes
@@ -27,11 +30,11 @@ LAST = {CommandKind.OPEN_SESSION, CommandKind.ACQUIRE_LOCK}
 def filled(size: int) -> Machine:
     """A state of about this many bytes, whose quota is LIMIT."""
     machine = Machine()
-    before = [c.Request(c.RaiseLevel(1)), c.Request(c.SetQuota(0)), c.Request(c.SetQueue("q"))]
-    machine.apply(c.Batch(0, 0, before))
+    before = [Request(RaiseLevel(1)), Request(SetQuota(0)), Request(SetQueue("q"))]
+    machine.apply(Batch(0, 0, before))
     machine.state.settings.insert("quota_bytes", LIMIT)
     payload = b"x" * (size - state_size(machine.state) - TASK_BYTES)
-    machine.apply(c.Batch(0, 0, [c.Request(c.SubmitTasks([c.TaskSpec("q", payload)]))]))
+    machine.apply(Batch(0, 0, [Request(SubmitTasks([TaskSpec("q", payload)]))]))
     assert state_size(machine.state) == size
     return machine
 
@@ -67,9 +70,9 @@ def test_the_alarm_is_over_when_a_tenth_is_free_again() -> None:
 def test_a_transaction_without_a_put_is_not_growth() -> None:
     quota = StateQuota("n1", GIB)
     state = filled(LIMIT).state
-    deleting = c.KvTxn([], [c.KvDelete(b"k")], [])
+    deleting = KvTxn([], [KvDelete(b"k")], [])
     assert quota.check(state, APART, CommandKind.KV_TXN, deleting) is None
-    nested = c.KvTxn([], [c.KvTxn([], [], [c.KvPut(b"k", b"")])], [])
+    nested = KvTxn([], [KvTxn([], [], [KvPut(b"k", b"")])], [])
     refused = quota.check(state, APART, CommandKind.KV_TXN, nested)
     assert refused is not None
     assert etcd_refusal(refused).message == "etcdserver: mvcc: database space exceeded"

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from coord.core.base.table import GivenRow
 from coord.core.base.weight import weight_of
-from coord.core.records import KeptReply
-from coord.core.replies import KeyValue
-from coord.core.rows import decode_kept_reply
+from coord.core.kv.commands import KeyValue
+from coord.core.reply_rows import decode_kept_reply
+from coord.core.sessions.records import KeptReply
 
 _LARGE_BYTES: Final = 1_024  # smaller values are not worth looking up, except in replies
 _MAX_KNOWN: Final = 200_000  # so that looking up takes little memory itself

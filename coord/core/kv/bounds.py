@@ -9,10 +9,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Final, assert_never
 
-from coord.core import commands as c
 from coord.core.base.limits import LIMITS
-from coord.core.reasons import Reason
-from coord.core.replies import Rejected
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.kv.commands import KvCompact, KvDelete, KvNothing, KvOp, KvPut, KvRange, KvTxn
 
 FROM_KEY_ON: Final = b"\0"
 """As a range_end: every key from `key` on."""
@@ -39,7 +38,7 @@ TOO_MANY_OPS: Final = Rejected(
 )
 
 
-def validate_range(command: c.KvRange, level: int) -> Rejected | None:
+def validate_range(command: KvRange, level: int) -> Rejected | None:
     """Why the form of a range read is refused, or None. Its revision is checked by the store.
 
     A negative limit is none at all, as in etcd; level 0 refuses it."""
@@ -76,7 +75,7 @@ def _size(field: str, value: bytes, limit: int) -> Rejected | None:
     )
 
 
-def _put(command: c.KvPut, level: int) -> Rejected | None:
+def _put(command: KvPut, level: int) -> Rejected | None:
     refused = _key(command.key)
     if refused:
         return refused
@@ -87,11 +86,11 @@ def _put(command: c.KvPut, level: int) -> Rejected | None:
     return _size("value", command.value, LIMITS.max_value_bytes)
 
 
-def _delete(command: c.KvDelete, level: int) -> Rejected | None:
+def _delete(command: KvDelete, level: int) -> Rejected | None:
     return _key(command.key) or _range_end(command.range_end)
 
 
-def _compact(command: c.KvCompact, level: int) -> Rejected | None:
+def _compact(command: KvCompact, level: int) -> Rejected | None:
     if command.revision < 0 and level < 1:
         return Rejected(
             Reason.INVALID_ARGUMENT,
@@ -104,7 +103,7 @@ def _compact(command: c.KvCompact, level: int) -> Rejected | None:
 # ---- transactions
 
 
-def _txn(command: c.KvTxn, level: int) -> Rejected | None:
+def _txn(command: KvTxn, level: int) -> Rejected | None:
     if _deeper_than(_MAX_TXN_DEPTH, command):
         return Rejected(
             Reason.TOO_LARGE,
@@ -122,26 +121,26 @@ def _txn(command: c.KvTxn, level: int) -> Rejected | None:
     return None
 
 
-def _deeper_than(levels: int, txn: c.KvTxn) -> bool:
+def _deeper_than(levels: int, txn: KvTxn) -> bool:
     return levels == 0 or any(
         _deeper_than(levels - 1, op)
         for branch in (txn.success, txn.failure)
         for op in branch
-        if isinstance(op, c.KvTxn)
+        if isinstance(op, KvTxn)
     )
 
 
-def _cost(txn: c.KvTxn, level: int) -> int:
+def _cost(txn: KvTxn, level: int) -> int:
     """The work a transaction may cause. For a flat one it is what etcd counts; a nested one costs
     its whole content, so that nesting does not multiply what is allowed."""
     return max(len(txn.compare), _branch_cost(txn.success, level), _branch_cost(txn.failure, level))
 
 
-def _branch_cost(ops: Sequence[c.KvOp], level: int) -> int:
-    return len(ops) + sum([_nested_cost(op, level) for op in ops if isinstance(op, c.KvTxn)])
+def _branch_cost(ops: Sequence[KvOp], level: int) -> int:
+    return len(ops) + sum([_nested_cost(op, level) for op in ops if isinstance(op, KvTxn)])
 
 
-def _nested_cost(txn: c.KvTxn, level: int) -> int:
+def _nested_cost(txn: KvTxn, level: int) -> int:
     """Both branches are looked at, whichever is taken; level 0 counts the larger one."""
     if level < 1:
         return _cost(txn, level)
@@ -149,7 +148,7 @@ def _nested_cost(txn: c.KvTxn, level: int) -> int:
     return len(txn.compare) + branches
 
 
-def _txn_form(txn: c.KvTxn, level: int) -> Rejected | None:
+def _txn_form(txn: KvTxn, level: int) -> Rejected | None:
     for compare in txn.compare:
         refused = _key(compare.key) or _range_end(compare.range_end)
         if refused:
@@ -162,17 +161,17 @@ def _txn_form(txn: c.KvTxn, level: int) -> Rejected | None:
     return None
 
 
-def _op_form(op: c.KvOp, level: int) -> Rejected | None:
+def _op_form(op: KvOp, level: int) -> Rejected | None:
     match op:
-        case c.KvRange():
+        case KvRange():
             return validate_range(op, level)
-        case c.KvPut():
+        case KvPut():
             return _put(op, level)
-        case c.KvDelete():
+        case KvDelete():
             return _delete(op, level)
-        case c.KvTxn():
+        case KvTxn():
             return _txn_form(op, level)
-        case c.KvNothing():
+        case KvNothing():
             return _EMPTY_OP
         case _:
             assert_never(op)
@@ -231,27 +230,27 @@ def _reaches(end: bytes | None, begin: bytes) -> bool:
     return end is None or begin <= end
 
 
-def _writes(ops: Sequence[c.KvOp], level: int) -> _Writes | None:
+def _writes(ops: Sequence[KvOp], level: int) -> _Writes | None:
     """What the operations of one branch write, or None if a key is written twice.
 
     etcd's checkIntervals: deletes may overlap each other; a key that is put may be written by
     nothing else, except by the other branch of the same nested transaction."""
     found = _Writes()
     for op in ops:
-        if isinstance(op, c.KvDelete):
+        if isinstance(op, KvDelete):
             found.delete(*_interval(op, level))
     for op in ops:
-        if isinstance(op, c.KvTxn) and not _merge_nested(op, found, level):
+        if isinstance(op, KvTxn) and not _merge_nested(op, found, level):
             return None
     for op in ops:
-        if isinstance(op, c.KvPut):
+        if isinstance(op, KvPut):
             if op.key in found.puts or found.deletes(op.key):
                 return None
             found.puts.add(op.key)
     return found
 
 
-def _merge_nested(txn: c.KvTxn, found: _Writes, level: int) -> bool:
+def _merge_nested(txn: KvTxn, found: _Writes, level: int) -> bool:
     """Add what a nested transaction may write to what its siblings write; False on a conflict."""
     success, failure = _writes(txn.success, level), _writes(txn.failure, level)
     if success is None or failure is None:
@@ -264,7 +263,7 @@ def _merge_nested(txn: c.KvTxn, found: _Writes, level: int) -> bool:
     return True
 
 
-def _interval(op: c.KvDelete, level: int) -> tuple[bytes, bytes | None]:
+def _interval(op: KvDelete, level: int) -> tuple[bytes, bytes | None]:
     """What a deletion counts as beside a put. etcd takes a range_end of b"\\0" literally here, as
     an end before everything, so that such a deletion may stand beside any put; level 0 does not."""
     if not op.range_end:
@@ -275,8 +274,8 @@ def _interval(op: c.KvDelete, level: int) -> tuple[bytes, bytes | None]:
 
 
 KV_VALIDATORS: Final[dict[type, Callable[[Any, int], Rejected | None]]] = {
-    c.KvPut: _put,
-    c.KvDelete: _delete,
-    c.KvTxn: _txn,
-    c.KvCompact: _compact,
+    KvPut: _put,
+    KvDelete: _delete,
+    KvTxn: _txn,
+    KvCompact: _compact,
 }

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from coord.core.base.limits import Limits
-from coord.core.reasons import Reason
-from coord.core.replies import KeyValue, Rejected
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.kv.commands import KeyValue
 
 _UNBOUNDED: Final = 1 << 62
 _ROW_BYTES: Final = 48

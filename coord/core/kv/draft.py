@@ -13,7 +13,7 @@ from typing import Final
 
 from coord.core.base.sorted_keys import SortedKeys
 from coord.core.base.table import Table
-from coord.core.replies import KeyValue
+from coord.core.kv.commands import KeyValue
 
 Live = Table[bytes, KeyValue]
 

@@ -20,7 +20,7 @@ from coord.core.base.invariants import invariant
 from coord.core.base.limits import LIMITS
 from coord.core.base.sorted_keys import SortedKeys
 from coord.core.base.table import GivenRow, Row, Table
-from coord.core.replies import KeyValue
+from coord.core.kv.commands import KeyValue
 
 _COMPACTED: Final = "compacted"
 _ROW_BYTES: Final = 400

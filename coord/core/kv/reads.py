@@ -7,12 +7,11 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
-from coord.core.commands import KvRange, SortOrder, SortTarget
 from coord.core.kv.bounds import FROM_KEY_ON
 from coord.core.kv.budget import Budget
+from coord.core.kv.commands import KeyValue, KvRange, KvRangeReply, SortOrder, SortTarget
 from coord.core.kv.draft import Draft, Live
 from coord.core.kv.history import KvHistory
-from coord.core.replies import KeyValue, KvRangeReply
 
 _SORT_KEY: Final[dict[SortTarget, Callable[[KeyValue], Any]]] = {
     SortTarget.KEY: lambda kv: kv.key,

@@ -10,20 +10,31 @@ from __future__ import annotations
 
 from typing import Any, Final, assert_never
 
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.base.invariants import invariant
 from coord.core.base.limits import LIMITS, Limits
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.request import Done
 from coord.core.base.table import GivenRow, Row, Table
 from coord.core.kv.budget import Budget, OverBudgetError, read_budget, write_budget
+from coord.core.kv.commands import (
+    KeyValue,
+    KvCompact,
+    KvDelete,
+    KvDeleteReply,
+    KvPut,
+    KvPutReply,
+    KvRange,
+    KvRangeReply,
+    KvTxn,
+    KvTxnReply,
+)
 from coord.core.kv.draft import Draft
 from coord.core.kv.history import KvHistory
 from coord.core.kv.reads import interval, read_one, read_range, rows_in
 from coord.core.kv.transactions import Plan, first_refusal, plan, rows_named
-from coord.core.reasons import Reason
 
-KvCommand = c.KvPut | c.KvDelete | c.KvTxn | c.KvCompact
-KvReply = r.Rejected | r.Done | r.KvPutReply | r.KvDeleteReply | r.KvTxnReply
+KvCommand = KvPut | KvDelete | KvTxn | KvCompact
+KvReply = Rejected | Done | KvPutReply | KvDeleteReply | KvTxnReply
 
 # The words of etcd, which its clients know.
 _FUTURE: Final = "etcdserver: mvcc: required revision is a future revision"
@@ -33,12 +44,12 @@ _TIDY_MORE: Final = 8  # rows of history that a write takes away beyond those it
 _KEY_NOT_FOUND: Final = "etcdserver: key not found"
 
 
-def _encode(key: bytes, kv: r.KeyValue) -> Row:
+def _encode(key: bytes, kv: KeyValue) -> Row:
     return tuple(kv)
 
 
-def _decode(row: GivenRow) -> tuple[bytes, r.KeyValue]:
-    kv = r.KeyValue(*row)
+def _decode(row: GivenRow) -> tuple[bytes, KeyValue]:
+    kv = KeyValue(*row)
     return kv.key, kv
 
 
@@ -51,7 +62,7 @@ class KvStore:
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._limits = limits
-        self._live: Table[bytes, r.KeyValue] = Table("kv", _encode, _decode)
+        self._live: Table[bytes, KeyValue] = Table("kv", _encode, _decode)
         self._history = KvHistory(
             limits.kv_history_revisions, limits.kv_history_bytes, limits.kv_history_rows
         )
@@ -128,8 +139,8 @@ class KvStore:
         return self._history.untidy
 
     def range(
-        self, command: c.KvRange, current_revision: int, limits: Limits | None = None
-    ) -> r.KvRangeReply | r.Rejected:
+        self, command: KvRange, current_revision: int, limits: Limits | None = None
+    ) -> KvRangeReply | Rejected:
         """Read at `command.revision`, or as of now if that is not positive.
 
         Refused with REVISION_IN_FUTURE, REVISION_COMPACTED or TOO_LARGE."""
@@ -150,7 +161,7 @@ class KvStore:
         except OverBudgetError as error:
             return error.refusal
 
-    def too_large(self, command: c.KvDelete | c.KvTxn) -> r.Rejected | None:
+    def too_large(self, command: KvDelete | KvTxn) -> Rejected | None:
         """Why a deletion or a transaction would be refused for the rows it names, as far as that
         can be told without carrying it out."""
         try:
@@ -159,10 +170,10 @@ class KvStore:
             return error.refusal
         return None
 
-    def rows_named(self, command: c.KvDelete | c.KvTxn) -> int:
+    def rows_named(self, command: KvDelete | KvTxn) -> int:
         """How many rows a deletion or a transaction names; what is written counts more."""
         weight, draft = self._limits.row_weight_written, Draft(self._live)
-        if isinstance(command, c.KvTxn):
+        if isinstance(command, KvTxn):
             return rows_named(draft, command, weight)
         return weight * rows_in(draft, command.key, command.range_end)
 
@@ -184,7 +195,7 @@ class KvStore:
 
     # ---- checks, before anything changes
 
-    def _check_steps(self, chosen: Plan, current_revision: int, level: int) -> r.Rejected | None:
+    def _check_steps(self, chosen: Plan, current_revision: int, level: int) -> Rejected | None:
         """The first fault: of all puts, then of all reads, as in etcd; level 0: in their order."""
         if level < 1:
             return first_refusal(chosen, lambda step: self._check(step, current_revision))
@@ -192,55 +203,53 @@ class KvStore:
             chosen, lambda step: self._check_read_in_txn(step, current_revision)
         )
 
-    def _check(
-        self, step: c.KvRange | c.KvPut | c.KvDelete, current_revision: int
-    ) -> r.Rejected | None:
+    def _check(self, step: KvRange | KvPut | KvDelete, current_revision: int) -> Rejected | None:
         match step:
-            case c.KvRange():
+            case KvRange():
                 return self._check_revision(step.revision, current_revision)
-            case c.KvPut():
+            case KvPut():
                 return self._check_put_first_release(step)
-            case c.KvDelete():
+            case KvDelete():
                 return None
             case _:
                 assert_never(step)
 
-    def _check_put(self, put: c.KvPut) -> r.Rejected | None:
+    def _check_put(self, put: KvPut) -> Rejected | None:
         return _check_lease(put) or self._check_key(put)
 
-    def _check_put_first_release(self, put: c.KvPut) -> r.Rejected | None:
+    def _check_put_first_release(self, put: KvPut) -> Rejected | None:
         return self._check_key(put) or _check_lease(put)
 
-    def _check_put_in_txn(self, step: c.KvRange | c.KvPut | c.KvDelete) -> r.Rejected | None:
-        return self._check_put_first_release(step) if isinstance(step, c.KvPut) else None
+    def _check_put_in_txn(self, step: KvRange | KvPut | KvDelete) -> Rejected | None:
+        return self._check_put_first_release(step) if isinstance(step, KvPut) else None
 
     def _check_read_in_txn(
-        self, step: c.KvRange | c.KvPut | c.KvDelete, current_revision: int
-    ) -> r.Rejected | None:
+        self, step: KvRange | KvPut | KvDelete, current_revision: int
+    ) -> Rejected | None:
         """A negative revision is before the first one here, although a read by itself takes it for
         the present. (etcd's first revision is -1 until something is compacted.)"""
-        if not isinstance(step, c.KvRange) or not step.revision:
+        if not isinstance(step, KvRange) or not step.revision:
             return None
         if step.revision < self._history.first:
             return self._compacted_refusal()
         return self._check_revision(step.revision, current_revision)
 
-    def _check_key(self, put: c.KvPut) -> r.Rejected | None:
+    def _check_key(self, put: KvPut) -> Rejected | None:
         if (put.ignore_value or put.ignore_lease) and put.key not in self._live:
-            return r.Rejected(Reason.KEY_NOT_FOUND, _KEY_NOT_FOUND)
+            return Rejected(Reason.KEY_NOT_FOUND, _KEY_NOT_FOUND)
         return None
 
-    def _check_revision(self, revision: int, current_revision: int) -> r.Rejected | None:
+    def _check_revision(self, revision: int, current_revision: int) -> Rejected | None:
         if revision > current_revision:
-            return r.Rejected(
+            return Rejected(
                 Reason.REVISION_IN_FUTURE, _FUTURE, (("current", str(current_revision)),)
             )
         if 0 < revision < self._history.compacted:
             return self._compacted_refusal()
         return None
 
-    def _compacted_refusal(self) -> r.Rejected:
-        return r.Rejected(
+    def _compacted_refusal(self) -> Rejected:
+        return Rejected(
             Reason.REVISION_COMPACTED, _COMPACTED, (("compacted", str(self.compacted)),)
         )
 
@@ -248,24 +257,24 @@ class KvStore:
 
     def _carry_out(self, command: KvCommand, revision: int, level: int) -> KvReply:
         match command:
-            case c.KvPut():
+            case KvPut():
                 check = self._check_put if level >= 1 else self._check_put_first_release
                 return check(command) or self._put(command, revision)
-            case c.KvDelete():
+            case KvDelete():
                 return self._delete(command, revision, write_budget(self._limits, level))
-            case c.KvTxn():
+            case KvTxn():
                 return self._transact(command, revision, write_budget(self._limits, level))
-            case c.KvCompact():
+            case KvCompact():
                 return self._compact(command, revision - 1, level)
             case _:
                 assert_never(command)
 
-    def _put(self, command: c.KvPut, revision: int) -> r.KvPutReply:
+    def _put(self, command: KvPut, revision: int) -> KvPutReply:
         before = self._live.get(command.key)
         self._store(_put_over(command, before, revision), before)
-        return r.KvPutReply(before if command.prev_kv else None, revision)
+        return KvPutReply(before if command.prev_kv else None, revision)
 
-    def _delete(self, command: c.KvDelete, revision: int, budget: Budget) -> r.KvDeleteReply:
+    def _delete(self, command: KvDelete, revision: int, budget: Budget) -> KvDeleteReply:
         if not command.range_end:
             return self._delete_one(command, revision)
         draft = Draft(self._live)
@@ -273,17 +282,15 @@ class KvStore:
         self._commit(draft, revision)
         return reply
 
-    def _delete_one(self, command: c.KvDelete, revision: int) -> r.KvDeleteReply:
+    def _delete_one(self, command: KvDelete, revision: int) -> KvDeleteReply:
         before = self._live.get(command.key)
         if before is None:
-            return r.KvDeleteReply(0, (), revision - 1)
+            return KvDeleteReply(0, (), revision - 1)
         self._live.remove(command.key)
         self._note(command.key, before, revision)
-        return r.KvDeleteReply(1, (before,) if command.prev_kv else (), revision)
+        return KvDeleteReply(1, (before,) if command.prev_kv else (), revision)
 
-    def _transact(
-        self, command: c.KvTxn, revision: int, budget: Budget
-    ) -> r.KvTxnReply | r.Rejected:
+    def _transact(self, command: KvTxn, revision: int, budget: Budget) -> KvTxnReply | Rejected:
         self._check_rows(command, budget)
         draft = Draft(self._live)
         chosen = plan(draft, command, budget)
@@ -294,12 +301,12 @@ class KvStore:
         self._commit(draft, revision)
         return reply
 
-    def _check_rows(self, command: c.KvDelete | c.KvTxn, budget: Budget) -> None:
+    def _check_rows(self, command: KvDelete | KvTxn, budget: Budget) -> None:
         """Look at the rows of both branches, before any of them is walked."""
         if budget.bounded:
             budget.require(self.rows_named(command))
 
-    def _steps_on(self, draft: Draft, chosen: Plan, revision: int, budget: Budget) -> r.KvTxnReply:
+    def _steps_on(self, draft: Draft, chosen: Plan, revision: int, budget: Budget) -> KvTxnReply:
         replies = tuple(
             [
                 self._steps_on(draft, step, revision, budget)
@@ -308,22 +315,22 @@ class KvStore:
                 for step in chosen.steps
             ]
         )
-        return r.KvTxnReply(chosen.succeeded, replies, _revision_of(draft, revision))
+        return KvTxnReply(chosen.succeeded, replies, _revision_of(draft, revision))
 
     def _step_on(
         self,
         draft: Draft,
-        step: c.KvRange | c.KvPut | c.KvDelete,
+        step: KvRange | KvPut | KvDelete,
         revision: int,
         budget: Budget,
-    ) -> r.KvRangeReply | r.KvPutReply | r.KvDeleteReply:
+    ) -> KvRangeReply | KvPutReply | KvDeleteReply:
         match step:
-            case c.KvRange():
+            case KvRange():
                 now = _revision_of(draft, revision)
                 return read_range(draft, self._history, step, now, budget)
-            case c.KvPut():
+            case KvPut():
                 return _put_on(draft, step, revision, budget)
-            case c.KvDelete():
+            case KvDelete():
                 return _delete_on(draft, step, revision, budget)
             case _:
                 assert_never(step)
@@ -340,7 +347,7 @@ class KvStore:
                 self._live.remove(key)
             self._note(key, before, revision)
 
-    def _store(self, kv: r.KeyValue, before: r.KeyValue | None) -> None:
+    def _store(self, kv: KeyValue, before: KeyValue | None) -> None:
         if before is None:
             self._live.insert(kv.key, kv)
         else:
@@ -348,11 +355,9 @@ class KvStore:
         self._live_bytes += len(kv.key) + len(kv.value)
         self._note(kv.key, before, kv.mod_revision)
 
-    def _compact(
-        self, command: c.KvCompact, current_revision: int, level: int
-    ) -> r.Done | r.Rejected:
+    def _compact(self, command: KvCompact, current_revision: int, level: int) -> Done | Rejected:
         if command.revision > current_revision:
-            return r.Rejected(
+            return Rejected(
                 Reason.REVISION_IN_FUTURE, _FUTURE, (("current", str(current_revision)),)
             )
         # In etcd one to revision 0 is one, as long as there was none.
@@ -362,40 +367,40 @@ class KvStore:
             self._history.compact(command.revision)
         else:
             self._history.give_up_to(command.revision)
-        return r.Done(current_revision)
+        return Done(current_revision)
 
-    def _note(self, key: bytes, before: r.KeyValue | None, revision: int) -> None:
+    def _note(self, key: bytes, before: KeyValue | None, revision: int) -> None:
         self._history.record(revision, key, before)
         self._changed[key] = None
         if before is not None:
             self._live_bytes -= len(key) + len(before.value)
 
 
-def _check_lease(put: c.KvPut) -> r.Rejected | None:
+def _check_lease(put: KvPut) -> Rejected | None:
     if not put.lease:
         return None
-    return r.Rejected(Reason.LEASE_NOT_FOUND, _LEASE_NOT_FOUND, (("lease", str(put.lease)),))
+    return Rejected(Reason.LEASE_NOT_FOUND, _LEASE_NOT_FOUND, (("lease", str(put.lease)),))
 
 
-def _put_over(command: c.KvPut, before: r.KeyValue | None, revision: int) -> r.KeyValue:
+def _put_over(command: KvPut, before: KeyValue | None, revision: int) -> KeyValue:
     key = command.key
     if before is None:
-        return r.KeyValue(key, command.value, revision, revision, 1, 0)
+        return KeyValue(key, command.value, revision, revision, 1, 0)
     value = before.value if command.ignore_value else command.value
-    return r.KeyValue(key, value, before.create_revision, revision, before.version + 1, 0)
+    return KeyValue(key, value, before.create_revision, revision, before.version + 1, 0)
 
 
-def _put_on(draft: Draft, command: c.KvPut, revision: int, budget: Budget) -> r.KvPutReply:
+def _put_on(draft: Draft, command: KvPut, revision: int, budget: Budget) -> KvPutReply:
     budget.write(1)
     before = draft.get(command.key)
     shown = before if command.prev_kv else None
     if shown is not None:
         budget.answer((shown,))
     draft.put(_put_over(command, before, revision))
-    return r.KvPutReply(shown, revision)
+    return KvPutReply(shown, revision)
 
 
-def _delete_on(draft: Draft, command: c.KvDelete, revision: int, budget: Budget) -> r.KvDeleteReply:
+def _delete_on(draft: Draft, command: KvDelete, revision: int, budget: Budget) -> KvDeleteReply:
     low, high = interval(command.key, command.range_end)
     budget.write(max(1, draft.count(low, high)))
     gone = tuple(draft.between(low, high))
@@ -403,7 +408,7 @@ def _delete_on(draft: Draft, command: c.KvDelete, revision: int, budget: Budget)
     budget.answer(shown)
     for kv in gone:
         draft.delete(kv.key)
-    return r.KvDeleteReply(len(gone), shown, _revision_of(draft, revision))
+    return KvDeleteReply(len(gone), shown, _revision_of(draft, revision))
 
 
 def _revision_of(draft: Draft, revision: int) -> int:

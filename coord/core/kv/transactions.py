@@ -10,12 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
-from coord.core import commands as c
 from coord.core.base.invariants import InvariantViolation
+from coord.core.base.refusal import Rejected
 from coord.core.kv.budget import Budget
+from coord.core.kv.commands import (
+    CompareResult,
+    CompareTarget,
+    KeyValue,
+    KvCompare,
+    KvDelete,
+    KvNothing,
+    KvOp,
+    KvPut,
+    KvRange,
+    KvTxn,
+)
 from coord.core.kv.draft import Draft
 from coord.core.kv.reads import interval, rows_in
-from coord.core.replies import KeyValue, Rejected
 
 _NO_KEY: Final = KeyValue(b"", b"", 0, 0, 0, 0)
 
@@ -28,10 +39,10 @@ class Plan:
     steps: list[Step]
 
 
-Step = c.KvRange | c.KvPut | c.KvDelete | Plan
+Step = KvRange | KvPut | KvDelete | Plan
 
 
-def rows_named(draft: Draft, txn: c.KvTxn, weight: int) -> int:
+def rows_named(draft: Draft, txn: KvTxn, weight: int) -> int:
     """The rows that a transaction names, whatever its comparisons say: those of the comparisons and
     of the larger branch. A written row counts `weight`. Costs two searches an interval."""
     compared = sum([rows_in(draft, one.key, one.range_end) for one in txn.compare])
@@ -40,42 +51,42 @@ def rows_named(draft: Draft, txn: c.KvTxn, weight: int) -> int:
     return compared + max(success, failure)
 
 
-def _rows_of(draft: Draft, op: c.KvOp, weight: int) -> int:
+def _rows_of(draft: Draft, op: KvOp, weight: int) -> int:
     match op:
-        case c.KvPut():
+        case KvPut():
             return weight
-        case c.KvDelete():
+        case KvDelete():
             return weight * rows_in(draft, op.key, op.range_end)
-        case c.KvRange():
+        case KvRange():
             if op.count_only:
                 return 1
             rows = rows_in(draft, op.key, op.range_end)
             return min(op.limit, rows) if op.limit > 0 else rows
-        case c.KvTxn():
+        case KvTxn():
             return rows_named(draft, op, weight)
-        case c.KvNothing():
+        case KvNothing():
             return 0
         case _:
             assert_never(op)
 
 
-def plan(draft: Draft, txn: c.KvTxn, budget: Budget) -> Plan:
+def plan(draft: Draft, txn: KvTxn, budget: Budget) -> Plan:
     """Choose by the comparisons. Raises OverBudgetError."""
     succeeded = all(holds(draft, compare, budget) for compare in txn.compare)
     branch = txn.success if succeeded else txn.failure
     return Plan(succeeded, [_step(draft, op, budget) for op in branch])
 
 
-def _step(draft: Draft, op: c.KvOp, budget: Budget) -> Step:
-    if isinstance(op, c.KvTxn):
+def _step(draft: Draft, op: KvOp, budget: Budget) -> Step:
+    if isinstance(op, KvTxn):
         return plan(draft, op, budget)
-    if isinstance(op, c.KvNothing):
+    if isinstance(op, KvNothing):
         raise InvariantViolation("a transaction was validated", op)
     return op
 
 
 def first_refusal(
-    chosen: Plan, check: Callable[[c.KvRange | c.KvPut | c.KvDelete], Rejected | None]
+    chosen: Plan, check: Callable[[KvRange | KvPut | KvDelete], Rejected | None]
 ) -> Rejected | None:
     """What `check` says of the first step that it refuses, or None."""
     for step in chosen.steps:
@@ -85,7 +96,7 @@ def first_refusal(
     return None
 
 
-def holds(draft: Draft, compare: c.KvCompare, budget: Budget) -> bool:
+def holds(draft: Draft, compare: KvCompare, budget: Budget) -> bool:
     """Whether one comparison holds, for every key of its interval if it has one.
 
     A key that does not exist has version and revisions 0 and no value at all: every comparison
@@ -100,35 +111,35 @@ def holds(draft: Draft, compare: c.KvCompare, budget: Budget) -> bool:
         found = [] if kv is None else [kv]
     if found:
         return all(_compare(kv, compare) for kv in found)
-    return compare.target is not c.CompareTarget.VALUE and _compare(_NO_KEY, compare)
+    return compare.target is not CompareTarget.VALUE and _compare(_NO_KEY, compare)
 
 
-def _compare(kv: KeyValue, compare: c.KvCompare) -> bool:
+def _compare(kv: KeyValue, compare: KvCompare) -> bool:
     actual, operand = _actual(kv, compare.target), compare.operand
     match compare.result:
-        case c.CompareResult.EQUAL:
+        case CompareResult.EQUAL:
             return bool(actual == operand)
-        case c.CompareResult.NOT_EQUAL:
+        case CompareResult.NOT_EQUAL:
             return bool(actual != operand)
-        case c.CompareResult.GREATER:
+        case CompareResult.GREATER:
             return bool(actual > operand)
-        case c.CompareResult.LESS:
+        case CompareResult.LESS:
             return bool(actual < operand)
         case _:
             assert_never(compare.result)
 
 
-def _actual(kv: KeyValue, target: c.CompareTarget) -> Any:
+def _actual(kv: KeyValue, target: CompareTarget) -> Any:
     match target:
-        case c.CompareTarget.VERSION:
+        case CompareTarget.VERSION:
             return kv.version
-        case c.CompareTarget.CREATE:
+        case CompareTarget.CREATE:
             return kv.create_revision
-        case c.CompareTarget.MOD:
+        case CompareTarget.MOD:
             return kv.mod_revision
-        case c.CompareTarget.VALUE:
+        case CompareTarget.VALUE:
             return kv.value
-        case c.CompareTarget.LEASE:
+        case CompareTarget.LEASE:
             return kv.lease
         case _:
             assert_never(target)

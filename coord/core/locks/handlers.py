@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from coord.core import commands as c
-from coord.core import replies as r
+from coord.core.base.refusal import Reason, Rejected, limit_exceeded, session_required, stale_token
+from coord.core.base.request import Done, EventKind
 from coord.core.base.timers import TimerKind
-from coord.core.reasons import Reason
-from coord.core.records import Lock, Waiter
-from coord.core.refusals import limit_exceeded, session_required, stale_token
-from coord.core.replies import EventKind
+from coord.core.locks.commands import (
+    AcquireLock,
+    CancelLockWait,
+    LockReply,
+    RefreshLock,
+    ReleaseLock,
+)
+from coord.core.locks.records import Lock, Waiter
 from coord.core.sessions.holdings import check_new_lock, check_new_wait
 from coord.core.state import State
 
 _LAST_TICKET: Final = 1 << 64
 
 
-def acquire(state: State, command: c.AcquireLock, session_id: int) -> r.Rejected | r.LockReply:
+def acquire(state: State, command: AcquireLock, session_id: int) -> Rejected | LockReply:
     """Takes a free lock, or enters its queue. For its owner: the same token, and its TTL anew."""
     if not session_id:
         return session_required("acquiring a lock")
@@ -33,10 +37,10 @@ def acquire(state: State, command: c.AcquireLock, session_id: int) -> r.Rejected
         if refused is not None:
             return refused
         token = _create(state, command, session_id)
-        return r.LockReply(True, token, False, 0, state.revision)
+        return LockReply(True, token, False, 0, state.revision)
     if lock.session_id == session_id and lock.holder == command.holder:
         _renew(state, state.locks.edit(name))
-        return r.LockReply(True, lock.token, False, 0, state.revision)
+        return LockReply(True, lock.token, False, 0, state.revision)
     ticket = state.waiting.get((name, session_id, command.holder))
     if ticket is not None:
         if command.wait_ms:
@@ -44,7 +48,7 @@ def acquire(state: State, command: c.AcquireLock, session_id: int) -> r.Rejected
             _set_leaving(state, waiter, command.wait_ms)
         return _queued(state, name, ticket)
     if not command.wait_ms:
-        return r.LockReply(False, 0, False, 0, state.revision)
+        return LockReply(False, 0, False, 0, state.revision)
     limit = state.limits.max_waiters_per_lock
     if waiter_count(state, name) >= limit:
         return limit_exceeded("waiters of one lock", limit)
@@ -54,32 +58,32 @@ def acquire(state: State, command: c.AcquireLock, session_id: int) -> r.Rejected
     return _queued(state, name, _enter_queue(state, command, session_id))
 
 
-def release(state: State, command: c.ReleaseLock) -> r.Rejected | r.Done:
+def release(state: State, command: ReleaseLock) -> Rejected | Done:
     """Ends a hold; the first waiter, if any, has the lock in the same step."""
     refused = _check_held(state, command.name, command.fencing_token)
     if refused:
         return refused
     pass_on(state, command.name)
-    return r.Done(state.revision)
+    return Done(state.revision)
 
 
-def refresh(state: State, command: c.RefreshLock) -> r.Rejected | r.Done:
+def refresh(state: State, command: RefreshLock) -> Rejected | Done:
     """Pushes the end of a lock with its own TTL. Takes no revision."""
     refused = _check_held(state, command.name, command.fencing_token)
     if refused:
         return refused
     _renew(state, state.locks.edit(command.name))
-    return r.Done(state.revision)
+    return Done(state.revision)
 
 
-def cancel_wait(state: State, command: c.CancelLockWait, session_id: int) -> r.Rejected | r.Done:
+def cancel_wait(state: State, command: CancelLockWait, session_id: int) -> Rejected | Done:
     """Leaves the queue. Not being in it is what was asked for."""
     if not session_id:
         return session_required("leaving the queue of a lock")
     ticket = state.waiting.get((command.name, session_id, command.holder))
     if ticket is not None:
         leave_queue(state, command.name, ticket)
-    return r.Done(state.revision)
+    return Done(state.revision)
 
 
 def pass_on(state: State, name: str) -> None:
@@ -120,7 +124,7 @@ def waiter_count(state: State, name: str) -> int:
     return state.waiters.rank((name, _LAST_TICKET)) - state.waiters.rank((name, 0))
 
 
-def _create(state: State, command: c.AcquireLock, session_id: int) -> int:
+def _create(state: State, command: AcquireLock, session_id: int) -> int:
     token = state.next_revision()
     lock = Lock(command.name, session_id, command.holder, token, command.ttl_ms, 0)
     state.locks.insert(command.name, lock)
@@ -139,7 +143,7 @@ def _renew(state: State, lock: Lock) -> None:
         state.timers.disarm(TimerKind.LOCK, lock.name)
 
 
-def _enter_queue(state: State, command: c.AcquireLock, session_id: int) -> int:
+def _enter_queue(state: State, command: AcquireLock, session_id: int) -> int:
     name, ticket = command.name, state.next_revision()
     waiter = Waiter(name, ticket, session_id, command.holder, command.ttl_ms, 0)
     state.waiters.insert((name, ticket), waiter)
@@ -163,17 +167,15 @@ def _drop_waiter(state: State, waiter: Waiter) -> None:
     state.timers.disarm(TimerKind.LOCK_WAIT, ident)
 
 
-def _queued(state: State, name: str, ticket: int) -> r.LockReply:
+def _queued(state: State, name: str, ticket: int) -> LockReply:
     position = state.waiters.rank((name, ticket)) - state.waiters.rank((name, 0))
-    return r.LockReply(False, 0, True, position, state.revision)
+    return LockReply(False, 0, True, position, state.revision)
 
 
-def _check_held(state: State, name: str, token: int) -> r.Rejected | None:
+def _check_held(state: State, name: str, token: int) -> Rejected | None:
     lock = state.locks.get(name)
     if lock is None:
-        return r.Rejected(
-            Reason.LOCK_NOT_HELD, f"lock {name!a} is held by nobody", (("name", name),)
-        )
+        return Rejected(Reason.LOCK_NOT_HELD, f"lock {name!a} is held by nobody", (("name", name),))
     if lock.token != token:
         return stale_token(f"lock {name!a}", token, lock.token)
     return None

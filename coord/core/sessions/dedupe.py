@@ -14,13 +14,14 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import Final
 
-from coord.core.commands import Command, RequestId
-from coord.core.reasons import Reason
-from coord.core.records import Session
-from coord.core.replies import Claimed, Rejected, Reply
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.request import RequestId
+from coord.core.batch import Command, Reply
 from coord.core.request_digest import digest_of
+from coord.core.sessions.records import Session
 from coord.core.sizes import reply_size
 from coord.core.state import State
+from coord.core.tasks.commands import Claimed
 
 _DROPPED_AT_ONCE: Final = 128
 

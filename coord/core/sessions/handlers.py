@@ -10,15 +10,20 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Final
 
-from coord.core import commands as c
-from coord.core import replies as r
+from coord.core.base.refusal import Rejected, limit_exceeded, session_not_found
+from coord.core.base.request import Done, EventKind, labels_of
 from coord.core.base.timers import TimerKind
 from coord.core.locks.handlers import leave_queue, pass_on
-from coord.core.records import Session, labels_of
-from coord.core.refusals import limit_exceeded, session_not_found
-from coord.core.replies import EventKind
+from coord.core.sessions.commands import (
+    CloseSession,
+    KeepAlive,
+    OpenSession,
+    SessionKept,
+    SessionOpened,
+)
 from coord.core.sessions.dedupe import drop_replies
 from coord.core.sessions.holdings import check_new_session, count_session
+from coord.core.sessions.records import Session
 from coord.core.sizes import session_size
 from coord.core.state import State
 from coord.core.tasks.attempts import lose_lease
@@ -29,13 +34,13 @@ _MAX_TASK_ID: Final = 21  # "t" and a number of 64 bits
 _REPLIES_PER_EXPIRY: Final = 16  # so many cost as much as to give one task back
 
 
-def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.SessionOpened:
+def open_session(state: State, command: OpenSession) -> Rejected | SessionOpened:
     """Opens a session; a repeated nonce gives the one it opened."""
     known = state.session_by_nonce.get(command.nonce)
     if known is not None and is_open(state, known):
         session = state.sessions.edit(known)
         touch(state, session)
-        return r.SessionOpened(known, session.ttl_ms, known)
+        return SessionOpened(known, session.ttl_ms, known)
     limit = state.limits.max_sessions
     if len(state.sessions) >= limit:
         return limit_exceeded("sessions", limit)
@@ -61,10 +66,10 @@ def open_session(state: State, command: c.OpenSession) -> r.Rejected | r.Session
     count_session(state, session.name, 1)
     state.session_by_nonce[command.nonce] = session_id
     touch(state, session)
-    return r.SessionOpened(session_id, command.ttl_ms, session_id)
+    return SessionOpened(session_id, command.ttl_ms, session_id)
 
 
-def keep_alive(state: State, command: c.KeepAlive) -> r.Rejected | r.SessionKept:
+def keep_alive(state: State, command: KeepAlive) -> Rejected | SessionKept:
     """Pushes the end of a session. Takes no revision."""
     if not is_open(state, command.session_id):
         return session_not_found(command.session_id)
@@ -72,17 +77,17 @@ def keep_alive(state: State, command: c.KeepAlive) -> r.Rejected | r.SessionKept
     if command.stuck is not None and state.level >= 1:
         session.stuck = tuple([one[:_MAX_TASK_ID] for one in command.stuck[:_MAX_STUCK]])
     touch(state, session)
-    return r.SessionKept(session.ttl_ms)
+    return SessionKept(session.ttl_ms)
 
 
-def close_session(state: State, command: c.CloseSession) -> r.Rejected | r.Done:
+def close_session(state: State, command: CloseSession) -> Rejected | Done:
     """Ends a session now."""
     if not is_open(state, command.session_id):
         return session_not_found(command.session_id)
     session = state.sessions.edit(command.session_id)
     session.expires_at_ms = state.now_ms
     end_session(state, command.session_id, "session closed")
-    return r.Done(state.revision)
+    return Done(state.revision)
 
 
 def is_open(state: State, session_id: int) -> bool:

@@ -8,15 +8,25 @@ from __future__ import annotations
 from typing import Final
 from zlib import crc32
 
-from coord.core import commands as c
-from coord.core import replies as r
 from coord.core.account import resize
-from coord.core.reasons import Reason
-from coord.core.records import Lease, Task, serial_of
-from coord.core.refusals import stale_token, task_finished, task_not_found
-from coord.core.replies import EventKind
+from coord.core.base.refusal import Reason, Rejected, stale_token
+from coord.core.base.request import EventKind
 from coord.core.sizes import task_size
 from coord.core.state import State
+from coord.core.tasks.commands import (
+    CompleteItem,
+    CompleteTasks,
+    FailItem,
+    FailTasks,
+    HeartbeatItem,
+    HeartbeatTasks,
+    ItemOutcome,
+    ItemOutcomes,
+    ReleaseItem,
+    ReleaseTasks,
+)
+from coord.core.tasks.records import Lease, Task, serial_of
+from coord.core.tasks.refusals import task_finished, task_not_found
 from coord.core.tasks.transitions import COMPLETED, DEAD, arm, finish, requeue
 
 DEFAULT_MAX_LOST_LEASES: Final = 10
@@ -24,32 +34,32 @@ _RETURN_WINDOW_MS: Final = 500
 _MAX_RETURN_WINDOW_MS: Final = 60_000
 _MAX_REASON: Final = 1_024
 
-TaskItem = c.HeartbeatItem | c.CompleteItem | c.FailItem | c.ReleaseItem
+TaskItem = HeartbeatItem | CompleteItem | FailItem | ReleaseItem
 
 
-def heartbeat(state: State, command: c.HeartbeatTasks) -> r.ItemOutcomes:
+def heartbeat(state: State, command: HeartbeatTasks) -> ItemOutcomes:
     """Renews leases. Takes a revision only when it stores something with the task."""
-    return r.ItemOutcomes(tuple([_heartbeat_item(state, item) for item in command.items]))
+    return ItemOutcomes(tuple([_heartbeat_item(state, item) for item in command.items]))
 
 
-def complete(state: State, command: c.CompleteTasks) -> r.ItemOutcomes:
+def complete(state: State, command: CompleteTasks) -> ItemOutcomes:
     """Commits results."""
-    return r.ItemOutcomes(tuple([_complete_item(state, item) for item in command.items]))
+    return ItemOutcomes(tuple([_complete_item(state, item) for item in command.items]))
 
 
-def fail(state: State, command: c.FailTasks) -> r.ItemOutcomes:
+def fail(state: State, command: FailTasks) -> ItemOutcomes:
     """Ends attempts with an error: another one after the backoff, or the dead letter."""
-    return r.ItemOutcomes(tuple([_fail_item(state, item) for item in command.items]))
+    return ItemOutcomes(tuple([_fail_item(state, item) for item in command.items]))
 
 
-def release(state: State, command: c.ReleaseTasks) -> r.ItemOutcomes:
+def release(state: State, command: ReleaseTasks) -> ItemOutcomes:
     """Gives tasks back; the attempt does not count."""
-    return r.ItemOutcomes(tuple([_release_item(state, item) for item in command.items]))
+    return ItemOutcomes(tuple([_release_item(state, item) for item in command.items]))
 
 
-def _heartbeat_item(state: State, item: c.HeartbeatItem) -> r.ItemOutcome:
+def _heartbeat_item(state: State, item: HeartbeatItem) -> ItemOutcome:
     held = _held(state, item)
-    if isinstance(held, r.ItemOutcome):
+    if isinstance(held, ItemOutcome):
         return held
     task, lease = held
     lease.expires_at_ms = state.now_ms + lease.ttl_ms
@@ -67,9 +77,9 @@ def _heartbeat_item(state: State, item: c.HeartbeatItem) -> r.ItemOutcome:
     return _done(task)
 
 
-def _complete_item(state: State, item: c.CompleteItem) -> r.ItemOutcome:
+def _complete_item(state: State, item: CompleteItem) -> ItemOutcome:
     held = _held(state, item)
-    if isinstance(held, r.ItemOutcome):
+    if isinstance(held, ItemOutcome):
         return held
     task, _ = held
     task.result = item.result
@@ -77,18 +87,18 @@ def _complete_item(state: State, item: c.CompleteItem) -> r.ItemOutcome:
     return _done(task)
 
 
-def _fail_item(state: State, item: c.FailItem) -> r.ItemOutcome:
+def _fail_item(state: State, item: FailItem) -> ItemOutcome:
     held = _held(state, item)
-    if isinstance(held, r.ItemOutcome):
+    if isinstance(held, ItemOutcome):
         return held
     task, _ = held
     _end_failed_attempt(state, task, item.error, item.retryable, item.retry_after_ms)
     return _done(task)
 
 
-def _release_item(state: State, item: c.ReleaseItem) -> r.ItemOutcome:
+def _release_item(state: State, item: ReleaseItem) -> ItemOutcome:
     held = _held(state, item)
-    if isinstance(held, r.ItemOutcome):
+    if isinstance(held, ItemOutcome):
         return held
     task, lease = held
     task.attempt -= 1
@@ -98,34 +108,34 @@ def _release_item(state: State, item: c.ReleaseItem) -> r.ItemOutcome:
     return _done(task)
 
 
-def _held(state: State, item: TaskItem) -> tuple[Task, Lease] | r.ItemOutcome:
+def _held(state: State, item: TaskItem) -> tuple[Task, Lease] | ItemOutcome:
     """The task for edit and its lease, if the token is the current one; else the refusal."""
     serial = serial_of(item.task_id)
     task = state.tasks.get(serial)
     if task is None:
-        return r.ItemOutcome(0, 0, task_not_found(item.task_id))
+        return ItemOutcome(0, 0, task_not_found(item.task_id))
     lease = task.lease
     if lease is not None and item.fencing_token == task.token:
         return state.tasks.edit(serial), lease
-    return r.ItemOutcome(int(task.state), task.mod_revision, _not_held(task, item.fencing_token))
+    return ItemOutcome(int(task.state), task.mod_revision, _not_held(task, item.fencing_token))
 
 
-def _not_held(task: Task, token: int) -> r.Rejected:
+def _not_held(task: Task, token: int) -> Rejected:
     if task.finished:
         return task_finished(task)
     if task.lease is not None:
         return stale_token(f"task {task.task_id}", token, task.token)
     if 0 < token <= task.token:
         return stale_token(f"task {task.task_id}", token, 0)
-    return r.Rejected(
+    return Rejected(
         Reason.TASK_NOT_CLAIMED,
         f"task {task.task_id} is {task.state.name} and was never claimed with token {token}",
         (("state", task.state.name),),
     )
 
 
-def _done(task: Task) -> r.ItemOutcome:
-    return r.ItemOutcome(int(task.state), task.mod_revision)
+def _done(task: Task) -> ItemOutcome:
+    return ItemOutcome(int(task.state), task.mod_revision)
 
 
 def _end_failed_attempt(

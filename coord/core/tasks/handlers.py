@@ -5,33 +5,37 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-from coord.core import commands as c
-from coord.core import replies as r
+from coord.core.base.refusal import Reason, Rejected, session_required
+from coord.core.base.request import Done, EventKind, labels_of
 from coord.core.chores import go_on_redriving
-from coord.core.reasons import Reason
-from coord.core.records import (
+from coord.core.state import State
+from coord.core.tasks.attempts import time_out_task
+from coord.core.tasks.commands import (
+    CancelTask,
+    Claimed,
+    ClaimTasks,
+    PauseQueue,
+    Redriven,
+    RedriveQueue,
+    RetryTask,
+    SubmitTasks,
+    Submitted,
+    TaskChanged,
+    TaskSpec,
+)
+from coord.core.tasks.quota import Digests, check_new_queues, check_submit, drop_surplus
+from coord.core.tasks.records import (
     Lease,
     Queue,
     Redrive,
     Task,
     TaskOptions,
-    labels_of,
     rank_key,
     serial_of,
     serial_of_rank,
     task_id_of,
 )
-from coord.core.refusals import (
-    being_redriven,
-    queue_not_found,
-    session_required,
-    task_finished,
-    task_not_found,
-)
-from coord.core.replies import EventKind
-from coord.core.state import State
-from coord.core.tasks.attempts import time_out_task
-from coord.core.tasks.quota import Digests, check_new_queues, check_submit, drop_surplus
+from coord.core.tasks.refusals import being_redriven, queue_not_found, task_finished, task_not_found
 from coord.core.tasks.transitions import (
     CANCELLED,
     CLAIMED,
@@ -62,12 +66,12 @@ DEFAULT_OPTIONS: Final = TaskOptions(
 _DEFAULTS: Final = DEFAULT_OPTIONS._replace(retention_ms=0)
 
 
-def submit(state: State, command: c.SubmitTasks) -> r.Rejected | r.Submitted:
+def submit(state: State, command: SubmitTasks) -> Rejected | Submitted:
     """Accepts every task of the batch, or none; each takes a revision, which is also its id."""
     digests: Digests = {}
     if state.level:
         checked = check_submit(state, command)
-        if isinstance(checked, r.Rejected):
+        if isinstance(checked, Rejected):
             return checked
         digests = checked
     submitted = []
@@ -80,7 +84,7 @@ def submit(state: State, command: c.SubmitTasks) -> r.Rejected | r.Submitted:
         digest = digests.get((spec.queue, spec.idempotency_key), 0) if digests else 0
         serial = _submit_one(state, queue, spec, digest)
         submitted.append((task_id_of(serial), serial, False))
-    return r.Submitted(tuple(submitted))
+    return Submitted(tuple(submitted))
 
 
 def queue_for_edit(state: State, name: str) -> Queue:
@@ -92,7 +96,7 @@ def queue_for_edit(state: State, name: str) -> Queue:
     return queue
 
 
-def _submit_one(state: State, queue: Queue, spec: c.TaskSpec, digest: int) -> int:
+def _submit_one(state: State, queue: Queue, spec: TaskSpec, digest: int) -> int:
     options = _options_of(state, spec)
     now_ms = state.now_ms
     serial = state.revision + 1  # what `wait_or_ready` is about to take
@@ -124,7 +128,7 @@ def _submit_one(state: State, queue: Queue, spec: c.TaskSpec, digest: int) -> in
     return serial
 
 
-def _options_of(state: State, spec: c.TaskSpec) -> TaskOptions:
+def _options_of(state: State, spec: TaskSpec) -> TaskOptions:
     default = _DEFAULTS if state.level else DEFAULT_OPTIONS
     if not (
         spec.max_attempts
@@ -157,7 +161,7 @@ def _options_of(state: State, spec: c.TaskSpec) -> TaskOptions:
     return state.share(options)
 
 
-def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejected | r.Claimed:
+def claim_tasks(state: State, command: ClaimTasks, session_id: int) -> Rejected | Claimed:
     """Hands out ready tasks: queues in the order named, within one by priority, then submission.
     From level 1 on, no more than fit into one answer, but always one."""
     if not session_id:
@@ -179,12 +183,12 @@ def claim_tasks(state: State, command: c.ClaimTasks, session_id: int) -> r.Rejec
                 continue
             room -= len(task.payload) + len(task.checkpoint)
             if room < 0 and claimed:
-                return r.Claimed(tuple(claimed))
+                return Claimed(tuple(claimed))
             task = _take_first(state, state.queues.edit(name))
             lease = _new_lease(state, task, session_id, worker, command.lease_ttl_ms)
             token = claim(state, known, task, lease)
             claimed.append((task_id_of(task.serial), token, task.attempt, command.lease_ttl_ms))
-    return r.Claimed(tuple(claimed))
+    return Claimed(tuple(claimed))
 
 
 def _take_first(state: State, queue: Queue) -> Task:
@@ -206,7 +210,7 @@ def _new_lease(state: State, task: Task, session_id: int, worker: str, ttl_ms: i
     )
 
 
-def cancel_task(state: State, command: c.CancelTask) -> r.Rejected | r.TaskChanged:
+def cancel_task(state: State, command: CancelTask) -> Rejected | TaskChanged:
     """Ends an unfinished task; its holder's token is refused from now on. Cancelling a cancelled
     task is done already."""
     task = state.tasks.get(serial_of(command.task_id))
@@ -226,13 +230,13 @@ def cancel_task(state: State, command: c.CancelTask) -> r.Rejected | r.TaskChang
     return _changed(task)
 
 
-def retry_task(state: State, command: c.RetryTask) -> r.Rejected | r.TaskChanged:
+def retry_task(state: State, command: RetryTask) -> Rejected | TaskChanged:
     """Puts one dead or cancelled task back in its queue with fresh attempts."""
     task = state.tasks.get(serial_of(command.task_id))
     if task is None:
         return task_not_found(command.task_id)
     if not task.finished:
-        return r.Rejected(
+        return Rejected(
             Reason.TASK_NOT_FINISHED,
             f"task {task.task_id} is {task.state.name}; only a dead or cancelled one is retried",
             (("state", task.state.name),),
@@ -244,7 +248,7 @@ def retry_task(state: State, command: c.RetryTask) -> r.Rejected | r.TaskChanged
     return _changed(task)
 
 
-def redrive_queue(state: State, command: c.RedriveQueue) -> r.Rejected | r.Redriven:
+def redrive_queue(state: State, command: RedriveQueue) -> Rejected | Redriven:
     """Puts dead tasks of a queue back, in order of submission, up to the limit. From level 1 on,
     the following entries do what is too much for this one."""
     if command.queue not in state.queues:
@@ -258,17 +262,17 @@ def redrive_queue(state: State, command: c.RedriveQueue) -> r.Rejected | r.Redri
         rest = Redrive(command.queue, serials[0], serials[-1], state.revision)
         state.redrives.insert(command.queue, rest)
         go_on_redriving(state, command.queue, at_once)
-        return r.Redriven(len(serials), state.revision)
+        return Redriven(len(serials), state.revision)
     for serial in serials:
         revive(state, queue, state.tasks.edit(serial))
-    return r.Redriven(len(serials), state.revision)
+    return Redriven(len(serials), state.revision)
 
 
-def pause_queue(state: State, command: c.PauseQueue) -> r.Rejected | r.Done:
+def pause_queue(state: State, command: PauseQueue) -> Rejected | Done:
     """Stops or resumes handing out. Makes the queue, so that one can be paused before its start."""
     known = state.queues.get(command.queue)
     if known is not None and known.paused == command.paused:
-        return r.Done(state.revision)
+        return Done(state.revision)
     if known is None and state.level:
         refused = check_new_queues(state, 1)
         if refused is not None:
@@ -278,7 +282,7 @@ def pause_queue(state: State, command: c.PauseQueue) -> r.Rejected | r.Done:
     state.next_revision()
     if queue.ready:
         state.announce_ready(queue)
-    return r.Done(state.revision)
+    return Done(state.revision)
 
 
 def ahead_of(queue: Queue, task: Task) -> int:
@@ -286,5 +290,5 @@ def ahead_of(queue: Queue, task: Task) -> int:
     return queue.ready.rank(rank_key(task.serial, task.priority))
 
 
-def _changed(task: Task) -> r.TaskChanged:
-    return r.TaskChanged(int(task.state), task.mod_revision)
+def _changed(task: Task) -> TaskChanged:
+    return TaskChanged(int(task.state), task.mod_revision)

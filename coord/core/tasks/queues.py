@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from itertools import islice
 
-from coord.core import commands as c
-from coord.core import replies as r
-from coord.core.reasons import Reason
-from coord.core.records import Queue, RetentionPolicy, serial_of_rank
-from coord.core.refusals import being_deleted, queue_not_found
-from coord.core.replies import EventKind
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.request import Done, EventKind
 from coord.core.state import State
+from coord.core.tasks.commands import DeleteQueue, QueueDeleted, SetQueue
 from coord.core.tasks.quota import check_new_queues, kept_tasks
+from coord.core.tasks.records import Queue, RetentionPolicy, serial_of_rank
+from coord.core.tasks.refusals import being_deleted, queue_not_found
 from coord.core.tasks.retention import arm_line, drop_first_stone, forget_first
 from coord.core.tasks.transitions import CANCELLED, CLAIMED, finish, forget
 
 _WHY = "its queue was deleted"
 
 
-def set_queue(state: State, command: c.SetQueue) -> r.Rejected | r.Done:
+def set_queue(state: State, command: SetQueue) -> Rejected | Done:
     """Sets what is given and leaves the rest. Makes the queue, so that one can have its quotas
     before its first task."""
     known = state.queues.get(command.queue)
@@ -37,10 +36,10 @@ def set_queue(state: State, command: c.SetQueue) -> r.Rejected | r.Done:
         queue.quota_bytes = command.quota_bytes
     if command.policy:
         queue.policy = RetentionPolicy(command.policy)
-    return r.Done(state.next_revision())
+    return Done(state.next_revision())
 
 
-def delete_queue(state: State, command: c.DeleteQueue) -> r.Rejected | r.QueueDeleted:
+def delete_queue(state: State, command: DeleteQueue) -> Rejected | QueueDeleted:
     """Takes up to `limit` tasks, or what is left of them, out of a queue, and the queue itself once
     there are no more. From the first call on it takes and hands out nothing."""
     queue = state.queues.get(command.queue)
@@ -58,11 +57,11 @@ def delete_queue(state: State, command: c.DeleteQueue) -> r.Rejected | r.QueueDe
     remaining = kept_tasks(queue) + queue.stones
     if not remaining:
         state.queues.remove(queue.name)
-    return r.QueueDeleted(deleted, remaining, state.revision)
+    return QueueDeleted(deleted, remaining, state.revision)
 
 
-def _not_empty(queue: Queue, unfinished: int) -> r.Rejected:
-    return r.Rejected(
+def _not_empty(queue: Queue, unfinished: int) -> Rejected:
+    return Rejected(
         Reason.QUEUE_NOT_EMPTY,
         f"queue {queue.name!a} has {unfinished} unfinished tasks: let them end, or delete it with "
         "force, which cancels them",

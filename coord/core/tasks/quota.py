@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from coord.core import commands as c
+from coord.core.base.refusal import Reason, Rejected, limit_exceeded, share_exceeded
 from coord.core.base.shares import beyond_share, may_be_beyond
-from coord.core.reasons import Reason
-from coord.core.records import Queue, RetentionPolicy, task_id_of
-from coord.core.refusals import being_deleted, limit_exceeded, share_exceeded
-from coord.core.replies import Rejected
 from coord.core.request_digest import spec_digest
 from coord.core.sizes import spec_size
 from coord.core.state import State
+from coord.core.tasks.commands import SubmitTasks, TaskSpec
+from coord.core.tasks.records import Queue, RetentionPolicy, task_id_of
+from coord.core.tasks.refusals import being_deleted
 from coord.core.tasks.retention import drop_early
 
 _DROPPED_AT_ONCE: Final = 4
@@ -39,7 +38,7 @@ class _Wanted:
         self.size = 0  # bytes, if the queue has a quota of them
 
 
-def check_submit(state: State, command: c.SubmitTasks) -> Rejected | Digests:
+def check_submit(state: State, command: SubmitTasks) -> Rejected | Digests:
     """Why no task of this submit is accepted, or the digests of the new ones that have a key."""
     if len(command.tasks) == 1 and not command.tasks[0].idempotency_key:
         return _check_one(state, command.tasks[0]) or {}
@@ -69,7 +68,7 @@ def check_submit(state: State, command: c.SubmitTasks) -> Rejected | Digests:
     return fresh if refused is None else refused
 
 
-def _check_one(state: State, spec: c.TaskSpec) -> Rejected | None:
+def _check_one(state: State, spec: TaskSpec) -> Rejected | None:
     """The same for the most frequent submit: one task without a key."""
     queue = state.queues.get(spec.queue)
     if queue is None:
@@ -113,7 +112,7 @@ def drop_surplus(state: State, queue: Queue) -> None:
 
 
 def _look_up(
-    state: State, queue: Queue | None, fresh: Digests, spec: c.TaskSpec, position: int
+    state: State, queue: Queue | None, fresh: Digests, spec: TaskSpec, position: int
 ) -> Rejected | bool:
     """Whether the key of a spec names a task already, be it one before it in the same submit;
     refused if that is another task."""
@@ -135,7 +134,7 @@ def _noted_digest(state: State, serial: int) -> int:
     return state.tombstones[serial].spec_digest if task is None else task.spec_digest
 
 
-def _conflict(spec: c.TaskSpec, position: int, serial: int) -> Rejected:
+def _conflict(spec: TaskSpec, position: int, serial: int) -> Rejected:
     whose = f"task {task_id_of(serial)}" if serial else "another task of this request"
     return Rejected(
         Reason.IDEMPOTENCY_CONFLICT,

@@ -21,10 +21,10 @@ from typing import Final, cast
 from coord.core.account import add_size, resize
 from coord.core.base.invariants import invariant
 from coord.core.base.timers import TimerKind
-from coord.core.records import Queue, Retained, Task, Tombstone
-from coord.core.replies import TaskState
 from coord.core.sizes import task_size, tombstone_size
 from coord.core.state import State
+from coord.core.tasks.commands import TaskState
+from coord.core.tasks.records import Queue, Retained, Task, Tombstone
 
 _COMPLETED: Final = TaskState.COMPLETED
 _TASK: Final = TimerKind.TASK

@@ -7,9 +7,9 @@ from collections import Counter
 
 from coord.core.base.invariants import invariant
 from coord.core.base.timers import TimerKind
-from coord.core.records import Queue, Retained
 from coord.core.sizes import session_size, task_size, tombstone_size
 from coord.core.state import State
+from coord.core.tasks.records import Queue, Retained
 from coord.core.tasks.retention import is_compact, kept_ms, stone_ends_ms
 
 

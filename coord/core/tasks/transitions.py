@@ -16,13 +16,14 @@ from typing import Final
 
 from coord.core.account import add_size, resize
 from coord.core.base.invariants import InvariantViolation, invariant
+from coord.core.base.request import EventKind
 from coord.core.base.sorted_keys import SortedKeys
 from coord.core.base.timers import TimerKind
-from coord.core.records import Lease, Queue, Task, rank_key, task_id_of
-from coord.core.replies import EventKind, TaskState
 from coord.core.sizes import task_size
 from coord.core.state import State
+from coord.core.tasks.commands import TaskState
 from coord.core.tasks.quota import drop_surplus
+from coord.core.tasks.records import Lease, Queue, Task, rank_key, task_id_of
 from coord.core.tasks.retention import is_compact, keep_completed, kept_ms, line_of
 
 SCHEDULED: Final = TaskState.SCHEDULED

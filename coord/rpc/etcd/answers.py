@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from coord.codec.kinds import CommandKind
 from coord.core.base.limits import LIMITS
-from coord.core.replies import KeyValue, KvDeleteReply, KvPutReply, KvRangeReply, KvTxnReply
+from coord.core.kv.commands import KeyValue, KvDeleteReply, KvPutReply, KvRangeReply, KvTxnReply
 from coord.pb import etcd_rpc_pb2 as pb
 from coord.rpc.dispatcher import Call
 

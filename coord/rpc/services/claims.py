@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 
 from coord.codec.kinds import CommandKind
-from coord.core.commands import ClaimTasks, RequestId
-from coord.core.records import serial_of
-from coord.core.refusals import session_not_found, session_required
-from coord.core.replies import Claimed
+from coord.core.base.refusal import session_not_found, session_required
+from coord.core.base.request import RequestId
 from coord.core.state import State
+from coord.core.tasks.commands import Claimed, ClaimTasks
+from coord.core.tasks.records import serial_of
 from coord.pb import task_pb2 as pb
 from coord.replication.port import ReplicationError
 from coord.rpc.dispatcher import Call

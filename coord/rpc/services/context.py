@@ -20,9 +20,10 @@ from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
 from coord.codec.validate import validate, validate_request_id
 from coord.core.base.limits import LIMITS
-from coord.core.commands import Command, RequestId
+from coord.core.base.refusal import Rejected
+from coord.core.base.request import RequestId
+from coord.core.batch import Command, Reply
 from coord.core.cost import cost_us
-from coord.core.replies import Rejected, Reply
 from coord.core.state import State
 from coord.replication.port import Replicator
 from coord.rpc.dispatcher import AGE_KEY, APPLIED_KEY, UNKNOWN_AGE, Call, Method

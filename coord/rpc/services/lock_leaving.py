@@ -16,8 +16,9 @@ import structlog
 
 from coord.codec.kinds import CommandKind
 from coord.core import queries
-from coord.core.commands import CancelLockWait, RequestId
-from coord.core.replies import Reply
+from coord.core.base.request import RequestId
+from coord.core.batch import Reply
+from coord.core.locks.commands import CancelLockWait
 from coord.pb import lock_pb2 as pb
 from coord.replication.port import ReplicationError
 from coord.rpc.services.context import Backend

@@ -16,10 +16,10 @@ from coord.codec.kinds import CommandKind
 from coord.codec.replies import lock_info
 from coord.core import queries
 from coord.core.base.limits import LIMITS
-from coord.core.commands import AcquireLock, RequestId
+from coord.core.base.refusal import session_not_found
+from coord.core.base.request import EventKind, RequestId
 from coord.core.listing import lock_step
-from coord.core.refusals import session_not_found
-from coord.core.replies import EventKind, LockReply
+from coord.core.locks.commands import AcquireLock, LockReply
 from coord.core.sessions.handlers import is_open
 from coord.pb import lock_pb2 as pb
 from coord.rpc.dispatcher import Call, Method, asks_stale

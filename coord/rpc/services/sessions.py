@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from coord.codec.kinds import CommandKind
 from coord.core import queries
-from coord.core.commands import KeepAlive
+from coord.core.base.refusal import session_not_found
 from coord.core.listing import session_step
-from coord.core.refusals import session_not_found
+from coord.core.sessions.commands import KeepAlive
 from coord.pb import session_pb2 as pb
 from coord.rpc.dispatcher import Call, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of

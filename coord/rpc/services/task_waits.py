@@ -14,7 +14,8 @@ from typing import Final
 
 from coord.core import queries
 from coord.core.base.limits import LIMITS
-from coord.core.replies import EventKind, TaskState
+from coord.core.base.request import EventKind
+from coord.core.tasks.commands import TaskState
 from coord.pb import task_pb2 as pb
 from coord.rpc.dispatcher import Call, Handler
 from coord.rpc.services.context import Backend

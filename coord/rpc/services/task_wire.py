@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from coord.core import queries
 from coord.core.base.limits import LIMITS
-from coord.core.commands import TaskSpec
+from coord.core.tasks.commands import TaskSpec
 from coord.pb import task_pb2 as pb
 
 # What one task takes in an answer at most: payload, checkpoint and result, and all its texts.

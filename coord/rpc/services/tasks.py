@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from coord.codec.kinds import CommandKind
 from coord.core import queries
 from coord.core.base.limits import LIMITS
-from coord.core.commands import HeartbeatTasks, SubmitTasks
 from coord.core.listing import queue_step, task_step
-from coord.core.records import serial_of
-from coord.core.replies import TaskState
+from coord.core.tasks.commands import HeartbeatTasks, SubmitTasks, TaskState
 from coord.core.tasks.explain import explain_task
+from coord.core.tasks.records import serial_of
 from coord.pb import task_pb2 as pb
 from coord.rpc.dispatcher import Call, Handler, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of

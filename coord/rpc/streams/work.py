@@ -25,10 +25,9 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from coord.codec import wire
-from coord.core.commands import ClaimTasks
-from coord.core.reasons import Reason
-from coord.core.refusals import session_not_found
-from coord.core.replies import Event, EventKind
+from coord.core.base.refusal import Reason, session_not_found
+from coord.core.base.request import Event, EventKind
+from coord.core.tasks.commands import ClaimTasks
 from coord.core.validate import validate
 from coord.pb import task_pb2 as tasks
 from coord.pb import work_pb2 as pb

@@ -1,26 +1,9 @@
-"""Refusals that several handlers give, worded once."""
+"""Refusals about tasks and queues."""
 
 from __future__ import annotations
 
-from coord.core.reasons import Reason
-from coord.core.records import Queue, Task, Tombstone, task_id_of
-from coord.core.replies import Rejected
-
-
-def session_not_found(session_id: int) -> Rejected:
-    return Rejected(
-        Reason.SESSION_NOT_FOUND,
-        f"session {session_id} is not open: it was closed, it expired, or it never existed",
-        (("session_id", str(session_id)),),
-    )
-
-
-def session_required(what: str) -> Rejected:
-    return Rejected(
-        Reason.INVALID_ARGUMENT,
-        f"{what} needs a session: header.session_id is 0",
-        (("field", "header.session_id"),),
-    )
+from coord.core.base.refusal import Reason, Rejected
+from coord.core.tasks.records import Queue, Task, Tombstone, task_id_of
 
 
 def task_not_found(task_id: str) -> Rejected:
@@ -73,32 +56,9 @@ def being_redriven(queue: str) -> Rejected:
     )
 
 
-def share_exceeded(who: str, own: int, what: str, limit: int) -> Rejected:
-    return Rejected(
-        Reason.LIMIT_EXCEEDED,
-        f"{who} has {own} {what}; at most {limit} are allowed in the cluster, and nobody may have "
-        "more than nine times as many as are still free",
-        (("limit", str(limit)), ("used", str(own))),
-    )
-
-
 def being_deleted(queue: Queue) -> Rejected:
     return Rejected(
         Reason.QUEUE_BEING_DELETED,
         f"queue {queue.name!a} is being deleted: repeat the delete until it is done",
         (("queue", queue.name),),
-    )
-
-
-def stale_token(what: str, presented: int, current: int) -> Rejected:
-    return Rejected(
-        Reason.STALE_FENCING_TOKEN,
-        f"{what}: token {presented} is stale, the current one is {current or 'none'}",
-        (("current", str(current)),),
-    )
-
-
-def limit_exceeded(what: str, limit: int) -> Rejected:
-    return Rejected(
-        Reason.LIMIT_EXCEEDED, f"at most {limit} {what} are allowed", (("limit", str(limit)),)
     )

@@ -1,25 +1,25 @@
-"""The records of the state machine: what is kept of a session, a lock, a queue, a task.
-
-Fields above the line `derived` are the replicated state: they are in snapshots and in the digest.
-Those below it are indexes over other records, rebuilt on restore. Times are cluster milliseconds
-unless they say `wall` (Unix time, for people and calendars).
-"""
+"""The records of tasks and queues, and their rows."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
+from coord.core.base.request import Labels, labels_in_row
 from coord.core.base.sorted_keys import SortedKeys
-from coord.core.replies import Reply, TaskState
-
-Labels = tuple[tuple[str, str], ...]  # sorted
+from coord.core.base.table import GivenRow, Row
+from coord.core.tasks.commands import TaskState
 
 # Looking a member up in its class costs as much as a call, and this is asked for every task.
 _COMPLETED: Final = TaskState.COMPLETED
+
+
 _SERIAL_BITS: Final = 64
+
+
 _SERIAL_MASK: Final = (1 << _SERIAL_BITS) - 1
 
 
@@ -39,11 +39,6 @@ def serial_of(task_id: str) -> int:
     return int(digits)
 
 
-def labels_of(labels: dict[str, str]) -> Labels:
-    """Labels as they are kept."""
-    return tuple(sorted(labels.items()) if len(labels) > 1 else labels.items())
-
-
 def rank_key(serial: int, priority: int) -> int:
     """One integer that sorts tasks by (priority descending, submission ascending).
 
@@ -54,58 +49,6 @@ def rank_key(serial: int, priority: int) -> int:
 def serial_of_rank(key: int) -> int:
     """The serial in a `rank_key`."""
     return key & _SERIAL_MASK
-
-
-@dataclass(slots=True)
-class Session:
-    session_id: int  # the revision that opened it
-    nonce: bytes
-    ttl_ms: int
-    kind: str
-    name: str
-    labels: Labels
-    queues: tuple[str, ...]
-    slots: int
-    opened_wall_ms: int
-    expires_at_ms: int  # > now, or it would be gone
-    acked_below: int = 0  # replies below are forgotten
-    stuck: tuple[str, ...] = ()  # tasks whose handlers do not end, as the worker says
-    # ---- derived
-    tasks: dict[int, None] = field(default_factory=dict)  # serials, in the order of their tokens
-    locks: set[str] = field(default_factory=set)
-    waits: set[tuple[str, int]] = field(default_factory=set)  # (lock name, ticket)
-    replies: list[int] = field(default_factory=list)  # sequences kept, ascending
-    reply_bytes: int = 0  # of all of them
-
-
-# What a request was answered; what it asked for (`coord.core.request_digest`; 0: nobody noted it);
-# and the size of the reply (`coord.core.sizes`), which is derived. One is made for every request,
-# and a plain tuple is made in a tenth of the time of a named one.
-KeptReply = tuple[Reply, int, int]
-
-
-@dataclass(slots=True)
-class Lock:
-    """Exists exactly while somebody holds it."""
-
-    name: str
-    session_id: int
-    holder: str
-    token: int  # the revision that granted it
-    ttl_ms: int  # 0: ends with its session only
-    expires_at_ms: int  # 0: ends with its session only
-
-
-@dataclass(slots=True)
-class Waiter:
-    """In the queue of a lock, which is held; tickets are revisions, so their order is arrival."""
-
-    lock: str
-    ticket: int
-    session_id: int
-    holder: str
-    ttl_ms: int
-    leaves_at_ms: int
 
 
 class TaskOptions(NamedTuple):
@@ -255,3 +198,137 @@ class Queue:
     stones: int = 0  # how many tombstones
     size: int = 0  # bytes of all its tasks and tombstones: coord.core.account
     completed_size: int = 0  # of those in `retained`
+
+
+_NO_SETTINGS: Final = (0, 0, int(RetentionPolicy.REFUSE), 0, False)
+
+
+_STATES: Final = {int(state): state for state in TaskState}
+
+
+def encode_queue(_: str, q: Queue) -> Row:
+    row = (
+        q.name,
+        q.paused,
+        q.submitted_total,
+        q.completed_total,
+        q.dead_total,
+        q.cancelled_total,
+        q.lost_leases_total,
+        q.retried_total,
+    )
+    # The first release reads exactly eight fields, and nothing else is set at its level.
+    settings = (q.quota_tasks, q.quota_bytes, int(q.policy), q.forgotten_early_total, q.deleting)
+    return row if settings == _NO_SETTINGS else row + settings
+
+
+def decode_queue(row: GivenRow) -> tuple[str, Queue]:
+    queue = Queue(*row[:8])
+    if len(row) > 8:
+        queue.quota_tasks, queue.quota_bytes, policy, queue.forgotten_early_total = row[8:12]
+        queue.policy = RetentionPolicy(policy)
+        queue.deleting = row[12]
+    return row[0], queue
+
+
+def encode_tombstone(_: int, t: Tombstone) -> Row:
+    return (
+        t.serial,
+        t.queue,
+        t.idempotency_key,
+        t.spec_digest,
+        t.ended_revision,
+        t.ended_ms,
+        t.retention_ms,
+        t.early,
+    )
+
+
+def decode_tombstone(row: GivenRow) -> tuple[int, Tombstone]:
+    return row[0], Tombstone(*row)
+
+
+def encode_redrive(_: str, rest: Redrive) -> Row:
+    return (rest.queue, rest.next_serial, rest.last_serial, rest.died_by)
+
+
+def decode_redrive(row: GivenRow) -> tuple[str, Redrive]:
+    return row[0], Redrive(*row)
+
+
+def encode_task(_: int, t: Task) -> Row:
+    """What came with feature level 1 stands in the row only where it is set."""
+    row = _task_row(t)
+    if t.spec_digest:
+        return (*row, t.given_back, t.spec_digest)
+    return row if t.given_back is None else (*row, t.given_back)
+
+
+def _options_row(options: TaskOptions) -> Row:
+    row = tuple(options)
+    return row if options.max_lost_leases else row[:-1]
+
+
+def _task_row(t: Task) -> Row:
+    lease = t.lease
+    return (
+        t.serial,
+        t.queue,
+        t.payload,
+        t.priority,
+        t.type,
+        t.idempotency_key,
+        t.labels,
+        _options_row(t.options),
+        t.submitted_ms,
+        t.submitted_wall_ms,
+        int(t.state),
+        t.mod_revision,
+        t.since_ms,
+        t.ready_at_ms,
+        t.dies_at_ms,
+        t.attempt,
+        t.token,
+        lease
+        and (
+            lease.session_id,
+            lease.worker,
+            lease.ttl_ms,
+            lease.expires_at_ms,
+            lease.attempt_ends_at_ms,
+            lease.progress_due_at_ms,
+        ),
+        t.lost_leases,
+        t.checkpoint,
+        t.progress_permille,
+        t.result,
+        t.last_error,
+        t.finished_wall_ms,
+    )
+
+
+def decode_task(row: GivenRow) -> tuple[int, Task]:
+    lease = row[17]
+    values = (
+        *row[:6],
+        labels_in_row(row[6]),
+        _shared_options(tuple(row[7])),  # one object for equal options: there may be a million
+        row[8],
+        row[9],
+        _STATES[row[10]],
+        *row[11:17],
+        lease and Lease(*lease),
+        *row[18:24],
+    )
+    task = Task(*values)
+    if len(row) > 24 and row[24] is not None:
+        worker, reason, at_wall_ms = row[24]
+        task.given_back = (worker, reason, at_wall_ms)
+    if len(row) > 25:
+        task.spec_digest = row[25]
+    return task.serial, task
+
+
+@lru_cache(4_096)
+def _shared_options(values: tuple[int, ...]) -> TaskOptions:
+    return TaskOptions(*values)
