@@ -13,8 +13,8 @@ from coord.codec.envelope import EnvelopeItem, encode_envelope
 from coord.codec.kinds import CommandKind
 from coord.core.batch import Applied
 from coord.core.kv.commands import KvRange, KvRangeReply
-from coord.core.queries import claimable
 from coord.core.tasks.commands import Claimed
+from coord.core.tasks.queries import claimable
 from coord.pb import cluster_pb2
 from coord.replication.port import DigestSource, SnapshotSource
 from coord.runtime.cluster_clock import ClusterClock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coord.core import queries
+from coord.core.locks.queries import LockInfo, get_lock
 from coord.core.state import State
 from coord.core.tasks.attempts import attempts_allowed
 from coord.core.tasks.records import Task, serial_of
@@ -27,8 +27,8 @@ class StateLookup:
     def attempts_allowed(self, task: Task) -> int:
         return attempts_allowed(self._state.level, task)
 
-    def lock(self, name: str) -> queries.LockInfo:
-        return queries.get_lock(self._state, name, self.now_ms)
+    def lock(self, name: str) -> LockInfo:
+        return get_lock(self._state, name, self.now_ms)
 
     def lock_ttl_ms(self, name: str) -> int:
         lock = self._state.locks.get(name)

@@ -19,7 +19,7 @@ from coord.core.base.refusal import Rejected
 from coord.core.base.request import Done
 from coord.core.kv.commands import KvRangeReply
 from coord.core.locks.commands import LockReply
-from coord.core.queries import LockInfo
+from coord.core.locks.queries import LockInfo
 from coord.core.sessions.commands import SessionKept, SessionOpened
 from coord.core.tasks.commands import (
     Claimed,

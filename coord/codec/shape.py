@@ -14,9 +14,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from coord.codec.errors import TooManyPartsError
 from coord.codec.kinds import REQUEST_CLASS, CommandKind
+from coord.core.base.bounds import too_many
 from coord.core.base.limits import LIMITS
 from coord.core.kv.bounds import TOO_MANY_OPS
-from coord.core.validate import too_many
 
 K = CommandKind
 MAX_PARTS: Final = 8_192

@@ -26,6 +26,7 @@ from coord.core.sessions import dedupe
 from coord.core.sessions import handlers as sessions
 from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
 from coord.core.sessions.holdings import check_new_keys
+from coord.core.sessions.liveness import touch
 from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
 from coord.core.tasks import attempts
@@ -157,7 +158,7 @@ def _handle(state: State, request: Request) -> Reply:
     if session is None or session.expires_at_ms <= state.now_ms:
         return session_not_found(session_id)
     state.sessions.edit(session_id)
-    sessions.touch(state, session)
+    touch(state, session)
     if not request_id.sequence:
         return _dispatch(state, command, session_id)
     reply = dedupe.find_reply(state, session, request_id, command)

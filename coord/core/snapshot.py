@@ -10,30 +10,34 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from coord.core import settings
 from coord.core.base.limits import LIMITS, Limits
-from coord.core.base.sharing import Sharing
-from coord.core.base.table import Budget, GivenRow, Row, View
+from coord.core.base.table import Budget, GivenRow, Row, SnapshotFormatError, View
 from coord.core.base.timers import TimerKind
 from coord.core.levels import HIGHEST_LEVEL
+from coord.core.locks.handlers import rebuild_locks
 from coord.core.sessions.holdings import count_session
-from coord.core.sessions.records import Session
+from coord.core.sessions.liveness import known_session
+from coord.core.sharing import Sharing
 from coord.core.sizes import session_size
 from coord.core.state import State
-from coord.core.tasks import retention
-from coord.core.tasks import transitions as task_states
+from coord.core.tasks.transitions import rebuild_tasks
 
 FORMAT: Final = 1
+
+
 LEVEL_FORMAT: Final = 2  # with the feature level, once it is raised
+
+
 MAX_HELD_BYTES: Final = 256 * 1024 * 1024
+
+
 _META: Final = "meta"
 
+
 NamedRow = tuple[str, Row]
+
+
 GivenNamedRow = tuple[str, GivenRow]
-
-
-class SnapshotFormatError(Exception):
-    """Rows that this version cannot have written and does not understand."""
 
 
 class StateView:
@@ -120,48 +124,10 @@ def _rebuild(state: State) -> None:
         state.session_by_nonce[session.nonce] = session.session_id
         state.timers.arm(TimerKind.SESSION, session.session_id, session.expires_at_ms)
     for (session_id, sequence), (_, _, size) in state.replies.items():
-        owner = _session(state, session_id)
+        owner = known_session(state, session_id)
         owner.replies.append(sequence)
         owner.reply_bytes += size
         state.reply_bytes += size
-    _rebuild_locks(state)
-    _rebuild_tasks(state)
+    rebuild_locks(state)
+    rebuild_tasks(state)
     state.kv.rebuild()
-
-
-def _rebuild_locks(state: State) -> None:
-    for lock in state.locks.values():
-        _session(state, lock.session_id).locks.add(lock.name)
-        if lock.expires_at_ms:
-            state.timers.arm(TimerKind.LOCK, lock.name, lock.expires_at_ms)
-    for ident, waiter in state.waiters.items():
-        _session(state, waiter.session_id).waits.add(ident)
-        state.waiting[waiter.lock, waiter.session_id, waiter.holder] = waiter.ticket
-        state.timers.arm(TimerKind.LOCK_WAIT, ident, waiter.leaves_at_ms)
-
-
-def _rebuild_tasks(state: State) -> None:
-    settings.rebuild(state)
-    # Arrivals are kept oldest first, and so are the ends of tasks. (A key function of Python lets
-    # other threads run meanwhile; attrgetter, a little quicker, would stop them for a second.)
-    tasks = sorted(state.tasks.values(), key=lambda task: (task.since_ms, task.mod_revision))
-    for task in tasks:
-        queue = state.queues[task.queue]
-        task.queue = queue.name
-        task.type = state.share(task.type)
-        if task.labels:
-            task.labels = state.share(task.labels)
-        if task.idempotency_key:
-            queue.known_keys[task.idempotency_key] = task.serial
-    task_states.enter_all(state, tasks)
-    retention.rebuild_stones(state)
-    for task in sorted((task for task in tasks if task.lease), key=lambda task: task.token):
-        if task.lease is not None:
-            _session(state, task.lease.session_id).tasks[task.serial] = None
-
-
-def _session(state: State, session_id: int) -> Session:
-    session = state.sessions.get(session_id)
-    if session is None:
-        raise SnapshotFormatError(f"a row names session {session_id}, which has none")
-    return session

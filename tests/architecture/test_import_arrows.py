@@ -259,7 +259,7 @@ def test_the_harness_knows_its_nodes_by_their_control_files_only(path: Path) -> 
 
 def test_the_check_can_fail() -> None:
     assert forbidden("coord.core", "coord.codec.envelope")
-    assert forbidden("coord.client", "coord.core.replies")
+    assert forbidden("coord.client", "coord.core.batch")
     assert forbidden("agentnode", "coord.node.node")
     assert forbidden("chaos", "coord.node.node")
     assert forbidden("chaos.nodes", "coord.replication.port")

@@ -29,7 +29,11 @@ from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.entry_kinds import NO_OP, REGULAR
 from coord.replication.membership import encode_members
 from coord.replication.port import Member
-from coord.replication.storage.writes import AppendEntry, StoreVote
+
+try:  # where the first build has them
+    from coord.replication.write_ops import AppendEntry, StoreVote
+except ImportError:
+    from coord.replication.storage.writes import AppendEntry, StoreVote
 
 EVERY = 30
 TERM = 1

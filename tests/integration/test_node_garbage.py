@@ -178,7 +178,7 @@ async def test_a_bug_that_anybody_can_hit_does_not_fill_the_log(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("coord.core.queries.page_limit", broken)
+    monkeypatch.setattr("coord.rpc.services.sessions.page_limit", broken)
     async with local_node() as running:
         for _ in range(100):
             listing = running.stubs.sessions.List(session_pb2.ListSessionsRequest())

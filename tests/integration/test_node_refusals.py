@@ -307,7 +307,7 @@ async def test_a_bug_shows_no_traceback(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("coord.core.queries.page_limit", broken)
+    monkeypatch.setattr("coord.rpc.services.sessions.page_limit", broken)
     code, reason, _, text = await refused(
         node.stubs.sessions.List(session_pb2.ListSessionsRequest())
     )

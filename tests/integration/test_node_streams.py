@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 from google.protobuf.message import Message
 
-from coord.core.queries import is_waiting
+from coord.core.locks.queries import is_waiting
 from coord.pb import common_pb2, lock_pb2, task_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.pb import stream_pb2 as pb

@@ -33,7 +33,6 @@ from coord.core.locks.commands import (
     ReleaseLock,
 )
 from coord.core.machine import Machine
-from coord.core.queries import claimable
 from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession, SessionOpened
 from coord.core.snapshot import NamedRow, StateView
 from coord.core.tasks.commands import (
@@ -62,6 +61,7 @@ from coord.core.tasks.commands import (
     TaskSpec,
     TaskState,
 )
+from coord.core.tasks.queries import claimable
 from coord.core.tasks.records import serial_of, task_id_of
 from tests.support.core_model import Model
 from tests.support.core_model_level1 import ModelLevel1

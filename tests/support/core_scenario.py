@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from coord.core import queries
 from coord.core.base.limits import LIMITS
 from coord.core.base.refusal import Rejected
 from coord.core.base.request import Event, EventKind, RequestId
@@ -30,8 +29,10 @@ from coord.core.kv.commands import (
     KvTxn,
 )
 from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
+from coord.core.locks.queries import get_lock, list_locks
 from coord.core.machine import Machine
 from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession, SessionOpened
+from coord.core.sessions.queries import list_sessions
 from coord.core.tasks import explain
 from coord.core.tasks.commands import (
     CancelTask,
@@ -56,6 +57,14 @@ from coord.core.tasks.commands import (
     Submitted,
     TaskSpec,
     TaskState,
+)
+from coord.core.tasks.queries import (
+    QueueInfo,
+    TaskPage,
+    claimable,
+    get_task,
+    list_queues,
+    list_tasks,
 )
 from tests.support.core_time import FOREVER_MS
 
@@ -332,7 +341,7 @@ def _fields(value: Any) -> str:
 def _show_page(page: Any) -> list[str]:
     if isinstance(page, Rejected):
         return _reply_lines(page)
-    if isinstance(page, queries.TaskPage):
+    if isinstance(page, TaskPage):
         more = ["more"] if page.more else []
         return [f"{task.task_id} {task.state.name}" for task in page.tasks] + more or ["none"]
     if isinstance(page, tuple) and not hasattr(page, "_fields"):
@@ -340,12 +349,12 @@ def _show_page(page: Any) -> list[str]:
     return [_fields(page)]
 
 
-COUNTS = queries.QueueInfo._fields[:13]
-KEPT = ("queue", *queries.QueueInfo._fields[13:])
+COUNTS = QueueInfo._fields[:13]
+KEPT = ("queue", *QueueInfo._fields[13:])
 
 
 def _show_queues(s: CoreScenario, a: Args, names: tuple[str, ...]) -> list[str]:
-    found = queries.list_queues(s.machine.state, a.get("queue", ""))
+    found = list_queues(s.machine.state, a.get("queue", ""))
     if isinstance(found, Rejected):
         return _reply_lines(found)
     lines = []
@@ -357,27 +366,23 @@ def _show_queues(s: CoreScenario, a: Args, names: tuple[str, ...]) -> list[str]:
 
 def _list_tasks(s: CoreScenario, a: Args) -> list[str]:
     states = [TaskState[name] for name in _list(a, "states")]
-    page = queries.list_tasks(
+    page = list_tasks(
         s.machine.state, a.get("queue", ""), states, int(a.get("limit", "0")), a.get("after", "")
     )
     return _show_page(page)
 
 
 QUERIES: dict[str, Any] = {
-    "show-task": lambda s, a: _show_page(queries.get_task(s.machine.state, a["task"])),
+    "show-task": lambda s, a: _show_page(get_task(s.machine.state, a["task"])),
     "show-queue": lambda s, a: _show_queues(s, a, COUNTS),
     "show-kept": lambda s, a: _show_queues(s, a, KEPT),
-    "show-lock": lambda s, a: _show_page(
-        queries.get_lock(s.machine.state, a["lock"], max_waiters=100)
-    ),
+    "show-lock": lambda s, a: _show_page(get_lock(s.machine.state, a["lock"], max_waiters=100)),
     "list-locks": lambda s, a: _show_page(
-        queries.list_locks(s.machine.state, a.get("prefix", ""), 0, a.get("after", ""))
+        list_locks(s.machine.state, a.get("prefix", ""), 0, a.get("after", ""))
     ),
-    "list-sessions": lambda s, a: _show_page(
-        queries.list_sessions(s.machine.state, a.get("kind", ""))
-    ),
+    "list-sessions": lambda s, a: _show_page(list_sessions(s.machine.state, a.get("kind", ""))),
     "list-tasks": _list_tasks,
     "explain": lambda s, a: _show_page(explain.explain_task(s.machine.state, a["task"])),
-    "claimable": lambda s, a: [str(queries.claimable(s.machine.state, _list(a, "queue")))],
+    "claimable": lambda s, a: [str(claimable(s.machine.state, _list(a, "queue")))],
     "deadline": lambda s, a: [str(s.machine.next_deadline_ms(FOREVER_MS))],
 }

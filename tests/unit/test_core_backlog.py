@@ -13,8 +13,8 @@ from coord.core.batch import Batch, Request
 from coord.core.checks import check_delta, check_state, mark
 from coord.core.locks.commands import AcquireLock, RefreshLock
 from coord.core.machine import Machine
-from coord.core.queries import list_sessions
 from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession, SessionOpened
+from coord.core.sessions.queries import list_sessions
 from coord.core.tasks.commands import (
     CancelTask,
     ClaimTasks,

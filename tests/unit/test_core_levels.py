@@ -8,11 +8,11 @@ from coord.codec.commands import decode
 from coord.codec.errors import UnknownCommandError
 from coord.codec.kinds import CommandKind
 from coord.core.base.request import EventKind
+from coord.core.base.table import SnapshotFormatError
 from coord.core.batch import Batch, Request
 from coord.core.cluster.commands import LevelRaised, RaiseLevel
 from coord.core.levels import HIGHEST_LEVEL
 from coord.core.machine import Machine
-from coord.core.snapshot import SnapshotFormatError
 from coord.pb import cluster_pb2
 from coord.runtime.state_machine import StateDigest
 from tests.support.core_rows import read_rows

@@ -10,7 +10,6 @@ from coord.core.batch import Batch, Command, Reply, Request
 from coord.core.checks import check_state
 from coord.core.cluster.commands import RaiseLevel
 from coord.core.machine import Machine
-from coord.core.queries import TaskInfo, get_task
 from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession, SessionOpened
 from coord.core.tasks.attempts import DEFAULT_MAX_LOST_LEASES, return_delay_ms
 from coord.core.tasks.commands import (
@@ -27,6 +26,7 @@ from coord.core.tasks.commands import (
     TaskState,
 )
 from coord.core.tasks.explain import Explanation, explain_task
+from coord.core.tasks.queries import TaskInfo, get_task
 from tests.support.core_rows import read_rows
 
 TTL_MS = 1_000

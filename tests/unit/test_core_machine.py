@@ -11,15 +11,16 @@ from coord.core.base.invariants import InvariantViolation
 from coord.core.base.limits import LIMITS
 from coord.core.base.refusal import Rejected
 from coord.core.base.request import RequestId
+from coord.core.base.table import SnapshotFormatError
 from coord.core.batch import Applied, Batch, Command, Request
 from coord.core.digest import Digester
 from coord.core.kv.commands import KvDelete, KvPut
 from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
-from coord.core.queries import list_queues, list_tasks
 from coord.core.sessions.commands import CloseSession, OpenSession
-from coord.core.snapshot import FORMAT, LEVEL_FORMAT, SnapshotFormatError
+from coord.core.snapshot import FORMAT, LEVEL_FORMAT
 from coord.core.tasks.commands import CancelTask, ClaimTasks, RedriveQueue, SubmitTasks, TaskSpec
+from coord.core.tasks.queries import list_queues, list_tasks
 from tests.support.core_rows import read_rows, read_view
 
 

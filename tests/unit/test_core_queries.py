@@ -7,7 +7,6 @@ import pytest
 from coord.core.base.request import RequestId
 from coord.core.batch import Batch, Command, Request
 from coord.core.machine import Machine
-from coord.core.queries import TaskPage, list_tasks
 from coord.core.sessions.commands import OpenSession
 from coord.core.tasks.commands import (
     CancelTask,
@@ -20,6 +19,7 @@ from coord.core.tasks.commands import (
     TaskSpec,
     TaskState,
 )
+from coord.core.tasks.queries import TaskPage, list_tasks
 
 QUEUES = ("a", "b")
 

@@ -12,7 +12,6 @@ from coord.core.batch import Batch, Command, Request
 from coord.core.checks import check_state
 from coord.core.cluster.commands import RaiseLevel
 from coord.core.machine import Machine
-from coord.core.queries import list_queues
 from coord.core.sessions.commands import OpenSession
 from coord.core.tasks.commands import (
     ClaimTasks,
@@ -24,6 +23,7 @@ from coord.core.tasks.commands import (
     TaskSpec,
     TaskState,
 )
+from coord.core.tasks.queries import list_queues
 from coord.core.tasks.retention import RESULT_MS
 from tests.support.core_rows import read_rows
 

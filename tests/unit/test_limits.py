@@ -30,7 +30,6 @@ from coord.core.kv.commands import (
 )
 from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
-from coord.core.queries import TaskPage, list_tasks
 from coord.core.sessions.commands import OpenSession, SessionOpened
 from coord.core.tasks.commands import (
     CancelTask,
@@ -48,6 +47,7 @@ from coord.core.tasks.commands import (
     SubmitTasks,
     TaskSpec,
 )
+from coord.core.tasks.queries import TaskPage, list_tasks
 from coord.core.validate import validate
 
 SMALL = 3

@@ -20,10 +20,10 @@ from coord.core.listing import (
 )
 from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
-from coord.core.queries import list_tasks
 from coord.core.sessions.commands import OpenSession
 from coord.core.state import State
 from coord.core.tasks.commands import ClaimTasks, PauseQueue, SubmitTasks, TaskSpec, TaskState
+from coord.core.tasks.queries import list_tasks
 
 
 def apply(machine: Machine, command: object, session_id: int = 0) -> object:

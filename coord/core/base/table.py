@@ -314,3 +314,7 @@ def _without_repeats(keys: Iterable[K]) -> Iterator[K]:
         if key != previous:
             yield key
         previous = key
+
+
+class SnapshotFormatError(Exception):
+    """Rows that this version cannot have written and does not understand."""

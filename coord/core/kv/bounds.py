@@ -6,9 +6,10 @@ our own.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from typing import Any, Final, assert_never
+from collections.abc import Sequence
+from typing import Final, assert_never
 
+from coord.core.base.bounds import Check
 from coord.core.base.limits import LIMITS
 from coord.core.base.refusal import Reason, Rejected
 from coord.core.kv.commands import KvCompact, KvDelete, KvNothing, KvOp, KvPut, KvRange, KvTxn
@@ -273,7 +274,7 @@ def _interval(op: KvDelete, level: int) -> tuple[bytes, bytes | None]:
     return op.key, None if op.range_end == FROM_KEY_ON else op.range_end
 
 
-KV_VALIDATORS: Final[dict[type, Callable[[Any, int], Rejected | None]]] = {
+BOUNDS: Final[dict[type, Check]] = {
     KvPut: _put,
     KvDelete: _delete,
     KvTxn: _txn,

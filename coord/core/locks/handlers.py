@@ -21,6 +21,8 @@ from coord.core.locks.commands import (
 )
 from coord.core.locks.records import Lock, Waiter
 from coord.core.sessions.holdings import check_new_lock, check_new_wait
+from coord.core.sessions.liveness import is_open
+from coord.core.sessions.liveness import known_session as _session
 from coord.core.state import State
 
 _LAST_TICKET: Final = 1 << 64
@@ -179,3 +181,28 @@ def _check_held(state: State, name: str, token: int) -> Rejected | None:
     if lock.token != token:
         return stale_token(f"lock {name!a}", token, lock.token)
     return None
+
+
+def settle_lock(state: State, name: str) -> None:
+    """Every step takes a waiter from the queue, or ends."""
+    while (lock := state.locks.get(name)) is not None:
+        over = 0 < lock.expires_at_ms <= state.now_ms
+        if not over and is_open(state, lock.session_id):
+            return
+        pass_on(state, name)
+
+
+def settle_wait(state: State, name: str, ticket: int) -> None:
+    if state.waiters[name, ticket].leaves_at_ms <= state.now_ms:
+        leave_queue(state, name, ticket)
+
+
+def rebuild_locks(state: State) -> None:
+    for lock in state.locks.values():
+        _session(state, lock.session_id).locks.add(lock.name)
+        if lock.expires_at_ms:
+            state.timers.arm(TimerKind.LOCK, lock.name, lock.expires_at_ms)
+    for ident, waiter in state.waiters.items():
+        _session(state, waiter.session_id).waits.add(ident)
+        state.waiting[waiter.lock, waiter.session_id, waiter.holder] = waiter.ticket
+        state.timers.arm(TimerKind.LOCK_WAIT, ident, waiter.leaves_at_ms)

@@ -12,7 +12,6 @@ from typing import Final
 
 from coord.core.base.refusal import Rejected, limit_exceeded, session_not_found
 from coord.core.base.request import Done, EventKind, labels_of
-from coord.core.base.timers import TimerKind
 from coord.core.locks.handlers import leave_queue, pass_on
 from coord.core.sessions.commands import (
     CloseSession,
@@ -23,14 +22,18 @@ from coord.core.sessions.commands import (
 )
 from coord.core.sessions.dedupe import drop_replies
 from coord.core.sessions.holdings import check_new_session, count_session
+from coord.core.sessions.liveness import _SESSION, is_open, touch
 from coord.core.sessions.records import Session
 from coord.core.sizes import session_size
 from coord.core.state import State
 from coord.core.tasks.attempts import lose_lease
 
-_SESSION: Final = TimerKind.SESSION
 _MAX_STUCK: Final = 1_000
+
+
 _MAX_TASK_ID: Final = 21  # "t" and a number of 64 bits
+
+
 _REPLIES_PER_EXPIRY: Final = 16  # so many cost as much as to give one task back
 
 
@@ -88,20 +91,6 @@ def close_session(state: State, command: CloseSession) -> Rejected | Done:
     session.expires_at_ms = state.now_ms
     end_session(state, command.session_id, "session closed")
     return Done(state.revision)
-
-
-def is_open(state: State, session_id: int) -> bool:
-    """Whether there is such a session, and it is not over."""
-    session = state.sessions.get(session_id)
-    return session is not None and session.expires_at_ms > state.now_ms
-
-
-def touch(state: State, session: Session) -> None:
-    """Notes a sign of life; `session` is new or from `edit`."""
-    expires_at_ms = state.now_ms + session.ttl_ms
-    if expires_at_ms != session.expires_at_ms:  # the first sign of life in this batch
-        session.expires_at_ms = expires_at_ms
-        state.timers.arm(_SESSION, session.session_id, expires_at_ms)
 
 
 def end_session(state: State, session_id: int, why: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from coord.core.base.refusal import Rejected
-from coord.core.queries import TaskInfo, get_task
 from coord.core.state import State
 from coord.core.tasks.attempts import attempts_allowed, lost_leases_allowed
 from coord.core.tasks.commands import TaskState
 from coord.core.tasks.handlers import ahead_of
+from coord.core.tasks.queries import TaskInfo, get_task
 from coord.core.tasks.records import Queue, Task, serial_of
 from coord.core.tasks.refusals import task_not_found
 

@@ -14,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from coord.core import settings
 from coord.core.account import add_size, resize
 from coord.core.base.invariants import InvariantViolation, invariant
 from coord.core.base.request import EventKind
 from coord.core.base.sorted_keys import SortedKeys
 from coord.core.base.timers import TimerKind
+from coord.core.sessions.liveness import known_session as _session
 from coord.core.sizes import task_size
 from coord.core.state import State
+from coord.core.tasks import retention
 from coord.core.tasks.commands import TaskState
 from coord.core.tasks.quota import drop_surplus
 from coord.core.tasks.records import Lease, Queue, Task, rank_key, task_id_of
@@ -284,3 +287,23 @@ def _trim_arrivals(state: State, queue: Queue) -> None:
         since_ms, serial = arrivals.popleft(), arrivals.popleft()
         if _is_current(state, since_ms, serial):
             queue.old_arrivals.extend((since_ms, serial))
+
+
+def rebuild_tasks(state: State) -> None:
+    settings.rebuild(state)
+    # Arrivals are kept oldest first, and so are the ends of tasks. (A key function of Python lets
+    # other threads run meanwhile; attrgetter, a little quicker, would stop them for a second.)
+    tasks = sorted(state.tasks.values(), key=lambda task: (task.since_ms, task.mod_revision))
+    for task in tasks:
+        queue = state.queues[task.queue]
+        task.queue = queue.name
+        task.type = state.share(task.type)
+        if task.labels:
+            task.labels = state.share(task.labels)
+        if task.idempotency_key:
+            queue.known_keys[task.idempotency_key] = task.serial
+    enter_all(state, tasks)
+    retention.rebuild_stones(state)
+    for task in sorted((task for task in tasks if task.lease), key=lambda task: task.token):
+        if task.lease is not None:
+            _session(state, task.lease.session_id).tasks[task.serial] = None

@@ -15,10 +15,10 @@ from typing import Final
 import structlog
 
 from coord.codec.kinds import CommandKind
-from coord.core import queries
 from coord.core.base.request import RequestId
 from coord.core.batch import Reply
 from coord.core.locks.commands import CancelLockWait
+from coord.core.locks.queries import is_waiting
 from coord.pb import lock_pb2 as pb
 from coord.replication.port import ReplicationError
 from coord.rpc.services.context import Backend
@@ -58,9 +58,7 @@ class LockLeaving:
 
     def _is_left_over(self, contender: Contender) -> bool:
         """It stands in the queue, and nobody waits for it."""
-        return contender not in self._waiting and queries.is_waiting(
-            self._backend.state, *contender
-        )
+        return contender not in self._waiting and is_waiting(self._backend.state, *contender)
 
     async def _work(self) -> None:
         try:

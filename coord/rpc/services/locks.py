@@ -14,13 +14,14 @@ from typing import Final
 
 from coord.codec.kinds import CommandKind
 from coord.codec.replies import lock_info
-from coord.core import queries
 from coord.core.base.limits import LIMITS
+from coord.core.base.paging import DEFAULT_LIST_ITEMS, page_limit
 from coord.core.base.refusal import session_not_found
 from coord.core.base.request import EventKind, RequestId
 from coord.core.listing import lock_step
 from coord.core.locks.commands import AcquireLock, LockReply
-from coord.core.sessions.handlers import is_open
+from coord.core.locks.queries import get_lock, is_waiting
+from coord.core.sessions.liveness import is_open
 from coord.pb import lock_pb2 as pb
 from coord.rpc.dispatcher import Call, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
@@ -117,7 +118,7 @@ class LockService:
                     return LockReply(True, lock.token, False, 0, state.revision)
                 if not is_open(state, session_id):
                     raise refusal(session_not_found(session_id))
-                waiting = queries.is_waiting(state, name, session_id, holder)
+                waiting = is_waiting(state, name, session_id, holder)
                 if not waiting or not await watch.wait(until - loop.time()):
                     return LockReply(False, 0, False, 0, state.revision)
 
@@ -125,11 +126,11 @@ class LockService:
         """One lock, and a page of those who wait; one that nobody holds is free."""
         request = call.parse(pb.GetLockRequest)
         state = await self._backend.read(call, answer_bytes=_MAX_LOCK_BYTES)
-        found = queries.get_lock(
+        found = get_lock(
             state,
             request.name,
             self._backend.clock.now_ms(),
-            max_waiters=min(request.max_waiters or queries.DEFAULT_LIST_ITEMS, _MAX_WAITERS),
+            max_waiters=min(request.max_waiters or DEFAULT_LIST_ITEMS, _MAX_WAITERS),
             after_ticket=request.after_ticket,
         )
         return self._backend.show(
@@ -144,14 +145,12 @@ class LockService:
 
         def show(name: str) -> pb.LockInfo:
             now_ms = backend.clock.now_ms()
-            return lock_info(
-                queries.get_lock(backend.state, name, now_ms, max_waiters=_WAITERS_IN_LISTS)
-            )
+            return lock_info(get_lock(backend.state, name, now_ms, max_waiters=_WAITERS_IN_LISTS))
 
         page = await page_of(
             lambda count, behind: lock_step(backend.state, request.prefix, count, behind),
             show,
-            queries.page_limit(state, request.limit),
+            page_limit(state.limits, request.limit),
             request.after_name,
         )
         return backend.show(pb.ListLocksResponse(locks=page.items, more=page.more))

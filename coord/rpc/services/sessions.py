@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from coord.codec.kinds import CommandKind
-from coord.core import queries
+from coord.core.base.paging import page_limit
 from coord.core.base.refusal import session_not_found
 from coord.core.listing import session_step
 from coord.core.sessions.commands import KeepAlive
+from coord.core.sessions.queries import SessionInfo, session_info
 from coord.pb import session_pb2 as pb
 from coord.rpc.dispatcher import Call, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
@@ -64,20 +65,18 @@ class SessionService:
 
         def show(session_id: int) -> pb.SessionInfo:
             session = backend.state.sessions[session_id]
-            return _session_info(
-                queries.session_info(backend.state, session, backend.clock.now_ms())
-            )
+            return _session_info(session_info(backend.state, session, backend.clock.now_ms()))
 
         page = await page_of(
             lambda count, behind: session_step(backend.state, request.kind, count, behind),
             show,
-            queries.page_limit(state, request.limit),
+            page_limit(state.limits, request.limit),
             request.after_session_id,
         )
         return backend.show(pb.ListSessionsResponse(sessions=page.items, more=page.more))
 
 
-def _session_info(info: queries.SessionInfo) -> pb.SessionInfo:
+def _session_info(info: SessionInfo) -> pb.SessionInfo:
     return pb.SessionInfo(
         session_id=info.session_id,
         kind=info.kind,

@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
-from coord.core import queries
 from coord.core.base.limits import LIMITS
 from coord.core.base.request import EventKind
 from coord.core.tasks.commands import TaskState
+from coord.core.tasks.queries import TaskInfo, get_task, is_finished
 from coord.pb import task_pb2 as pb
 from coord.rpc.dispatcher import Call, Handler
 from coord.rpc.services.context import Backend
@@ -86,15 +86,15 @@ class TaskWaits:
 
     def _unfinished(self, task_ids: Iterable[str]) -> set[str]:
         state = self._backend.state
-        return {one for one in task_ids if queries.is_finished(state, one) is False}
+        return {one for one in task_ids if is_finished(state, one) is False}
 
     def _show(self, task_ids: list[str], *, omit_payload: bool) -> bytes:
         state, now_ms = self._backend.state, self._backend.clock.now_ms()
         response = pb.WaitTasksResponse(all_done=not self._unfinished(task_ids))
         size = 0
         for task_id in task_ids:
-            info = queries.get_task(state, task_id, now_ms)
-            if not isinstance(info, queries.TaskInfo):
+            info = get_task(state, task_id, now_ms)
+            if not isinstance(info, TaskInfo):
                 response.unknown_task_ids.append(task_id)
                 continue
             task = task_info(info, omit_payload=omit_payload)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from coord.core import queries
 from coord.core.base.limits import LIMITS
 from coord.core.tasks.commands import TaskSpec
+from coord.core.tasks.queries import QueueInfo, TaskInfo
 from coord.pb import task_pb2 as pb
 
 # What one task takes in an answer at most: payload, checkpoint and result, and all its texts.
 MAX_TASK_BYTES: Final = 3 * LIMITS.max_payload_bytes + 128 * 1024
 
 
-def task_info(info: queries.TaskInfo, *, omit_payload: bool) -> pb.TaskInfo:
+def task_info(info: TaskInfo, *, omit_payload: bool) -> pb.TaskInfo:
     """A task. Without its payload and checkpoint if these are not wanted."""
     state: Any = int(info.state)
     return pb.TaskInfo(
@@ -61,6 +61,6 @@ def _spec(spec: TaskSpec, *, omit_payload: bool) -> pb.TaskSpec:
     )
 
 
-def queue_info(info: queries.QueueInfo) -> pb.QueueInfo:
+def queue_info(info: QueueInfo) -> pb.QueueInfo:
     """A queue and its figures."""
     return pb.QueueInfo(**info._asdict())

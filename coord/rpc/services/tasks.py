@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from coord.codec.kinds import CommandKind
-from coord.core import queries
 from coord.core.base.limits import LIMITS
+from coord.core.base.paging import page_limit
 from coord.core.listing import queue_step, task_step
+from coord.core.tasks import queries
 from coord.core.tasks.commands import HeartbeatTasks, SubmitTasks, TaskState
 from coord.core.tasks.explain import explain_task
 from coord.core.tasks.records import serial_of
@@ -128,7 +129,7 @@ class TaskService:
         page = await page_of(
             lambda count, behind: task_step(backend.state, request.queue, states, count, behind),
             show,
-            queries.page_limit(state, request.limit),
+            page_limit(state.limits, request.limit),
             after,
         )
         return backend.show(pb.ListTasksResponse(tasks=page.items, more=page.more))
@@ -156,7 +157,7 @@ class TaskService:
         page = await page_of(
             lambda count, behind: queue_step(backend.state, count, behind),
             show,
-            queries.page_limit(state, request.limit or LIMITS.max_list_items),
+            page_limit(state.limits, request.limit or LIMITS.max_list_items),
             request.after_queue,
         )
         # Who sets no limit does not look at `more`.

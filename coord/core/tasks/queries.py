@@ -1,21 +1,13 @@
-"""Questions about the applied state. They change nothing that is replicated and cost about what
-they return, whatever the state holds.
-
-`now_ms` is the asker's estimate of cluster time: an idle cluster applies nothing, so the state's
-own time may be older. All remaining times and ages are counted from the later of the two."""
+"""What readers are told about tasks and queues."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from itertools import islice
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from coord.core.base.paging import page_limit
 from coord.core.base.refusal import Reason, Rejected
-from coord.core.base.request import Labels
-from coord.core.listing import Step, lock_step, session_step, task_step
-from coord.core.locks.handlers import waiter_count, waiters_of
-from coord.core.locks.records import Lock
-from coord.core.sessions.records import Session
+from coord.core.listing import Step, task_step
 from coord.core.state import State
 from coord.core.tasks.commands import TaskSpec, TaskState
 from coord.core.tasks.quota import full_by, kept_tasks
@@ -23,8 +15,6 @@ from coord.core.tasks.records import Queue, Task, serial_of
 from coord.core.tasks.refusals import queue_not_found, task_forgotten, task_not_found
 from coord.core.tasks.retention import is_compact, kept_ms
 from coord.core.tasks.transitions import oldest_ready_since_ms
-
-DEFAULT_LIST_ITEMS: Final = 100
 
 
 class TaskInfo(NamedTuple):
@@ -86,43 +76,6 @@ class QueueInfo(NamedTuple):
     deleting: bool
 
 
-class SessionInfo(NamedTuple):
-    """A session as coord.v1.SessionInfo shows it."""
-
-    session_id: int
-    kind: str
-    name: str
-    labels: Labels
-    queues: tuple[str, ...]
-    slots: int
-    ttl_ms: int
-    remaining_ms: int
-    tasks_held: int
-    locks_held: int
-    create_revision: int
-    opened_unix_ms: int
-    stuck: tuple[str, ...]
-
-
-class LockInfo(NamedTuple):
-    """A lock as coord.v1.LockInfo shows it. `remaining_ms` 0: no TTL of its own.
-
-    `waiters`: (session_id, holder, ticket), first come first: a page of the `waiter_count`."""
-
-    name: str
-    held: bool
-    session_id: int
-    holder: str
-    fencing_token: int
-    remaining_ms: int
-    waiters: tuple[tuple[int, str, int], ...] = ()
-    waiter_count: int = 0
-    more_waiters: bool = False
-
-
-# ---- tasks
-
-
 def get_task(state: State, task_id: str, now_ms: int = 0) -> TaskInfo | Rejected:
     """One task, or TASK_NOT_FOUND."""
     serial = serial_of(task_id)
@@ -151,7 +104,7 @@ def list_tasks(
     after = task_page_start(state, queue, after_task_id)
     if isinstance(after, Rejected):
         return after
-    count = page_limit(state, limit)
+    count = page_limit(state.limits, limit)
     serials: list[int] = []
     step = Step((), after, False)
     while not step.done and len(serials) <= count:
@@ -234,9 +187,6 @@ def _ready_in_ms(state: State, task: Task, now_ms: int) -> int:
     return max(0, task.ready_at_ms - now_ms, calendar_ms)
 
 
-# ---- queues
-
-
 def claimable(state: State, queues: Sequence[str]) -> bool:
     """Whether a claim on these queues would hand out something now."""
     for name in queues:
@@ -281,87 +231,3 @@ def queue_info(state: State, queue: Queue, now_ms: int) -> QueueInfo:
         full_by=full_by(queue),
         deleting=queue.deleting,
     )
-
-
-# ---- sessions and locks
-
-
-def list_sessions(
-    state: State, kind: str = "", limit: int = 0, after_session_id: int = 0, now_ms: int = 0
-) -> tuple[SessionInfo, ...]:
-    """Open sessions by id; an empty kind takes all. `limit` 0: 100."""
-    count = page_limit(state, limit)
-    found: list[int] = []
-    step = Step((), after_session_id, False)
-    while not step.done and len(found) < count:
-        step = session_step(state, kind, count - len(found), step.after)
-        found += step.found
-    return tuple(session_info(state, state.sessions[one], now_ms) for one in found)
-
-
-def session_info(state: State, session: Session, now_ms: int) -> SessionInfo:
-    """A session as it is shown."""
-    now_ms = max(now_ms, state.now_ms)
-    return SessionInfo(
-        session_id=session.session_id,
-        kind=session.kind,
-        name=session.name,
-        labels=session.labels,
-        queues=session.queues,
-        slots=session.slots,
-        ttl_ms=session.ttl_ms,
-        remaining_ms=max(0, session.expires_at_ms - now_ms),
-        tasks_held=len(session.tasks),
-        locks_held=len(session.locks),
-        create_revision=session.session_id,
-        opened_unix_ms=session.opened_wall_ms,
-        stuck=session.stuck,
-    )
-
-
-def get_lock(
-    state: State, name: str, now_ms: int = 0, max_waiters: int = 0, after_ticket: int = 0
-) -> LockInfo:
-    """Who holds a lock, and a page of those who wait: up to `max_waiters` of them, behind
-    `after_ticket`. A lock nobody holds is just free: it needs no making."""
-    lock = state.locks.get(name)
-    if lock is None:
-        return LockInfo(name, False, 0, "", 0, 0)
-    info = held_lock_info(state, lock, now_ms)
-    count = min(max_waiters, state.limits.max_list_items)
-    if not count:
-        return info
-    found = list(islice(waiters_of(state, name, after_ticket), count + 1))
-    shown = tuple((one.session_id, one.holder, one.ticket) for one in found[:count])
-    return info._replace(waiters=shown, more_waiters=len(found) > count)
-
-
-def is_waiting(state: State, name: str, session_id: int, holder: str) -> bool:
-    """Whether this contender is in the queue of the lock."""
-    return (name, session_id, holder) in state.waiting
-
-
-def list_locks(
-    state: State, prefix: str = "", limit: int = 0, after_name: str = "", now_ms: int = 0
-) -> tuple[LockInfo, ...]:
-    """Held locks by name. `limit` 0: 100."""
-    step = lock_step(state, prefix, page_limit(state, limit), after_name)
-    return tuple(held_lock_info(state, state.locks[name], now_ms) for name in step.found)
-
-
-def held_lock_info(state: State, lock: Lock, now_ms: int) -> LockInfo:
-    """A lock that is held, without those who wait but their number."""
-    return LockInfo(
-        name=lock.name,
-        held=True,
-        session_id=lock.session_id,
-        holder=lock.holder,
-        fencing_token=lock.token,
-        remaining_ms=max(0, lock.expires_at_ms - max(now_ms, state.now_ms)),
-        waiter_count=waiter_count(state, lock.name),
-    )
-
-
-def page_limit(state: State, limit: int) -> int:
-    """How many items a listing gives that was asked for so many; 0: 100."""
-    return min(limit or DEFAULT_LIST_ITEMS, state.limits.max_list_items)
