@@ -9,7 +9,7 @@ from statistics import median
 
 from bench.bounds.cases import CASES, Case
 from bench.bounds.world import Measured, World, key
-from coord.codec import etcd
+from coord.codec import kv as etcd
 from coord.codec.kinds import CommandKind
 from coord.core.base.limits import LIMITS
 from coord.core.base.refusal import Rejected

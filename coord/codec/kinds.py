@@ -6,12 +6,14 @@ free number of its group, and a node that does not know a number stops (UnknownC
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
+from coord.core.batch import Command
 from coord.core.cluster.commands import RaiseLevel, SetQuota
 from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvTxn
 from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
@@ -143,3 +145,6 @@ and the leader proposes it only when every member's build knows it.)"""
 
 ETCD_KINDS: Final = frozenset({K.KV_PUT, K.KV_DELETE, K.KV_TXN, K.KV_COMPACT})
 """Kinds of the etcd API: their identity for deduplication comes from the gRPC metadata."""
+
+Decoder = Callable[[Any], Command]
+"""Makes the command of a parsed request message."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
 from coord.core.locks.queries import LockInfo, get_lock
 from coord.core.state import State
 from coord.core.tasks.attempts import attempts_allowed
@@ -33,3 +38,32 @@ class StateLookup:
     def lock_ttl_ms(self, name: str) -> int:
         lock = self._state.locks.get(name)
         return lock.ttl_ms if lock is not None else 0
+
+
+class Lookup(Protocol):
+    """What a reply shows beyond what it says: read from the applied state when it is encoded."""
+
+    def claimed_task(self, task_id: str, fencing_token: int) -> Task | None:
+        """The task while it is held under this token; None once it is not."""
+        ...
+
+    def attempts_allowed(self, task: Task) -> int:
+        """How many attempts there may be of it, as far as is known."""
+        ...
+
+    def lock(self, name: str) -> LockInfo:
+        """The lock as it is now: who holds it, and how many wait."""
+        ...
+
+    def lock_ttl_ms(self, name: str) -> int:
+        """The TTL of a held lock; 0 if it lives as long as its session, or is not held."""
+        ...
+
+
+def header_only(response: Any) -> ReplyBuilder:
+    """A response that is its header and nothing else."""
+    message: Message = response()
+    return lambda command, reply, lookup: message
+
+
+ReplyBuilder = Callable[[Any, Any, Lookup], Message]

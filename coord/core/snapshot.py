@@ -23,17 +23,9 @@ from coord.core.state import State
 from coord.core.tasks.transitions import rebuild_tasks
 
 FORMAT: Final = 1
-
-
 LEVEL_FORMAT: Final = 2  # with the feature level, once it is raised
-
-
 MAX_HELD_BYTES: Final = 256 * 1024 * 1024
-
-
 _META: Final = "meta"
-
-
 NamedRow = tuple[str, Row]
 
 

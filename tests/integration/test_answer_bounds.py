@@ -149,7 +149,7 @@ async def test_small_calls_do_not_wait_for_large_answers() -> None:
 
 
 def _key(key: bytes) -> Any:
-    from coord.codec.etcd import range_of
+    from coord.codec.kv import range_of
 
     return range_of(etcd.RangeRequest(key=key))
 

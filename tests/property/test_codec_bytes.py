@@ -17,8 +17,8 @@ from coord.codec.errors import (
     SnapshotDamagedError,
     UnknownCommandError,
 )
-from coord.codec.etcd import decode_range
 from coord.codec.kinds import CommandKind
+from coord.codec.kv import decode_range
 from coord.codec.snapshot import decode_snapshot
 from coord.core.base.limits import LIMITS
 from coord.core.kv.bounds import validate_range

@@ -8,8 +8,8 @@ import pytest
 
 from coord.codec.commands import decode, decode_request
 from coord.codec.errors import DecodeError, UnknownCommandError
-from coord.codec.etcd import decode_range
 from coord.codec.kinds import COMMAND_CLASS, ETCD_KINDS, REQUEST_CLASS, CommandKind
+from coord.codec.kv import decode_range
 from coord.core.base.limits import LIMITS
 from coord.core.batch import Command
 from coord.core.kv.commands import KvRange

@@ -12,8 +12,6 @@ CONTROL: Final = frozenset(chr(code) for code in (*range(0x20), 0x7F))
 
 
 UINT64_TOP: Final = 1 << 63
-
-
 MAX_TOKEN: Final = (1 << 64) - 1
 
 

@@ -10,8 +10,6 @@ from coord.core.base.refusal import Rejected
 from coord.core.cluster.commands import RaiseLevel, SetQuota
 
 _MAX_LEVEL: Final = 1_000
-
-
 _MAX_QUOTA: Final = 1 << 53
 
 

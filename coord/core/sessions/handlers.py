@@ -29,11 +29,7 @@ from coord.core.state import State
 from coord.core.tasks.attempts import lose_lease
 
 _MAX_STUCK: Final = 1_000
-
-
 _MAX_TASK_ID: Final = 21  # "t" and a number of 64 bits
-
-
 _REPLIES_PER_EXPIRY: Final = 16  # so many cost as much as to give one task back
 
 

@@ -21,8 +21,6 @@ from coord.core.tasks.retention import drop_early
 
 _DROPPED_AT_ONCE: Final = 4
 _DROP_RESULTS_OLDEST: Final = RetentionPolicy.DROP_RESULTS_OLDEST
-
-
 Digests = dict[tuple[str, str], int]  # of specs, by queue and idempotency key
 
 

@@ -15,11 +15,7 @@ from coord.core.tasks.commands import TaskState
 
 # Looking a member up in its class costs as much as a call, and this is asked for every task.
 _COMPLETED: Final = TaskState.COMPLETED
-
-
 _SERIAL_BITS: Final = 64
-
-
 _SERIAL_MASK: Final = (1 << _SERIAL_BITS) - 1
 
 

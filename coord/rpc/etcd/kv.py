@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from functools import partial
 
-from coord.codec import etcd
+from coord.codec import kv as etcd
 from coord.codec.commands import request_id as identity
 from coord.codec.errors import DecodeError
 from coord.codec.kinds import CommandKind

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from coord.codec.kinds import CommandKind
-from coord.codec.replies import lock_info
+from coord.codec.locks import lock_info
 from coord.core.base.limits import LIMITS
 from coord.core.base.paging import DEFAULT_LIST_ITEMS, page_limit
 from coord.core.base.refusal import session_not_found

@@ -8,6 +8,7 @@ from typing import Any, Final, assert_never
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 
 from coord.codec.errors import DecodeError
+from coord.codec.kinds import CommandKind, Decoder
 from coord.core.base.request import Done
 from coord.core.kv.commands import (
     CompareResult,
@@ -32,6 +33,8 @@ from coord.pb import etcd_kv_pb2 as kv_pb
 from coord.pb import etcd_rpc_pb2 as pb
 
 # ---- requests
+
+K = CommandKind
 
 
 def decode_range(raw: bytes) -> tuple[KvRange, bool]:
@@ -212,3 +215,11 @@ def response(reply: Any, header: pb.ResponseHeader) -> Any:
             return pb.CompactionResponse(header=header)
         case _:
             raise TypeError(f"no key-value response for {type(reply).__name__}")
+
+
+DECODERS: Final[dict[CommandKind, Decoder]] = {
+    K.KV_PUT: put_of,
+    K.KV_DELETE: delete_of,
+    K.KV_TXN: txn_of,
+    K.KV_COMPACT: compact_of,
+}
