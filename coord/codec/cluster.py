@@ -7,8 +7,8 @@ from typing import Final
 from coord.codec.errors import UnknownCommandError
 from coord.codec.kinds import CommandKind, Decoder
 from coord.codec.lookup import ReplyBuilder, header_only
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.cluster.commands import RaiseLevel, SetQuota
-from coord.core.levels import HIGHEST_LEVEL
 from coord.pb import cluster_pb2
 
 K = CommandKind

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from coord.core import levels, settings
 from coord.core.base.limits import LIMITS, Limits
 from coord.core.base.refusal import session_not_found
 from coord.core.base.request import EventKind
 from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.core.chores import go_on
+from coord.core.cluster import settings
 from coord.core.cluster.commands import RaiseLevel, SetQuota
+from coord.core.cluster.levels import raise_level
 from coord.core.digest import Digester, digest
 from coord.core.expiry import expire_due, settle_named
 from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvTxn
@@ -79,7 +80,7 @@ _HANDLERS: Final[dict[type, Callable[[State, Any], Reply]]] = {
     PauseQueue: tasks.pause_queue,
     ReleaseLock: locks.release,
     RefreshLock: locks.refresh,
-    RaiseLevel: levels.raise_level,
+    RaiseLevel: raise_level,
     SetQueue: queue_admin.set_queue,
     DeleteQueue: queue_admin.delete_queue,
     SetQuota: settings.set_quota,

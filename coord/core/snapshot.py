@@ -10,10 +10,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.limits import LIMITS, Limits
 from coord.core.base.table import Budget, GivenRow, Row, SnapshotFormatError, View
 from coord.core.base.timers import TimerKind
-from coord.core.levels import HIGHEST_LEVEL
 from coord.core.locks.handlers import rebuild_locks
 from coord.core.sessions.holdings import count_session
 from coord.core.sessions.liveness import known_session

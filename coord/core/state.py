@@ -87,7 +87,7 @@ class State:
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.limits = limits
-        self.level = 0  # which rules hold: coord.core.levels
+        self.level = 0  # which rules hold: coord.core.base.levels
         self.revision = 0
         self.now_ms = 0
         self.wall_ms = 0
@@ -108,7 +108,7 @@ class State:
         self.tombstones: Table[int, Tombstone] = Table(
             "tombstones", encode_tombstone, decode_tombstone
         )
-        # Of the whole cluster: coord.core.settings.
+        # Of the whole cluster: coord.core.cluster.settings.
         self.settings: Table[str, int] = Table("settings", encode_setting, decode_setting)
         self.kv = KvStore(limits)
         # ---- derived

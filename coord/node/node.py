@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from coord.core.levels import HIGHEST_LEVEL
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.journal.errors import StorageError
 from coord.journal.filesystem import FileSystem, OsFileSystem
 from coord.node.config import ServerConfig

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 import structlog
 
 from coord.codec.kinds import CommandKind
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.batch import Reply
 from coord.core.cluster.commands import RaiseLevel
-from coord.core.levels import HIGHEST_LEVEL
 from coord.pb import cluster_pb2 as pb
 from coord.replication.port import ReplicationError, Replicator
 from coord.runtime import errors

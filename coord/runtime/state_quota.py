@@ -18,8 +18,8 @@ from coord.codec.kinds import CommandKind
 from coord.core.account import state_size
 from coord.core.base.refusal import Reason, Rejected
 from coord.core.batch import Command
+from coord.core.cluster.settings import quota_bytes
 from coord.core.kv.commands import KvTxn
-from coord.core.settings import quota_bytes
 from coord.core.state import State
 from coord.replication.port import Member
 from coord.runtime.growth import grows

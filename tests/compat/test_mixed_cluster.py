@@ -14,7 +14,7 @@ import pytest
 
 from coord.client import Client
 from coord.client.transport.errors import FailedPreconditionError
-from coord.core.levels import HIGHEST_LEVEL
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.localcluster import LocalCluster
 from coord.localcluster.ports import free_base_port
 from tests.support.acknowledged_load import AcknowledgedLoad, losses

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from coord.codec.kinds import KIND_LEVEL, CommandKind
-from coord.core.levels import HIGHEST_LEVEL
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.pb import cluster_pb2 as pb
 from coord.replication.port import Role
 from tests.support.rpc import LocalNode, local_node, refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from coord.core.levels import HIGHEST_LEVEL
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.pb import cluster_pb2 as cluster
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.pb import task_pb2 as pb

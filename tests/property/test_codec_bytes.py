@@ -20,9 +20,9 @@ from coord.codec.errors import (
 from coord.codec.kinds import CommandKind
 from coord.codec.kv import decode_range
 from coord.codec.snapshot import decode_snapshot
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.limits import LIMITS
 from coord.core.kv.bounds import validate_range
-from coord.core.levels import HIGHEST_LEVEL
 from coord.core.validate import validate, validate_request_id
 from tests.support.codec_samples import raw
 from tests.support.row_source import NamedRow, chunks_of

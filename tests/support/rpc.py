@@ -11,7 +11,7 @@ from typing import Any
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
-from coord.core.levels import HIGHEST_LEVEL
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.pb import (
     cluster_pb2_grpc,
     etcd_rpc_pb2_grpc,

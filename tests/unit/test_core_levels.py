@@ -7,11 +7,11 @@ import pytest
 from coord.codec.commands import decode
 from coord.codec.errors import UnknownCommandError
 from coord.codec.kinds import CommandKind
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.request import EventKind
 from coord.core.base.table import SnapshotFormatError
 from coord.core.batch import Batch, Request
 from coord.core.cluster.commands import LevelRaised, RaiseLevel
-from coord.core.levels import HIGHEST_LEVEL
 from coord.core.machine import Machine
 from coord.pb import cluster_pb2
 from coord.runtime.state_machine import StateDigest

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 @dataclass(slots=True)
 class RaiseLevel:
-    """From here on the rules of `level` hold (`coord.core.levels`)."""
+    """From here on the rules of `level` hold (`coord.core.base.levels`)."""
 
     level: int
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from coord.core import settings
 from coord.core.account import add_size, resize
 from coord.core.base.invariants import InvariantViolation, invariant
 from coord.core.base.request import EventKind
 from coord.core.base.sorted_keys import SortedKeys
 from coord.core.base.timers import TimerKind
+from coord.core.cluster import settings
 from coord.core.sessions.liveness import known_session as _session
 from coord.core.sizes import task_size
 from coord.core.state import State

@@ -16,11 +16,11 @@ from coord.codec.errors import DecodeError
 from coord.codec.kinds import CommandKind
 from coord.codec.replies import PART_KEYS
 from coord.codec.validate import validate_range, validate_request_id
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.refusal import Rejected
 from coord.core.base.request import RequestId
 from coord.core.batch import Command
 from coord.core.kv.commands import KvDelete, KvRangeReply, KvTxn
-from coord.core.levels import HIGHEST_LEVEL
 from coord.rpc.dispatcher import SMALL_BYTES, Call, Method
 from coord.rpc.etcd import answers as etcd_answers
 from coord.rpc.services.context import Backend

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from importlib.metadata import version
 
 from coord.core.base.build import COMPILED
+from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.table import ViewGivenUpError
 from coord.core.digest import Digester
-from coord.core.levels import HIGHEST_LEVEL
 from coord.pb import cluster_pb2 as pb
 from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
