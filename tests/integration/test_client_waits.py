@@ -122,13 +122,13 @@ async def test_a_wait_looks_at_each_task_once_however_often_it_is_woken(
     node: LocalNode, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_at: list[str] = []
-    is_finished = task_waits.queries.is_finished
+    is_finished = task_waits.is_finished
 
     def noted(state: Any, task_id: str) -> bool | None:
         looked_at.append(task_id)
         return is_finished(state, task_id)
 
-    monkeypatch.setattr(task_waits.queries, "is_finished", noted)
+    monkeypatch.setattr(task_waits, "is_finished", noted)
     ids = await ids_of(client, 200)
     waiting = asyncio.create_task(client.tasks.wait(ids))
     await eventually(lambda: len(node.server.waiters) == 200)

@@ -14,7 +14,7 @@ _FORWARDING: Final = "tests/unit/test_rpc_forwarding.py"
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "retry-at-once-not-told-from-the-default",
-        "coord/codec/commands.py",
+        "coord/codec/tasks.py",
         'm.retry_after_ms if m.HasField("retry_after_ms") else None',
         "m.retry_after_ms or None",
         "tests/unit/test_codec_commands.py",

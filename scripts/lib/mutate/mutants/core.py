@@ -29,7 +29,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "session-lives-at-its-end",
-        "coord/core/sessions/handlers.py",
+        "coord/core/sessions/liveness.py",
         "session.expires_at_ms > state.now_ms",
         "session.expires_at_ms >= state.now_ms",
         _BACKLOG,
@@ -99,7 +99,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "idempotency-key-lost-in-a-snapshot",
-        "coord/core/snapshot.py",
+        "coord/core/tasks/transitions.py",
         "queue.known_keys[task.idempotency_key] = task.serial",
         "pass",
         _SCENARIOS,

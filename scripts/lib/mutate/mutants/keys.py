@@ -20,7 +20,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "missing-key-has-an-empty-value",
         "coord/core/kv/transactions.py",
-        "compare.target is not c.CompareTarget.VALUE and _compare(",
+        "compare.target is not CompareTarget.VALUE and _compare(",
         "_compare(",
         _STORE,
     ),
