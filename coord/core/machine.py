@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from coord.core.base.limits import LIMITS, Limits
 from coord.core.base.refusal import session_not_found
-from coord.core.base.request import EventKind
 from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.core.chores import go_on
 from coord.core.cluster import settings
@@ -21,12 +20,12 @@ from coord.core.cluster.levels import raise_level
 from coord.core.digest import Digester, digest
 from coord.core.expiry import expire_due, settle_named
 from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvTxn
+from coord.core.kv.handlers import change_keys
 from coord.core.locks import handlers as locks
 from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
 from coord.core.sessions import dedupe
 from coord.core.sessions import handlers as sessions
 from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
-from coord.core.sessions.holdings import check_new_keys
 from coord.core.sessions.liveness import touch
 from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
@@ -49,22 +48,6 @@ from coord.core.tasks.commands import (
 )
 from coord.core.validate import validate, validate_request_id
 
-_KV_CHANGED: Final = EventKind.KV_CHANGED
-
-
-def _change_keys(state: State, command: Any) -> Reply:
-    """The key-value store is given the next revision, and takes it only if it changes something."""
-    refused = check_new_keys(state, command) if state.level else None
-    if refused is not None:
-        return refused
-    reply, changed = state.kv.apply(command, state.revision + 1, state.level)
-    if changed:
-        state.next_revision()
-        for key in state.kv.changed_keys:
-            state.emit(_KV_CHANGED, key.decode("latin-1"))
-    return reply
-
-
 _HANDLERS: Final[dict[type, Callable[[State, Any], Reply]]] = {
     OpenSession: sessions.open_session,
     KeepAlive: sessions.keep_alive,
@@ -84,11 +67,13 @@ _HANDLERS: Final[dict[type, Callable[[State, Any], Reply]]] = {
     SetQueue: queue_admin.set_queue,
     DeleteQueue: queue_admin.delete_queue,
     SetQuota: settings.set_quota,
-    KvPut: _change_keys,
-    KvDelete: _change_keys,
-    KvTxn: _change_keys,
-    KvCompact: _change_keys,
+    KvPut: change_keys,
+    KvDelete: change_keys,
+    KvTxn: change_keys,
+    KvCompact: change_keys,
 }
+
+
 # These act for the session that asks.
 _SESSION_HANDLERS: Final[dict[type, Callable[[State, Any, int], Reply]]] = {
     ClaimTasks: tasks.claim_tasks,

@@ -19,9 +19,10 @@ from coord.core.cluster.commands import RaiseLevel
 from coord.core.kv.commands import KvPut, KvPutReply
 from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
-from coord.core.request_digest import digest_of, spec_digest
+from coord.core.request_digest import digest_of
 from coord.core.sessions.commands import OpenSession, SessionOpened
 from coord.core.tasks.commands import ClaimTasks, SubmitTasks, TaskSpec
+from coord.core.tasks.digests import spec_digest
 from tests.support.codec_samples import SAMPLES, raw
 
 # Fields that may be left out, and something of their type.

@@ -19,8 +19,8 @@ from coord.core.locks.commands import (
     RefreshLock,
     ReleaseLock,
 )
+from coord.core.locks.holdings import check_new_lock, check_new_wait
 from coord.core.locks.records import Lock, Waiter
-from coord.core.sessions.holdings import check_new_lock, check_new_wait
 from coord.core.sessions.liveness import is_open
 from coord.core.sessions.liveness import known_session as _session
 from coord.core.state import State

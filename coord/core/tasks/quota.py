@@ -11,10 +11,10 @@ from typing import Final
 
 from coord.core.base.refusal import Reason, Rejected, limit_exceeded, share_exceeded
 from coord.core.base.shares import beyond_share, may_be_beyond
-from coord.core.request_digest import spec_digest
 from coord.core.sizes import spec_size
 from coord.core.state import State
 from coord.core.tasks.commands import SubmitTasks, TaskSpec
+from coord.core.tasks.digests import spec_digest
 from coord.core.tasks.records import Queue, RetentionPolicy, task_id_of
 from coord.core.tasks.refusals import being_deleted
 from coord.core.tasks.retention import drop_early
