@@ -9,30 +9,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from coord.core.base.invariants import invariant
-from coord.core.locks.checks import check_locks, check_waiters
-from coord.core.sessions.checks import check_replies, check_sessions
+from coord.core.domains import DOMAINS
 from coord.core.state import State
-from coord.core.tasks.checks import check_finished, check_lease, check_queue, check_task
 from coord.core.tasks.commands import TaskState
 from coord.core.tasks.records import Queue
-from coord.core.tasks.retention_checks import check_account, check_retained
 
 
 def check_state(state: State) -> None:
     """Everything that holds between batches."""
-    check_sessions(state)
-    check_replies(state)
-    check_locks(state)
-    check_waiters(state)
-    for task in state.tasks.values():
-        check_task(state, task)
-        check_lease(state, task)
-    for queue in state.queues.values():
-        check_queue(state, queue)
-        check_retained(state, queue)
-    check_finished(state)
-    check_account(state)
-    state.kv.check(state.level)
+    for domain in DOMAINS:
+        domain.check(state)
 
 
 class Marks(NamedTuple):

@@ -9,26 +9,12 @@ handled in a batch that left something over, whatever that request names is brou
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Final
 
 from coord.core.base.timers import Ident, TimerKind
 from coord.core.batch import Command
-from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
-from coord.core.locks.handlers import leave_queue, pass_on, settle_lock, settle_wait
-from coord.core.sessions.handlers import end_session
-from coord.core.sessions.liveness import SESSION_EXPIRED
+from coord.core.domains import DOMAINS
 from coord.core.state import State
-from coord.core.tasks.commands import (
-    CancelTask,
-    CompleteTasks,
-    FailTasks,
-    HeartbeatTasks,
-    ReleaseTasks,
-    RetryTask,
-    SubmitTasks,
-)
-from coord.core.tasks.expiry import settle_task, task_due
-from coord.core.tasks.records import serial_of
 from coord.core.tasks.retention import forget_due
 
 
@@ -48,34 +34,14 @@ def expire_due(state: State) -> None:
 def settle_named(state: State, command: Command, session_id: int) -> None:
     """Carries out what is overdue of all that this request names, so that its handler sees nothing
     that has ended as valid. Sessions need nothing done: `is_open` looks at the time."""
-    match command:
-        case HeartbeatTasks() | CompleteTasks() | FailTasks() | ReleaseTasks():
-            for item in command.items:
-                settle_task(state, serial_of(item.task_id))
-        case CancelTask() | RetryTask():
-            settle_task(state, serial_of(command.task_id))
-        case SubmitTasks():
-            for spec in command.tasks:
-                queue = state.queues.get(spec.queue)
-                if queue is not None and spec.idempotency_key in queue.known_keys:
-                    settle_task(state, queue.known_keys[spec.idempotency_key])
-        case ReleaseLock() | RefreshLock():
-            settle_lock(state, command.name)
-        case AcquireLock() | CancelLockWait():
-            settle_lock(state, command.name)
-            ticket = state.waiting.get((command.name, session_id, command.holder))
-            if ticket is not None:
-                settle_wait(state, command.name, ticket)
-        case _:
-            pass
+    settle = _SETTLE.get(type(command))
+    if settle is not None:
+        settle(state, command, session_id)
 
 
 def _expire(state: State, kind: TimerKind, ident: Ident) -> None:
-    if kind is TimerKind.TASK:
-        task_due(state, state.tasks[cast(int, ident)])
-    elif kind is TimerKind.SESSION:
-        end_session(state, cast(int, ident), SESSION_EXPIRED)
-    elif kind is TimerKind.LOCK:
-        pass_on(state, cast(str, ident))
-    else:
-        leave_queue(state, *cast(tuple[str, int], ident))
+    _DUE[kind](state, ident)
+
+
+_SETTLE: Final = {kind: settle for domain in DOMAINS for kind, settle in domain.settle.items()}
+_DUE: Final = {kind: due for domain in DOMAINS for kind, due in domain.due.items()}

@@ -7,78 +7,25 @@ an exception out of `apply` is a bug, and the node must stop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from coord.core.base.limits import LIMITS, Limits
 from coord.core.base.refusal import session_not_found
 from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.core.chores import go_on
-from coord.core.cluster import settings
-from coord.core.cluster.commands import RaiseLevel, SetQuota
-from coord.core.cluster.levels import raise_level
 from coord.core.digest import Digester, digest
+from coord.core.domains import DOMAINS
 from coord.core.expiry import expire_due, settle_named
-from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvTxn
-from coord.core.kv.handlers import change_keys
-from coord.core.locks import handlers as locks
-from coord.core.locks.commands import AcquireLock, CancelLockWait, RefreshLock, ReleaseLock
 from coord.core.sessions import dedupe
-from coord.core.sessions import handlers as sessions
-from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
 from coord.core.sessions.liveness import touch
 from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
-from coord.core.tasks import attempts
-from coord.core.tasks import handlers as tasks
-from coord.core.tasks import queues as queue_admin
-from coord.core.tasks.commands import (
-    CancelTask,
-    ClaimTasks,
-    CompleteTasks,
-    DeleteQueue,
-    FailTasks,
-    HeartbeatTasks,
-    PauseQueue,
-    RedriveQueue,
-    ReleaseTasks,
-    RetryTask,
-    SetQueue,
-    SubmitTasks,
-)
 from coord.core.validate import validate, validate_request_id
 
-_HANDLERS: Final[dict[type, Callable[[State, Any], Reply]]] = {
-    OpenSession: sessions.open_session,
-    KeepAlive: sessions.keep_alive,
-    CloseSession: sessions.close_session,
-    SubmitTasks: tasks.submit,
-    HeartbeatTasks: attempts.heartbeat,
-    CompleteTasks: attempts.complete,
-    FailTasks: attempts.fail,
-    ReleaseTasks: attempts.release,
-    CancelTask: tasks.cancel_task,
-    RetryTask: tasks.retry_task,
-    RedriveQueue: tasks.redrive_queue,
-    PauseQueue: tasks.pause_queue,
-    ReleaseLock: locks.release,
-    RefreshLock: locks.refresh,
-    RaiseLevel: raise_level,
-    SetQueue: queue_admin.set_queue,
-    DeleteQueue: queue_admin.delete_queue,
-    SetQuota: settings.set_quota,
-    KvPut: change_keys,
-    KvDelete: change_keys,
-    KvTxn: change_keys,
-    KvCompact: change_keys,
-}
-
-
-# These act for the session that asks.
-_SESSION_HANDLERS: Final[dict[type, Callable[[State, Any, int], Reply]]] = {
-    ClaimTasks: tasks.claim_tasks,
-    AcquireLock: locks.acquire,
-    CancelLockWait: locks.cancel_wait,
+_HANDLERS: Final = {kind: handle for domain in DOMAINS for kind, handle in domain.handlers.items()}
+_SESSION_HANDLERS: Final = {
+    kind: handle for domain in DOMAINS for kind, handle in domain.session_handlers.items()
 }
 
 

@@ -13,14 +13,9 @@ from typing import Any, Final
 from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.limits import LIMITS, Limits
 from coord.core.base.table import Budget, GivenRow, Row, SnapshotFormatError, View
-from coord.core.base.timers import TimerKind
-from coord.core.locks.handlers import rebuild_locks
-from coord.core.sessions.holdings import count_session
-from coord.core.sessions.liveness import known_session
+from coord.core.domains import DOMAINS
 from coord.core.sharing import Sharing
-from coord.core.sizes import session_size
 from coord.core.state import State
-from coord.core.tasks.transitions import rebuild_tasks
 
 FORMAT: Final = 1
 LEVEL_FORMAT: Final = 2  # with the feature level, once it is raised
@@ -86,7 +81,8 @@ def restore(rows: Iterable[GivenNamedRow], limits: Limits = LIMITS) -> State:
             raise SnapshotFormatError(f"unknown table {name!r}")
     if not seen_meta:
         raise SnapshotFormatError("the row with revision and time is missing")
-    _rebuild(state)
+    for domain in DOMAINS:
+        domain.rebuild(state)
     return state
 
 
@@ -106,20 +102,3 @@ def _load_meta(state: State, row: GivenRow) -> None:
             f"the cluster is at feature level {state.level}; this build supports levels up to "
             f"{HIGHEST_LEVEL}: start a newer build"
         )
-
-
-def _rebuild(state: State) -> None:
-    """Everything in the state that is derived."""
-    for session in state.sessions.values():
-        state.sessions_size += session_size(session)
-        count_session(state, session.name, 1)
-        state.session_by_nonce[session.nonce] = session.session_id
-        state.timers.arm(TimerKind.SESSION, session.session_id, session.expires_at_ms)
-    for (session_id, sequence), (_, _, size) in state.replies.items():
-        owner = known_session(state, session_id)
-        owner.replies.append(sequence)
-        owner.reply_bytes += size
-        state.reply_bytes += size
-    rebuild_locks(state)
-    rebuild_tasks(state)
-    state.kv.rebuild()

@@ -10,24 +10,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from coord.core.base.bounds import MAX_TOKEN, Check, invalid, out_of_range
+from coord.core.base.bounds import MAX_TOKEN, invalid, out_of_range
 from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.refusal import Rejected
 from coord.core.base.request import RequestId
 from coord.core.batch import Command
-from coord.core.cluster import bounds as cluster
-from coord.core.kv import bounds as kv
-from coord.core.locks import bounds as locks
-from coord.core.sessions import bounds as sessions
-from coord.core.tasks import bounds as tasks
+from coord.core.domains import DOMAINS
 
-_BOUNDS: Final[dict[type, Check]] = {
-    **sessions.BOUNDS,
-    **tasks.BOUNDS,
-    **locks.BOUNDS,
-    **kv.BOUNDS,
-    **cluster.BOUNDS,
-}
+_BOUNDS: Final = {kind: check for domain in DOMAINS for kind, check in domain.bounds.items()}
 
 
 def validate(command: Command, level: int = HIGHEST_LEVEL) -> Rejected | None:

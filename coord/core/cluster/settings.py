@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from coord.core.base.invariants import invariant
 from coord.core.base.request import Done
 from coord.core.cluster.commands import SetQuota
-from coord.core.state import State
+from coord.core.state import NEVER, State
 
 _COMPACT_AFTER: Final = "compact_after"
 _QUOTA_BYTES: Final = "quota_bytes"
@@ -27,6 +28,13 @@ def rebuild(state: State) -> None:
     compact_after = state.settings.get(_COMPACT_AFTER)
     if compact_after is not None:
         state.compact_after = compact_after
+
+
+def check(state: State) -> None:
+    """Invariants; raises InvariantViolation."""
+    known = state.settings.get(_COMPACT_AFTER)
+    since = NEVER if known is None else known
+    invariant(state.compact_after == since, "compact from where the settings say", known)
 
 
 def quota_bytes(state: State) -> int:

@@ -23,3 +23,13 @@ def change_keys(state: State, command: Any) -> Reply:
         for key in state.kv.changed_keys:
             state.emit(_KV_CHANGED, key.decode("latin-1"))
     return reply
+
+
+def rebuild(state: State) -> None:
+    """What is derived from the rows of keys."""
+    state.kv.rebuild()
+
+
+def check(state: State) -> None:
+    """Invariants; raises InvariantViolation."""
+    state.kv.check(state.level)

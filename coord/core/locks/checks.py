@@ -7,7 +7,13 @@ from coord.core.base.timers import TimerKind
 from coord.core.state import State
 
 
-def check_locks(state: State) -> None:
+def check(state: State) -> None:
+    """Invariants; raises InvariantViolation."""
+    _check_locks(state)
+    _check_waiters(state)
+
+
+def _check_locks(state: State) -> None:
     for name, lock in state.locks.items():
         invariant(name == lock.name and 0 < lock.token <= state.revision, "lock", lock)
         owner = state.sessions.get(lock.session_id)
@@ -18,7 +24,7 @@ def check_locks(state: State) -> None:
         invariant(live, "held lock is not expired", lock)
 
 
-def check_waiters(state: State) -> None:
+def _check_waiters(state: State) -> None:
     for ident, waiter in state.waiters.items():
         invariant(ident == (waiter.lock, waiter.ticket), "waiter", waiter)
         invariant(waiter.ticket <= state.revision, "ticket is a past revision", waiter)

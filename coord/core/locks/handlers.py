@@ -21,8 +21,7 @@ from coord.core.locks.commands import (
 )
 from coord.core.locks.holdings import check_new_lock, check_new_wait
 from coord.core.locks.records import Lock, Waiter
-from coord.core.sessions.liveness import is_open
-from coord.core.sessions.liveness import known_session as _session
+from coord.core.sessions.liveness import is_open, known_session
 from coord.core.state import State
 
 _LAST_TICKET: Final = 1 << 64
@@ -183,7 +182,25 @@ def _check_held(state: State, name: str, token: int) -> Rejected | None:
     return None
 
 
-def settle_lock(state: State, name: str) -> None:
+def end_wait(state: State, ident: tuple[str, int]) -> None:
+    """A wait, (lock, ticket), is over."""
+    leave_queue(state, *ident)
+
+
+def settle_held(state: State, command: ReleaseLock | RefreshLock, session_id: int) -> None:
+    """The lock that a holder names."""
+    _settle_lock(state, command.name)
+
+
+def settle_contender(state: State, command: AcquireLock | CancelLockWait, session_id: int) -> None:
+    """The lock that a contender names, and his wait for it."""
+    _settle_lock(state, command.name)
+    ticket = state.waiting.get((command.name, session_id, command.holder))
+    if ticket is not None:
+        _settle_wait(state, command.name, ticket)
+
+
+def _settle_lock(state: State, name: str) -> None:
     """Every step takes a waiter from the queue, or ends."""
     while (lock := state.locks.get(name)) is not None:
         over = 0 < lock.expires_at_ms <= state.now_ms
@@ -192,17 +209,18 @@ def settle_lock(state: State, name: str) -> None:
         pass_on(state, name)
 
 
-def settle_wait(state: State, name: str, ticket: int) -> None:
+def _settle_wait(state: State, name: str, ticket: int) -> None:
     if state.waiters[name, ticket].leaves_at_ms <= state.now_ms:
         leave_queue(state, name, ticket)
 
 
-def rebuild_locks(state: State) -> None:
+def rebuild(state: State) -> None:
+    """What is derived from the rows of locks and of those who wait."""
     for lock in state.locks.values():
-        _session(state, lock.session_id).locks.add(lock.name)
+        known_session(state, lock.session_id).locks.add(lock.name)
         if lock.expires_at_ms:
             state.timers.arm(TimerKind.LOCK, lock.name, lock.expires_at_ms)
     for ident, waiter in state.waiters.items():
-        _session(state, waiter.session_id).waits.add(ident)
+        known_session(state, waiter.session_id).waits.add(ident)
         state.waiting[waiter.lock, waiter.session_id, waiter.holder] = waiter.ticket
         state.timers.arm(TimerKind.LOCK_WAIT, ident, waiter.leaves_at_ms)

@@ -10,7 +10,13 @@ from coord.core.sessions.liveness import is_open
 from coord.core.state import State
 
 
-def check_sessions(state: State) -> None:
+def check(state: State) -> None:
+    """Invariants; raises InvariantViolation."""
+    _check_sessions(state)
+    _check_replies(state)
+
+
+def _check_sessions(state: State) -> None:
     for session_id, session in state.sessions.items():
         where = session.session_id
         invariant(session_id == session.session_id <= state.revision, "session id", where)
@@ -35,7 +41,7 @@ def check_sessions(state: State) -> None:
     invariant(state.session_by_nonce.keys() == nonces, "every nonce has its session")
 
 
-def check_replies(state: State) -> None:
+def _check_replies(state: State) -> None:
     kept = size = 0
     for session_id, session in state.sessions.items():
         sequences = session.replies

@@ -12,6 +12,7 @@ from typing import Final
 
 from coord.core.base.refusal import Rejected, limit_exceeded, session_not_found
 from coord.core.base.request import Done, EventKind, labels_of
+from coord.core.base.timers import TimerKind
 from coord.core.locks.handlers import leave_queue, pass_on
 from coord.core.sessions.commands import (
     CloseSession,
@@ -22,7 +23,7 @@ from coord.core.sessions.commands import (
 )
 from coord.core.sessions.dedupe import drop_replies
 from coord.core.sessions.holdings import check_new_session, count_session
-from coord.core.sessions.liveness import _SESSION, is_open, touch
+from coord.core.sessions.liveness import _SESSION, SESSION_EXPIRED, is_open, known_session, touch
 from coord.core.sessions.records import Session
 from coord.core.sizes import session_size
 from coord.core.state import State
@@ -134,3 +135,22 @@ def _give_back_some(state: State, session: Session, why: str) -> None:
     if state.level:
         drop_replies(state, session, state.expiries_left * _REPLIES_PER_EXPIRY)
         state.expiries_left = 0
+
+
+def expire_session(state: State, session_id: int) -> None:
+    """Its client gave no sign of life for too long."""
+    end_session(state, session_id, SESSION_EXPIRED)
+
+
+def rebuild(state: State) -> None:
+    """What is derived from the rows of sessions and of kept replies."""
+    for session in state.sessions.values():
+        state.sessions_size += session_size(session)
+        count_session(state, session.name, 1)
+        state.session_by_nonce[session.nonce] = session.session_id
+        state.timers.arm(TimerKind.SESSION, session.session_id, session.expires_at_ms)
+    for (session_id, sequence), (_, _, size) in state.replies.items():
+        owner = known_session(state, session_id)
+        owner.replies.append(sequence)
+        owner.reply_bytes += size
+        state.reply_bytes += size

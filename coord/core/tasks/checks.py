@@ -12,9 +12,22 @@ from coord.core.tasks.attempts import attempts_allowed
 from coord.core.tasks.commands import TaskState
 from coord.core.tasks.records import Queue, Task, rank_key
 from coord.core.tasks.retention import is_compact, kept_ms
+from coord.core.tasks.retention_checks import check_account, check_retained
 
 
-def check_task(state: State, task: Task) -> None:
+def check(state: State) -> None:
+    """Invariants; raises InvariantViolation."""
+    for task in state.tasks.values():
+        _check_task(state, task)
+        _check_lease(state, task)
+    for queue in state.queues.values():
+        _check_queue(state, queue)
+        check_retained(state, queue)
+    _check_finished(state)
+    check_account(state)
+
+
+def _check_task(state: State, task: Task) -> None:
     where = (task.task_id, task.state)
     options = task.options
     invariant(0 < task.serial <= task.mod_revision <= state.revision, "task revisions", where)
@@ -61,7 +74,7 @@ def _check_scheduled(state: State, task: Task) -> None:
         invariant(armed == calendar > 0, "task waits for its calendar time", (task.task_id, armed))
 
 
-def check_lease(state: State, task: Task) -> None:
+def _check_lease(state: State, task: Task) -> None:
     lease = task.lease
     where = (task.task_id, task.state, lease)
     invariant((lease is not None) == (task.state is TaskState.CLAIMED), "lease = claimed", where)
@@ -91,7 +104,7 @@ def _is_indexed(queue: Queue, task: Task) -> bool:
     return task.serial in indexes[task.state]
 
 
-def check_queue(state: State, queue: Queue) -> None:
+def _check_queue(state: State, queue: Queue) -> None:
     own = [task for task in state.tasks.values() if task.queue == queue.name]
     indexes: list[Sized] = [queue.ready, queue.scheduled, queue.claimed]
     indexes += [queue.completed, queue.dead, queue.cancelled]
@@ -107,7 +120,7 @@ def check_queue(state: State, queue: Queue) -> None:
     invariant(len(queue.cancelled) <= queue.cancelled_total, "cancelled total", queue.name)
 
 
-def check_finished(state: State) -> None:
+def _check_finished(state: State) -> None:
     finished = [
         task for task in state.tasks.values() if task.finished and not is_compact(state, task)
     ]

@@ -3,26 +3,62 @@
 from __future__ import annotations
 
 from coord.core.base.timers import TimerKind
-from coord.core.sessions.liveness import SESSION_EXPIRED as _SESSION_EXPIRED
-from coord.core.sessions.liveness import is_open
+from coord.core.sessions.liveness import SESSION_EXPIRED, is_open
 from coord.core.state import State
 from coord.core.tasks.attempts import lose_lease, time_out_attempt, time_out_task
-from coord.core.tasks.records import Task
+from coord.core.tasks.commands import (
+    CancelTask,
+    CompleteTasks,
+    FailTasks,
+    HeartbeatTasks,
+    ReleaseTasks,
+    RetryTask,
+    SubmitTasks,
+)
+from coord.core.tasks.records import Task, serial_of
 from coord.core.tasks.transitions import arm, forget, leave, wait_or_ready
 
 
-def settle_task(state: State, serial: int) -> None:
+def expire_task(state: State, serial: int) -> None:
+    """The timer of a task has run out."""
+    _task_due(state, state.tasks[serial])
+
+
+def settle_held(
+    state: State,
+    command: HeartbeatTasks | CompleteTasks | FailTasks | ReleaseTasks,
+    session_id: int,
+) -> None:
+    """The tasks that their holder names."""
+    for item in command.items:
+        _settle_task(state, serial_of(item.task_id))
+
+
+def settle_named(state: State, command: CancelTask | RetryTask, session_id: int) -> None:
+    """The task of the command."""
+    _settle_task(state, serial_of(command.task_id))
+
+
+def settle_known(state: State, command: SubmitTasks, session_id: int) -> None:
+    """The tasks whose idempotency keys are submitted again."""
+    for spec in command.tasks:
+        queue = state.queues.get(spec.queue)
+        if queue is not None and spec.idempotency_key in queue.known_keys:
+            _settle_task(state, queue.known_keys[spec.idempotency_key])
+
+
+def _settle_task(state: State, serial: int) -> None:
     while (task := state.tasks.get(serial)) is not None:
         deadline = state.timers.deadline_of(TimerKind.TASK, serial)
         if deadline is not None and deadline <= state.now_ms:
-            task_due(state, task)
+            _task_due(state, task)
         elif task.lease is not None and not is_open(state, task.lease.session_id):
-            lose_lease(state, serial, _SESSION_EXPIRED)
+            lose_lease(state, serial, SESSION_EXPIRED)
         else:
             return
 
 
-def task_due(state: State, task: Task) -> None:
+def _task_due(state: State, task: Task) -> None:
     """The strictest first: what kills the task before what ends one attempt."""
     now_ms, serial, options, lease = state.now_ms, task.serial, task.options, task.lease
     if task.finished:

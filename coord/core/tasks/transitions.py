@@ -19,8 +19,7 @@ from coord.core.base.invariants import InvariantViolation, invariant
 from coord.core.base.request import EventKind
 from coord.core.base.sorted_keys import SortedKeys
 from coord.core.base.timers import TimerKind
-from coord.core.cluster import settings
-from coord.core.sessions.liveness import known_session as _session
+from coord.core.sessions.liveness import known_session
 from coord.core.sizes import task_size
 from coord.core.state import State
 from coord.core.tasks import retention
@@ -289,8 +288,8 @@ def _trim_arrivals(state: State, queue: Queue) -> None:
             queue.old_arrivals.extend((since_ms, serial))
 
 
-def rebuild_tasks(state: State) -> None:
-    settings.rebuild(state)
+def rebuild(state: State) -> None:
+    """What is derived from the rows of tasks, queues and tombstones."""
     # Arrivals are kept oldest first, and so are the ends of tasks. (A key function of Python lets
     # other threads run meanwhile; attrgetter, a little quicker, would stop them for a second.)
     tasks = sorted(state.tasks.values(), key=lambda task: (task.since_ms, task.mod_revision))
@@ -306,4 +305,4 @@ def rebuild_tasks(state: State) -> None:
     retention.rebuild_stones(state)
     for task in sorted((task for task in tasks if task.lease), key=lambda task: task.token):
         if task.lease is not None:
-            _session(state, task.lease.session_id).tasks[task.serial] = None
+            known_session(state, task.lease.session_id).tasks[task.serial] = None

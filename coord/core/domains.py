@@ -1,0 +1,18 @@
+"""The domains of the state machine. What is derived from rows is made again in this order: tasks
+look at the settings of the cluster, and at the sessions that hold them."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from coord.core.batch import Command
+from coord.core.cluster.domain import CLUSTER
+from coord.core.domain import Domain, check_domains
+from coord.core.kv.domain import KV
+from coord.core.locks.domain import LOCKS
+from coord.core.sessions.domain import SESSIONS
+from coord.core.tasks.domain import TASKS
+
+DOMAINS: Final[tuple[Domain, ...]] = (CLUSTER, SESSIONS, LOCKS, TASKS, KV)
+
+check_domains(DOMAINS, get_args(Command))

@@ -1,0 +1,25 @@
+"""Keys and values, with the meaning of etcd v3's KV service."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from coord.core.domain import Domain
+from coord.core.kv.bounds import BOUNDS
+from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvTxn
+from coord.core.kv.digests import DIGESTS
+from coord.core.kv.handlers import change_keys, check, rebuild
+
+KV: Final = Domain(
+    "kv",
+    handlers={
+        KvPut: change_keys,
+        KvDelete: change_keys,
+        KvTxn: change_keys,
+        KvCompact: change_keys,
+    },
+    bounds=BOUNDS,
+    digests=DIGESTS,
+    rebuild=rebuild,
+    check=check,
+)
