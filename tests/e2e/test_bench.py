@@ -109,7 +109,7 @@ def test_a_cluster_that_goes_on_is_measured(tmp_path: Path) -> None:
 
 
 def test_steady_work_while_the_leader_is_killed_is_measured(tmp_path: Path) -> None:
-    """What it says of a system that loses or doubles work: tests/unit/test_bench_sustained.py."""
+    """What it says of a system that loses or doubles work: tests/unit/bench/test_sustained.py."""
     [found] = medians(tmp_path, "--scenario", "sustained")["sustained"]
     assert (found["lost"], found["kills"]) == (0, 1)
     assert found["tasks"] > 1_000

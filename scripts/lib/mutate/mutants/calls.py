@@ -6,10 +6,10 @@ from typing import Final
 
 from scripts.lib.mutate.mutant import Mutant, mutant
 
-_PROPOSER: Final = "tests/unit/test_rpc_proposer.py"
-_WAITING: Final = "tests/unit/test_rpc_waiting.py"
-_RETRY: Final = "tests/unit/test_client_retry.py"
-_FORWARDING: Final = "tests/unit/test_rpc_forwarding.py"
+_PROPOSER: Final = "tests/unit/runtime/test_proposer.py"
+_WAITING: Final = "tests/unit/runtime/test_watches.py"
+_RETRY: Final = "tests/unit/client/test_retry.py"
+_FORWARDING: Final = "tests/unit/rpc/test_forwarding.py"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -17,14 +17,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/codec/tasks.py",
         'm.retry_after_ms if m.HasField("retry_after_ms") else None',
         "m.retry_after_ms or None",
-        "tests/unit/test_codec_commands.py",
+        "tests/unit/codec/test_commands.py",
     ),
     mutant(
         "unknown-outcome-shown-as-definite",
         "coord/runtime/errors.py",
         "ServiceReason.OUTCOME_UNKNOWN, message, definite=False",
         "ServiceReason.OUTCOME_UNKNOWN, message, definite=True",
-        "tests/unit/test_rpc_status.py",
+        "tests/unit/rpc/test_status.py",
     ),
     mutant(
         "given-up-proposal-told-as-definite",
@@ -66,7 +66,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/runtime/cluster_clock.py",
         "if not self._running:\n            return",
         "if not self._base_ns:\n            return",
-        "tests/unit/test_rpc_cluster_clock.py",
+        "tests/unit/runtime/test_cluster_clock.py",
     ),
     mutant(
         "level-raised-beside-an-older-member",
@@ -87,14 +87,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/rpc/streams/credit.py",
         "self._open_slots += self._claims.pop(sequence) - tasks",
         "self._open_slots += self._claims.pop(sequence)",
-        "tests/unit/test_work_credit.py",
+        "tests/unit/rpc/test_work_credit.py",
     ),
     mutant(
         "lost-task-not-told-to-its-worker",
         "coord/runtime/lease_watch.py",
         "(task.token == fencing_token and task.lease is not None)",
         "task.token == fencing_token",
-        "tests/unit/test_lease_watch.py",
+        "tests/unit/runtime/test_lease_watch.py",
     ),
     mutant(
         "unprotected-write-repeated-by-the-client",
@@ -115,13 +115,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/client/session.py",
         "return next(iter(self._held), self._next_sequence)",
         "return self._next_sequence",
-        "tests/unit/test_client_session.py",
+        "tests/unit/client/test_session.py",
     ),
     mutant(
         "sent-request-told-as-never-sent",
         "coord/client/transport/pending.py",
         "(unsent if number in self.queue else sent).copy()",
         "unsent.copy()",
-        "tests/unit/test_client_pending.py",
+        "tests/unit/client/test_pending.py",
     ),
 )

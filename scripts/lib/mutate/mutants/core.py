@@ -7,10 +7,10 @@ from typing import Final
 from scripts.lib.mutate.mutant import Mutant, mutant
 
 _SCENARIOS: Final = "tests/scenario/test_core_scenarios.py"
-_MACHINE: Final = "tests/unit/test_core_machine.py"
-_TIMERS: Final = "tests/unit/test_core_timers.py"
-_TABLE: Final = "tests/unit/test_core_table.py"
-_BACKLOG: Final = "tests/unit/test_core_backlog.py"
+_MACHINE: Final = "tests/unit/core/test_machine.py"
+_TIMERS: Final = "tests/unit/core/test_timers.py"
+_TABLE: Final = "tests/unit/core/test_table.py"
+_BACKLOG: Final = "tests/unit/core/test_backlog.py"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -173,7 +173,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/core/snapshot.py",
         "state.level = rest[0] if rest else 0",
         "state.level = 0",
-        "tests/unit/test_core_levels.py",
+        "tests/unit/core/test_levels.py",
     ),
     mutant(
         "snapshot-takes-a-later-change",
@@ -187,7 +187,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/core/listing.py",
         "return index.between(after, None, (False, False))",
         "return index.between(after, None, (True, False))",
-        "tests/unit/test_core_queries.py",
+        "tests/unit/core/test_queries.py",
     ),
     mutant(
         "view-holds-whatever-changes",
@@ -222,13 +222,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/codec/snapshot.py",
         "if weight > _MAX_ROW_WEIGHT or (group and (room < 0 or name != group[0])):",
         "if group and name != group[0]:",
-        "tests/unit/test_codec_snapshot_sizes.py",
+        "tests/unit/codec/test_snapshot_sizes.py",
     ),
     mutant(
         "equal-values-restored-one-by-one",
         "coord/core/snapshot.py",
         "state.replies.load(of_table, sharing.decode_kept_reply)",
         "state.replies.load(of_table)",
-        "tests/unit/test_codec_snapshot_sizes.py",
+        "tests/unit/codec/test_snapshot_sizes.py",
     ),
 )

@@ -6,12 +6,12 @@ from typing import Final
 
 from scripts.lib.mutate.mutant import Mutant, mutant
 
-_CRASH: Final = "tests/unit/test_journal_crash.py"
-_FAILED_SYNCS: Final = "tests/unit/test_journal_failed_syncs.py"
-_FILES: Final = "tests/unit/test_journal_files.py"
-_RECOVERY: Final = "tests/unit/test_journal_recovery.py"
-_SNAPSHOTS: Final = "tests/unit/test_journal_snapshots.py"
-_VOTE: Final = "tests/unit/test_journal_vote.py"
+_CRASH: Final = "tests/unit/journal/test_crash.py"
+_FAILED_SYNCS: Final = "tests/unit/journal/test_failed_syncs.py"
+_FILES: Final = "tests/unit/journal/test_files.py"
+_RECOVERY: Final = "tests/unit/journal/test_recovery.py"
+_SNAPSHOTS: Final = "tests/unit/journal/test_snapshots.py"
+_VOTE: Final = "tests/unit/journal/test_vote.py"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -105,6 +105,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/journal/io.py",
         "return StorageUnusableError(path, operation,",
         "return SyncFailedError(path, operation,",
-        "tests/unit/test_journal_advice.py",
+        "tests/unit/journal/test_advice.py",
     ),
 )

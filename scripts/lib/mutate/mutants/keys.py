@@ -6,8 +6,8 @@ from typing import Final
 
 from scripts.lib.mutate.mutant import Mutant, mutant
 
-_STORE: Final = "tests/unit/test_kv_store.py"
-_BOUNDS: Final = "tests/unit/test_kv_bounds.py"
+_STORE: Final = "tests/unit/core/test_kv_store.py"
+_BOUNDS: Final = "tests/unit/core/test_kv_bounds.py"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -50,7 +50,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/core/kv/store.py",
         "return [self._live, *self._history.tables()]",
         "return [self._live]",
-        "tests/unit/test_core_machine.py",
+        "tests/unit/core/test_machine.py",
     ),
     mutant(
         "put-does-not-count-the-version",
@@ -85,20 +85,20 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/core/state.py",
         "return self.kv.untidy or len(self.redrives) > 0",
         "return len(self.redrives) > 0",
-        "tests/unit/test_core_chores.py",
+        "tests/unit/core/test_chores.py",
     ),
     mutant(
         "redrive-takes-tasks-that-died-later",
         "coord/core/chores.py",
         "if state.tasks[serial].mod_revision <= rest.died_by:",
         "if True:",
-        "tests/unit/test_core_chores.py",
+        "tests/unit/core/test_chores.py",
     ),
     mutant(
         "larger-transaction-than-allowed",
         "coord/core/kv/bounds.py",
         "if _cost(command, level) > LIMITS.max_txn_ops:",
         "if _cost(command, level) > LIMITS.max_txn_ops + 1:",
-        "tests/unit/test_kv_validate.py",
+        "tests/unit/core/test_kv_validate.py",
     ),
 )

@@ -6,15 +6,15 @@ from typing import Final
 
 from scripts.lib.mutate.mutant import Mutant, mutant
 
-_COMMIT: Final = "tests/unit/test_engine_commit.py"
-_ELECTION: Final = "tests/unit/test_engine_election.py"
-_FULL_DISK: Final = "tests/unit/test_engine_full_disk.py"
-_ADMISSION: Final = "tests/unit/test_engine_admission.py"
-_APPEND: Final = "tests/unit/test_filter_append.py"
-_MEMBERSHIP: Final = "tests/unit/test_engine_membership.py"
-_FRESHNESS: Final = "tests/unit/test_freshness.py"
-_RESTART: Final = "tests/unit/test_engine_restart.py"
-_SNAPSHOT_FAILS: Final = "tests/unit/test_snapshot_failures.py"
+_COMMIT: Final = "tests/unit/replication/test_engine_commit.py"
+_ELECTION: Final = "tests/unit/replication/test_engine_election.py"
+_FULL_DISK: Final = "tests/unit/replication/test_engine_full_disk.py"
+_ADMISSION: Final = "tests/unit/replication/test_engine_admission.py"
+_APPEND: Final = "tests/unit/replication/test_filter_append.py"
+_MEMBERSHIP: Final = "tests/unit/replication/test_engine_membership.py"
+_FRESHNESS: Final = "tests/unit/replication/test_staleness.py"
+_RESTART: Final = "tests/unit/replication/test_engine_restart.py"
+_SNAPSHOT_FAILS: Final = "tests/unit/replication/test_snapshot_failures.py"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -134,35 +134,35 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/replication/admission.py",
         "return Follow(max(answers[peer].term for peer in peers))",
         "return Follow(min(answers[peer].term for peer in peers))",
-        "tests/unit/test_admission_rules.py",
+        "tests/unit/replication/test_admission_rules.py",
     ),
     mutant(
         "half-of-the-states-are-a-majority",
         "coord/replication/state_check.py",
         "if count * 2 > len(voters):",
         "if count * 2 >= len(voters):",
-        "tests/unit/test_state_check.py",
+        "tests/unit/replication/test_state_check.py",
     ),
     mutant(
         "build-below-the-level-admitted",
         "coord/replication/levels.py",
         "return level < self.required",
         "return False",
-        "tests/unit/test_peer_levels.py",
+        "tests/unit/replication/test_peer_levels.py",
     ),
     mutant(
         "unknown-outcome-told-as-definite",
         "coord/replication/callers.py",
         "future.set_exception(OutcomeUnknownError(why))",
         "future.set_exception(ReplicationError(why))",
-        "tests/unit/test_replicator_outcomes.py",
+        "tests/unit/replication/test_replicator_outcomes.py",
     ),
     mutant(
         "reply-of-another-entry-taken",
         "coord/replication/callers.py",
         "if proposed_term == term:",
         "if True:",
-        "tests/unit/test_replicator_outcomes.py",
+        "tests/unit/replication/test_replicator_outcomes.py",
     ),
     mutant(
         "vote-forgotten-at-the-start",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "setup"
+SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "setup"
 # Makes itself the interpreter of the environment; pip takes a moment, and may fail.
 PYTHON = """#!/bin/sh
 case "$1 $2" in

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIGINT_BIT = 1 << (signal.SIGINT - 1)
 # Runs its arguments as a background job of a shell would be run.
 IN_THE_BACKGROUND = (

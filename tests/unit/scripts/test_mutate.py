@@ -14,7 +14,7 @@ from scripts.lib.mutate.mutants import MUTANTS
 from scripts.lib.mutate.tree import copied
 from scripts.lib.mutate.trial import Result, try_mutants
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("one", MUTANTS, ids=lambda one: one.name)

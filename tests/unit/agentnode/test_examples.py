@@ -12,7 +12,7 @@ from agentnode.registry import Registry
 from tests.support.agentnode import FakeClient, running_worker
 from tests.support.waiting import eventually
 
-TASKS = Path(__file__).parents[2] / "examples" / "hello" / "tasks.py"
+TASKS = Path(__file__).parents[3] / "examples" / "hello" / "tasks.py"
 
 
 @pytest.fixture

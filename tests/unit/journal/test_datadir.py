@@ -57,7 +57,7 @@ def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> Non
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     with process:
         assert process.stdout is not None

@@ -15,7 +15,7 @@ from agentnode.subprocess_runner import MAX_OUTPUT_BYTES, ExecRunner, task_as_js
 from tests.support.agentnode import FakeClient, FakeTask, running_worker
 from tests.support.waiting import eventually
 
-WORD_COUNT = Path(__file__).parents[2] / "examples" / "any_language" / "word_count.sh"
+WORD_COUNT = Path(__file__).parents[3] / "examples" / "any_language" / "word_count.sh"
 
 
 def python(code: str) -> ExecRunner:

@@ -14,7 +14,7 @@ from tests.support.client import fake_cluster
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 POOL = """
 import multiprocessing, sys

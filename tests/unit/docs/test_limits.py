@@ -8,7 +8,7 @@ from bench.bounds.cases import CASES
 from bench.bounds.page import with_limits
 from coord.core.base.limits import LIMITS
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "limits.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "limits.md"
 
 
 def test_the_table_of_limits_is_up_to_date() -> None:

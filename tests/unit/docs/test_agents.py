@@ -18,7 +18,7 @@ from agentnode.registry import Registry
 from tests.support.agentnode import FakeClient, FakeTask, FakeTasks, running_worker
 from tests.support.waiting import eventually
 
-PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
+PAGE = Path(__file__).parents[3] / "docs" / "agents.md"
 
 
 def blocks(language: str) -> list[str]:
