@@ -13,6 +13,7 @@ from coord.core.domains import DOMAINS
 from coord.core.state import State
 from coord.core.tasks.commands import TaskState
 from coord.core.tasks.records import Queue
+from coord.core.tasks.states import REACHABLE
 
 
 def check_state(state: State) -> None:
@@ -55,8 +56,10 @@ def check_delta(before: Marks, state: State) -> None:
         invariant(mod <= now_mod, "task revision does not go back", where)
         invariant(token <= now_token, "task token does not go back", where)
         invariant((was is now_is) or mod < now_mod, "a transition takes a revision", where)
+        possible = now_is is was or now_is in REACHABLE[was]
+        invariant(possible, "a task takes the ways there are", where)
         if was is TaskState.COMPLETED:
-            same = now_is is was and (now_mod, now_result) == (mod, result)
+            same = (now_mod, now_result) == (mod, result)
             invariant(same, "a completed task does not change", where)
     for name, (session_id, holder, token) in before.locks.items():
         if name in after.locks:

@@ -27,7 +27,8 @@ from coord.core.tasks.commands import (
 )
 from coord.core.tasks.records import Lease, Task, serial_of
 from coord.core.tasks.refusals import task_finished, task_not_found
-from coord.core.tasks.transitions import COMPLETED, DEAD, arm, finish, requeue
+from coord.core.tasks.states import COMPLETED, DEAD
+from coord.core.tasks.transitions import arm, finish, requeue
 
 DEFAULT_MAX_LOST_LEASES: Final = 10
 _RETURN_WINDOW_MS: Final = 500

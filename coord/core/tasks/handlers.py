@@ -36,16 +36,8 @@ from coord.core.tasks.records import (
     task_id_of,
 )
 from coord.core.tasks.refusals import being_redriven, queue_not_found, task_finished, task_not_found
-from coord.core.tasks.transitions import (
-    CANCELLED,
-    CLAIMED,
-    DEAD,
-    READY,
-    claim,
-    finish,
-    revive,
-    wait_or_ready,
-)
+from coord.core.tasks.states import CANCELLED, CLAIMED, DEAD, READY
+from coord.core.tasks.transitions import claim, finish, revive, wait_or_ready
 
 _UNBOUNDED: Final = 1 << 62
 

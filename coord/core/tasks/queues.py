@@ -12,7 +12,8 @@ from coord.core.tasks.quota import check_new_queues, kept_tasks
 from coord.core.tasks.records import Queue, RetentionPolicy, serial_of_rank
 from coord.core.tasks.refusals import being_deleted, queue_not_found
 from coord.core.tasks.retention import arm_line, drop_first_stone, forget_first
-from coord.core.tasks.transitions import CANCELLED, CLAIMED, finish, forget
+from coord.core.tasks.states import CANCELLED, CLAIMED
+from coord.core.tasks.transitions import finish, forget
 
 _WHY = "its queue was deleted"
 

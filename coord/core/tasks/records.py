@@ -12,9 +12,8 @@ from coord.core.base.request import Labels, labels_in_row
 from coord.core.base.sorted_keys import SortedKeys
 from coord.core.base.table import GivenRow, Row
 from coord.core.tasks.commands import TaskState
+from coord.core.tasks.states import FINISHED
 
-# Looking a member up in its class costs as much as a call, and this is asked for every task.
-_COMPLETED: Final = TaskState.COMPLETED
 _SERIAL_BITS: Final = 64
 _SERIAL_MASK: Final = (1 << _SERIAL_BITS) - 1
 
@@ -114,7 +113,7 @@ class Task:
     @property
     def finished(self) -> bool:
         """Nothing more happens to it by itself, but being forgotten."""
-        return self.state >= _COMPLETED
+        return self.state in FINISHED
 
 
 class RetentionPolicy(IntEnum):

@@ -1,9 +1,5 @@
-"""The transitions of a task: steps that cannot fail, taken after everything was checked.
-
-    submit -> SCHEDULED <-> READY -> CLAIMED -> COMPLETED
-                  ^           ^         |
-                  +-- retry --+---------+-> DEAD, CANCELLED (also from SCHEDULED and READY)
-    DEAD, CANCELLED -> READY by Retry and Redrive; finished -> forgotten after retention
+"""The transitions of a task (`coord.core.tasks.states`): steps that cannot fail, taken after
+everything was checked.
 
 Every transition takes the next revision, moves the task between the indexes of its queue, and sets
 its one timer anew. `task` and `queue` come from `edit`.
@@ -27,13 +23,7 @@ from coord.core.tasks.commands import TaskState
 from coord.core.tasks.quota import drop_surplus
 from coord.core.tasks.records import Lease, Queue, Task, rank_key, task_id_of
 from coord.core.tasks.retention import is_compact, keep_completed, kept_ms, line_of
-
-SCHEDULED: Final = TaskState.SCHEDULED
-READY: Final = TaskState.READY
-CLAIMED: Final = TaskState.CLAIMED
-COMPLETED: Final = TaskState.COMPLETED
-DEAD: Final = TaskState.DEAD
-CANCELLED: Final = TaskState.CANCELLED
+from coord.core.tasks.states import CANCELLED, CLAIMED, COMPLETED, DEAD, READY, SCHEDULED
 
 _TASK: Final = TimerKind.TASK
 _TASK_FINISHED: Final = EventKind.TASK_FINISHED
@@ -92,8 +82,10 @@ def finish(state: State, queue: Queue, task: Task, end: TaskState) -> None:
         queue.completed_total += 1
     elif end is DEAD:
         queue.dead_total += 1
-    else:
+    elif end is CANCELLED:
         queue.cancelled_total += 1
+    else:
+        raise InvariantViolation("a task ends in a final state", (task.serial, end))
     enter(state, queue, task)
     if is_compact(state, task):
         keep_completed(state, queue, task)
@@ -189,7 +181,7 @@ def enter_all(state: State, tasks: Iterable[Task]) -> None:
             key = task.serial
             if compact:
                 line_of(queue, task.options.retention_ms).rows.append(key)
-            elif now_in >= COMPLETED:
+            elif task.finished:
                 state.finished[key] = None
         entering.setdefault((task.queue, now_in), []).append(key)
         resize(state, queue, task, task_size(task, compact=compact))
@@ -256,7 +248,11 @@ def _sorted_index(queue: Queue, of: TaskState) -> SortedKeys[int]:
         return queue.scheduled
     if of is COMPLETED:
         return queue.completed
-    return queue.dead if of is DEAD else queue.cancelled
+    if of is DEAD:
+        return queue.dead
+    if of is CANCELLED:
+        return queue.cancelled
+    raise InvariantViolation("a state whose tasks are kept in order", of)
 
 
 def _drop_outdated(state: State, queue: Queue, at_most: int) -> None:
