@@ -7,7 +7,7 @@ from typing import Final, get_args
 
 from coord.core.batch import Command
 from coord.core.cluster.domain import CLUSTER
-from coord.core.domain import Domain, check_domains
+from coord.core.domain import Domain, Registry, check_domains
 from coord.core.kv.domain import KV
 from coord.core.locks.domain import LOCKS
 from coord.core.sessions.domain import SESSIONS
@@ -16,3 +16,5 @@ from coord.core.tasks.domain import TASKS
 DOMAINS: Final[tuple[Domain, ...]] = (CLUSTER, SESSIONS, LOCKS, TASKS, KV)
 
 check_domains(DOMAINS, get_args(Command))
+
+REGISTRY: Final = Registry(DOMAINS)

@@ -8,32 +8,33 @@ an exception out of `apply` is a bug, and the node must stop."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from coord.core.base.limits import LIMITS, Limits
 from coord.core.base.refusal import session_not_found
 from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.core.chores import go_on
 from coord.core.digest import Digester, digest
-from coord.core.domains import DOMAINS
-from coord.core.expiry import expire_due, settle_named
+from coord.core.domain import Domain, Registry
+from coord.core.domains import DOMAINS, REGISTRY
+from coord.core.expiry import expire_due
 from coord.core.sessions import dedupe
 from coord.core.sessions.liveness import touch
 from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
-from coord.core.validate import validate, validate_request_id
-
-_HANDLERS: Final = {kind: handle for domain in DOMAINS for kind, handle in domain.handlers.items()}
-_SESSION_HANDLERS: Final = {
-    kind: handle for domain in DOMAINS for kind, handle in domain.session_handlers.items()
-}
+from coord.core.validate import validate_request_id
 
 
 class Machine:
     """The state machine of one node. Not thread-safe: one event loop owns it."""
 
-    def __init__(self, state: State | None = None, limits: Limits = LIMITS) -> None:
-        self.state = state or State(limits)
+    def __init__(
+        self,
+        state: State | None = None,
+        limits: Limits = LIMITS,
+        domains: tuple[Domain, ...] = DOMAINS,
+    ) -> None:
+        self._registry = _registry_of(domains)
+        self.state = state or State(limits, self._registry.make_tables())
 
     @property
     def revision(self) -> int:
@@ -48,10 +49,11 @@ class Machine:
         """Carries out one log entry: one reply per request, and the events, in order."""
         state = self.state
         state.start_batch(batch.now_ms, batch.wall_ms)
-        expire_due(state)
+        registry = self._registry
+        expire_due(state, registry.due)
         if state.has_chores:
             go_on(state)
-        replies = [_handle(state, request) for request in batch.requests]
+        replies = [_handle(registry, state, request) for request in batch.requests]
         return Applied(replies, state.events, state.revision)
 
     def next_deadline_ms(self, until_ms: int) -> int | None:
@@ -72,39 +74,51 @@ class Machine:
         return Digester(self.state)
 
     @staticmethod
-    def from_rows(rows: Iterable[GivenNamedRow], limits: Limits = LIMITS) -> Machine:
+    def from_rows(
+        rows: Iterable[GivenNamedRow],
+        limits: Limits = LIMITS,
+        domains: tuple[Domain, ...] = DOMAINS,
+    ) -> Machine:
         """The machine whose `freeze` gave `rows`. SnapshotFormatError if none did."""
-        return Machine(restore(rows, limits))
+        return Machine(restore(rows, limits, _registry_of(domains)), limits, domains)
 
 
-def _handle(state: State, request: Request) -> Reply:
+def _registry_of(domains: tuple[Domain, ...]) -> Registry:
+    return REGISTRY if domains is DOMAINS else Registry(domains)
+
+
+def _handle(registry: Registry, state: State, request: Request) -> Reply:
     command, request_id = request.command, request.request_id
-    refused = validate(command, state.level) or validate_request_id(request_id)
+    check = registry.bounds[type(command)]
+    refused = check(command, state.level) or validate_request_id(request_id)
     if refused is not None:
         return refused
     session_id = 0 if request_id is None else request_id.session_id
     if not state.expiries_left:
-        settle_named(state, command, session_id)
+        settle = registry.settle.get(type(command))
+        if settle is not None:  # what it names is brought up to date before its handler looks at it
+            settle(state, command, session_id)
     if request_id is None or not session_id:
-        return _dispatch(state, command, 0)
+        return _dispatch(registry, state, command, 0)
     session = state.sessions.get(session_id)
     if session is None or session.expires_at_ms <= state.now_ms:
         return session_not_found(session_id)
     state.sessions.edit(session_id)
     touch(state, session)
     if not request_id.sequence:
-        return _dispatch(state, command, session_id)
-    reply = dedupe.find_reply(state, session, request_id, command)
+        return _dispatch(registry, state, command, session_id)
+    reply = dedupe.find_reply(state, session, request_id, command, registry.digest_of)
     if reply is None:
-        reply = _dispatch(state, command, session_id)
+        reply = _dispatch(registry, state, command, session_id)
         # The command may have closed the session it came in.
         if state.sessions.get(session_id) is session:
-            dedupe.keep_reply(state, session, request_id.sequence, reply, command)
+            sequence, digest_of = request_id.sequence, registry.digest_of
+            dedupe.keep_reply(state, session, sequence, reply, command, digest_of)
     return reply
 
 
-def _dispatch(state: State, command: Command, session_id: int) -> Reply:
-    handler = _HANDLERS.get(type(command))
+def _dispatch(registry: Registry, state: State, command: Command, session_id: int) -> Reply:
+    handler = registry.handlers.get(type(command))
     if handler is not None:
         return handler(state, command)
-    return _SESSION_HANDLERS[type(command)](state, command, session_id)
+    return registry.session_handlers[type(command)](state, command, session_id)

@@ -13,7 +13,8 @@ from typing import Any, Final
 from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.limits import LIMITS, Limits
 from coord.core.base.table import Budget, GivenRow, Row, SnapshotFormatError, View
-from coord.core.domains import DOMAINS
+from coord.core.domain import Registry
+from coord.core.domains import REGISTRY
 from coord.core.sharing import Sharing
 from coord.core.state import State
 
@@ -62,9 +63,11 @@ class StateView:
         self._views.clear()
 
 
-def restore(rows: Iterable[GivenNamedRow], limits: Limits = LIMITS) -> State:
+def restore(
+    rows: Iterable[GivenNamedRow], limits: Limits = LIMITS, registry: Registry = REGISTRY
+) -> State:
     """The state whose view emitted `rows`. SnapshotFormatError if they are not such rows."""
-    state = State(limits)
+    state = State(limits, registry.make_tables())
     tables = {table.name: table for table in state.tables()}
     seen_meta = False
     sharing = Sharing()
@@ -81,7 +84,7 @@ def restore(rows: Iterable[GivenNamedRow], limits: Limits = LIMITS) -> State:
             raise SnapshotFormatError(f"unknown table {name!r}")
     if not seen_meta:
         raise SnapshotFormatError("the row with revision and time is missing")
-    for domain in DOMAINS:
+    for domain in registry.domains:
         domain.rebuild(state)
     return state
 

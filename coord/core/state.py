@@ -7,6 +7,7 @@ derived from them (`coord.core.snapshot` rebuilds it) or lives only while a batc
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 from coord.core.base.limits import LIMITS, Limits
@@ -55,6 +56,7 @@ class State:
     __slots__ = (
         "_announced",
         "_shared",
+        "added",
         "compact_after",
         "events",
         "expiries_left",
@@ -85,8 +87,9 @@ class State:
         "wall_timers",
     )
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS, added: Iterable[Table[Any, Any]] = ()) -> None:
         self.limits = limits
+        self.added = {table.name: table for table in added}  # of domains, by name
         self.level = 0  # which rules hold: coord.core.base.levels
         self.revision = 0
         self.now_ms = 0
@@ -141,7 +144,7 @@ class State:
             self.waiters,
             self.redrives,
         ]
-        return [*own, *self.kv.tables(), self.tombstones, self.settings]
+        return [*own, *self.kv.tables(), self.tombstones, self.settings, *self.added.values()]
 
     def next_revision(self) -> int:
         """Takes the next revision; the caller's next step is the mutation it numbers."""

@@ -8,24 +8,20 @@ versions), no clock.
 
 from __future__ import annotations
 
-from typing import Final
-
 from coord.core.base.bounds import MAX_TOKEN, invalid, out_of_range
 from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.refusal import Rejected
 from coord.core.base.request import RequestId
 from coord.core.batch import Command
-from coord.core.domains import DOMAINS
-
-_BOUNDS: Final = {kind: check for domain in DOMAINS for kind, check in domain.bounds.items()}
+from coord.core.domains import REGISTRY
 
 
 def validate(command: Command, level: int = HIGHEST_LEVEL) -> Rejected | None:
     """Why `command` is refused (INVALID_ARGUMENT, TOO_LARGE, ...), or None if it is within bounds.
 
-    Reads nothing but the command; the message names the field and what is allowed. Apply gives the
-    level in force; the edge, which may be stricter, leaves it out."""
-    return _BOUNDS[type(command)](command, level)
+    Reads nothing but the command; the message names the field and what is allowed. For the edge,
+    which may be stricter than apply; apply itself asks its domains, at the level in force."""
+    return REGISTRY.bounds[type(command)](command, level)
 
 
 def validate_request_id(request_id: RequestId | None) -> Rejected | None:

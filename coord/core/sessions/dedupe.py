@@ -12,12 +12,12 @@ instead.)"""
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from coord.core.base.refusal import Reason, Rejected
 from coord.core.base.request import RequestId
 from coord.core.batch import Command, Reply
-from coord.core.request_digest import digest_of
 from coord.core.sessions.records import Session
 from coord.core.sizes import reply_size
 from coord.core.state import State
@@ -25,9 +25,15 @@ from coord.core.tasks.commands import Claimed
 
 _DROPPED_AT_ONCE: Final = 128
 
+DigestOf = Callable[[Any], int]
+
 
 def find_reply(
-    state: State, session: Session, request_id: RequestId, command: Command
+    state: State,
+    session: Session,
+    request_id: RequestId,
+    command: Command,
+    digest_of: DigestOf,
 ) -> Reply | None:
     """The kept reply, a refusal (its reply was given up, another request had its sequence, there is
     no room), None if the request is to be carried out.
@@ -63,7 +69,12 @@ def find_reply(
 
 
 def keep_reply(
-    state: State, session: Session, sequence: int, reply: Reply, command: Command
+    state: State,
+    session: Session,
+    sequence: int,
+    reply: Reply,
+    command: Command,
+    digest_of: DigestOf,
 ) -> None:
     """Keeps the reply of a new request.
 

@@ -30,7 +30,7 @@ class TaskSpec:
     retention_ms: int = 0
     labels: dict[str, str] = field(default_factory=dict)
     max_lost_leases: int = 0
-    # What `coord.core.request_digest` makes of it; kept, since a task with a key is hashed twice.
+    # What `coord.core.tasks.digests` makes of it; kept, since a task with a key is hashed twice.
     digested: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
 

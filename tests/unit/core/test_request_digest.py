@@ -16,10 +16,10 @@ from coord.core.base.refusal import Rejected
 from coord.core.base.request import RequestId
 from coord.core.batch import Batch, Reply, Request
 from coord.core.cluster.commands import RaiseLevel
+from coord.core.domains import REGISTRY
 from coord.core.kv.commands import KvPut, KvPutReply
 from coord.core.locks.commands import AcquireLock
 from coord.core.machine import Machine
-from coord.core.request_digest import digest_of
 from coord.core.sessions.commands import OpenSession, SessionOpened
 from coord.core.tasks.commands import ClaimTasks, SubmitTasks, TaskSpec
 from coord.core.tasks.digests import spec_digest
@@ -32,6 +32,7 @@ GIVEN: dict[str, Any] = {
     "retry_after_ms": 0,
     "stuck": (),
 }
+digest_of = REGISTRY.digest_of
 MAY_CHANGE = {(AcquireLock, "wait_ms")}
 
 
