@@ -31,9 +31,9 @@ class Session:
     reply_bytes: int = 0  # of all of them
 
 
-# What a request was answered; what it asked for (`coord.core.domain.Registry.digest_of`; 0: nobody noted it);
-# and the size of the reply (`coord.core.sizes`), which is derived. One is made for every request,
-# and a plain tuple is made in a tenth of the time of a named one.
+# What a request was answered; what it asked for (`Registry.digest_of`; 0: nobody noted it); and the
+# size of the reply (`coord.core.sizes`), which is derived. One is made for every request, and a
+# plain tuple is made in a tenth of the time of a named one.
 KeptReply = tuple[Reply, int, int]
 
 
