@@ -275,3 +275,33 @@ MAX_LINES = 600
 )
 def test_files_stay_readable(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def named_too_early(source: str) -> list[str]:
+    """Fields of named tuples whose types stand further down. Python does not look at them, but the
+    compiled core does when it is loaded, and ends the process."""
+    body = ast.parse(source).body
+    lines = {node.name: node.lineno for node in body if isinstance(node, ast.ClassDef)}
+    return [
+        f"{node.name}: {name.id}"
+        for node in body
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id == "NamedTuple" for base in node.bases)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign)
+        for name in ast.walk(field.annotation)
+        if isinstance(name, ast.Name) and lines.get(name.id, 0) > node.lineno
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in modules() if room_of(module_name(p)) == "coord.core"], ids=module_name
+)
+def test_named_tuples_of_the_core_name_what_stands_above_them(path: Path) -> None:
+    assert named_too_early(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_type_that_stands_below_is_found() -> None:
+    below = "class A(NamedTuple):\n    why: B | None\n\nclass B: ...\n"
+    assert named_too_early(below) == ["A: B"]
+    assert named_too_early("class B: ...\n" + below.split("\n\n", maxsplit=1)[0]) == []

@@ -6,14 +6,6 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Rejected(NamedTuple):
-    """A definite refusal: nothing was changed. `metadata` is sorted (key, value) text pairs."""
-
-    reason: Reason
-    message: str
-    metadata: tuple[tuple[str, str], ...] = ()
-
-
 class Reason(StrEnum):
     """Machine-readable refusal. All of them are definite: nothing was changed."""
 
@@ -40,6 +32,14 @@ class Reason(StrEnum):
     LEASE_NOT_FOUND = "LEASE_NOT_FOUND"
     KEY_NOT_FOUND = "KEY_NOT_FOUND"
     DUPLICATE_KEY = "DUPLICATE_KEY"  # a transaction that puts one key twice
+
+
+class Rejected(NamedTuple):
+    """A definite refusal: nothing was changed. `metadata` is sorted (key, value) text pairs."""
+
+    reason: Reason
+    message: str
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 def session_not_found(session_id: int) -> Rejected:
