@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 from coord.client import Client
@@ -15,6 +16,7 @@ from coord.client.transport.errors import CoordError, ResourceExhaustedError
 from coord.localcluster import LocalCluster
 from coord.localcluster.ports import free_base_port
 from coord.localcluster.probe import ask_nodes
+from coord.pb import common_pb2, lock_pb2
 from tests.support.acknowledged_load import AcknowledgedLoad, losses
 from tests.support.faults import (
     SmallDisk,
@@ -27,6 +29,7 @@ from tests.support.faults import (
     leader_and_followers,
     serve_refused,
 )
+from tests.support.rpc import Stubs
 from tests.support.waiting import eventually
 
 REFUSALS = 20
@@ -148,14 +151,24 @@ async def test_a_leader_with_a_full_disk_hands_over_and_loses_nothing(
     assert gap_ms < 4_000, f"no writes for {gap_ms} ms"
 
 
+async def lock_of_session(cluster: LocalCluster, session_id: int) -> int:
+    """The token of a lock that lives as long as the session. The client knows nothing of it: it
+    would give the lock up when its session cannot be renewed for a time to live."""
+    async with grpc.aio.insecure_channel(cluster.endpoints[0]) as channel:
+        header = common_pb2.RequestHeader(session_id=session_id)
+        request = lock_pb2.AcquireLockRequest(header=header, name="kept", holder="test")
+        reply = await Stubs(channel).locks.Acquire(request, timeout=20)
+    assert reply.acquired
+    return int(reply.fencing_token)
+
+
 async def test_when_all_disks_are_full_writes_are_refused_until_there_is_room(
     cluster: LocalCluster, disks: Disks
 ) -> None:
     ttl_ms = 1_500
     async with Client(endpoints(cluster), session_ttl_ms=ttl_ms, timeout_ms=5_000) as client:
         session_id = await client.open_session()
-        grant = await client.locks.acquire("kept")
-        assert grant is not None
+        token = await lock_of_session(cluster, session_id)
         revision = await client.kv.put("before", b"1")
         lost: list[int] = []
         client.on_session_lost(lost.append)
@@ -183,7 +196,7 @@ async def test_when_all_disks_are_full_writes_are_refused_until_there_is_room(
         assert (client.session_id, lost) == (session_id, [])
         held = await client.locks.get("kept")
         assert held is not None
-        assert held.fencing_token == grant.fencing_token
+        assert held.fencing_token == token
     await equal_digests(cluster)
 
 

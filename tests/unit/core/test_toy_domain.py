@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from coord.core.base.build import COMPILED
 from coord.core.base.invariants import InvariantViolation, invariant
 from coord.core.base.mixing import mix_plain
 from coord.core.base.refusal import Reason, Rejected
@@ -21,6 +22,8 @@ from coord.core.domains import DOMAINS
 from coord.core.machine import Machine
 from coord.core.sessions.commands import OpenSession, SessionOpened
 from coord.core.state import State
+
+pytestmark = pytest.mark.skipif(COMPILED, reason="the compiled core takes its own commands only")
 
 
 @dataclass(slots=True)
