@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -121,7 +122,11 @@ def measure(checkout: Path, arguments: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         found = Path(place) / "run.json"
         command = [str(checkout / "scripts" / "bench"), *arguments, "--json", str(found)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # From there, and with no path to here: Python looks in both for modules first.
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(
+            command, cwd=checkout, env=env, capture_output=True, text=True, check=False
+        )
         if not found.exists():
             raise BenchError(f"{command[0]} measured nothing:\n{done.stderr.strip()}")
         run: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
@@ -143,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one_round += ["--duration", str(options.duration)]
     one_round += ["--dir", str(options.dir)] if options.dir else []
     try:
-        pairs = _compare(options.other, options.rounds, one_round)
+        pairs = _compare(options.other.resolve(), options.rounds, one_round)
     except BenchError as error:
         sys.stderr.write(f"bench-compare: {error}\n")
         return 1

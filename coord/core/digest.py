@@ -64,7 +64,8 @@ class Digester:
         if not self._rows:
             return ""
         row = self._rows.pop()
-        if weight_of(row) <= self._slice_chars:
+        # Only the last row of a read can be very large: the view ends its slice with it.
+        if self._rows or weight_of(row) <= self._slice_chars:
             # ascii() of integers, text, bytes and tuples is the same in every Python, unlike
             # repr().
             return ascii(row) + "\n"

@@ -37,13 +37,20 @@ class StateQuota:
         self._node_id = node_id
         self._memory_bytes = memory_bytes
         self._alarm = False
+        self._members: tuple[Member, ...] = ()
+        self._own_share = 0  # bytes, with these members
 
     def limit_bytes(self, state: State, members: Collection[Member]) -> tuple[int, bool]:
         """How large the state may become, and whether that is this machine's own measure."""
         limit = quota_bytes(state)
         if limit:
             return limit, False
-        return self._memory_bytes // _SHARE_OF_MEMORY // self._nodes_here(members), True
+        # Asked for every write, and hardly ever anew.
+        now = tuple(members)
+        if now != self._members or not self._own_share:
+            self._members = now
+            self._own_share = self._memory_bytes // _SHARE_OF_MEMORY // self._nodes_here(now)
+        return self._own_share, True
 
     def alarm(self, state: State, members: Collection[Member]) -> bool:
         """Whether growth is refused now."""

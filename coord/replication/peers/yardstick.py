@@ -81,8 +81,13 @@ def _values(kind: str, *counted: Kind) -> Callable[[Message], tuple[int, ...]]:
     return itemgetter(*names, names[0])
 
 
-_TERMS: Final = {kind: _values(kind, _T) for kind in NUMBERS}
-_OTHERS: Final = {kind: _values(kind, _I, _C, Kind.SIZE) for kind in NUMBERS}
+_VALUES: Final = {kind: _values(kind, _T, _I, _C, Kind.SIZE) for kind in NUMBERS}
+# Fields that are measured otherwise, or may be missing, and what is ordinary for them.
+_LATEST: Final = {"mark": LATEST_CLOCK_MS, "created_wall_ms": LATEST_CLOCK_MS, "known": REASON}
+_OTHERS: Final = {
+    kind: [(name, _LATEST[name]) for name in fields if name in _LATEST]
+    for kind, fields in NUMBERS.items()
+}
 
 
 class BeyondReasonError(InvalidMessageError):
@@ -123,16 +128,13 @@ class Yardstick:
     def _is_ordinary(self, peer_id: str, message: Message) -> bool:
         """Nearly all messages are, which is seen at once: their numbers are below all limits."""
         kind = message["type"]
+        if max(_VALUES[kind](message)) > REASON or message["boot"] > self._stamp_of(peer_id)[0]:
+            return False
+        for name, latest in _OTHERS[kind]:
+            if message.get(name, 0) > latest:
+                return False
         voucher = message.get("fresh")
-        return (
-            max(_TERMS[kind](message)) <= self._journal.getCurrentTerm() + REASON
-            and max(_OTHERS[kind](message)) <= REASON
-            and message["boot"] <= self._stamp_of(peer_id)[0]
-            and message.get("mark", 0) <= LATEST_CLOCK_MS
-            and message.get("known", 0) <= REASON
-            and message.get("created_wall_ms", 0) <= LATEST_CLOCK_MS
-            and not (voucher and voucher[2] > REASON)
-        )
+        return not (voucher and voucher[2] > REASON)
 
     def _measure(self, peer_id: str, message: Message) -> None:
         term_limit, index_limit = self._term_limit(), self.index_limit()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from bench.compare import Figure, Pair, figures, interval, main, paired, table
+from bench.compare import Figure, Pair, figures, interval, main, measure, paired, table
 from bench.errors import BenchError
 
 
@@ -89,3 +90,28 @@ def test_a_folder_that_is_no_checkout_is_refused(
         main([str(tmp_path)])
     assert ended.value.code == 2
     assert "no scripts/bench" in capsys.readouterr().err
+
+
+def test_each_checkout_measures_its_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what lies where the comparison was started, nor what PYTHONPATH names."""
+    script = tmp_path / "scripts" / "bench"
+    script.parent.mkdir()
+    script.write_text(
+        "#!/bin/sh\n"
+        "for last; do :; done\n"
+        'printf \'{"cwd": "%s", "path": "%s"}\' "$PWD" "$PYTHONPATH" >"$last"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    assert measure(tmp_path, ["--rounds", "1"]) == {"cwd": str(tmp_path), "path": ""}
+
+
+def test_a_checkout_that_measures_nothing_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "scripts" / "bench"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\necho no disk >&2\n")
+    script.chmod(0o755)
+    with pytest.raises(BenchError, match="measured nothing:\nno disk"):
+        measure(tmp_path, [])
