@@ -81,9 +81,9 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--scenario", type=_names(SCENARIOS), metavar="A,B", help="only these (default all)")
     add("--peers", type=_names(PEERS), default=(), metavar="A,B", help=f"all, or {_list(PEERS)}")
     add("--nodes", type=_sizes, default=(3,), metavar="3,5,7", help="cluster sizes (default 3)")
-    add("--rounds", type=_at_least_one, help="default 3; quick 1")
-    add("--duration", type=_seconds, metavar="S", help="of one point (default 5; quick 1)")
-    add("--warmup", type=_seconds, metavar="S", help="before each (default 1; quick 0.5)")
+    add("--rounds", type=at_least_one, help="default 3; quick 1")
+    add("--duration", type=duration_s, metavar="S", help="of one point (default 5; quick 1)")
+    add("--warmup", type=duration_s, metavar="S", help="before each (default 1; quick 0.5)")
     add("--quick", action="store_true", help="few scenarios, one short round: under a minute")
     add("--full", action="store_true", help="up to 1,000,000 tasks, 1,000 agents, 100 kills")
     add("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
@@ -127,7 +127,7 @@ def main() -> int:
         signal.signal(number, signal.default_int_handler)
     command = shlex.join(["scripts/bench", *arguments])
     try:
-        return run(options, command, Console(stderr=True), _console())
+        return run(options, command, Console(stderr=True), results_console())
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
@@ -136,7 +136,7 @@ def main() -> int:
         return 130
 
 
-def _console() -> Console:
+def results_console() -> Console:
     """Tables in a file or a pipe are not squeezed into the 80 columns of no terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=FILE_WIDTH)
@@ -198,14 +198,14 @@ def _sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _at_least_one(text: str) -> int:
+def at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
 
 
-def _seconds(text: str) -> float:
+def duration_s(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds <= 3600:
         raise argparse.ArgumentTypeError("more than 0 and at most 3600")

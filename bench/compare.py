@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from bench.cli import at_least_one, duration_s, results_console
 from bench.errors import BenchError
+from bench.place import ROOT
 
-HERE = Path(__file__).resolve().parents[1]
 _RESAMPLES = 10_000
 _SEED = 1
 
@@ -124,13 +124,24 @@ def measure(checkout: Path, arguments: Sequence[str]) -> dict[str, Any]:
         command = [str(checkout / "scripts" / "bench"), *arguments, "--json", str(found)]
         # From there, and with no path to here: Python looks in both for modules first.
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run(
-            command, cwd=checkout, env=env, capture_output=True, text=True, check=False
-        )
+        said = _wait_for(command, checkout, env)
         if not found.exists():
-            raise BenchError(f"{command[0]} measured nothing:\n{done.stderr.strip()}")
+            raise BenchError(f"{command[0]} measured nothing:\n{said.strip()}")
         run: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
         return run
+
+
+def _wait_for(command: Sequence[str], checkout: Path, env: Mapping[str, str]) -> str:
+    """What the command says on stderr. Ctrl-C meets it too; it then has the time to stop its nodes,
+    which `subprocess.run` would not give."""
+    with subprocess.Popen(
+        command, cwd=checkout, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            return process.communicate()[1]
+        except KeyboardInterrupt:
+            process.wait()
+            raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,8 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("other", type=Path, help="the other checkout of this project")
     add("--scenario", default="cycle,batch,commit", help="as for scripts/bench")
-    add("--rounds", type=int, default=9, help="of each checkout (default 9)")
-    add("--duration", type=float, default=3.0, metavar="S", help="of one point (default 3)")
+    add("--rounds", type=at_least_one, default=9, help="of each checkout (default 9)")
+    add("--duration", type=duration_s, default=3.0, metavar="S", help="of one point (default 3)")
     add("--dir", type=Path, help="where data lies; a real disk")
     options = parser.parse_args(arguments)
     if not (options.other / "scripts" / "bench").is_file():
@@ -152,8 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         sys.stderr.write(f"bench-compare: {error}\n")
         return 1
-    console = Console()
-    (console if console.is_terminal else Console(width=150)).print(table(pairs))
+    except KeyboardInterrupt:
+        sys.stderr.write("bench-compare: interrupted\n")
+        return 130
+    results_console().print(table(pairs))
     return 0
 
 
@@ -164,7 +177,7 @@ def _compare(
     theirs: list[list[Figure]] = []
     for number in range(rounds):
         sys.stderr.write(f"round {number + 1} of {rounds}\n")
-        turns = [(HERE, ours), (other, theirs)]
+        turns = [(ROOT, ours), (other, theirs)]
         # Who begins changes: what gets slower in the course of a round meets both.
         for checkout, found in turns if number % 2 else reversed(turns):
             found.append(list(figures(measure(checkout, arguments))))
