@@ -53,20 +53,17 @@ class Domain:
     tables: tuple[Callable[[], Table[Any, Any]], ...] = ()
 
     def __post_init__(self) -> None:
-        self._same("bounds", self.bounds.keys(), self.commands)
-        self._has("digests", self.commands - self.digests.keys())
-        self._has("handlers", self.settle.keys() - self.commands)
+        commands = self.commands
+        self._none_missing("bounds", commands - self.bounds.keys())
+        self._none_missing("digests", commands - self.digests.keys())
+        self._none_missing("handlers", (self.bounds.keys() | self.settle.keys()) - commands)
 
     @property
     def commands(self) -> set[type]:
         """Every command that the domain carries out."""
         return {*self.handlers, *self.session_handlers}
 
-    def _same(self, what: str, given: Iterable[type], wanted: set[type]) -> None:
-        self._has(what, wanted - set(given))
-        self._has("handlers", set(given) - wanted)
-
-    def _has(self, what: str, missing: Iterable[type]) -> None:
+    def _none_missing(self, what: str, missing: Iterable[type]) -> None:
         names = ", ".join(sorted(kind.__name__ for kind in missing))
         if names:
             raise DomainError(f"domain {self.name}: no {what} of {names}")

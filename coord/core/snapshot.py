@@ -23,8 +23,6 @@ LEVEL_FORMAT: Final = 2  # with the feature level, once it is raised
 MAX_HELD_BYTES: Final = 256 * 1024 * 1024
 _META: Final = "meta"
 NamedRow = tuple[str, Row]
-
-
 GivenNamedRow = tuple[str, GivenRow]
 
 

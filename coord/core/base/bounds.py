@@ -8,13 +8,9 @@ from typing import Any, Final
 from coord.core.base.limits import LIMITS
 from coord.core.base.refusal import Reason, Rejected
 
-CONTROL: Final = frozenset(chr(code) for code in (*range(0x20), 0x7F))
-
-
-UINT64_TOP: Final = 1 << 63
+_CONTROL: Final = frozenset(chr(code) for code in (*range(0x20), 0x7F))
+_UINT64_TOP: Final = 1 << 63
 MAX_TOKEN: Final = (1 << 64) - 1
-
-
 Check = Callable[[Any, int], Rejected | None]
 """Why a command is refused at a feature level, or None. Reads nothing but the command."""
 
@@ -26,7 +22,7 @@ def validate_name(field: str, value: str, *, empty_allowed: bool = False) -> Rej
         return None
     if not value:
         return None if empty_allowed else invalid(field, f"{field} must not be empty")
-    return check_text(field, value, LIMITS.max_name_bytes)
+    return _check_text(field, value, LIMITS.max_name_bytes)
 
 
 def too_many(field: str, limit: int, unit: str, count: int = 0) -> Rejected:
@@ -48,13 +44,13 @@ def too_large(field: str, size: int | str, limit: int, unit: str) -> Rejected:
 
 def out_of_range(field: str, value: int, low: int, high: int, also: str = "") -> Rejected:
     # A negative number in an unsigned field arrives as its two's complement: say what was meant.
-    shown = f"{value} ({value - (1 << 64)} sent as unsigned)" if value >= UINT64_TOP else value
+    shown = f"{value} ({value - (1 << 64)} sent as unsigned)" if value >= _UINT64_TOP else value
     return invalid(field, f"{field} is {shown}; allowed is {also}{low} to {high}")
 
 
-def check_text(field: str, value: str, limit: int) -> Rejected | None:
+def _check_text(field: str, value: str, limit: int) -> Rejected | None:
     """Bounded UTF-8 text on one line."""
-    if not value.isprintable() if value.isascii() else not CONTROL.isdisjoint(value):
+    if not value.isprintable() if value.isascii() else not _CONTROL.isdisjoint(value):
         return invalid(field, f"{field} must not contain control characters")
     return check_utf8_size(field, value, limit)
 
@@ -70,7 +66,7 @@ def check_utf8_size(field: str, value: str, limit: int) -> Rejected | None:
     return too_large(field, size, limit, "bytes") if size > limit else None
 
 
-def check_count(field: str, items: Sequence[Any], limit: int) -> Rejected | None:
+def _check_count(field: str, items: Sequence[Any], limit: int) -> Rejected | None:
     if not items:
         return invalid(field, f"{field} is empty; 1 to {limit} are allowed")
     return too_large(field, len(items), limit, "items") if len(items) > limit else None
@@ -112,11 +108,11 @@ def check_queues(queues: Sequence[str]) -> Rejected | None:
     for position, queue in enumerate(queues):
         refused = validate_name("queues", queue)
         if refused:
-            return at_path(refused, f"queues[{position}]")
+            return _at_path(refused, f"queues[{position}]")
     return None
 
 
-def at_path(refused: Rejected, path: str) -> Rejected:
+def _at_path(refused: Rejected, path: str) -> Rejected:
     """Put the position of an item in front of what was said about its field."""
     metadata = tuple(
         (key, f"{path}.{value}" if key == "field" else value) for key, value in refused.metadata
@@ -127,11 +123,11 @@ def at_path(refused: Rejected, path: str) -> Rejected:
 def check_items(
     field: str, items: Sequence[Any], check: Callable[[Any], Rejected | None]
 ) -> Rejected | None:
-    refused = check_count(field, items, LIMITS.max_batch_items)
+    refused = _check_count(field, items, LIMITS.max_batch_items)
     if refused:
         return refused
     for position, item in enumerate(items):
         refused = check(item)
         if refused is not None:
-            return at_path(refused, f"{field}[{position}]")
+            return _at_path(refused, f"{field}[{position}]")
     return None

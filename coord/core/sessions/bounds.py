@@ -20,8 +20,6 @@ from coord.core.base.refusal import Rejected
 from coord.core.sessions.commands import CloseSession, KeepAlive, OpenSession
 
 _SESSION_KINDS: Final = ("client", "worker")
-
-
 _MAX_NONCE_BYTES: Final = 64
 
 

@@ -45,17 +45,9 @@ from coord.core.tasks.commands import (
 from coord.core.tasks.records import RetentionPolicy
 
 _MAX_UNIX_MS: Final = (1 << 53) - 1
-
-
 _POLICIES: Final = frozenset(int(policy) for policy in RetentionPolicy)
-
-
 _POLICY_NAMES: Final = ", ".join(policy.name for policy in RetentionPolicy)
-
-
 _MAX_PRIORITY: Final = (1 << 31) - 1
-
-
 _MIN_PRIORITY: Final = -(1 << 31)
 
 

@@ -196,8 +196,6 @@ class Queue:
 
 
 _NO_SETTINGS: Final = (0, 0, int(RetentionPolicy.REFUSE), 0, False)
-
-
 _STATES: Final = {int(state): state for state in TaskState}
 
 

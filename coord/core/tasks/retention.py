@@ -23,10 +23,9 @@ from coord.core.base.invariants import invariant
 from coord.core.base.timers import TimerKind
 from coord.core.sizes import task_size, tombstone_size
 from coord.core.state import State
-from coord.core.tasks.commands import TaskState
 from coord.core.tasks.records import Queue, Retained, Task, Tombstone
+from coord.core.tasks.states import COMPLETED
 
-_COMPLETED: Final = TaskState.COMPLETED
 _TASK: Final = TimerKind.TASK
 
 RESULT_MS: Final = 600_000
@@ -35,12 +34,12 @@ KEY_MS: Final = 3_600_000
 
 def is_compact(state: State, task: Task) -> bool:
     """Whether a task is kept as this module says; those that completed at level 0 are not."""
-    return task.state is _COMPLETED and task.mod_revision > state.compact_after
+    return task.state is COMPLETED and task.mod_revision > state.compact_after
 
 
 def kept_ms(task: Task) -> int:
     """How long a task that is at an end is kept."""
-    return task.options.retention_ms or (RESULT_MS if task.state is _COMPLETED else KEY_MS)
+    return task.options.retention_ms or (RESULT_MS if task.state is COMPLETED else KEY_MS)
 
 
 def stone_ends_ms(stone: Tombstone) -> int:
@@ -126,7 +125,7 @@ def forget_first(
     line."""
     serial = line.rows.popleft()
     task = state.tasks.remove(serial)
-    invariant(task.state is _COMPLETED, "what is retained is completed", serial)
+    invariant(task.state is COMPLETED, "what is retained is completed", serial)
     queue.completed.remove(serial)
     queue.completed_size -= task.size
     add_size(state, queue, -task.size)
