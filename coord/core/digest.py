@@ -43,7 +43,9 @@ class Digester:
         parts: list[str] = []
         size = 0
         while size < self._slice_chars:
-            part = self._next_part()
+            # Only the last row of a read can be very large: the view ends its slice with it.
+            row = self._rows.pop() if len(self._rows) > 1 else None
+            part = self._next_part() if row is None else _text(row)
             if part is None:
                 break
             parts.append(part)
@@ -64,11 +66,8 @@ class Digester:
         if not self._rows:
             return ""
         row = self._rows.pop()
-        # Only the last row of a read can be very large: the view ends its slice with it.
         if self._rows or weight_of(row) <= self._slice_chars:
-            # ascii() of integers, text, bytes and tuples is the same in every Python, unlike
-            # repr().
-            return ascii(row) + "\n"
+            return _text(row)
         self._parts = _line(row, self._slice_chars)
         return next(self._parts)
 
@@ -94,6 +93,11 @@ class Digester:
         """Lets go of the view; may be called twice."""
         self._finished = True
         self._view.close()
+
+
+def _text(row: NamedRow) -> str:
+    # ascii() of integers, text, bytes and tuples is the same in every Python, unlike repr().
+    return ascii(row) + "\n"
 
 
 def _line(row: Any, max_chars: int) -> Iterator[str]:

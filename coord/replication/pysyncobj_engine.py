@@ -388,12 +388,18 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
     # What the owner reads
 
     @property
+    def standing(self) -> tuple[int, int, Node | None]:
+        """What `role`, `term` and `leader_id` come from: equal while none of them changes."""
+        return self._SyncObj__raftState, self._SyncObj__raftCurrentTerm, self._SyncObj__raftLeader
+
+    @property
     def role(self) -> Role:
         return _STATE_ROLES[self._SyncObj__raftState]
 
     @property
     def term(self) -> int:
-        return int(self._SyncObj__raftCurrentTerm)
+        term: int = self._SyncObj__raftCurrentTerm
+        return term
 
     @property
     def leader_id(self) -> str | None:
@@ -402,11 +408,13 @@ class HardenedEngine(SyncObj):  # type: ignore[misc]
 
     @property
     def commit_index(self) -> int:
-        return int(self._SyncObj__raftCommitIndex)
+        index: int = self._SyncObj__raftCommitIndex
+        return index
 
     @property
     def applied_index(self) -> int:
-        return int(self._SyncObj__raftLastApplied)
+        index: int = self._SyncObj__raftLastApplied
+        return index
 
     @property
     def own_term_index(self) -> int:

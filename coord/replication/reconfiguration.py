@@ -88,6 +88,12 @@ class Reconfiguration:
 
     # Following the log
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether `adopt` has nothing to do."""
+        latest = self._journal.memberships.latest
+        return latest is self._electorate.membership and self._removed_by is None
+
     def adopt(self) -> bool:
         """Count by what the log says now; True if that is something else than before. Raises
         RemovedFromClusterError if this node is no member any more."""

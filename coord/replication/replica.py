@@ -197,6 +197,7 @@ class Replica:
             self._outbox,
             ports.now,
         )
+        self._seen: tuple[object, ...] = ()
         self._shown: tuple[Role, int, str | None] = (Role.FOLLOWER, -1, None)
         self._handlers: dict[str, Callable[[str, Message], None]] = {
             "append": self._on_append,
@@ -532,6 +533,10 @@ class Replica:
     def settle(self) -> None:
         """Act on a change of role, term, leader or members."""
         engine = self.engine
+        seen = (*engine.standing, self.joining.votes)
+        if seen == self._seen and self.reconfiguration.is_adopted:
+            return  # nearly always
+        self._seen = seen
         other_members = self.reconfiguration.adopt()
         shown = (self.role, engine.term, engine.leader_id)
         if shown == self._shown and not other_members:

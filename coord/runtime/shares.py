@@ -36,10 +36,12 @@ class Shares:
 
     def try_take(self, owner: Hashable, amount: int) -> bool:
         """The owner has so much more, if there is room for it; whether there was."""
-        if not self.may_take(owner, amount):
+        free = self._total - self._used
+        own = self._owners.get(owner, 0)
+        if amount > free or (own and own + amount > free and owner != ""):
             return False
         self._used += amount
-        self._owners[owner] = self._owners.get(owner, 0) + amount
+        self._owners[owner] = own + amount
         return True
 
     def may_take(self, owner: Hashable, amount: int) -> bool:

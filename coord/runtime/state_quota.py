@@ -27,6 +27,9 @@ from coord.runtime.growth import grows
 # A node that is given a snapshot holds two states for a while, and the log needs room, too.
 _SHARE_OF_MEMORY: Final = 3
 _GROWTH: Final = frozenset({CommandKind.SUBMIT_TASKS, CommandKind.KV_PUT, CommandKind.KV_TXN})
+# No request makes the state grow by more than that, and so many are taken between two looks at it.
+_LARGEST_STEP_BYTES: Final = 32 * 1024 * 1024
+_MAX_UNSEEN: Final = 16
 _LAST: Final = frozenset({CommandKind.OPEN_SESSION, CommandKind.ACQUIRE_LOCK})
 
 
@@ -39,6 +42,8 @@ class StateQuota:
         self._alarm = False
         self._members: tuple[Member, ...] = ()
         self._own_share = 0  # bytes, with these members
+        self._unseen_left = 0  # requests that cannot reach the limit, whatever they are
+        self._set_bytes = 0  # the limit set for the cluster, as of the last look
 
     def limit_bytes(self, state: State, members: Collection[Member]) -> tuple[int, bool]:
         """How large the state may become, and whether that is this machine's own measure."""
@@ -56,6 +61,9 @@ class StateQuota:
         """Whether growth is refused now."""
         size, limit = state_size(state), self.limit_bytes(state, members)[0]
         self._alarm = size >= (limit - limit // 10 if self._alarm else limit)
+        spare = 0 if self._alarm else (limit - size) // _LARGEST_STEP_BYTES
+        self._unseen_left = min(spare, _MAX_UNSEEN)
+        self._set_bytes = quota_bytes(state)
         return self._alarm
 
     def check(
@@ -63,6 +71,9 @@ class StateQuota:
     ) -> Rejected | None:
         """Why the state has no room for a command of this kind, or None."""
         if kind not in _GROWTH and kind not in _LAST:
+            return None
+        if self._unseen_left and quota_bytes(state) == self._set_bytes:
+            self._unseen_left -= 1
             return None
         if not self.alarm(state, members) or (isinstance(command, KvTxn) and not grows(command)):
             return None
