@@ -74,7 +74,7 @@ class Bounds:
     def check_state(self, state: State) -> None:
         """What the state holds for its clients."""
         limits = state.limits
-        if state.expiries_left < 0:
+        if state.ctx.expiries_left < 0:
             raise Violation("more ended by itself in a batch than may")
         for session in state.sessions.values():
             if len(session.replies) > limits.max_replies_per_session:

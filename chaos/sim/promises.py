@@ -106,7 +106,7 @@ class Promises:
             task = tasks.get(task_id)
             if task is None or task.type != payload.decode().rstrip():
                 raise Violation(f"the acknowledged task {task_id} was lost")
-            if task.payload != payload and not is_compact(state, task):
+            if task.payload != payload and not is_compact(state.ctx, task):
                 raise Violation(f"the payload of the acknowledged task {task_id} was lost")
         for task_id, result in self.completed.items():
             task = tasks[task_id]

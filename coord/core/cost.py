@@ -76,7 +76,7 @@ def _close(state: State, command: CloseSession) -> int:
     session = state.sessions.get(command.session_id)
     if session is None:
         return 0
-    held = len(session.tasks) + len(session.locks) + len(session.waits)
+    held = sum([len(keys) for keys in session.held.values()])
     return min(held, state.limits.max_expiries_per_batch) * _ENDED_US
 
 

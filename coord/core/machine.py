@@ -12,12 +12,11 @@ from collections.abc import Iterable
 from coord.core.base.limits import LIMITS, Limits
 from coord.core.base.refusal import session_not_found
 from coord.core.batch import Applied, Batch, Command, Reply, Request
-from coord.core.chores import go_on
 from coord.core.digest import Digester, digest
 from coord.core.domain import Domain, Registry
 from coord.core.domains import DOMAINS, REGISTRY
-from coord.core.expiry import expire_due
-from coord.core.sessions import dedupe
+from coord.core.expiry import expire_due, go_on, has_chores
+from coord.core.sessions.dedupe import find_reply, keep_reply
 from coord.core.sessions.liveness import touch
 from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
@@ -33,8 +32,10 @@ class Machine:
         limits: Limits = LIMITS,
         domains: tuple[Domain, ...] = DOMAINS,
     ) -> None:
-        self._registry = _registry_of(domains)
-        self.state = state or State(limits, self._registry.make_tables())
+        registry = _registry_of(domains)
+        self._registry = registry
+        self.state = state or registry.new_state(limits)
+        self._bound = registry.bind(self.state)
 
     @property
     def revision(self) -> int:
@@ -47,19 +48,24 @@ class Machine:
 
     def apply(self, batch: Batch) -> Applied:
         """Carries out one log entry: one reply per request, and the events, in order."""
-        state = self.state
-        state.start_batch(batch.now_ms, batch.wall_ms)
-        registry = self._registry
-        expire_due(state, registry.due)
-        if state.has_chores:
-            go_on(state)
-        replies = [_handle(registry, state, request) for request in batch.requests]
-        return Applied(replies, state.events, state.revision)
+        ctx, bound = self.state.ctx, self._bound
+        ctx.start_batch(batch.now_ms, batch.wall_ms)
+        expire_due(ctx, bound)
+        if has_chores(bound):
+            go_on(ctx, bound)
+        replies = [self._handle(request) for request in batch.requests]
+        return Applied(replies, ctx.events, ctx.revision)
+
+    @property
+    def has_chores(self) -> bool:
+        """Whether something that was begun is left for the next entries."""
+        return has_chores(self._bound)
 
     def next_deadline_ms(self, until_ms: int) -> int | None:
         """Cluster time at which an empty batch would change something, if that is not after
         `until_ms`. Otherwise a time after `until_ms` at which to ask again; None if never."""
-        return self.state.next_deadline_ms(until_ms)
+        ctx = self.state.ctx
+        return ctx.now_ms if has_chores(self._bound) else ctx.next_timer_ms(until_ms)
 
     def freeze(self) -> StateView:
         """The state as of now, to be read in slices while batches go on being applied."""
@@ -82,43 +88,50 @@ class Machine:
         """The machine whose `freeze` gave `rows`. SnapshotFormatError if none did."""
         return Machine(restore(rows, limits, _registry_of(domains)), limits, domains)
 
+    def _handle(self, request: Request) -> Reply:
+        command, request_id, ctx = request.command, request.request_id, self.state.ctx
+        check = self._registry.bounds[type(command)]
+        refused = check(command, ctx.level) or validate_request_id(request_id)
+        if refused is not None:
+            return refused
+        session_id = 0 if request_id is None else request_id.session_id
+        if not ctx.expiries_left:
+            self._settle(command, session_id)
+        if request_id is None or not session_id:
+            return self._dispatch(command, 0)
+        sessions = self.state.session_tables
+        session = sessions.sessions.get(session_id)
+        if session is None or session.expires_at_ms <= ctx.now_ms:
+            return session_not_found(session_id)
+        sessions.sessions.edit(session_id)
+        touch(ctx, session)
+        if not request_id.sequence:
+            return self._dispatch(command, session_id)
+        digest_of = self._registry.digest_of
+        reply = find_reply(ctx, sessions, session, request_id, command, digest_of)
+        if reply is None:
+            reply = self._dispatch(command, session_id)
+            # The command may have closed the session it came in.
+            if sessions.sessions.get(session_id) is session:
+                sequence = request_id.sequence
+                keep_reply(ctx, sessions, session, sequence, reply, command, digest_of)
+        return reply
+
+    def _settle(self, command: Command, session_id: int) -> None:
+        """What a request names is brought up to date before its handler looks at it."""
+        found = self._bound.settle.get(type(command))
+        if found is not None:
+            settle, tables = found
+            settle(self.state.ctx, tables, command, session_id)
+
+    def _dispatch(self, command: Command, session_id: int) -> Reply:
+        found = self._bound.handlers.get(type(command))
+        if found is not None:
+            handler, tables = found
+            return handler(self.state.ctx, tables, command)
+        session_handler, tables = self._bound.session_handlers[type(command)]
+        return session_handler(self.state.ctx, tables, command, session_id)
+
 
 def _registry_of(domains: tuple[Domain, ...]) -> Registry:
     return REGISTRY if domains is DOMAINS else Registry(domains)
-
-
-def _handle(registry: Registry, state: State, request: Request) -> Reply:
-    command, request_id = request.command, request.request_id
-    check = registry.bounds[type(command)]
-    refused = check(command, state.level) or validate_request_id(request_id)
-    if refused is not None:
-        return refused
-    session_id = 0 if request_id is None else request_id.session_id
-    if not state.expiries_left:
-        settle = registry.settle.get(type(command))
-        if settle is not None:  # what it names is brought up to date before its handler looks at it
-            settle(state, command, session_id)
-    if request_id is None or not session_id:
-        return _dispatch(registry, state, command, 0)
-    session = state.sessions.get(session_id)
-    if session is None or session.expires_at_ms <= state.now_ms:
-        return session_not_found(session_id)
-    state.sessions.edit(session_id)
-    touch(state, session)
-    if not request_id.sequence:
-        return _dispatch(registry, state, command, session_id)
-    reply = dedupe.find_reply(state, session, request_id, command, registry.digest_of)
-    if reply is None:
-        reply = _dispatch(registry, state, command, session_id)
-        # The command may have closed the session it came in.
-        if state.sessions.get(session_id) is session:
-            sequence, digest_of = request_id.sequence, registry.digest_of
-            dedupe.keep_reply(state, session, sequence, reply, command, digest_of)
-    return reply
-
-
-def _dispatch(registry: Registry, state: State, command: Command, session_id: int) -> Reply:
-    handler = registry.handlers.get(type(command))
-    if handler is not None:
-        return handler(state, command)
-    return registry.session_handlers[type(command)](state, command, session_id)

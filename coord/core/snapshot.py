@@ -65,7 +65,7 @@ def restore(
     rows: Iterable[GivenNamedRow], limits: Limits = LIMITS, registry: Registry = REGISTRY
 ) -> State:
     """The state whose view emitted `rows`. SnapshotFormatError if they are not such rows."""
-    state = State(limits, registry.make_tables())
+    state = registry.new_state(limits)
     tables = {table.name: table for table in state.tables()}
     seen_meta = False
     sharing = Sharing()
@@ -83,7 +83,7 @@ def restore(
     if not seen_meta:
         raise SnapshotFormatError("the row with revision and time is missing")
     for domain in registry.domains:
-        domain.rebuild(state)
+        domain.rebuild(state.ctx, state.parts[domain.name])
     return state
 
 
@@ -96,10 +96,11 @@ def _meta_row(state: State) -> Row:
 def _load_meta(state: State, row: GivenRow) -> None:
     if row[0] not in {FORMAT, LEVEL_FORMAT}:
         raise SnapshotFormatError(f"state format {row[0]}; this version reads up to {LEVEL_FORMAT}")
-    _, state.revision, state.now_ms, state.wall_ms, *rest = row
-    state.level = rest[0] if rest else 0
-    if state.level > HIGHEST_LEVEL:
+    ctx = state.ctx
+    _, ctx.revision, ctx.now_ms, ctx.wall_ms, *rest = row
+    ctx.level = rest[0] if rest else 0
+    if ctx.level > HIGHEST_LEVEL:
         raise SnapshotFormatError(
-            f"the cluster is at feature level {state.level}; this build supports levels up to "
+            f"the cluster is at feature level {ctx.level}; this build supports levels up to "
             f"{HIGHEST_LEVEL}: start a newer build"
         )

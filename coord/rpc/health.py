@@ -48,7 +48,11 @@ class Health:
     async def settle(self) -> None:
         """Return when what was decided is shown."""
         while self._updates:
-            await asyncio.gather(*self._updates)
+            shown = list(self._updates)
+            await asyncio.gather(*shown)
+            # From Python 3.12 on, `gather` lets nobody else run when all are done, so the callback
+            # that takes them out may not have run yet.
+            self._updates.difference_update(shown)
 
     def _show(self, *, serving: bool) -> None:
         if serving is self._serving:

@@ -47,7 +47,7 @@ class StateQuota:
 
     def limit_bytes(self, state: State, members: Collection[Member]) -> tuple[int, bool]:
         """How large the state may become, and whether that is this machine's own measure."""
-        limit = quota_bytes(state)
+        limit = quota_bytes(state.settings)
         if limit:
             return limit, False
         # Asked for every write, and hardly ever anew.
@@ -63,7 +63,7 @@ class StateQuota:
         self._alarm = size >= (limit - limit // 10 if self._alarm else limit)
         spare = 0 if self._alarm else (limit - size) // _LARGEST_STEP_BYTES
         self._unseen_left = min(spare, _MAX_UNSEEN)
-        self._set_bytes = quota_bytes(state)
+        self._set_bytes = quota_bytes(state.settings)
         return self._alarm
 
     def check(
@@ -72,7 +72,7 @@ class StateQuota:
         """Why the state has no room for a command of this kind, or None."""
         if kind not in _GROWTH and kind not in _LAST:
             return None
-        if self._unseen_left and quota_bytes(state) == self._set_bytes:
+        if self._unseen_left and quota_bytes(state.settings) == self._set_bytes:
             self._unseen_left -= 1
             return None
         if not self.alarm(state, members) or (isinstance(command, KvTxn) and not grows(command)):

@@ -43,7 +43,7 @@ def falsify(data_directory: Path) -> bool:
     if meta is None:
         return False
     machine = Machine.from_rows(decode_snapshot(store.read_chunks(meta)))
-    machine.state.next_revision()
+    machine.state.ctx.next_revision()
     encoder = SnapshotEncoder(machine.freeze())
     writer = store.begin(meta)
     while (chunk := encoder.next_chunk()) is not None:

@@ -506,7 +506,7 @@ def test_the_largest_batches_are_the_models() -> None:
     size = LIMITS.max_batch_items
     run = TasksAgainstTheModel()
     for machine in (run.machine, run.twin):  # the model knows no limits
-        machine.state.limits = replace(LIMITS, max_expiries_per_batch=10 * size)
+        machine.state.ctx.limits = replace(LIMITS, max_expiries_per_batch=10 * size)
     run.begin()
     spec = {"queue": "q", "priority": 0, "key": "", "delay": 0, "max": 2, "backoff": 100}
     spec |= {"attempt_ms": 0, "progress_ms": 0, "total": 0, "retention": 3_000}

@@ -12,10 +12,11 @@ import pytest
 from chaos.sim.hardened import HardenedNode
 from chaos.sim.plan import make_plan
 from chaos.sim.world import World, simulate
+from coord.core import machine as core_machine
 from coord.core.base.build import COMPILED
+from coord.core.base.context import Context
 from coord.core.locks import handlers as locks
-from coord.core.sessions import dedupe
-from coord.core.state import State
+from coord.core.locks.tables import LockTables
 from coord.journal import VoteFile
 from coord.replication import following, reconfiguration
 from coord.replication.engine_journal import EngineJournal
@@ -115,8 +116,8 @@ def reads_without_barrier(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_deduplication(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dedupe, "find_reply", lambda state, session, request_id: None)
-    patch.setattr(dedupe, "keep_reply", lambda state, session, sequence, reply: None)
+    patch.setattr(core_machine, "find_reply", lambda *_: None)
+    patch.setattr(core_machine, "keep_reply", lambda *_: None)
 
 
 def snapshot_loses_rows(patch: pytest.MonkeyPatch) -> None:
@@ -127,7 +128,7 @@ def snapshot_loses_rows(patch: pytest.MonkeyPatch) -> None:
 
         def placed() -> None:
             put_in_place()
-            self.machine.state.revision += 1
+            self.machine.state.ctx.revision += 1
 
         return placed
 
@@ -136,24 +137,24 @@ def snapshot_loses_rows(patch: pytest.MonkeyPatch) -> None:
 
 def nodes_disagree(patch: pytest.MonkeyPatch) -> None:
     """Something other than the log gets into the state."""
-    counted = State.next_revision
+    counted = Context.next_revision
     calls = [0]
 
-    def counting(self: State) -> int:
+    def counting(self: Context) -> int:
         calls[0] += 1
         if calls[0] % 97 == 0:
             counted(self)
         return counted(self)
 
-    patch.setattr(State, "next_revision", counting)
+    patch.setattr(Context, "next_revision", counting)
 
 
 def lock_tokens_are_reused(patch: pytest.MonkeyPatch) -> None:
     create = locks._create
 
-    def same(state: State, command: Any, session_id: int) -> int:
-        create(state, command, session_id)
-        lock = state.locks.edit(command.name)
+    def same(ctx: Context, tables: LockTables, command: Any, session_id: int) -> int:
+        create(ctx, tables, command, session_id)
+        lock = tables.locks.edit(command.name)
         lock.token = 1
         return 1
 

@@ -52,7 +52,7 @@ class Unwatched(World):
         """A change that no entry of the log made."""
         service = self.nodes[node_id].service
         assert service is not None
-        service.host.inner.state.next_revision()
+        service.host.inner.state.ctx.next_revision()
 
 
 @pytest.mark.parametrize("seed", range(3))

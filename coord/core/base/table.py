@@ -65,9 +65,10 @@ class Table(Generic[K, V]):
     bytes, or tuples of these.
 
     `encode(key, record)` gives the flat tuple of integers, text, bytes, None, booleans, lists and
-    tuples that stands for a record in snapshots and digests; `decode(row)` gives both back."""
+    tuples that stands for a record in snapshots and digests; `decode(row)` gives both back. Tables
+    stand in snapshots and digests in the order of their `place`."""
 
-    __slots__ = ("_decode", "_encode", "_keys", "_rows", "_views", "get", "name")
+    __slots__ = ("_decode", "_encode", "_keys", "_rows", "_views", "get", "name", "place")
 
     get: Callable[[K], V | None]
     """The record of a key, to be read only; None if there is none."""
@@ -77,14 +78,20 @@ class Table(Generic[K, V]):
         name: str,
         encode: Callable[[K, V], Row],
         decode: Callable[[GivenRow], tuple[K, V]],
+        place: int = 0,
     ) -> None:
         self.name = name
+        self.place = place
         self._encode = encode
         self._decode = decode
         self._rows: dict[K, V] = {}
         self.get = self._rows.get  # asked several times for each request: no call in between
         self._keys: SortedKeys[K] = SortedKeys()
         self._views: tuple[View[K, V], ...] = ()
+
+    def tables(self) -> list[Table[Any, Any]]:
+        """A table by itself is all that a domain may need."""
+        return [self]
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -38,7 +38,7 @@ class TimerKind(IntEnum):
 
 # Within one kind, idents are of one type, so keys always compare.
 Ident = int | str | tuple[str, int]
-TimerKey = tuple[TimerKind, Ident]
+TimerKey = tuple[int, Ident]  # a TimerKind, or a number of its own
 Entry = tuple[int, TimerKey]  # the time under which a key is filed, and the key
 
 _SLOT_BITS: Final = 6

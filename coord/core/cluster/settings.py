@@ -6,55 +6,65 @@ quota_bytes     how large the state may become; missing: the leader takes what i
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from coord.core.base.context import NEVER, Context
 from coord.core.base.invariants import invariant
+from coord.core.base.limits import Limits
 from coord.core.base.request import Done
+from coord.core.base.table import Table
 from coord.core.cluster.commands import SetQuota
-from coord.core.state import NEVER, State
+from coord.core.cluster.records import decode_setting, encode_setting
+from coord.core.state import State
 
 _COMPACT_AFTER: Final = "compact_after"
 _QUOTA_BYTES: Final = "quota_bytes"
 
 
-def start_compacting(state: State) -> None:
+def make_tables(limits: Limits, parts: Mapping[str, Any]) -> Table[str, int]:
+    """Settings by name."""
+    return Table("settings", encode_setting, decode_setting, place=120)
+
+
+def start_compacting(ctx: Context, tables: Table[str, int]) -> None:
     """From here on completed tasks are kept compactly."""
-    _put(state, _COMPACT_AFTER, state.revision)
-    state.compact_after = state.revision
+    _put(tables, _COMPACT_AFTER, ctx.revision)
+    ctx.compact_after = ctx.revision
 
 
-def rebuild(state: State) -> None:
+def rebuild(ctx: Context, tables: Table[str, int]) -> None:
     """What a restored state derives from its settings."""
-    compact_after = state.settings.get(_COMPACT_AFTER)
+    compact_after = tables.get(_COMPACT_AFTER)
     if compact_after is not None:
-        state.compact_after = compact_after
+        ctx.compact_after = compact_after
 
 
 def check(state: State) -> None:
     """Invariants; raises InvariantViolation."""
     known = state.settings.get(_COMPACT_AFTER)
     since = NEVER if known is None else known
-    invariant(state.compact_after == since, "compact from where the settings say", known)
+    invariant(state.ctx.compact_after == since, "compact from where the settings say", known)
 
 
-def quota_bytes(state: State) -> int:
+def quota_bytes(tables: Table[str, int]) -> int:
     """How large the state may become; 0: nobody has said."""
-    return state.settings.get(_QUOTA_BYTES) or 0
+    return tables.get(_QUOTA_BYTES) or 0
 
 
-def set_quota(state: State, command: SetQuota) -> Done:
+def set_quota(ctx: Context, tables: Table[str, int], command: SetQuota) -> Done:
     """Sets how large the state may become; 0 leaves it to the leader."""
-    if command.limit_bytes == quota_bytes(state):
-        return Done(state.revision)
+    if command.limit_bytes == quota_bytes(tables):
+        return Done(ctx.revision)
     if command.limit_bytes:
-        _put(state, _QUOTA_BYTES, command.limit_bytes)
+        _put(tables, _QUOTA_BYTES, command.limit_bytes)
     else:
-        state.settings.remove(_QUOTA_BYTES)
-    return Done(state.next_revision())
+        tables.remove(_QUOTA_BYTES)
+    return Done(ctx.next_revision())
 
 
-def _put(state: State, name: str, value: int) -> None:
-    if name in state.settings:
-        state.settings.replace(name, value)
+def _put(tables: Table[str, int], name: str, value: int) -> None:
+    if name in tables:
+        tables.replace(name, value)
     else:
-        state.settings.insert(name, value)
+        tables.insert(name, value)

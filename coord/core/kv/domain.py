@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from coord.core.domain import Domain
+from coord.core.domain import Chore, Domain
 from coord.core.kv.bounds import BOUNDS
 from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvTxn
 from coord.core.kv.digests import DIGESTS
-from coord.core.kv.handlers import change_keys, check, rebuild
+from coord.core.kv.handlers import change_keys, check, is_untidy, make_tables, rebuild, tidy
 
 KV: Final = Domain(
     "kv",
+    tables=make_tables,
     handlers={
         KvPut: change_keys,
         KvDelete: change_keys,
@@ -22,4 +23,5 @@ KV: Final = Domain(
     digests=DIGESTS,
     rebuild=rebuild,
     check=check,
+    chore=Chore(1, is_untidy, tidy),
 )

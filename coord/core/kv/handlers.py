@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from coord.core.base.context import Context
+from coord.core.base.limits import Limits
 from coord.core.base.request import EventKind
 from coord.core.batch import Reply
 from coord.core.kv.holdings import check_new_keys
+from coord.core.kv.store import KvStore
 from coord.core.state import State
 
 _KV_CHANGED: Final = EventKind.KV_CHANGED
 
 
-def change_keys(state: State, command: Any) -> Reply:
+def change_keys(ctx: Context, tables: KvStore, command: Any) -> Reply:
     """The key-value store is given the next revision, and takes it only if it changes something."""
-    refused = check_new_keys(state, command) if state.level else None
+    refused = check_new_keys(ctx, tables, command) if ctx.level else None
     if refused is not None:
         return refused
-    reply, changed = state.kv.apply(command, state.revision + 1, state.level)
+    reply, changed = tables.apply(command, ctx.revision + 1, ctx.level)
     if changed:
-        state.next_revision()
-        for key in state.kv.changed_keys:
-            state.emit(_KV_CHANGED, key.decode("latin-1"))
+        ctx.next_revision()
+        for key in tables.changed_keys:
+            ctx.emit(_KV_CHANGED, key.decode("latin-1"))
     return reply
 
 
-def rebuild(state: State) -> None:
+def make_tables(limits: Limits, parts: Mapping[str, Any]) -> KvStore:
+    """The keys, with no dependence on other domains."""
+    return KvStore(limits)
+
+
+def is_untidy(tables: KvStore) -> bool:
+    """Whether compacted history is left to be taken away. Nobody can read it any more."""
+    return tables.untidy
+
+
+def tidy(ctx: Context, tables: KvStore, max_rows: int) -> int:
+    """Takes away so many rows of it at most."""
+    return tables.tidy(max_rows)
+
+
+def rebuild(ctx: Context, tables: KvStore) -> None:
     """What is derived from the rows of keys."""
-    state.kv.rebuild()
+    tables.rebuild()
 
 
 def check(state: State) -> None:

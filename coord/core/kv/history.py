@@ -65,10 +65,10 @@ class KvHistory:
         self._max_bytes = max_bytes
         self._max_rows = max_rows
         self._rows: Table[tuple[int, bytes], KeyValue | None] = Table(
-            "kv_history", _encode, _decode
+            "kv_history", _encode, _decode, place=90
         )
         self._meta: Table[str, int] = Table(
-            "kv_meta", lambda key, value: (key, value), lambda row: (row[0], row[1])
+            "kv_meta", lambda key, value: (key, value), lambda row: (row[0], row[1]), place=100
         )
         # ---- derived
         self._by_key: SortedKeys[tuple[Any, ...]] = SortedKeys()  # (key, revision) of every row

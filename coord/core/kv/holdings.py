@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from coord.core.base.context import Context
 from coord.core.base.refusal import Rejected, limit_exceeded
 from coord.core.batch import Command
 from coord.core.kv.commands import KvOp, KvPut, KvTxn
-from coord.core.state import State
+from coord.core.kv.store import KvStore
 
 
-def check_new_keys(state: State, command: Command) -> Rejected | None:
+def check_new_keys(ctx: Context, tables: KvStore, command: Command) -> Rejected | None:
     """Why a put, or a transaction that may put, is refused for the keys there are, or None."""
-    limit, keys = state.limits.max_keys, len(state.kv)
-    if keys + state.limits.max_txn_ops <= limit:
+    limit, keys = ctx.limits.max_keys, len(tables)
+    if keys + ctx.limits.max_txn_ops <= limit:
         return None
     if isinstance(command, KvPut):
-        new = 0 if keys < limit or state.kv.has(command.key) else 1
+        new = 0 if keys < limit or tables.has(command.key) else 1
     elif isinstance(command, KvTxn):
         new = _puts(command)
     else:

@@ -62,7 +62,7 @@ class KvStore:
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._limits = limits
-        self._live: Table[bytes, KeyValue] = Table("kv", _encode, _decode)
+        self._live: Table[bytes, KeyValue] = Table("kv", _encode, _decode, place=80)
         self._history = KvHistory(
             limits.kv_history_revisions, limits.kv_history_bytes, limits.kv_history_rows
         )

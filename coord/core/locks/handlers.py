@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from coord.core.base.context import Context
+from coord.core.base.holdings import LOCK, LOCK_WAIT
 from coord.core.base.refusal import Reason, Rejected, limit_exceeded, session_required, stale_token
 from coord.core.base.request import Done, EventKind
 from coord.core.base.timers import TimerKind
@@ -21,160 +23,166 @@ from coord.core.locks.commands import (
 )
 from coord.core.locks.holdings import check_new_lock, check_new_wait
 from coord.core.locks.records import Lock, Waiter
+from coord.core.locks.tables import LockTables
 from coord.core.sessions.liveness import is_open, known_session
-from coord.core.state import State
 
 _LAST_TICKET: Final = 1 << 64
 
 
-def acquire(state: State, command: AcquireLock, session_id: int) -> Rejected | LockReply:
+def acquire(
+    ctx: Context, tables: LockTables, command: AcquireLock, session_id: int
+) -> Rejected | LockReply:
     """Takes a free lock, or enters its queue. For its owner: the same token, and its TTL anew."""
     if not session_id:
         return session_required("acquiring a lock")
     name = command.name
-    lock = state.locks.get(name)
+    lock = tables.locks.get(name)
     if lock is None:
-        refused = check_new_lock(state, session_id) if state.level else None
+        refused = check_new_lock(ctx, tables, session_id) if ctx.level else None
         if refused is not None:
             return refused
-        token = _create(state, command, session_id)
-        return LockReply(True, token, False, 0, state.revision)
+        token = _create(ctx, tables, command, session_id)
+        return LockReply(True, token, False, 0, ctx.revision)
     if lock.session_id == session_id and lock.holder == command.holder:
-        _renew(state, state.locks.edit(name))
-        return LockReply(True, lock.token, False, 0, state.revision)
-    ticket = state.waiting.get((name, session_id, command.holder))
+        _renew(ctx, tables.locks.edit(name))
+        return LockReply(True, lock.token, False, 0, ctx.revision)
+    ticket = tables.waiting.get((name, session_id, command.holder))
     if ticket is not None:
         if command.wait_ms:
-            waiter = state.waiters.edit((name, ticket))
-            _set_leaving(state, waiter, command.wait_ms)
-        return _queued(state, name, ticket)
+            waiter = tables.waiters.edit((name, ticket))
+            _set_leaving(ctx, waiter, command.wait_ms)
+        return _queued(ctx, tables, name, ticket)
     if not command.wait_ms:
-        return LockReply(False, 0, False, 0, state.revision)
-    limit = state.limits.max_waiters_per_lock
-    if waiter_count(state, name) >= limit:
+        return LockReply(False, 0, False, 0, ctx.revision)
+    limit = ctx.limits.max_waiters_per_lock
+    if waiter_count(tables, name) >= limit:
         return limit_exceeded("waiters of one lock", limit)
-    refused = check_new_wait(state, session_id) if state.level else None
+    refused = check_new_wait(ctx, tables, session_id) if ctx.level else None
     if refused is not None:
         return refused
-    return _queued(state, name, _enter_queue(state, command, session_id))
+    return _queued(ctx, tables, name, _enter_queue(ctx, tables, command, session_id))
 
 
-def release(state: State, command: ReleaseLock) -> Rejected | Done:
+def release(ctx: Context, tables: LockTables, command: ReleaseLock) -> Rejected | Done:
     """Ends a hold; the first waiter, if any, has the lock in the same step."""
-    refused = _check_held(state, command.name, command.fencing_token)
+    refused = _check_held(tables, command.name, command.fencing_token)
     if refused:
         return refused
-    pass_on(state, command.name)
-    return Done(state.revision)
+    pass_on(ctx, tables, command.name)
+    return Done(ctx.revision)
 
 
-def refresh(state: State, command: RefreshLock) -> Rejected | Done:
+def refresh(ctx: Context, tables: LockTables, command: RefreshLock) -> Rejected | Done:
     """Pushes the end of a lock with its own TTL. Takes no revision."""
-    refused = _check_held(state, command.name, command.fencing_token)
+    refused = _check_held(tables, command.name, command.fencing_token)
     if refused:
         return refused
-    _renew(state, state.locks.edit(command.name))
-    return Done(state.revision)
+    _renew(ctx, tables.locks.edit(command.name))
+    return Done(ctx.revision)
 
 
-def cancel_wait(state: State, command: CancelLockWait, session_id: int) -> Rejected | Done:
+def cancel_wait(
+    ctx: Context, tables: LockTables, command: CancelLockWait, session_id: int
+) -> Rejected | Done:
     """Leaves the queue. Not being in it is what was asked for."""
     if not session_id:
         return session_required("leaving the queue of a lock")
-    ticket = state.waiting.get((command.name, session_id, command.holder))
+    ticket = tables.waiting.get((command.name, session_id, command.holder))
     if ticket is not None:
-        leave_queue(state, command.name, ticket)
-    return Done(state.revision)
+        leave_queue(ctx, tables, command.name, ticket)
+    return Done(ctx.revision)
 
 
-def pass_on(state: State, name: str) -> None:
+def pass_on(ctx: Context, tables: LockTables, name: str) -> None:
     """Takes the lock from its owner and gives it to the first waiter, or nobody."""
-    state.sessions[state.locks[name].session_id].locks.discard(name)
-    state.next_revision()
-    first = next(waiters_of(state, name), None)
+    tables.sessions.let_go(tables.locks[name].session_id, LOCK, name)
+    ctx.next_revision()
+    first = next(waiters_of(tables, name), None)
     if first is None:
-        state.locks.remove(name)
-        state.timers.disarm(TimerKind.LOCK, name)
+        tables.locks.remove(name)
+        ctx.timers.disarm(TimerKind.LOCK, name)
         return
-    lock = state.locks.edit(name)
-    _drop_waiter(state, first)
+    lock = tables.locks.edit(name)
+    _drop_waiter(ctx, tables, first)
     lock.session_id = first.session_id
     lock.holder = first.holder
     lock.ttl_ms = first.ttl_ms
-    lock.token = state.next_revision()
-    state.sessions[first.session_id].locks.add(name)
-    _renew(state, lock)
-    state.emit_to(EventKind.LOCK_GRANTED, name, lock.token, lock)
+    lock.token = ctx.next_revision()
+    tables.sessions.hold(first.session_id, LOCK, name)
+    _renew(ctx, lock)
+    ctx.emit_to(EventKind.LOCK_GRANTED, name, lock.token, lock.session_id, lock.holder)
 
 
-def leave_queue(state: State, name: str, ticket: int) -> None:
+def leave_queue(ctx: Context, tables: LockTables, name: str, ticket: int) -> None:
     """A waiter goes without the lock."""
-    waiter = state.waiters[name, ticket]
-    _drop_waiter(state, waiter)
-    state.next_revision()
-    state.emit_to(EventKind.LOCK_WAIT_ENDED, name, waiter.session_id, waiter)
+    waiter = tables.waiters[name, ticket]
+    _drop_waiter(ctx, tables, waiter)
+    ctx.next_revision()
+    ctx.emit_to(
+        EventKind.LOCK_WAIT_ENDED, name, waiter.session_id, waiter.session_id, waiter.holder
+    )
 
 
-def waiters_of(state: State, name: str, after_ticket: int = 0) -> Iterator[Waiter]:
+def waiters_of(tables: LockTables, name: str, after_ticket: int = 0) -> Iterator[Waiter]:
     """Waiters of a lock, first come first; those behind a ticket."""
-    keys = state.waiters.keys_between((name, after_ticket + 1), (name, _LAST_TICKET))
-    return (state.waiters[key] for key in keys)
+    keys = tables.waiters.keys_between((name, after_ticket + 1), (name, _LAST_TICKET))
+    return (tables.waiters[key] for key in keys)
 
 
-def waiter_count(state: State, name: str) -> int:
-    return state.waiters.rank((name, _LAST_TICKET)) - state.waiters.rank((name, 0))
+def waiter_count(tables: LockTables, name: str) -> int:
+    return tables.waiters.rank((name, _LAST_TICKET)) - tables.waiters.rank((name, 0))
 
 
-def _create(state: State, command: AcquireLock, session_id: int) -> int:
-    token = state.next_revision()
+def _create(ctx: Context, tables: LockTables, command: AcquireLock, session_id: int) -> int:
+    token = ctx.next_revision()
     lock = Lock(command.name, session_id, command.holder, token, command.ttl_ms, 0)
-    state.locks.insert(command.name, lock)
-    state.sessions[session_id].locks.add(command.name)
-    _renew(state, lock)
+    tables.locks.insert(command.name, lock)
+    tables.sessions.hold(session_id, LOCK, command.name)
+    _renew(ctx, lock)
     return token
 
 
-def _renew(state: State, lock: Lock) -> None:
+def _renew(ctx: Context, lock: Lock) -> None:
     """Sets the end of a lock that has a TTL; `lock` is new or from `edit`."""
     if lock.ttl_ms:
-        lock.expires_at_ms = state.now_ms + lock.ttl_ms
-        state.timers.arm(TimerKind.LOCK, lock.name, lock.expires_at_ms)
+        lock.expires_at_ms = ctx.now_ms + lock.ttl_ms
+        ctx.timers.arm(TimerKind.LOCK, lock.name, lock.expires_at_ms)
     else:
         lock.expires_at_ms = 0
-        state.timers.disarm(TimerKind.LOCK, lock.name)
+        ctx.timers.disarm(TimerKind.LOCK, lock.name)
 
 
-def _enter_queue(state: State, command: AcquireLock, session_id: int) -> int:
-    name, ticket = command.name, state.next_revision()
+def _enter_queue(ctx: Context, tables: LockTables, command: AcquireLock, session_id: int) -> int:
+    name, ticket = command.name, ctx.next_revision()
     waiter = Waiter(name, ticket, session_id, command.holder, command.ttl_ms, 0)
-    state.waiters.insert((name, ticket), waiter)
-    state.waiting[name, session_id, command.holder] = ticket
-    state.sessions[session_id].waits.add((name, ticket))
-    _set_leaving(state, waiter, command.wait_ms)
+    tables.waiters.insert((name, ticket), waiter)
+    tables.waiting[name, session_id, command.holder] = ticket
+    tables.sessions.hold(session_id, LOCK_WAIT, (name, ticket))
+    _set_leaving(ctx, waiter, command.wait_ms)
     return ticket
 
 
-def _set_leaving(state: State, waiter: Waiter, wait_ms: int) -> None:
-    waiter.leaves_at_ms = state.now_ms + wait_ms
+def _set_leaving(ctx: Context, waiter: Waiter, wait_ms: int) -> None:
+    waiter.leaves_at_ms = ctx.now_ms + wait_ms
     ident = (waiter.lock, waiter.ticket)
-    state.timers.arm(TimerKind.LOCK_WAIT, ident, waiter.leaves_at_ms)
+    ctx.timers.arm(TimerKind.LOCK_WAIT, ident, waiter.leaves_at_ms)
 
 
-def _drop_waiter(state: State, waiter: Waiter) -> None:
+def _drop_waiter(ctx: Context, tables: LockTables, waiter: Waiter) -> None:
     ident = (waiter.lock, waiter.ticket)
-    state.waiters.remove(ident)
-    del state.waiting[waiter.lock, waiter.session_id, waiter.holder]
-    state.sessions[waiter.session_id].waits.discard(ident)
-    state.timers.disarm(TimerKind.LOCK_WAIT, ident)
+    tables.waiters.remove(ident)
+    del tables.waiting[waiter.lock, waiter.session_id, waiter.holder]
+    tables.sessions.let_go(waiter.session_id, LOCK_WAIT, ident)
+    ctx.timers.disarm(TimerKind.LOCK_WAIT, ident)
 
 
-def _queued(state: State, name: str, ticket: int) -> LockReply:
-    position = state.waiters.rank((name, ticket)) - state.waiters.rank((name, 0))
-    return LockReply(False, 0, True, position, state.revision)
+def _queued(ctx: Context, tables: LockTables, name: str, ticket: int) -> LockReply:
+    position = tables.waiters.rank((name, ticket)) - tables.waiters.rank((name, 0))
+    return LockReply(False, 0, True, position, ctx.revision)
 
 
-def _check_held(state: State, name: str, token: int) -> Rejected | None:
-    lock = state.locks.get(name)
+def _check_held(tables: LockTables, name: str, token: int) -> Rejected | None:
+    lock = tables.locks.get(name)
     if lock is None:
         return Rejected(Reason.LOCK_NOT_HELD, f"lock {name!a} is held by nobody", (("name", name),))
     if lock.token != token:
@@ -182,45 +190,61 @@ def _check_held(state: State, name: str, token: int) -> Rejected | None:
     return None
 
 
-def end_wait(state: State, ident: tuple[str, int]) -> None:
+def pass_on_held(ctx: Context, tables: LockTables, name: str, why: str) -> None:
+    """The session of the owner ends."""
+    pass_on(ctx, tables, name)
+
+
+def end_held_wait(ctx: Context, tables: LockTables, ident: tuple[str, int], why: str) -> None:
+    """The session of the waiter ends."""
+    leave_queue(ctx, tables, *ident)
+
+
+def end_wait(ctx: Context, tables: LockTables, ident: tuple[str, int]) -> None:
     """A wait, (lock, ticket), is over."""
-    leave_queue(state, *ident)
+    leave_queue(ctx, tables, *ident)
 
 
-def settle_held(state: State, command: ReleaseLock | RefreshLock, session_id: int) -> None:
+def settle_held(
+    ctx: Context, tables: LockTables, command: ReleaseLock | RefreshLock, session_id: int
+) -> None:
     """The lock that a holder names."""
-    _settle_lock(state, command.name)
+    _settle_lock(ctx, tables, command.name)
 
 
-def settle_contender(state: State, command: AcquireLock | CancelLockWait, session_id: int) -> None:
+def settle_contender(
+    ctx: Context, tables: LockTables, command: AcquireLock | CancelLockWait, session_id: int
+) -> None:
     """The lock that a contender names, and his wait for it."""
-    _settle_lock(state, command.name)
-    ticket = state.waiting.get((command.name, session_id, command.holder))
+    _settle_lock(ctx, tables, command.name)
+    ticket = tables.waiting.get((command.name, session_id, command.holder))
     if ticket is not None:
-        _settle_wait(state, command.name, ticket)
+        _settle_wait(ctx, tables, command.name, ticket)
 
 
-def _settle_lock(state: State, name: str) -> None:
+def _settle_lock(ctx: Context, tables: LockTables, name: str) -> None:
     """Every step takes a waiter from the queue, or ends."""
-    while (lock := state.locks.get(name)) is not None:
-        over = 0 < lock.expires_at_ms <= state.now_ms
-        if not over and is_open(state, lock.session_id):
+    while (lock := tables.locks.get(name)) is not None:
+        over = 0 < lock.expires_at_ms <= ctx.now_ms
+        if not over and is_open(ctx, tables.sessions, lock.session_id):
             return
-        pass_on(state, name)
+        pass_on(ctx, tables, name)
 
 
-def _settle_wait(state: State, name: str, ticket: int) -> None:
-    if state.waiters[name, ticket].leaves_at_ms <= state.now_ms:
-        leave_queue(state, name, ticket)
+def _settle_wait(ctx: Context, tables: LockTables, name: str, ticket: int) -> None:
+    if tables.waiters[name, ticket].leaves_at_ms <= ctx.now_ms:
+        leave_queue(ctx, tables, name, ticket)
 
 
-def rebuild(state: State) -> None:
+def rebuild(ctx: Context, tables: LockTables) -> None:
     """What is derived from the rows of locks and of those who wait."""
-    for lock in state.locks.values():
-        known_session(state, lock.session_id).locks.add(lock.name)
+    for lock in tables.locks.values():
+        known_session(tables.sessions, lock.session_id)
+        tables.sessions.hold(lock.session_id, LOCK, lock.name)
         if lock.expires_at_ms:
-            state.timers.arm(TimerKind.LOCK, lock.name, lock.expires_at_ms)
-    for ident, waiter in state.waiters.items():
-        known_session(state, waiter.session_id).waits.add(ident)
-        state.waiting[waiter.lock, waiter.session_id, waiter.holder] = waiter.ticket
-        state.timers.arm(TimerKind.LOCK_WAIT, ident, waiter.leaves_at_ms)
+            ctx.timers.arm(TimerKind.LOCK, lock.name, lock.expires_at_ms)
+    for ident, waiter in tables.waiters.items():
+        known_session(tables.sessions, waiter.session_id)
+        tables.sessions.hold(waiter.session_id, LOCK_WAIT, ident)
+        tables.waiting[waiter.lock, waiter.session_id, waiter.holder] = waiter.ticket
+        ctx.timers.arm(TimerKind.LOCK_WAIT, ident, waiter.leaves_at_ms)

@@ -40,7 +40,7 @@ def get_lock(
     count = min(max_waiters, state.limits.max_list_items)
     if not count:
         return info
-    found = list(islice(waiters_of(state, name, after_ticket), count + 1))
+    found = list(islice(waiters_of(state.lock_tables, name, after_ticket), count + 1))
     shown = tuple((one.session_id, one.holder, one.ticket) for one in found[:count])
     return info._replace(waiters=shown, more_waiters=len(found) > count)
 
@@ -67,5 +67,5 @@ def held_lock_info(state: State, lock: Lock, now_ms: int) -> LockInfo:
         holder=lock.holder,
         fencing_token=lock.token,
         remaining_ms=max(0, lock.expires_at_ms - max(now_ms, state.now_ms)),
-        waiter_count=waiter_count(state, lock.name),
+        waiter_count=waiter_count(state.lock_tables, lock.name),
     )

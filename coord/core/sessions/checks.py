@@ -20,23 +20,13 @@ def _check_sessions(state: State) -> None:
     for session_id, session in state.sessions.items():
         where = session.session_id
         invariant(session_id == session.session_id <= state.revision, "session id", where)
-        live = state.behind or session.expires_at_ms > state.now_ms
+        live = state.ctx.behind or session.expires_at_ms > state.now_ms
         invariant(live, "open session is not expired", where)
-        armed = state.timers.deadline_of(TimerKind.SESSION, session_id)
+        armed = state.ctx.timers.deadline_of(TimerKind.SESSION, session_id)
         invariant(armed == session.expires_at_ms, "session timer", (where, armed))
         known = state.session_by_nonce.get(session.nonce)
-        named = known == session_id or not is_open(state, session_id)
+        named = known == session_id or not is_open(state.ctx, state.session_tables, session_id)
         invariant(named, "nonce names its session", (where, known))
-        for serial in session.tasks:
-            task = state.tasks.get(serial)
-            held = task is not None and task.lease is not None
-            invariant(held, "session holds a claimed task", (where, serial))
-        for name in session.locks:
-            lock = state.locks.get(name)
-            owned = lock is not None and lock.session_id == session_id
-            invariant(owned, "session owns its locks", (where, name))
-        for ident in session.waits:
-            invariant(ident in state.waiters, "session waits where it says", (where, ident))
     nonces = {session.nonce for session in state.sessions.values()}
     invariant(state.session_by_nonce.keys() == nonces, "every nonce has its session")
 

@@ -15,12 +15,13 @@ from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any, Final
 
+from coord.core.base.context import Context
 from coord.core.base.refusal import Reason, Rejected
 from coord.core.base.request import RequestId
 from coord.core.batch import Command, Reply
 from coord.core.sessions.records import Session
+from coord.core.sessions.tables import SessionTables
 from coord.core.sizes import reply_size
-from coord.core.state import State
 from coord.core.tasks.commands import Claimed
 
 _DROPPED_AT_ONCE: Final = 128
@@ -29,7 +30,8 @@ DigestOf = Callable[[Any], int]
 
 
 def find_reply(
-    state: State,
+    ctx: Context,
+    tables: SessionTables,
     session: Session,
     request_id: RequestId,
     command: Command,
@@ -41,11 +43,11 @@ def find_reply(
     Forgets what the client has acknowledged. `session` comes from `edit`."""
     if request_id.acked_below > session.acked_below:
         session.acked_below = request_id.acked_below
-        if not state.level:
-            _forget_below(state, session, session.acked_below)
+        if not ctx.level:
+            _forget_below(tables, session, session.acked_below)
     replies = session.replies
-    if state.level and replies and replies[0] < session.acked_below:
-        _forget_some(state, session)
+    if ctx.level and replies and replies[0] < session.acked_below:
+        _forget_some(ctx, tables, session)
     sequence = request_id.sequence
     if sequence < session.acked_below:
         return Rejected(
@@ -53,15 +55,15 @@ def find_reply(
             f"the reply of request {sequence} was given up; kept are {session.acked_below} and up",
             (("acked_below", str(session.acked_below)),),
         )
-    kept = state.replies.get((session.session_id, sequence))
+    kept = tables.replies.get((session.session_id, sequence))
     if kept is None:
-        limits = state.limits
+        limits = ctx.limits
         if (
             len(replies) < limits.max_replies_per_session
             and session.reply_bytes < limits.max_reply_bytes_per_session
-        ) or not state.level:
+        ) or not ctx.level:
             return None
-        return _no_room(state, session)
+        return _no_room(ctx, session)
     reply, digest, _ = kept
     if digest and digest != digest_of(command):
         return _reused(session, sequence)
@@ -69,7 +71,8 @@ def find_reply(
 
 
 def keep_reply(
-    state: State,
+    ctx: Context,
+    tables: SessionTables,
     session: Session,
     sequence: int,
     reply: Reply,
@@ -83,52 +86,52 @@ def keep_reply(
     if isinstance(reply, Claimed) and not reply.tasks:
         return
     digest, kept = 0, session.replies
-    if state.level:
+    if ctx.level:
         digest = digest_of(command)
-    elif len(kept) >= state.limits.max_replies_per_session:
+    elif len(kept) >= ctx.limits.max_replies_per_session:
         session.acked_below = session.replies[0] + 1
-        _forget_below(state, session, session.acked_below)
+        _forget_below(tables, session, session.acked_below)
     if sequence < session.acked_below:
         return
     size = reply_size(reply)
-    state.replies.insert((session.session_id, sequence), (reply, digest, size))
+    tables.replies.insert((session.session_id, sequence), (reply, digest, size))
     session.reply_bytes += size
-    state.reply_bytes += size
+    tables.reply_bytes += size
     if kept and sequence < kept[-1]:
         insort(kept, sequence)
     else:
         kept.append(sequence)
 
 
-def drop_replies(state: State, session: Session, at_most: int) -> None:
+def drop_replies(tables: SessionTables, session: Session, at_most: int) -> None:
     """Forgets that many, the oldest first, when the session ends."""
-    _forget_first(state, session, min(at_most, len(session.replies)))
+    _forget_first(tables, session, min(at_most, len(session.replies)))
 
 
-def _forget_below(state: State, session: Session, acked_below: int) -> None:
-    _forget_first(state, session, bisect_left(session.replies, acked_below))
+def _forget_below(tables: SessionTables, session: Session, acked_below: int) -> None:
+    _forget_first(tables, session, bisect_left(session.replies, acked_below))
 
 
-def _forget_some(state: State, session: Session) -> None:
+def _forget_some(ctx: Context, tables: SessionTables, session: Session) -> None:
     """A part of what is acknowledged: every request takes more away than it adds, and none has to
     pay for thousands."""
     gone = bisect_left(session.replies, session.acked_below)
-    if session.reply_bytes < state.limits.max_reply_bytes_per_session:
+    if session.reply_bytes < ctx.limits.max_reply_bytes_per_session:
         gone = min(gone, _DROPPED_AT_ONCE)
-    _forget_first(state, session, gone)
+    _forget_first(tables, session, gone)
 
 
-def _forget_first(state: State, session: Session, count: int) -> None:
+def _forget_first(tables: SessionTables, session: Session, count: int) -> None:
     session_id, size = session.session_id, 0
     for sequence in session.replies[:count]:
-        size += state.replies.remove((session_id, sequence))[2]
+        size += tables.replies.remove((session_id, sequence))[2]
     session.reply_bytes -= size
-    state.reply_bytes -= size
+    tables.reply_bytes -= size
     del session.replies[:count]
 
 
-def _no_room(state: State, session: Session) -> Rejected:
-    limits = state.limits
+def _no_room(ctx: Context, session: Session) -> Rejected:
+    limits = ctx.limits
     if len(session.replies) >= limits.max_replies_per_session:
         return _full(session, "max_replies_per_session", limits.max_replies_per_session, "")
     limit = limits.max_reply_bytes_per_session

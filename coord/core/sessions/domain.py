@@ -17,9 +17,11 @@ from coord.core.sessions.handlers import (
     open_session,
     rebuild,
 )
+from coord.core.sessions.tables import make_tables
 
 SESSIONS: Final = Domain(
     "sessions",
+    tables=make_tables,
     handlers={
         OpenSession: open_session,
         KeepAlive: keep_alive,

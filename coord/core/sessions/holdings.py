@@ -5,23 +5,24 @@ Where one party could take all of them, each has a share that leaves some to the
 
 from __future__ import annotations
 
+from coord.core.base.context import Context
 from coord.core.base.refusal import Rejected, share_exceeded
 from coord.core.base.shares import beyond_share
-from coord.core.state import State
+from coord.core.sessions.tables import SessionTables
 
 
-def check_new_session(state: State, name: str) -> Rejected | None:
+def check_new_session(ctx: Context, tables: SessionTables, name: str) -> Rejected | None:
     """Why clients of this name cannot open another session, or None."""
-    limit, own = state.limits.max_sessions, state.sessions_by_name.get(name, 0)
-    if beyond_share(own + 1, len(state.sessions) + 1, limit):
+    limit, own = ctx.limits.max_sessions, tables.sessions_by_name.get(name, 0)
+    if beyond_share(own + 1, len(tables.sessions) + 1, limit):
         return share_exceeded(f"clients named {name!a}", own, "sessions", limit)
     return None
 
 
-def count_session(state: State, name: str, change: int) -> None:
+def count_session(tables: SessionTables, name: str, change: int) -> None:
     """A session of this name came (1) or went (-1)."""
-    count = state.sessions_by_name.get(name, 0) + change
+    count = tables.sessions_by_name.get(name, 0) + change
     if count:
-        state.sessions_by_name[name] = count
+        tables.sessions_by_name[name] = count
     else:
-        del state.sessions_by_name[name]
+        del tables.sessions_by_name[name]

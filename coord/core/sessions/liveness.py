@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from typing import Final
 
+from coord.core.base.context import Context
 from coord.core.base.table import SnapshotFormatError
 from coord.core.base.timers import TimerKind
 from coord.core.sessions.records import Session
-from coord.core.state import State
+from coord.core.sessions.tables import SessionTables
 
 SESSION_EXPIRED: Final = "session expired"
 _SESSION: Final = TimerKind.SESSION
 
 
-def is_open(state: State, session_id: int) -> bool:
+def is_open(ctx: Context, tables: SessionTables, session_id: int) -> bool:
     """Whether there is such a session, and it is not over."""
-    session = state.sessions.get(session_id)
-    return session is not None and session.expires_at_ms > state.now_ms
+    session = tables.sessions.get(session_id)
+    return session is not None and session.expires_at_ms > ctx.now_ms
 
 
-def touch(state: State, session: Session) -> None:
+def touch(ctx: Context, session: Session) -> None:
     """Notes a sign of life; `session` is new or from `edit`."""
-    expires_at_ms = state.now_ms + session.ttl_ms
+    expires_at_ms = ctx.now_ms + session.ttl_ms
     if expires_at_ms != session.expires_at_ms:  # the first sign of life in this batch
         session.expires_at_ms = expires_at_ms
-        state.timers.arm(_SESSION, session.session_id, expires_at_ms)
+        ctx.timers.arm(_SESSION, session.session_id, expires_at_ms)
 
 
-def known_session(state: State, session_id: int) -> Session:
+def known_session(tables: SessionTables, session_id: int) -> Session:
     """The session that a row of a snapshot names; SnapshotFormatError if there is none."""
-    session = state.sessions.get(session_id)
+    session = tables.sessions.get(session_id)
     if session is None:
         raise SnapshotFormatError(f"a row names session {session_id}, which has none")
     return session

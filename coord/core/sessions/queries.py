@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from coord.core.base.holdings import LOCK, TASK
 from coord.core.base.paging import page_limit
 from coord.core.base.request import Labels
 from coord.core.listing import Step, session_step
 from coord.core.sessions.records import Session
+from coord.core.sessions.tables import held_by
 from coord.core.state import State
 
 
@@ -54,8 +56,8 @@ def session_info(state: State, session: Session, now_ms: int) -> SessionInfo:
         slots=session.slots,
         ttl_ms=session.ttl_ms,
         remaining_ms=max(0, session.expires_at_ms - now_ms),
-        tasks_held=len(session.tasks),
-        locks_held=len(session.locks),
+        tasks_held=len(held_by(session, TASK)),
+        locks_held=len(held_by(session, LOCK)),
         create_revision=session.session_id,
         opened_unix_ms=session.opened_wall_ms,
         stuck=session.stuck,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from coord.core.base.request import Labels, labels_in_row
 from coord.core.base.table import GivenRow, Row
@@ -24,9 +25,8 @@ class Session:
     acked_below: int = 0  # replies below are forgotten
     stuck: tuple[str, ...] = ()  # tasks whose handlers do not end, as the worker says
     # ---- derived
-    tasks: dict[int, None] = field(default_factory=dict)  # serials, in the order of their tokens
-    locks: set[str] = field(default_factory=set)
-    waits: set[tuple[str, int]] = field(default_factory=set)  # (lock name, ticket)
+    # Keys by kind (`coord.core.base.holdings`), in the order in which the session got them.
+    held: dict[int, dict[Any, None]] = field(default_factory=dict)
     replies: list[int] = field(default_factory=list)  # sequences kept, ascending
     reply_bytes: int = 0  # of all of them
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 from zlib import crc32
 
-from coord.core.account import resize
+from coord.core.base.context import Context
 from coord.core.base.refusal import Reason, Rejected, stale_token
 from coord.core.base.request import EventKind
 from coord.core.sizes import task_size
-from coord.core.state import State
+from coord.core.tasks.account import resize
 from coord.core.tasks.commands import (
     CompleteItem,
     CompleteTasks,
@@ -28,6 +28,7 @@ from coord.core.tasks.commands import (
 from coord.core.tasks.records import Lease, Task, serial_of
 from coord.core.tasks.refusals import task_finished, task_not_found
 from coord.core.tasks.states import COMPLETED, DEAD
+from coord.core.tasks.tables import TaskTables
 from coord.core.tasks.transitions import arm, finish, requeue
 
 DEFAULT_MAX_LOST_LEASES: Final = 10
@@ -38,86 +39,86 @@ _MAX_REASON: Final = 1_024
 TaskItem = HeartbeatItem | CompleteItem | FailItem | ReleaseItem
 
 
-def heartbeat(state: State, command: HeartbeatTasks) -> ItemOutcomes:
+def heartbeat(ctx: Context, tables: TaskTables, command: HeartbeatTasks) -> ItemOutcomes:
     """Renews leases. Takes a revision only when it stores something with the task."""
-    return ItemOutcomes(tuple([_heartbeat_item(state, item) for item in command.items]))
+    return ItemOutcomes(tuple([_heartbeat_item(ctx, tables, item) for item in command.items]))
 
 
-def complete(state: State, command: CompleteTasks) -> ItemOutcomes:
+def complete(ctx: Context, tables: TaskTables, command: CompleteTasks) -> ItemOutcomes:
     """Commits results."""
-    return ItemOutcomes(tuple([_complete_item(state, item) for item in command.items]))
+    return ItemOutcomes(tuple([_complete_item(ctx, tables, item) for item in command.items]))
 
 
-def fail(state: State, command: FailTasks) -> ItemOutcomes:
+def fail(ctx: Context, tables: TaskTables, command: FailTasks) -> ItemOutcomes:
     """Ends attempts with an error: another one after the backoff, or the dead letter."""
-    return ItemOutcomes(tuple([_fail_item(state, item) for item in command.items]))
+    return ItemOutcomes(tuple([_fail_item(ctx, tables, item) for item in command.items]))
 
 
-def release(state: State, command: ReleaseTasks) -> ItemOutcomes:
+def release(ctx: Context, tables: TaskTables, command: ReleaseTasks) -> ItemOutcomes:
     """Gives tasks back; the attempt does not count."""
-    return ItemOutcomes(tuple([_release_item(state, item) for item in command.items]))
+    return ItemOutcomes(tuple([_release_item(ctx, tables, item) for item in command.items]))
 
 
-def _heartbeat_item(state: State, item: HeartbeatItem) -> ItemOutcome:
-    held = _held(state, item)
+def _heartbeat_item(ctx: Context, tables: TaskTables, item: HeartbeatItem) -> ItemOutcome:
+    held = _held(tables, item)
     if isinstance(held, ItemOutcome):
         return held
     task, lease = held
-    lease.expires_at_ms = state.now_ms + lease.ttl_ms
+    lease.expires_at_ms = ctx.now_ms + lease.ttl_ms
     if item.checkpoint is not None:
         task.checkpoint = item.checkpoint
         size = task_size(task, compact=False)
-        resize(state, state.queues[task.queue], task, size)
+        resize(tables, tables.queues[task.queue], task, size)
     if item.progress_permille is not None:
         task.progress_permille = item.progress_permille
         if lease.progress_due_at_ms:
-            lease.progress_due_at_ms = state.now_ms + task.options.progress_timeout_ms
+            lease.progress_due_at_ms = ctx.now_ms + task.options.progress_timeout_ms
     if item.checkpoint is not None or item.progress_permille is not None:
-        task.mod_revision = state.next_revision()
-    arm(state, task)
+        task.mod_revision = ctx.next_revision()
+    arm(ctx, task)
     return _done(task)
 
 
-def _complete_item(state: State, item: CompleteItem) -> ItemOutcome:
-    held = _held(state, item)
+def _complete_item(ctx: Context, tables: TaskTables, item: CompleteItem) -> ItemOutcome:
+    held = _held(tables, item)
     if isinstance(held, ItemOutcome):
         return held
     task, _ = held
     task.result = item.result
-    finish(state, state.queues.edit(task.queue), task, COMPLETED)
+    finish(ctx, tables, tables.queues.edit(task.queue), task, COMPLETED)
     return _done(task)
 
 
-def _fail_item(state: State, item: FailItem) -> ItemOutcome:
-    held = _held(state, item)
+def _fail_item(ctx: Context, tables: TaskTables, item: FailItem) -> ItemOutcome:
+    held = _held(tables, item)
     if isinstance(held, ItemOutcome):
         return held
     task, _ = held
-    _end_failed_attempt(state, task, item.error, item.retryable, item.retry_after_ms)
+    _end_failed_attempt(ctx, tables, task, item.error, item.retryable, item.retry_after_ms)
     return _done(task)
 
 
-def _release_item(state: State, item: ReleaseItem) -> ItemOutcome:
-    held = _held(state, item)
+def _release_item(ctx: Context, tables: TaskTables, item: ReleaseItem) -> ItemOutcome:
+    held = _held(tables, item)
     if isinstance(held, ItemOutcome):
         return held
     task, lease = held
     task.attempt -= 1
-    if item.reason and state.level >= 1:
-        task.given_back = (lease.worker, item.reason[:_MAX_REASON], state.wall_ms)
-    requeue(state, state.queues.edit(task.queue), task, item.delay_ms)
+    if item.reason and ctx.level >= 1:
+        task.given_back = (lease.worker, item.reason[:_MAX_REASON], ctx.wall_ms)
+    requeue(ctx, tables, tables.queues.edit(task.queue), task, item.delay_ms)
     return _done(task)
 
 
-def _held(state: State, item: TaskItem) -> tuple[Task, Lease] | ItemOutcome:
+def _held(tables: TaskTables, item: TaskItem) -> tuple[Task, Lease] | ItemOutcome:
     """The task for edit and its lease, if the token is the current one; else the refusal."""
     serial = serial_of(item.task_id)
-    task = state.tasks.get(serial)
+    task = tables.tasks.get(serial)
     if task is None:
         return ItemOutcome(0, 0, task_not_found(item.task_id))
     lease = task.lease
     if lease is not None and item.fencing_token == task.token:
-        return state.tasks.edit(serial), lease
+        return tables.tasks.edit(serial), lease
     return ItemOutcome(int(task.state), task.mod_revision, _not_held(task, item.fencing_token))
 
 
@@ -140,15 +141,22 @@ def _done(task: Task) -> ItemOutcome:
 
 
 def _end_failed_attempt(
-    state: State, task: Task, error: str, retryable: bool, retry_after_ms: int | None
+    ctx: Context,
+    tables: TaskTables,
+    task: Task,
+    error: str,
+    retryable: bool,
+    retry_after_ms: int | None,
 ) -> None:
-    queue = state.queues.edit(task.queue)
+    queue = tables.queues.edit(task.queue)
     task.last_error = error
-    if not retryable or task.attempt >= attempts_allowed(state.level, task):
-        finish(state, queue, task, DEAD)
+    if not retryable or task.attempt >= attempts_allowed(ctx.level, task):
+        finish(ctx, tables, queue, task, DEAD)
         return
     queue.retried_total += 1
-    requeue(state, queue, task, backoff_ms(task) if retry_after_ms is None else retry_after_ms)
+    requeue(
+        ctx, tables, queue, task, backoff_ms(task) if retry_after_ms is None else retry_after_ms
+    )
 
 
 def backoff_ms(task: Task) -> int:
@@ -176,27 +184,27 @@ def lost_leases_allowed(task: Task) -> int:
     return options.max_lost_leases or max(DEFAULT_MAX_LOST_LEASES, options.max_attempts)
 
 
-def lose_lease(state: State, serial: int, why: str) -> None:
+def lose_lease(ctx: Context, tables: TaskTables, serial: int, why: str) -> None:
     """The holder is gone: back to the queue, or dead if it has taken too many with it.
 
     At level 0 a lost lease counts as an attempt, and the task is back at once."""
-    task = state.tasks.edit(serial)
-    queue = state.queues.edit(task.queue)
+    task = tables.tasks.edit(serial)
+    queue = tables.queues.edit(task.queue)
     token = task.token
     task.lost_leases += 1
     task.last_error = why
     queue.lost_leases_total += 1
-    if state.level < 1:
+    if ctx.level < 1:
         is_dead, delay_ms = task.attempt >= task.options.max_attempts, 0
     else:
         is_dead = task.lost_leases >= lost_leases_allowed(task)
         delay_ms = return_delay_ms(serial, task.lost_leases)
     if is_dead:
-        finish(state, queue, task, DEAD)
+        finish(ctx, tables, queue, task, DEAD)
     else:
         queue.retried_total += 1
-        requeue(state, queue, task, delay_ms)
-    state.emit(EventKind.TASK_LEASE_LOST, task.task_id, token)
+        requeue(ctx, tables, queue, task, delay_ms)
+    ctx.emit(EventKind.TASK_LEASE_LOST, task.task_id, token)
 
 
 def return_delay_ms(serial: int, lost_leases: int) -> int:
@@ -206,19 +214,19 @@ def return_delay_ms(serial: int, lost_leases: int) -> int:
     return crc32(f"{serial}:{lost_leases}".encode()) % window_ms
 
 
-def time_out_attempt(state: State, serial: int, why: str) -> None:
+def time_out_attempt(ctx: Context, tables: TaskTables, serial: int, why: str) -> None:
     """The holder took too long: a failed attempt, retried after the backoff."""
-    task = state.tasks.edit(serial)
+    task = tables.tasks.edit(serial)
     token = task.token
-    _end_failed_attempt(state, task, why, retryable=True, retry_after_ms=None)
-    state.emit(EventKind.TASK_LEASE_LOST, task.task_id, token)
+    _end_failed_attempt(ctx, tables, task, why, retryable=True, retry_after_ms=None)
+    ctx.emit(EventKind.TASK_LEASE_LOST, task.task_id, token)
 
 
-def time_out_task(state: State, serial: int) -> None:
+def time_out_task(ctx: Context, tables: TaskTables, serial: int) -> None:
     """The total time-out is over: dead, whatever it was doing."""
-    task = state.tasks.edit(serial)
+    task = tables.tasks.edit(serial)
     held_with = task.token if task.lease is not None else 0
     task.last_error = f"total time-out of {task.options.total_timeout_ms} ms is over"
-    finish(state, state.queues.edit(task.queue), task, DEAD)
+    finish(ctx, tables, tables.queues.edit(task.queue), task, DEAD)
     if held_with:
-        state.emit(EventKind.TASK_LEASE_LOST, task.task_id, held_with)
+        ctx.emit(EventKind.TASK_LEASE_LOST, task.task_id, held_with)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Any
 
+from coord.core.base.holdings import TASK
 from coord.core.base.invariants import invariant
 from coord.core.base.timers import TimerKind
+from coord.core.sessions.tables import held_by
 from coord.core.state import State
 from coord.core.tasks.attempts import attempts_allowed
 from coord.core.tasks.commands import TaskState
@@ -23,6 +25,10 @@ def check(state: State) -> None:
     for queue in state.queues.values():
         _check_queue(state, queue)
         check_retained(state, queue)
+    for session_id, session in state.sessions.items():
+        for serial in held_by(session, TASK):
+            held = serial in state.tasks and state.tasks[serial].lease is not None
+            invariant(held, "session holds a claimed task", (session_id, serial))
     _check_finished(state)
     check_account(state)
 
@@ -46,31 +52,31 @@ def _check_task(state: State, task: Task) -> None:
             known = queue.known_keys.get(task.idempotency_key)
             invariant(known == task.serial, "idempotency key names its task", where)
     if task.dies_at_ms and not task.finished:
-        lives = state.behind or task.dies_at_ms > state.now_ms
+        lives = state.ctx.behind or task.dies_at_ms > state.now_ms
         invariant(lives, "total time-out is not over", where)
     if task.state is TaskState.SCHEDULED:
         _check_scheduled(state, task)
-    elif is_compact(state, task):
-        armed = state.timers.deadline_of(TimerKind.TASK, task.serial)
+    elif is_compact(state.ctx, task):
+        armed = state.ctx.timers.deadline_of(TimerKind.TASK, task.serial)
         invariant(armed is None and not task.payload, "completed task is compact", where)
     elif task.finished:
-        armed = state.timers.deadline_of(TimerKind.TASK, task.serial)
+        armed = state.ctx.timers.deadline_of(TimerKind.TASK, task.serial)
         due = task.since_ms + kept_ms(task)
         invariant(armed == due, "retention timer", (where, armed))
-        kept = state.behind or due > state.now_ms
+        kept = state.ctx.behind or due > state.now_ms
         invariant(kept, "retention is not over", where)
 
 
 def _check_scheduled(state: State, task: Task) -> None:
     calendar = task.options.not_before_wall_ms
     if task.ready_at_ms:
-        armed = state.timers.deadline_of(TimerKind.TASK, task.serial)
+        armed = state.ctx.timers.deadline_of(TimerKind.TASK, task.serial)
         in_time = armed is not None and armed <= task.ready_at_ms
         invariant(in_time, "scheduled task has a timer", (task.task_id, armed))
-        waits = state.behind or (armed or 0) > state.now_ms
+        waits = state.ctx.behind or (armed or 0) > state.now_ms
         invariant(waits, "scheduled task is not ready", (task.task_id, armed))
     else:
-        armed = state.wall_timers.deadline_of(TimerKind.TASK, task.serial)
+        armed = state.ctx.wall_timers.deadline_of(TimerKind.TASK, task.serial)
         invariant(armed == calendar > 0, "task waits for its calendar time", (task.task_id, armed))
 
 
@@ -81,12 +87,12 @@ def _check_lease(state: State, task: Task) -> None:
     if lease is None:
         return
     session = state.sessions.get(lease.session_id)
-    held = session is not None and task.serial in session.tasks
+    held = session is not None and task.serial in held_by(session, TASK)
     invariant(held, "claimed task is held by an open session", where)
     ends = [lease.expires_at_ms, lease.attempt_ends_at_ms, lease.progress_due_at_ms]
     deadline = min(at for at in [*ends, task.dies_at_ms] if at)
-    invariant(state.behind or deadline > state.now_ms, "lease is not over", where)
-    armed = state.timers.deadline_of(TimerKind.TASK, task.serial)
+    invariant(state.ctx.behind or deadline > state.now_ms, "lease is not over", where)
+    armed = state.ctx.timers.deadline_of(TimerKind.TASK, task.serial)
     invariant(armed == deadline, "lease timer", (where, armed))
     invariant(task.attempt > 0 and task.token > 0, "a claim is an attempt", where)
 
@@ -122,7 +128,7 @@ def _check_queue(state: State, queue: Queue) -> None:
 
 def _check_finished(state: State) -> None:
     finished = [
-        task for task in state.tasks.values() if task.finished and not is_compact(state, task)
+        task for task in state.tasks.values() if task.finished and not is_compact(state.ctx, task)
     ]
     by_end = [task.serial for task in sorted(finished, key=lambda task: task.mod_revision)]
     invariant(by_end == list(state.finished), "finished tasks are in order of their end", by_end)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from coord.core.base.holdings import TASK
 from coord.core.base.timers import TimerKind
-from coord.core.domain import Domain
-from coord.core.tasks.attempts import complete, fail, heartbeat, release
+from coord.core.domain import Chore, Domain, Holding
+from coord.core.tasks.attempts import complete, fail, heartbeat, lose_lease, release
 from coord.core.tasks.bounds import BOUNDS
 from coord.core.tasks.checks import check
 from coord.core.tasks.commands import (
@@ -34,10 +35,14 @@ from coord.core.tasks.handlers import (
     submit,
 )
 from coord.core.tasks.queues import delete_queue, set_queue
+from coord.core.tasks.redriving import go_on_with_redrives, is_redriving
+from coord.core.tasks.retention import forget_due
+from coord.core.tasks.tables import make_tables
 from coord.core.tasks.transitions import rebuild
 
 TASKS: Final = Domain(
     "tasks",
+    tables=make_tables,
     handlers={
         SubmitTasks: submit,
         HeartbeatTasks: heartbeat,
@@ -66,4 +71,7 @@ TASKS: Final = Domain(
     rebuild=rebuild,
     check=check,
     due={TimerKind.TASK: expire_task},
+    holdings={TASK: Holding(lose_lease, by_key=False)},
+    chore=Chore(2, is_redriving, go_on_with_redrives),
+    forget=forget_due,
 )

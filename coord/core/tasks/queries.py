@@ -153,7 +153,7 @@ def task_info(state: State, task: Task, now_ms: int) -> TaskInfo:
         submitted_unix_ms=task.submitted_wall_ms,
         finished_unix_ms=task.finished_wall_ms,
         lost_leases=task.lost_leases,
-        payload_dropped=is_compact(state, task),
+        payload_dropped=is_compact(state.ctx, task),
     )
 
 
@@ -206,7 +206,7 @@ def list_queues(state: State, queue: str = "", now_ms: int = 0) -> tuple[QueueIn
 
 def queue_info(state: State, queue: Queue, now_ms: int) -> QueueInfo:
     """A queue and its figures."""
-    oldest_ms = oldest_ready_since_ms(state, queue)
+    oldest_ms = oldest_ready_since_ms(state.task_tables, queue)
     return QueueInfo(
         queue=queue.name,
         paused=queue.paused,

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from coord.core.base.context import Context
 from coord.core.base.refusal import Reason, Rejected, limit_exceeded, share_exceeded
 from coord.core.base.shares import beyond_share, may_be_beyond
 from coord.core.sizes import spec_size
-from coord.core.state import State
 from coord.core.tasks.commands import SubmitTasks, TaskSpec
 from coord.core.tasks.digests import spec_digest
 from coord.core.tasks.records import Queue, RetentionPolicy, task_id_of
 from coord.core.tasks.refusals import being_deleted
 from coord.core.tasks.retention import drop_early
+from coord.core.tasks.tables import TaskTables
 
 _DROPPED_AT_ONCE: Final = 4
 _DROP_RESULTS_OLDEST: Final = RetentionPolicy.DROP_RESULTS_OLDEST
@@ -36,18 +37,18 @@ class _Wanted:
         self.size = 0  # bytes, if the queue has a quota of them
 
 
-def check_submit(state: State, command: SubmitTasks) -> Rejected | Digests:
+def check_submit(ctx: Context, tables: TaskTables, command: SubmitTasks) -> Rejected | Digests:
     """Why no task of this submit is accepted, or the digests of the new ones that have a key."""
     if len(command.tasks) == 1 and not command.tasks[0].idempotency_key:
-        return _check_one(state, command.tasks[0]) or {}
+        return _check_one(ctx, tables, command.tasks[0]) or {}
     wanted: dict[str, _Wanted] = {}
     fresh: Digests = {}
     for position, spec in enumerate(command.tasks):
         need = wanted.get(spec.queue)
         if need is None:
-            need = wanted[spec.queue] = _Wanted(state.queues.get(spec.queue))
+            need = wanted[spec.queue] = _Wanted(tables.queues.get(spec.queue))
         if spec.idempotency_key:
-            known = _look_up(state, need.queue, fresh, spec, position)
+            known = _look_up(tables, need.queue, fresh, spec, position)
             if isinstance(known, Rejected):
                 return known
             if known:
@@ -59,28 +60,30 @@ def check_submit(state: State, command: SubmitTasks) -> Rejected | Digests:
     for need in wanted.values():
         if need.queue is None:
             new_queues += 1
-        refused = _check_room(state, need.queue, need.tasks, need.size) if need.tasks else None
+        refused = (
+            _check_room(ctx, tables, need.queue, need.tasks, need.size) if need.tasks else None
+        )
         if refused is not None:
             return refused
-    refused = check_new_queues(state, new_queues) if new_queues else None
+    refused = check_new_queues(ctx, tables, new_queues) if new_queues else None
     return fresh if refused is None else refused
 
 
-def _check_one(state: State, spec: TaskSpec) -> Rejected | None:
+def _check_one(ctx: Context, tables: TaskTables, spec: TaskSpec) -> Rejected | None:
     """The same for the most frequent submit: one task without a key."""
-    queue = state.queues.get(spec.queue)
+    queue = tables.queues.get(spec.queue)
     if queue is None:
-        return check_new_queues(state, 1) or _check_room(state, None, 1, 0)
+        return check_new_queues(ctx, tables, 1) or _check_room(ctx, tables, None, 1, 0)
     size = 0
     if queue.quota_bytes:
         size = spec_size(spec.payload, spec.idempotency_key, spec.labels)
-    return _check_room(state, queue, 1, size)
+    return _check_room(ctx, tables, queue, 1, size)
 
 
-def check_new_queues(state: State, count: int) -> Rejected | None:
+def check_new_queues(ctx: Context, tables: TaskTables, count: int) -> Rejected | None:
     """Why so many more queues are not made, or None."""
-    limit = state.limits.max_queues
-    return limit_exceeded("queues", limit) if len(state.queues) + count > limit else None
+    limit = ctx.limits.max_queues
+    return limit_exceeded("queues", limit) if len(tables.queues) + count > limit else None
 
 
 def kept_tasks(queue: Queue) -> int:
@@ -96,7 +99,7 @@ def full_by(queue: Queue) -> str:
     return "bytes" if queue.quota_bytes and queue.size >= queue.quota_bytes else ""
 
 
-def drop_surplus(state: State, queue: Queue) -> None:
+def drop_surplus(ctx: Context, tables: TaskTables, queue: Queue) -> None:
     """Has some completed tasks go early, if a quota is exceeded and that is the policy. A few for
     each task that comes or ends, so that the work is bounded and the surplus, too."""
     if queue.policy is not _DROP_RESULTS_OLDEST:
@@ -105,12 +108,12 @@ def drop_surplus(state: State, queue: Queue) -> None:
         too_many = 0 < queue.quota_tasks < kept_tasks(queue)
         if not too_many and not 0 < queue.quota_bytes < queue.size:
             break
-        if not drop_early(state, queue):
+        if not drop_early(ctx, tables, queue):
             break
 
 
 def _look_up(
-    state: State, queue: Queue | None, fresh: Digests, spec: TaskSpec, position: int
+    tables: TaskTables, queue: Queue | None, fresh: Digests, spec: TaskSpec, position: int
 ) -> Rejected | bool:
     """Whether the key of a spec names a task already, be it one before it in the same submit;
     refused if that is another task."""
@@ -118,7 +121,7 @@ def _look_up(
     digest = spec_digest(spec)
     serial = 0 if queue is None else queue.known_keys.get(spec.idempotency_key, 0)
     if serial:
-        noted = _noted_digest(state, serial)
+        noted = _noted_digest(tables, serial)
         return _conflict(spec, position, serial) if noted and noted != digest else True
     first = fresh.get(at, 0)
     if not first:
@@ -127,9 +130,9 @@ def _look_up(
     return True if first == digest else _conflict(spec, position, 0)
 
 
-def _noted_digest(state: State, serial: int) -> int:
-    task = state.tasks.get(serial)
-    return state.tombstones[serial].spec_digest if task is None else task.spec_digest
+def _noted_digest(tables: TaskTables, serial: int) -> int:
+    task = tables.tasks.get(serial)
+    return tables.tombstones[serial].spec_digest if task is None else task.spec_digest
 
 
 def _conflict(spec: TaskSpec, position: int, serial: int) -> Rejected:
@@ -146,8 +149,10 @@ def _conflict(spec: TaskSpec, position: int, serial: int) -> Rejected:
     )
 
 
-def _check_room(state: State, queue: Queue | None, tasks: int, size: int) -> Rejected | None:
-    limit, total = state.limits.max_tasks, len(state.tasks) + len(state.tombstones)
+def _check_room(
+    ctx: Context, tables: TaskTables, queue: Queue | None, tasks: int, size: int
+) -> Rejected | None:
+    limit, total = ctx.limits.max_tasks, len(tables.tasks) + len(tables.tombstones)
     if may_be_beyond(total + tasks, limit):
         own = 0 if queue is None else kept_tasks(queue) + queue.stones
         if beyond_share(own + tasks, total + tasks, limit):

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from coord.core.account import add_size, resize
+from coord.core.base.context import Context
 from coord.core.base.invariants import invariant
 from coord.core.base.timers import TimerKind
 from coord.core.sizes import task_size, tombstone_size
-from coord.core.state import State
+from coord.core.tasks.account import add_size, resize
 from coord.core.tasks.records import Queue, Retained, Task, Tombstone
 from coord.core.tasks.states import COMPLETED
+from coord.core.tasks.tables import TaskTables
 
 _TASK: Final = TimerKind.TASK
 
@@ -32,9 +33,9 @@ RESULT_MS: Final = 600_000
 KEY_MS: Final = 3_600_000
 
 
-def is_compact(state: State, task: Task) -> bool:
+def is_compact(ctx: Context, task: Task) -> bool:
     """Whether a task is kept as this module says; those that completed at level 0 are not."""
-    return task.state is COMPLETED and task.mod_revision > state.compact_after
+    return task.state is COMPLETED and task.mod_revision > ctx.compact_after
 
 
 def kept_ms(task: Task) -> int:
@@ -47,19 +48,19 @@ def stone_ends_ms(stone: Tombstone) -> int:
     return stone.ended_ms + (stone.retention_ms or KEY_MS)
 
 
-def keep_completed(state: State, queue: Queue, task: Task) -> None:
+def keep_completed(ctx: Context, tables: TaskTables, queue: Queue, task: Task) -> None:
     """Puts a task that has just completed at the end of its line."""
     task.payload = b""
     task.checkpoint = b""
-    resize(state, queue, task, task_size(task, compact=True))
+    resize(tables, queue, task, task_size(task, compact=True))
     queue.completed_size += task.size
-    state.timers.disarm(_TASK, task.serial)
+    ctx.timers.disarm(_TASK, task.serial)
     if task.options.not_before_wall_ms:
-        state.wall_timers.disarm(_TASK, task.serial)
+        ctx.wall_timers.disarm(_TASK, task.serial)
     line = line_of(queue, task.options.retention_ms)
     line.rows.append(task.serial)
     if len(line.rows) == 1:
-        arm_line(state, queue, task.options.retention_ms)
+        arm_line(ctx, tables, queue, task.options.retention_ms)
 
 
 def line_of(queue: Queue, retention_ms: int) -> Retained:
@@ -70,76 +71,78 @@ def line_of(queue: Queue, retention_ms: int) -> Retained:
     return line
 
 
-def arm_line(state: State, queue: Queue, retention_ms: int) -> None:
+def arm_line(ctx: Context, tables: TaskTables, queue: Queue, retention_ms: int) -> None:
     """Sets the timer of a line to what comes first in it; an empty line goes."""
     line = queue.retained[retention_ms]
     ends = []
     if line.rows:
-        first = state.tasks[line.rows[0]]
+        first = tables.tasks[line.rows[0]]
         ends.append(first.since_ms + kept_ms(first))
     if line.stones:
-        ends.append(stone_ends_ms(state.tombstones[line.stones[0]]))
+        ends.append(stone_ends_ms(tables.tombstones[line.stones[0]]))
     if ends:
-        state.retention_timers.arm(TimerKind.RETENTION, (queue.name, retention_ms), min(ends))
+        ctx.retention_timers.arm(TimerKind.RETENTION, (queue.name, retention_ms), min(ends))
     else:
         del queue.retained[retention_ms]
-        state.retention_timers.disarm(TimerKind.RETENTION, (queue.name, retention_ms))
+        ctx.retention_timers.disarm(TimerKind.RETENTION, (queue.name, retention_ms))
 
 
-def forget_due(state: State) -> None:
+def forget_due(ctx: Context, tables: TaskTables) -> None:
     """Forgets what has been kept for as long as was promised, so much in one batch. It has a
     budget of its own: what a tenant left behind must not hold up the leases of another."""
-    left = state.limits.max_expiries_per_batch
-    timers = state.retention_timers
-    while left and (due := timers.pop_due(state.now_ms)) is not None:
+    left = ctx.limits.max_expiries_per_batch
+    timers = ctx.retention_timers
+    while left and (due := timers.pop_due(ctx.now_ms)) is not None:
         name, retention_ms = cast(tuple[str, int], due[1])
-        queue = state.queues.edit(name)
-        left -= _forget_due_of(state, queue, retention_ms, left)
-        arm_line(state, queue, retention_ms)
+        queue = tables.queues.edit(name)
+        left -= _forget_due_of(ctx, tables, queue, retention_ms, left)
+        arm_line(ctx, tables, queue, retention_ms)
 
 
-def _forget_due_of(state: State, queue: Queue, retention_ms: int, at_most: int) -> int:
-    line, now_ms = queue.retained[retention_ms], state.now_ms
+def _forget_due_of(
+    ctx: Context, tables: TaskTables, queue: Queue, retention_ms: int, at_most: int
+) -> int:
+    line, now_ms = queue.retained[retention_ms], ctx.now_ms
     done = 0
     while done < at_most and line.stones:
-        stone = state.tombstones[line.stones[0]]
+        stone = tables.tombstones[line.stones[0]]
         if stone_ends_ms(stone) > now_ms:
             break
-        drop_first_stone(state, queue, line)
+        drop_first_stone(tables, queue, line)
         done += 1
     while done < at_most and line.rows:
-        task = state.tasks[line.rows[0]]
+        task = tables.tasks[line.rows[0]]
         if task.since_ms + kept_ms(task) > now_ms:
             break
         # Only the default keeps keys for longer than results.
-        forget_first(state, queue, line, leave_stone=not retention_ms, early=False)
+        forget_first(tables, queue, line, leave_stone=not retention_ms, early=False)
         done += 1
     return done
 
 
 def forget_first(
-    state: State, queue: Queue, line: Retained, *, leave_stone: bool, early: bool
+    tables: TaskTables, queue: Queue, line: Retained, *, leave_stone: bool, early: bool
 ) -> None:
     """Forgets the completed task that comes first in its line; a tombstone is left for its key, if
     it has one and that is wanted. Takes no revision: nobody can wait for it. The caller arms the
     line."""
     serial = line.rows.popleft()
-    task = state.tasks.remove(serial)
+    task = tables.tasks.remove(serial)
     invariant(task.state is COMPLETED, "what is retained is completed", serial)
     queue.completed.remove(serial)
     queue.completed_size -= task.size
-    add_size(state, queue, -task.size)
+    add_size(tables, queue, -task.size)
     if early:
         queue.forgotten_early_total += 1
     if not task.idempotency_key:
         return
     if leave_stone:
-        _leave_stone(state, queue, line, task, early)
+        _leave_stone(tables, queue, line, task, early)
     else:
         del queue.known_keys[task.idempotency_key]
 
 
-def _leave_stone(state: State, queue: Queue, line: Retained, task: Task, early: bool) -> None:
+def _leave_stone(tables: TaskTables, queue: Queue, line: Retained, task: Task, early: bool) -> None:
     stone = Tombstone(
         task.serial,
         queue.name,
@@ -150,46 +153,46 @@ def _leave_stone(state: State, queue: Queue, line: Retained, task: Task, early: 
         task.options.retention_ms,
         early,
     )
-    state.tombstones.insert(stone.serial, stone)
+    tables.tombstones.insert(stone.serial, stone)
     line.stones.append(stone.serial)
     queue.stones += 1
-    add_size(state, queue, tombstone_size(stone))
+    add_size(tables, queue, tombstone_size(stone))
 
 
-def drop_first_stone(state: State, queue: Queue, line: Retained) -> None:
+def drop_first_stone(tables: TaskTables, queue: Queue, line: Retained) -> None:
     """Forgets the tombstone that comes first in its line. The caller arms the line."""
-    stone = state.tombstones.remove(line.stones.popleft())
+    stone = tables.tombstones.remove(line.stones.popleft())
     queue.stones -= 1
-    add_size(state, queue, -tombstone_size(stone))
+    add_size(tables, queue, -tombstone_size(stone))
     del queue.known_keys[stone.idempotency_key]
 
 
-def drop_early(state: State, queue: Queue) -> bool:
+def drop_early(ctx: Context, tables: TaskTables, queue: Queue) -> bool:
     """Forgets the completed task that ended first, before its time; False if there is none. A key
     that it has stays known."""
     oldest, oldest_end = -1, 0
     for retention_ms, line in queue.retained.items():
         if line.rows:
-            ended = state.tasks[line.rows[0]].mod_revision
+            ended = tables.tasks[line.rows[0]].mod_revision
             if oldest < 0 or ended < oldest_end:
                 oldest, oldest_end = retention_ms, ended
     if oldest < 0:
         return False
-    forget_first(state, queue, queue.retained[oldest], leave_stone=True, early=True)
-    arm_line(state, queue, oldest)
+    forget_first(tables, queue, queue.retained[oldest], leave_stone=True, early=True)
+    arm_line(ctx, tables, queue, oldest)
     return True
 
 
-def rebuild_stones(state: State) -> None:
+def rebuild_stones(ctx: Context, tables: TaskTables) -> None:
     """Lines and indexes of a restored state: the tombstones; `task_states.enter_all` puts the
     tasks in."""
-    for stone in sorted(state.tombstones.values(), key=lambda stone: stone.ended_revision):
-        queue = state.queues[stone.queue]
+    for stone in sorted(tables.tombstones.values(), key=lambda stone: stone.ended_revision):
+        queue = tables.queues[stone.queue]
         stone.queue = queue.name
         line_of(queue, stone.retention_ms).stones.append(stone.serial)
         queue.stones += 1
-        add_size(state, queue, tombstone_size(stone))
+        add_size(tables, queue, tombstone_size(stone))
         queue.known_keys[stone.idempotency_key] = stone.serial
-    for queue in state.queues.values():
+    for queue in tables.queues.values():
         for retention_ms in list(queue.retained):
-            arm_line(state, queue, retention_ms)
+            arm_line(ctx, tables, queue, retention_ms)

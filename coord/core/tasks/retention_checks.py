@@ -17,7 +17,7 @@ def check_retained(state: State, queue: Queue) -> None:
     """The lines of a queue hold exactly its compact tasks and its tombstones, in order."""
     rows = [serial for line in queue.retained.values() for serial in line.rows]
     stones = [serial for line in queue.retained.values() for serial in line.stones]
-    compact = [s for s in queue.completed if is_compact(state, state.tasks[s])]
+    compact = [s for s in queue.completed if is_compact(state.ctx, state.tasks[s])]
     invariant(sorted(rows) == compact, "lines hold the compact tasks", (queue.name, rows))
     own = [stone.serial for stone in state.tombstones.values() if stone.queue == queue.name]
     invariant(sorted(stones) == own, "lines hold the tombstones", (queue.name, stones))
@@ -45,16 +45,16 @@ def _check_line(state: State, queue: Queue, retention_ms: int, line: Retained) -
         invariant(stone.serial not in state.tasks, "only the forgotten have tombstones", where)
     due = [task.since_ms + kept_ms(task) for task in tasks[:1]]
     due += [stone_ends_ms(stone) for stone in stones[:1]]
-    armed = state.retention_timers.deadline_of(TimerKind.RETENTION, where)
+    armed = state.ctx.retention_timers.deadline_of(TimerKind.RETENTION, where)
     invariant(bool(due) and armed == min(due), "timer of a line", (where, armed))
-    invariant(state.behind or min(due) > state.now_ms, "retention of a line is not over", where)
+    invariant(state.ctx.behind or min(due) > state.now_ms, "retention of a line is not over", where)
 
 
 def check_account(state: State) -> None:
     """The account of bytes is what a recount gives."""
     sizes = dict.fromkeys(state.queues, 0)
     for task in state.tasks.values():
-        size = task_size(task, compact=is_compact(state, task))
+        size = task_size(task, compact=is_compact(state.ctx, task))
         invariant(size == task.size, "bytes of a task", (task.serial, size, task.size))
         sizes[task.queue] += size
     for stone in state.tombstones.values():
@@ -62,8 +62,16 @@ def check_account(state: State) -> None:
     for name, queue in state.queues.items():
         invariant(queue.size == sizes[name], "bytes of a queue", (name, sizes[name], queue.size))
     sessions = sum(session_size(session) for session in state.sessions.values())
-    invariant(sessions == state.sessions_size, "bytes of sessions", (sessions, state.sessions_size))
+    invariant(
+        sessions == state.session_tables.sessions_size,
+        "bytes of sessions",
+        (sessions, state.session_tables.sessions_size),
+    )
     names = Counter(session.name for session in state.sessions.values())
-    invariant(names == state.sessions_by_name, "sessions by name", names)
+    invariant(names == state.session_tables.sessions_by_name, "sessions by name", names)
     whole = sum(sizes.values())
-    invariant(state.tasks_size == whole, "bytes of all queues", (whole, state.tasks_size))
+    invariant(
+        state.task_tables.tasks_size == whole,
+        "bytes of all queues",
+        (whole, state.task_tables.tasks_size),
+    )

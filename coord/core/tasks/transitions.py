@@ -10,74 +10,86 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from coord.core.account import add_size, resize
+from coord.core.base.context import Context
+from coord.core.base.holdings import TASK
 from coord.core.base.invariants import InvariantViolation, invariant
 from coord.core.base.request import EventKind
 from coord.core.base.sorted_keys import SortedKeys
 from coord.core.base.timers import TimerKind
 from coord.core.sessions.liveness import known_session
 from coord.core.sizes import task_size
-from coord.core.state import State
 from coord.core.tasks import retention
+from coord.core.tasks.account import add_size, resize
 from coord.core.tasks.commands import TaskState
 from coord.core.tasks.quota import drop_surplus
 from coord.core.tasks.records import Lease, Queue, Task, rank_key, task_id_of
 from coord.core.tasks.retention import is_compact, keep_completed, kept_ms, line_of
 from coord.core.tasks.states import CANCELLED, CLAIMED, COMPLETED, DEAD, READY, SCHEDULED
+from coord.core.tasks.tables import TaskTables
 
 _TASK: Final = TimerKind.TASK
 _TASK_FINISHED: Final = EventKind.TASK_FINISHED
+_TASK_READY: Final = EventKind.TASK_READY
 
 _ARRIVALS_SLACK: Final = 64
 _TRIMMED_AT_ONCE: Final = 8  # more than one, so that trimming ends while more arrive
 
 
-def wait_or_ready(state: State, queue: Queue, task: Task, ready_at_ms: int) -> None:
+def wait_or_ready(
+    ctx: Context, tables: TaskTables, queue: Queue, task: Task, ready_at_ms: int
+) -> None:
     """To READY, or to SCHEDULED if its time (cluster or calendar) has not come.
 
     The task is in no index: it is new, or `leave` was called."""
     task.ready_at_ms = ready_at_ms
-    task.since_ms = state.now_ms
-    task.mod_revision = state.next_revision()
-    if ready_at_ms > state.now_ms:
+    task.since_ms = ctx.now_ms
+    task.mod_revision = ctx.next_revision()
+    if ready_at_ms > ctx.now_ms:
         task.state = SCHEDULED
-    elif task.options.not_before_wall_ms > state.wall_ms:
+    elif task.options.not_before_wall_ms > ctx.wall_ms:
         task.state = SCHEDULED
         task.ready_at_ms = 0
     else:
         task.state = READY
-    enter(state, queue, task)
-    arm(state, task)
-    resize(state, queue, task, task_size(task, compact=False))
+    enter(tables, queue, task)
+    arm(ctx, task)
+    resize(tables, queue, task, task_size(task, compact=False))
     if task.state is READY:
-        state.announce_ready(queue)
+        announce_ready(ctx, queue)
 
 
-def claim(state: State, queue: Queue, task: Task, lease: Lease) -> int:
+def announce_ready(ctx: Context, queue: Queue) -> None:
+    """Tells those who wait for tasks, once per queue and batch: it says "look again", not how
+    many there are."""
+    if not queue.paused and not queue.deleting:
+        ctx.announce(_TASK_READY, queue.name)
+
+
+def claim(ctx: Context, tables: TaskTables, queue: Queue, task: Task, lease: Lease) -> int:
     """READY to CLAIMED; gives the fencing token. The caller took it out of `queue.ready`."""
-    token = state.next_revision()
+    token = ctx.next_revision()
     task.state = CLAIMED
     task.token = task.mod_revision = token
-    task.since_ms = state.now_ms
+    task.since_ms = ctx.now_ms
     task.attempt += 1
     task.progress_permille = 0
     task.given_back = None
     task.lease = lease
     queue.claimed.add(task.serial)
-    state.sessions[lease.session_id].tasks[task.serial] = None
-    arm(state, task)
+    tables.sessions.hold(lease.session_id, TASK, task.serial)
+    arm(ctx, task)
     # One arrival becomes outdated and up to two go, so that no reader finds very many of them.
-    _drop_outdated(state, queue, 2)
+    _drop_outdated(tables, queue, 2)
     return token
 
 
-def finish(state: State, queue: Queue, task: Task, end: TaskState) -> None:
+def finish(ctx: Context, tables: TaskTables, queue: Queue, task: Task, end: TaskState) -> None:
     """To COMPLETED, DEAD or CANCELLED, from any unfinished state."""
-    leave(state, queue, task)
+    leave(tables, queue, task)
     task.state = end
-    task.mod_revision = state.next_revision()
-    task.since_ms = state.now_ms
-    task.finished_wall_ms = state.wall_ms
+    task.mod_revision = ctx.next_revision()
+    task.since_ms = ctx.now_ms
+    task.finished_wall_ms = ctx.wall_ms
     if end is COMPLETED:
         queue.completed_total += 1
     elif end is DEAD:
@@ -86,54 +98,54 @@ def finish(state: State, queue: Queue, task: Task, end: TaskState) -> None:
         queue.cancelled_total += 1
     else:
         raise InvariantViolation("a task ends in a final state", (task.serial, end))
-    enter(state, queue, task)
-    if is_compact(state, task):
-        keep_completed(state, queue, task)
-        drop_surplus(state, queue)
+    enter(tables, queue, task)
+    if is_compact(ctx, task):
+        keep_completed(ctx, tables, queue, task)
+        drop_surplus(ctx, tables, queue)
     else:
-        resize(state, queue, task, task_size(task, compact=False))
-        arm(state, task)
-        state.finished[task.serial] = None
-    state.emit(_TASK_FINISHED, task_id_of(task.serial))
-    while not state.level and len(state.finished) > state.limits.max_finished_tasks:
-        forget(state, next(iter(state.finished)))
+        resize(tables, queue, task, task_size(task, compact=False))
+        arm(ctx, task)
+        tables.finished[task.serial] = None
+    ctx.emit(_TASK_FINISHED, task_id_of(task.serial))
+    while not ctx.level and len(tables.finished) > ctx.limits.max_finished_tasks:
+        forget(ctx, tables, next(iter(tables.finished)))
 
 
-def forget(state: State, serial: int) -> None:
+def forget(ctx: Context, tables: TaskTables, serial: int) -> None:
     """Drops a finished task that is not kept compactly. Takes no revision: nobody can wait for
     it."""
-    task = state.tasks.remove(serial)
+    task = tables.tasks.remove(serial)
     invariant(task.finished, "forgotten task is finished", task)
-    queue = state.queues.edit(task.queue)
-    leave(state, queue, task)
-    add_size(state, queue, -task.size)
+    queue = tables.queues.edit(task.queue)
+    leave(tables, queue, task)
+    add_size(tables, queue, -task.size)
     if task.idempotency_key:
         del queue.known_keys[task.idempotency_key]
-    del state.finished[serial]
-    state.timers.disarm(_TASK, serial)
+    del tables.finished[serial]
+    ctx.timers.disarm(_TASK, serial)
 
 
-def revive(state: State, queue: Queue, task: Task) -> None:
+def revive(ctx: Context, tables: TaskTables, queue: Queue, task: Task) -> None:
     """DEAD or CANCELLED back to its queue, with fresh attempts and a fresh total time-out."""
-    leave(state, queue, task)
-    del state.finished[task.serial]
+    leave(tables, queue, task)
+    del tables.finished[task.serial]
     task.attempt = 0
-    if state.level >= 1:
+    if ctx.level >= 1:
         task.lost_leases = 0
     task.finished_wall_ms = 0
     total_ms = task.options.total_timeout_ms
-    task.dies_at_ms = state.now_ms + total_ms if total_ms else 0
+    task.dies_at_ms = ctx.now_ms + total_ms if total_ms else 0
     queue.retried_total += 1
-    wait_or_ready(state, queue, task, state.now_ms)
+    wait_or_ready(ctx, tables, queue, task, ctx.now_ms)
 
 
-def requeue(state: State, queue: Queue, task: Task, delay_ms: int) -> None:
+def requeue(ctx: Context, tables: TaskTables, queue: Queue, task: Task, delay_ms: int) -> None:
     """CLAIMED back to its queue."""
-    leave(state, queue, task)
-    wait_or_ready(state, queue, task, state.now_ms + delay_ms)
+    leave(tables, queue, task)
+    wait_or_ready(ctx, tables, queue, task, ctx.now_ms + delay_ms)
 
 
-def leave(state: State, queue: Queue, task: Task) -> None:
+def leave(tables: TaskTables, queue: Queue, task: Task) -> None:
     """Out of the index of its present state; a claimed task also out of its holder's hands."""
     now_in = task.state
     if now_in is CLAIMED:
@@ -141,7 +153,7 @@ def leave(state: State, queue: Queue, task: Task) -> None:
         if lease is None:
             raise InvariantViolation("claimed task has a lease", task.serial)
         queue.claimed.remove(task.serial)
-        del state.sessions[lease.session_id].tasks[task.serial]
+        tables.sessions.let_go(lease.session_id, TASK, task.serial)
         task.lease = None
     elif now_in is READY:
         queue.ready.remove(rank_key(task.serial, task.priority))
@@ -150,7 +162,7 @@ def leave(state: State, queue: Queue, task: Task) -> None:
         _sorted_index(queue, now_in).remove(task.serial)
 
 
-def enter(state: State, queue: Queue, task: Task) -> None:
+def enter(tables: TaskTables, queue: Queue, task: Task) -> None:
     """Into the index of its present state."""
     now_in = task.state
     if now_in is READY:
@@ -158,21 +170,21 @@ def enter(state: State, queue: Queue, task: Task) -> None:
         queue.ready_uneven += task.priority != 0
         queue.arrivals.extend((task.since_ms, task.serial))
         if queue.old_arrivals or len(queue.arrivals) > 4 * len(queue.ready) + _ARRIVALS_SLACK:
-            _trim_arrivals(state, queue)
+            _trim_arrivals(tables, queue)
     elif now_in is CLAIMED:
         queue.claimed.add(task.serial)
     else:
         _sorted_index(queue, now_in).add(task.serial)
 
 
-def enter_all(state: State, tasks: Iterable[Task]) -> None:
+def enter_all(ctx: Context, tables: TaskTables, tasks: Iterable[Task]) -> None:
     """`enter` and `arm` for the tasks of a restored state, the one that is longest in its state
     first. Sorted indexes are built at once, which is quicker than one task after the other."""
     entering: dict[tuple[str, TaskState], list[int]] = {}
     for task in tasks:
         now_in = task.state
-        queue = state.queues[task.queue]
-        compact = is_compact(state, task)
+        queue = tables.queues[task.queue]
+        compact = is_compact(ctx, task)
         if now_in is READY:
             key = rank_key(task.serial, task.priority)
             queue.ready_uneven += task.priority != 0
@@ -182,15 +194,15 @@ def enter_all(state: State, tasks: Iterable[Task]) -> None:
             if compact:
                 line_of(queue, task.options.retention_ms).rows.append(key)
             elif task.finished:
-                state.finished[key] = None
+                tables.finished[key] = None
         entering.setdefault((task.queue, now_in), []).append(key)
-        resize(state, queue, task, task_size(task, compact=compact))
+        resize(tables, queue, task, task_size(task, compact=compact))
         if compact:
             queue.completed_size += task.size
         elif now_in is not READY or task.dies_at_ms:  # only then is there something to wait for
-            arm(state, task)
+            arm(ctx, task)
     for (name, now_in), keys in entering.items():
-        queue = state.queues[name]
+        queue = tables.queues[name]
         if now_in is READY:
             queue.ready.update(keys)
         elif now_in is CLAIMED:
@@ -199,29 +211,29 @@ def enter_all(state: State, tasks: Iterable[Task]) -> None:
             _sorted_index(queue, now_in).update(keys)
 
 
-def oldest_ready_since_ms(state: State, queue: Queue) -> int | None:
+def oldest_ready_since_ms(tables: TaskTables, queue: Queue) -> int | None:
     """When the ready task that waits longest became ready; None if none is."""
-    _drop_outdated(state, queue, len(queue.old_arrivals) + len(queue.arrivals))
+    _drop_outdated(tables, queue, len(queue.old_arrivals) + len(queue.arrivals))
     arrivals = queue.old_arrivals or queue.arrivals
     return arrivals[0] if arrivals else None
 
 
-def arm(state: State, task: Task) -> None:
+def arm(ctx: Context, task: Task) -> None:
     """Sets the timer of the task to the first thing that happens to it by itself.
 
     Depends on the task alone, not on the time, so that a restored node has the same timers, also
     those that are overdue."""
     deadline = _deadline_of(task)
     if deadline:
-        state.timers.arm(_TASK, task.serial, deadline)
+        ctx.timers.arm(_TASK, task.serial, deadline)
     else:
-        state.timers.disarm(_TASK, task.serial)
+        ctx.timers.disarm(_TASK, task.serial)
     not_before = task.options.not_before_wall_ms
     if not_before:
         if task.state is SCHEDULED and not task.ready_at_ms:
-            state.wall_timers.arm(_TASK, task.serial, not_before)
+            ctx.wall_timers.arm(_TASK, task.serial, not_before)
         else:
-            state.wall_timers.disarm(_TASK, task.serial)
+            ctx.wall_timers.disarm(_TASK, task.serial)
 
 
 def _deadline_of(task: Task) -> int:
@@ -255,23 +267,23 @@ def _sorted_index(queue: Queue, of: TaskState) -> SortedKeys[int]:
     raise InvariantViolation("a state whose tasks are kept in order", of)
 
 
-def _drop_outdated(state: State, queue: Queue, at_most: int) -> None:
+def _drop_outdated(tables: TaskTables, queue: Queue, at_most: int) -> None:
     """Takes arrivals of tasks that are not ready any more from the front."""
     while at_most:
         arrivals = queue.old_arrivals or queue.arrivals
-        if not arrivals or _is_current(state, arrivals[0], arrivals[1]):
+        if not arrivals or _is_current(tables, arrivals[0], arrivals[1]):
             break
         arrivals.popleft()
         arrivals.popleft()
         at_most -= 1
 
 
-def _is_current(state: State, since_ms: int, serial: int) -> bool:
-    task = state.tasks.get(serial)
+def _is_current(tables: TaskTables, since_ms: int, serial: int) -> bool:
+    task = tables.tasks.get(serial)
     return task is not None and task.state is READY and task.since_ms == since_ms
 
 
-def _trim_arrivals(state: State, queue: Queue) -> None:
+def _trim_arrivals(tables: TaskTables, queue: Queue) -> None:
     """Drops what left the queue from behind a task that is never handed out. A few at a time, since
     there may be millions: what is still current moves to the older ones, until all have."""
     arrivals = queue.arrivals
@@ -280,25 +292,26 @@ def _trim_arrivals(state: State, queue: Queue) -> None:
             queue.arrivals, queue.old_arrivals = queue.old_arrivals, arrivals
             break
         since_ms, serial = arrivals.popleft(), arrivals.popleft()
-        if _is_current(state, since_ms, serial):
+        if _is_current(tables, since_ms, serial):
             queue.old_arrivals.extend((since_ms, serial))
 
 
-def rebuild(state: State) -> None:
+def rebuild(ctx: Context, tables: TaskTables) -> None:
     """What is derived from the rows of tasks, queues and tombstones."""
     # Arrivals are kept oldest first, and so are the ends of tasks. (A key function of Python lets
     # other threads run meanwhile; attrgetter, a little quicker, would stop them for a second.)
-    tasks = sorted(state.tasks.values(), key=lambda task: (task.since_ms, task.mod_revision))
+    tasks = sorted(tables.tasks.values(), key=lambda task: (task.since_ms, task.mod_revision))
     for task in tasks:
-        queue = state.queues[task.queue]
+        queue = tables.queues[task.queue]
         task.queue = queue.name
-        task.type = state.share(task.type)
+        task.type = tables.share(task.type)
         if task.labels:
-            task.labels = state.share(task.labels)
+            task.labels = tables.share(task.labels)
         if task.idempotency_key:
             queue.known_keys[task.idempotency_key] = task.serial
-    enter_all(state, tasks)
-    retention.rebuild_stones(state)
+    enter_all(ctx, tables, tasks)
+    retention.rebuild_stones(ctx, tables)
     for task in sorted((task for task in tasks if task.lease), key=lambda task: task.token):
         if task.lease is not None:
-            known_session(state, task.lease.session_id).tasks[task.serial] = None
+            known_session(tables.sessions, task.lease.session_id)
+            tables.sessions.hold(task.lease.session_id, TASK, task.serial)

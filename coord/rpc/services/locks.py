@@ -116,7 +116,7 @@ class LockService:
                 lock = state.locks.get(name)
                 if lock is not None and (lock.session_id, lock.holder) == (session_id, holder):
                     return LockReply(True, lock.token, False, 0, state.revision)
-                if not is_open(state, session_id):
+                if not is_open(state.ctx, state.session_tables, session_id):
                     raise refusal(session_not_found(session_id))
                 waiting = is_waiting(state, name, session_id, holder)
                 if not waiting or not await watch.wait(until - loop.time()):

@@ -73,7 +73,7 @@ class Driver:
     def catch_up(self) -> int:
         """Empty batches until nothing is overdue; how many it took."""
         batches = 0
-        while self.machine.state.behind:
+        while self.machine.state.ctx.behind:
             self.batch()
             batches += 1
         return batches
@@ -121,7 +121,7 @@ def test_a_token_of_an_overdue_lease_is_refused(driver: Driver, use: Any) -> Non
     outcome = driver.do(use(task_id, token)).items[0]
     assert outcome.rejected.reason is Reason.STALE_FENCING_TOKEN
     assert outcome.state == TaskState.READY
-    assert driver.machine.state.behind
+    assert driver.machine.state.ctx.behind
 
 
 def test_a_task_is_claimed_anew_while_others_are_overdue(driver: Driver) -> None:
@@ -144,7 +144,7 @@ def test_an_overdue_session_is_over_although_it_still_holds_tasks(driver: Driver
     assert list_sessions(driver.machine.state) == ()
     outcome = driver.do(CompleteTasks([CompleteItem(*claimed[-1], b"late")])).items[0]
     assert outcome.rejected.reason is Reason.STALE_FENCING_TOKEN
-    assert driver.machine.state.behind
+    assert driver.machine.state.ctx.behind
     driver.catch_up()
     assert session_id not in driver.machine.state.sessions
     assert set(driver.states()) == {TaskState.READY}
@@ -199,7 +199,7 @@ def test_the_lock_of_an_overdue_session_goes_to_the_first_waiter(driver: Driver)
     assert driver.do(AcquireLock("l7", "", 0, 60_000), other).queued
     driver.now_ms += LEASE_MS
     assert driver.do(AcquireLock("l7", "", 0, 0), other).acquired
-    assert driver.machine.state.behind
+    assert driver.machine.state.ctx.behind
 
 
 def test_a_wait_that_is_over_is_not_granted_anew(driver: Driver) -> None:
@@ -217,7 +217,7 @@ def test_a_task_whose_total_time_is_over_is_not_handed_out(driver: Driver) -> No
     driver.submit(10, total_timeout_ms=LEASE_MS)
     driver.now_ms += LEASE_MS
     assert driver.claim(session_id, 10) == []
-    assert driver.machine.state.behind
+    assert driver.machine.state.ctx.behind
     driver.catch_up()
     assert set(driver.states()) == {TaskState.DEAD}
 
@@ -258,5 +258,5 @@ def test_the_bound_of_a_batch_holds_for_sessions_with_many_holdings() -> None:
         driver.batch()
         lost = [e for e in driver.events[before:] if e.kind is EventKind.TASK_LEASE_LOST]
         assert len(lost) <= 100
-    assert not driver.machine.state.behind
+    assert not driver.machine.state.ctx.behind
     assert set(driver.states()) == {TaskState.READY}

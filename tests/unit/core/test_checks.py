@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from coord.core.base.holdings import LOCK, LOCK_WAIT, TASK
 from coord.core.base.invariants import InvariantViolation
 from coord.core.base.request import RequestId
 from coord.core.base.timers import TimerKind
@@ -52,34 +53,34 @@ def task_state(serial: int, state: TaskState) -> Callable[[State], None]:
 
 DAMAGE: dict[str, Callable[[State], object]] = {
     "open session is not expired": lambda s: setattr(s.sessions[1], "expires_at_ms", 10),
-    "session timer": lambda s: s.timers.disarm(TimerKind.SESSION, 1),
+    "session timer": lambda s: s.ctx.timers.disarm(TimerKind.SESSION, 1),
     "nonce names its session": lambda s: s.session_by_nonce.clear(),
-    "session holds a claimed task": lambda s: s.sessions[1].tasks.update({3: None}),
-    "session owns its locks": lambda s: s.sessions[1].locks.add("M"),
-    "session waits where it says": lambda s: s.sessions[1].waits.add(("M", 1)),
+    "session holds a claimed task": lambda s: s.session_tables.hold(1, TASK, 3),
+    "session owns its locks": lambda s: s.session_tables.hold(1, LOCK, "M"),
+    "session waits where it says": lambda s: s.session_tables.hold(1, LOCK_WAIT, ("M", 1)),
     "kept sequences ascend": lambda s: s.sessions[1].replies.reverse(),
     "kept reply exists": lambda s: s.replies.remove((1, 1)),
     "kept reply is not acknowledged": lambda s: setattr(s.sessions[1], "acked_below", 2),
     "every kept reply has its session": lambda s: s.sessions[1].replies.pop(),
     "bytes of the replies of a session": lambda s: setattr(s.sessions[1], "reply_bytes", 1),
-    "bytes of kept replies": lambda s: setattr(s, "reply_bytes", 1),
-    "lock timer": lambda s: s.timers.disarm(TimerKind.LOCK, "L"),
-    "owner of a lock is open": lambda s: s.sessions[1].locks.clear(),
+    "bytes of kept replies": lambda s: setattr(s.session_tables, "reply_bytes", 1),
+    "lock timer": lambda s: s.ctx.timers.disarm(TimerKind.LOCK, "L"),
+    "owner of a lock is open": lambda s: s.sessions[1].held[LOCK].clear(),
     "the owner does not wait": lambda s: setattr(s.locks["L"], "holder", "i"),
     "a contender waits once": lambda s: s.waiting.clear(),
-    "waiter timer": lambda s: s.timers.disarm(TimerKind.LOCK_WAIT, ("L", 10)),
+    "waiter timer": lambda s: s.ctx.timers.disarm(TimerKind.LOCK_WAIT, ("L", 10)),
     "task revisions": lambda s: setattr(s.tasks[3], "mod_revision", 99),
     "attempts are bounded": lambda s: setattr(s.tasks[3], "attempt", 4),
     "queue of a task exists": lambda s: setattr(s.tasks[3], "queue", "nowhere"),
     "task is in the index of its state": task_state(3, TaskState.DEAD),
     "idempotency key names its task": lambda s: s.queues["q"].known_keys.clear(),
     "total time-out is not over": lambda s: setattr(s.tasks[3], "dies_at_ms", 5),
-    "retention timer": lambda s: s.timers.disarm(TimerKind.TASK, 5),
-    "scheduled task has a timer": lambda s: s.timers.disarm(TimerKind.TASK, 4),
+    "retention timer": lambda s: s.ctx.timers.disarm(TimerKind.TASK, 5),
+    "scheduled task has a timer": lambda s: s.ctx.timers.disarm(TimerKind.TASK, 4),
     "lease = claimed": lambda s: setattr(s.tasks[3], "lease", s.tasks[2].lease),
-    "claimed task is held": lambda s: s.sessions[1].tasks.clear(),
+    "claimed task is held": lambda s: s.sessions[1].held[TASK].clear(),
     "lease is not over": lambda s: setattr(s.tasks[2].lease, "expires_at_ms", 9),
-    "lease timer": lambda s: s.timers.disarm(TimerKind.TASK, 2),
+    "lease timer": lambda s: s.ctx.timers.disarm(TimerKind.TASK, 2),
     "every index entry has its task": lambda s: s.queues["q"].dead.add(77),
     "count of priorities": lambda s: setattr(s.queues["q"], "ready_uneven", 1),
     "completed total": lambda s: setattr(s.queues["r"], "completed_total", 0),
@@ -96,8 +97,8 @@ def test_damage_is_seen(what: str) -> None:
 
 
 LATER: dict[str, Callable[[State], object]] = {
-    "revision does not go back": lambda s: setattr(s, "revision", 1),
-    "cluster time does not go back": lambda s: setattr(s, "now_ms", 9),
+    "revision does not go back": lambda s: setattr(s.ctx, "revision", 1),
+    "cluster time does not go back": lambda s: setattr(s.ctx, "now_ms", 9),
     "task token does not go back": lambda s: setattr(s.tasks[2], "token", 1),
     "a transition takes a revision": task_state(3, TaskState.DEAD),
     "a completed task does not change": lambda s: setattr(s.tasks[5], "result", b"other"),

@@ -137,7 +137,7 @@ def test_level_0_compacts_in_one_go() -> None:
     machine.apply(Batch(1, 1, puts))
     machine.apply(Batch(1, 1, [Request(KvCompact(33))]))
     assert len(machine.state.kv.tables()[1]) == 0
-    assert not machine.state.has_chores
+    assert not machine.has_chores
 
 
 BOUNDS = {
@@ -183,13 +183,13 @@ def test_a_large_redrive_has_chosen_its_tasks_and_goes_on(driver: Driver, *, rel
 def test_a_small_redrive_is_done_at_once(driver: Driver) -> None:
     driver.dead(4)
     assert driver.do(RedriveQueue("q", 100)).redriven == 4
-    assert not driver.state.has_chores
+    assert not driver.machine.has_chores
 
 
 def test_level_0_redrives_in_one_go() -> None:
     driver = Driver()
     driver.dead(9)
-    driver.state.level = 0
+    driver.state.ctx.level = 0
     assert driver.do(RedriveQueue("q", 100)).redriven == 9
     assert driver.states() == [TaskState.READY] * 9
 
@@ -216,5 +216,5 @@ def test_labels_of_a_submit_are_bounded_together(driver: Driver) -> None:
     assert isinstance(driver.do(submit(LIMITS.max_batch_labels)), Submitted)
     refused = driver.do(submit(LIMITS.max_batch_labels + 1))
     assert refused.reason is Reason.TOO_LARGE
-    driver.state.level = 0
+    driver.state.ctx.level = 0
     assert isinstance(driver.do(submit(LIMITS.max_batch_labels + 1)), Submitted)

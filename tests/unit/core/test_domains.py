@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import pytest
 
 from coord.codec.kinds import COMMAND_CLASS
+from coord.core.base.context import Context
+from coord.core.base.holdings import HoldingKind
+from coord.core.base.limits import LIMITS, Limits
 from coord.core.base.request import Done
+from coord.core.base.table import Table
 from coord.core.base.timers import TimerKind
 from coord.core.batch import Command
-from coord.core.domain import Domain, DomainError, check_domains
+from coord.core.domain import Domain, DomainError, Holding, Registry, check_domains
 from coord.core.domains import DOMAINS
 from coord.core.locks.domain import LOCKS
-from coord.core.state import State
 
 
 @dataclass(slots=True)
@@ -24,16 +28,21 @@ class Count:
     name: str
 
 
-def handle(state: State, command: Count) -> Done:
-    return Done(state.next_revision())
+def handle(ctx: Context, tables: Any, command: Count) -> Done:
+    return Done(ctx.next_revision())
 
 
-def nothing(state: State) -> None:
+def nothing(*_: Any) -> None:
     pass
+
+
+def no_tables(limits: Limits, parts: Mapping[str, Any]) -> Table[str, int]:
+    return Table("counters", lambda key, value: (key, value), lambda row: (row[0], row[1]), 1_000)
 
 
 def counters(**changes: Any) -> Domain:
     members: dict[str, Any] = {
+        "tables": no_tables,
         "handlers": {Count: handle},
         "bounds": {Count: lambda command, level: None},
         "digests": {Count: lambda crc, command: crc},
@@ -75,6 +84,20 @@ def test_nothing_belongs_to_two_domains() -> None:
         check_domains([counters(), replace(counters(), name="again")], [Count])
     with pytest.raises(DomainError, match="in the domains tasks and counters"):
         check_domains([counters(due={TimerKind.RETENTION: nothing})], [Count])
+
+
+def test_a_machine_takes_no_two_domains_that_claim_the_same() -> None:
+    with pytest.raises(DomainError, match="is in the domains counters and again"):
+        Registry((*DOMAINS, counters(), replace(counters(), name="again")))
+    holding = {HoldingKind.TASK: Holding(nothing, by_key=True)}
+    with pytest.raises(DomainError, match="in the domains tasks and counters"):
+        Registry((*DOMAINS, counters(holdings=holding)))
+
+
+def test_every_table_has_a_name_and_a_place_of_its_own() -> None:
+    twice = replace(counters(), name="again", handlers={}, bounds={}, digests={})
+    with pytest.raises(DomainError, match="a name and a place"):
+        Registry((*DOMAINS, counters(), twice)).new_state(LIMITS)
 
 
 def test_every_command_of_the_domains_has_a_number_in_the_log() -> None:

@@ -298,9 +298,9 @@ def expiries() -> None:
         world.do(SubmitTasks([SPEC] * count), ClaimTasks(("q",), count, 500))
         world.now_ms += 500
         world.do()
-        assert world.state.behind is left
+        assert world.state.ctx.behind is left
         world.do()
-        assert not world.state.behind
+        assert not world.state.ctx.behind
 
 
 def listed() -> None:
@@ -399,7 +399,7 @@ def redriven_at_once() -> None:
         items = [FailItem(task_id, token, "", False) for task_id, token, _, _ in claimed.tasks]
         world.do(FailTasks(items))
         (reply,) = world.do(RedriveQueue("q", count))
-        assert (reply.redriven, world.state.has_chores) == (count, left)
+        assert (reply.redriven, world.machine.has_chores) == (count, left)
 
 
 def is_full(reply: Any) -> bool:

@@ -145,7 +145,7 @@ def test_replies_of_an_ended_session_go_over_several_batches() -> None:
     assert len(kept) > 3
     assert all(before - after <= 3 * 16 for before, after in zip([200, *kept], kept, strict=False))
     assert kept[-1] == 0
-    assert not machine.state.behind
+    assert not machine.state.ctx.behind
 
 
 def test_at_level_0_they_go_at_once() -> None:

@@ -65,7 +65,7 @@ def test_what_is_forgotten_goes_over_several_batches_the_same_on_a_restored_node
         driver.complete("q", 7)
     driver.now_ms = RESULT_MS
     left = [21]
-    while driver.machine.state.behind or left == [21]:
+    while driver.machine.state.ctx.behind or left == [21]:
         restored = Machine.from_rows(read_rows(driver.machine), FEW)
         restored.apply(Batch(driver.now_ms, driver.now_ms, []))
         driver.batch()

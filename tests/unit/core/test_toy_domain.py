@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from coord.core.base.build import COMPILED
+from coord.core.base.context import Context
 from coord.core.base.invariants import InvariantViolation, invariant
 from coord.core.base.mixing import mix_plain
 from coord.core.base.refusal import Reason, Rejected
@@ -32,9 +33,8 @@ class Count:
     by: int
 
 
-def count(state: State, command: Count) -> Reply:
-    counters = state.added["counters"]
-    revision = state.next_revision()
+def count(ctx: Context, counters: Table[str, int], command: Count) -> Reply:
+    revision = ctx.next_revision()
     if command.name in counters:
         counters.replace(command.name, counters[command.name] + command.by)
     else:
@@ -49,7 +49,7 @@ def within(command: Any, level: int) -> Rejected | None:
 
 
 def check(state: State) -> None:
-    for name, value in state.added["counters"].items():
+    for name, value in state.parts["counters"].items():
         invariant(value > 0, "a counter only grows", name)
 
 
@@ -67,10 +67,10 @@ COUNTERS = Domain(
     handlers={Count: count},
     bounds={Count: within},
     digests={Count: lambda crc, command: mix_plain(crc, (command.name, command.by))},
-    settle={Count: lambda state, command, session_id: settled.append(command.name)},
-    rebuild=lambda state: None,
+    settle={Count: lambda ctx, tables, command, session_id: settled.append(command.name)},
+    rebuild=lambda ctx, tables: None,
     check=check,
-    tables=(lambda: Table("counters", encode, decode),),
+    tables=lambda limits, parts: Table("counters", encode, decode, place=1_000),
 )
 WITH_COUNTERS = (*DOMAINS, COUNTERS)
 
@@ -98,7 +98,7 @@ def test_it_is_carried_out_and_bounded() -> None:
     replies = do(counting, Count("a", 2), Count("a", 3), Count("b", 0))
     assert replies[:2] == [Done(1), Done(2)]
     assert isinstance(replies[2], Rejected)
-    assert dict(counting.state.added["counters"].items()) == {"a": 5}
+    assert dict(counting.state.parts["counters"].items()) == {"a": 5}
 
 
 def test_a_repeated_request_counts_once_and_another_one_is_told_apart() -> None:
@@ -112,7 +112,7 @@ def test_a_repeated_request_counts_once_and_another_one_is_told_apart() -> None:
     (other,) = counting.apply(Batch(2, 2, [Request(Count("a", 9), same)])).replies  # type: ignore[arg-type]
     assert isinstance(other, Rejected)
     assert other.reason is Reason.SEQUENCE_REUSED
-    assert counting.state.added["counters"]["a"] == 2
+    assert counting.state.parts["counters"]["a"] == 2
 
 
 def test_what_it_names_is_settled_when_something_is_overdue() -> None:
@@ -120,7 +120,7 @@ def test_what_it_names_is_settled_when_something_is_overdue() -> None:
     settled.clear()
     do(counting, Count("a", 1))
     assert settled == []
-    counting.state.limits = type(counting.state.limits)(max_expiries_per_batch=0)
+    counting.state.ctx.limits = type(counting.state.limits)(max_expiries_per_batch=0)
     do(counting, Count("a", 1))
     assert settled == ["a"]
 
@@ -149,6 +149,6 @@ def test_its_invariants_are_checked() -> None:
     counting = machine()
     do(counting, Count("a", 2))
     check_state(counting.state, WITH_COUNTERS)
-    counting.state.added["counters"].replace("a", -1)
+    counting.state.parts["counters"].replace("a", -1)
     with pytest.raises(InvariantViolation, match="a counter only grows"):
         check_state(counting.state, WITH_COUNTERS)

@@ -15,7 +15,7 @@ _BACKLOG: Final = "tests/unit/core/test_backlog.py"
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "cluster-time-goes-back",
-        "coord/core/state.py",
+        "coord/core/base/context.py",
         "self.now_ms = max(self.now_ms, now_ms)",
         "self.now_ms = now_ms",
         _SCENARIOS,
@@ -30,8 +30,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "session-lives-at-its-end",
         "coord/core/sessions/liveness.py",
-        "session.expires_at_ms > state.now_ms",
-        "session.expires_at_ms >= state.now_ms",
+        "session.expires_at_ms > ctx.now_ms",
+        "session.expires_at_ms >= ctx.now_ms",
         _BACKLOG,
     ),
     mutant(
@@ -51,7 +51,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "repeated-request-runs-again",
         "coord/core/sessions/dedupe.py",
-        "kept = state.replies.get((session.session_id, sequence))",
+        "kept = tables.replies.get((session.session_id, sequence))",
         "kept = None",
         _SCENARIOS,
     ),
@@ -72,22 +72,22 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "ended-session-stays-in-lock-queues",
         "coord/core/sessions/handlers.py",
-        "in sorted(session.waits):",
-        "in sorted(session.waits)[:0]:",
+        "in sorted(held_by(session, kind)):",
+        "in sorted(held_by(session, kind))[: 0 if kind == 1 else None]:",
         _SCENARIOS,
     ),
     mutant(
         "last-waiter-gets-the-lock-first",
         "coord/core/locks/handlers.py",
-        "first = next(waiters_of(state, name), None)",
-        "first = next(reversed(list(waiters_of(state, name))), None)",
+        "first = next(waiters_of(tables, name), None)",
+        "first = next(reversed(list(waiters_of(tables, name))), None)",
         _SCENARIOS,
     ),
     mutant(
         "lock-passed-on-with-the-same-token",
         "coord/core/locks/handlers.py",
-        "lock.token = state.next_revision()",
-        "state.next_revision()",
+        "lock.token = ctx.next_revision()",
+        "ctx.next_revision()",
         _SCENARIOS,
     ),
     mutant(
@@ -136,8 +136,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "claim-after-the-total-time-out",
         "coord/core/tasks/handlers.py",
-        "if 0 < task.dies_at_ms <= state.now_ms:",
-        "if 0 < task.dies_at_ms < state.now_ms:",
+        "if 0 < task.dies_at_ms <= ctx.now_ms:",
+        "if 0 < task.dies_at_ms < ctx.now_ms:",
         _BACKLOG,
     ),
     mutant(
@@ -150,29 +150,29 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "overdue-taken-for-valid",
         "coord/core/machine.py",
-        "if not state.expiries_left:",
+        "if not ctx.expiries_left:",
         "if False:",
         _BACKLOG,
     ),
     mutant(
         "snapshot-without-the-replies",
-        "coord/core/state.py",
-        "            self.replies,\n",
-        "",
+        "coord/core/sessions/tables.py",
+        "return [self.sessions, self.replies]",
+        "return [self.sessions]",
         _MACHINE,
     ),
     mutant(
         "snapshot-without-the-waiters",
-        "coord/core/state.py",
-        "            self.waiters,\n",
-        "",
+        "coord/core/locks/tables.py",
+        "return [self.locks, self.waiters]",
+        "return [self.locks]",
         _MACHINE,
     ),
     mutant(
         "level-lost-in-a-snapshot",
         "coord/core/snapshot.py",
-        "state.level = rest[0] if rest else 0",
-        "state.level = 0",
+        "ctx.level = rest[0] if rest else 0",
+        "ctx.level = 0",
         "tests/unit/core/test_levels.py",
     ),
     mutant(
