@@ -10,6 +10,7 @@ from coord.codec.kinds import CommandKind, Decoder
 from coord.codec.lookup import Lookup, ReplyBuilder, header_only
 from coord.core.base.limits import LIMITS
 from coord.core.base.refusal import Rejected
+from coord.core.domains import text_of
 from coord.core.tasks.commands import (
     CancelTask,
     Claimed,
@@ -205,7 +206,7 @@ def item_error(rejected: Rejected) -> common_pb2.ItemError:
     """A refusal as part of a response."""
     return common_pb2.ItemError(
         reason=rejected.reason.value,
-        message=rejected.message,
+        message=text_of(rejected),
         metadata=dict(rejected.metadata),
     )
 

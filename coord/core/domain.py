@@ -14,6 +14,7 @@ from coord.core.base.bounds import Check
 from coord.core.base.context import Context
 from coord.core.base.limits import Limits
 from coord.core.base.mixing import Mix, started
+from coord.core.base.sentences import Case, Earlier, Sentence, Wording
 from coord.core.base.timers import TimerKind
 from coord.core.batch import Reply
 from coord.core.sessions.tables import LetGo, Release
@@ -64,8 +65,9 @@ class DomainError(Exception):
 @dataclass(frozen=True, slots=True)
 class Domain:
     """`check` raises InvariantViolation. `due` by the kinds of its timers, `holdings` by the kinds
-    of what its sessions hold. `forget` takes away what was kept for long enough, within a budget of
-    its own (from level 1 on). DomainError if a command lacks something."""
+    of what its sessions hold, `sentences` for what it alone refuses. `forget` takes away what was
+    kept for long enough, within a budget of its own (from level 1 on). DomainError if a command
+    lacks something."""
 
     name: str
     tables: MakeTables
@@ -78,6 +80,8 @@ class Domain:
     settle: Mapping[type, Settle] = field(default_factory=dict)
     due: Mapping[int, Due] = field(default_factory=dict)
     holdings: Mapping[int, Holding] = field(default_factory=dict)
+    sentences: Mapping[Case, Sentence] = field(default_factory=dict)
+    earlier: Mapping[Case, Earlier] = field(default_factory=dict)
     chore: Chore | None = None
     forget: Rebuild | None = None
 
@@ -115,16 +119,18 @@ class Bound:
 class Registry:
     """The domains of a machine. DomainError if two of them claim the same."""
 
-    __slots__ = ("_mixers", "bounds", "domains")
+    __slots__ = ("_mixers", "bounds", "domains", "wording")
 
     def __init__(self, domains: tuple[Domain, ...]) -> None:
         _check_distinct(domains, {})
         self.domains = domains
         self.bounds: dict[type, Check] = {}
+        self.wording = Wording()
         digests: dict[type, Mix] = {}
         for domain in domains:
             self.bounds.update(domain.bounds)
             digests.update(domain.digests)
+            self.wording.add(domain.sentences, domain.earlier)
         self._mixers = started(digests)
 
     def digest_of(self, command: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
+from coord.core.base.refusal import Rejected
 from coord.core.batch import Command
 from coord.core.cluster.domain import CLUSTER
 from coord.core.domain import Domain, Registry, check_domains
@@ -18,3 +19,8 @@ DOMAINS: Final[tuple[Domain, ...]] = (CLUSTER, SESSIONS, LOCKS, TASKS, KV)
 check_domains(DOMAINS, get_args(Command))
 
 REGISTRY: Final = Registry(DOMAINS)
+
+
+def text_of(rejected: Rejected) -> str:
+    """A refusal in words, as it is shown."""
+    return REGISTRY.wording.text_of(rejected)

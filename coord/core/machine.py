@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from coord.core.base.limits import LIMITS, Limits
-from coord.core.base.refusal import session_not_found
+from coord.core.base.refusal import Rejected, session_not_found
+from coord.core.base.sentences import Wording
 from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.core.digest import Digester, digest
 from coord.core.domain import Domain, Registry
@@ -20,6 +21,7 @@ from coord.core.sessions.dedupe import find_reply, keep_reply
 from coord.core.sessions.liveness import touch
 from coord.core.snapshot import GivenNamedRow, StateView, restore
 from coord.core.state import State
+from coord.core.tasks.commands import ItemOutcome, ItemOutcomes
 from coord.core.validate import validate_request_id
 
 
@@ -54,6 +56,8 @@ class Machine:
         if has_chores(bound):
             go_on(ctx, bound)
         replies = [self._handle(request) for request in batch.requests]
+        if ctx.level < 2:
+            replies = [self._as_before_level_2(reply) for reply in replies]
         return Applied(replies, ctx.events, ctx.revision)
 
     @property
@@ -114,7 +118,18 @@ class Machine:
             # The command may have closed the session it came in.
             if sessions.sessions.get(session_id) is session:
                 sequence = request_id.sequence
+                if ctx.level < 2:
+                    reply = self._as_before_level_2(reply)
                 keep_reply(ctx, sessions, session, sequence, reply, command, digest_of)
+        return reply
+
+    def _as_before_level_2(self, reply: Reply) -> Reply:
+        """Builds without level 2 keep refusals in words, and digest them."""
+        wording = self._registry.wording
+        if isinstance(reply, Rejected):
+            return wording.before_level_2(reply)
+        if isinstance(reply, ItemOutcomes):
+            return ItemOutcomes(tuple([_in_words(one, wording) for one in reply.items]))
         return reply
 
     def _settle(self, command: Command, session_id: int) -> None:
@@ -135,3 +150,9 @@ class Machine:
 
 def _registry_of(domains: tuple[Domain, ...]) -> Registry:
     return REGISTRY if domains is DOMAINS else Registry(domains)
+
+
+def _in_words(item: ItemOutcome, wording: Wording) -> ItemOutcome:
+    if item.rejected is None:
+        return item
+    return item._replace(rejected=wording.before_level_2(item.rejected))

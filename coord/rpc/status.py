@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from coord.core.base.refusal import Reason, Rejected
+from coord.core.domains import text_of
 from coord.replication.port import (
     BusyError,
     MembershipRefusal,
@@ -109,7 +110,7 @@ def refusal(rejected: Rejected) -> CallError:
     return CallError(
         _CODES[rejected.reason],
         rejected.reason.value,
-        rejected.message,
+        text_of(rejected),
         metadata=dict(rejected.metadata),
     )
 
@@ -119,10 +120,10 @@ def etcd_refusal(rejected: Rejected) -> CallError:
     error = refusal(rejected)
     if rejected.reason in _ETCD:
         error.code, error.message = _ETCD[rejected.reason]
-    elif rejected.reason is Reason.TOO_LARGE and "etcdserver" not in rejected.message:
+    elif rejected.reason is Reason.TOO_LARGE and "etcdserver" not in error.message:
         # Clients written for etcd compare the whole text; what is too large is told beside it.
+        error.metadata[OWN_MESSAGE] = error.message
         error.message = _ETCD_TOO_LARGE
-        error.metadata[OWN_MESSAGE] = rejected.message
     return error
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from coord.core.base.request import Event, EventKind
 from coord.core.state import State
+from coord.core.tasks.causes import error_text
 from coord.core.tasks.records import serial_of
 
 
@@ -87,4 +88,4 @@ def what_became_of(state: State, task_id: str, fencing_token: int) -> Lost | Non
         return Lost(task_id, fencing_token, 0, "the task is not known any more")
     if task.token < fencing_token or (task.token == fencing_token and task.lease is not None):
         return None
-    return Lost(task_id, fencing_token, int(task.state), task.last_error)
+    return Lost(task_id, fencing_token, int(task.state), error_text(task))

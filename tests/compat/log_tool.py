@@ -2,8 +2,8 @@
 
 A script of its own: the tests run it in processes of two builds, so it imports only what both have.
 
-    record OUT SEED ENTRIES SNAPSHOT_INDEX...   a data directory OUT/INDEX for each snapshot, and
-                                                OUT/0 without one, all with the same log
+    record OUT SEED ENTRIES LEVEL SNAPSHOT_INDEX...   a data directory OUT/INDEX for each snapshot,
+                                                and OUT/0 without one, all with the same log
     copy DATA OUT SNAPSHOT_INDEX                the log of DATA in a directory that this build
                                                 writes, with a snapshot that this build takes
     replay DATA...                              what every entry behind the snapshot gives, for each
@@ -139,10 +139,10 @@ def copy(path: str, out: str, at: int) -> None:
     write(out, entries, (at, machine_at(entries, at)))
 
 
-def record(out: str, seed: int, count: int, snapshots: Sequence[int]) -> dict[str, Any]:
+def record(out: str, seed: int, count: int, level: int, snapshots: Sequence[int]) -> dict[str, Any]:
     from varied_load import Load
 
-    load, machine = Load(seed), Machine()
+    load, machine = Load(seed, level), Machine()
     entries: list[Entry] = [(NO_OP, 1, TERM)]
     for index in range(2, count + 2):
         data = encode_envelope(*load.next_entry())
@@ -157,8 +157,9 @@ def record(out: str, seed: int, count: int, snapshots: Sequence[int]) -> dict[st
 def main(arguments: Iterator[str]) -> None:
     match next(arguments):
         case "record":
-            out, seed, count, *snapshots = arguments
-            print(json.dumps(record(out, int(seed), int(count), [int(at) for at in snapshots])))
+            out, *numbers = arguments
+            seed, count, level, *snapshots = map(int, numbers)
+            print(json.dumps(record(out, seed, count, level, snapshots)))
         case "copy":
             path, out, at = arguments
             copy(path, out, int(at))

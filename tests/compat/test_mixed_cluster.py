@@ -69,19 +69,21 @@ async def works(load: AcknowledgedLoad, churn: Churn) -> None:
     await asyncio.gather(acknowledged_more(load, 5, within_s=60), churn.goes_on())
 
 
-async def raise_refused(cluster: LocalCluster, behind: str) -> None:
+async def raise_refused(cluster: LocalCluster, behind: str, old: Build) -> None:
     """While a member of the old build is there, and it says which."""
     async with Client(endpoints(cluster), name="operator") as client:
-        with pytest.raises(FailedPreconditionError, match=f"{behind} supports 0") as raised:
+        with pytest.raises(
+            FailedPreconditionError, match=rf"{behind} supports {old.level}"
+        ) as raised:
             await client.cluster.raise_level()
     assert raised.value.reason == "MEMBERS_BEHIND"
 
 
-async def raised(cluster: LocalCluster) -> None:
+async def raised(cluster: LocalCluster, old: Build) -> None:
     """As soon as all members are connected; not by itself before."""
     deadline = asyncio.get_running_loop().time() + 30
     async with Client(endpoints(cluster), name="operator") as client:
-        assert (await client.cluster.level()).level == 0
+        assert (await client.cluster.level()).level == old.level
         while (await client.cluster.level()).level < HIGHEST_LEVEL:
             assert asyncio.get_running_loop().time() < deadline, "a member is not connected"
             with contextlib.suppress(FailedPreconditionError):
@@ -93,7 +95,8 @@ async def refused_again(nodes: MixedCluster, node_id: str, old: Build) -> None:
     """A node that is started with the old build after the level was raised says why it cannot take
     part: its snapshot, its log or its peers tell."""
     await asyncio.to_thread(nodes.cluster.stop, node_id)
-    why = re.compile("state format 2|command kind|supports feature level 0")
+    known = f"feature levels? (up to )?{old.level}"
+    why = re.compile(f"state format 2|command kind|supports {known}|supports levels up to")
     with nodes.alone(node_id, old) as log:
         await eventually(lambda: why.search(log.read_text()), 60, f"an explanation in {log}")
 
@@ -108,14 +111,14 @@ async def test_a_rolling_upgrade_loses_nothing(nodes: MixedCluster, old: Build) 
         await asyncio.to_thread(nodes.kill, "n1")  # the new one, which leads two old ones
         await asyncio.to_thread(nodes.change, "n2", NEW)
         await lead(nodes.cluster, "n2")
-        await raise_refused(nodes.cluster, "n3")
+        await raise_refused(nodes.cluster, "n3", old)
         await lead(nodes.cluster, "n3")
         await works(load, churn)
         await asyncio.to_thread(nodes.kill, "n3")  # the old one, which leads two new ones
         await works(load, churn)
         await asyncio.to_thread(nodes.change, "n3", NEW)
         await works(load, churn)
-        await raised(nodes.cluster)
+        await raised(nodes.cluster, old)
         await works(load, churn)
     status = old.run("-m", "coord.cli", "--endpoints", endpoints(nodes.cluster), "status")
     assert all(node_id in status for node_id in nodes.cluster.node_ids), "an older client is served"

@@ -32,7 +32,7 @@ class Recording:
 
 def recorded(old: Build, folder: Path, seed: int, entries: int, *snapshots: int) -> Recording:
     script = f"import sys; sys.path.append({str(HERE)!r}); import log_tool"
-    at = ", ".join(map(repr, map(str, (folder, seed, entries, *snapshots))))
+    at = ", ".join(map(repr, map(str, (folder, seed, entries, old.level, *snapshots))))
     told = json.loads(old.run("-c", f"{script}; log_tool.main(iter(['record', {at}]))"))
     return Recording(folder, told["found"], told["counts"], snapshots)
 
@@ -54,7 +54,7 @@ def same_from(index: int, found: Found, expected: Found) -> None:
     assert first is None, f"entry {first}: {found[first or '']}, expected {wanted[first or '']}"
 
 
-def test_the_load_has_everything_in_it(recording: Recording) -> None:
+def test_the_load_has_everything_in_it(recording: Recording, old: Build) -> None:
     """Every kind of command, and the refusals that depend on state."""
     kinds = {kind for kind in recording.counts if kind.isupper()}
     assert {
@@ -69,6 +69,9 @@ def test_the_load_has_everything_in_it(recording: Recording) -> None:
         *("TASK_NOT_FINISHED", "TASK_FINISHED", "TOO_LARGE", "INVALID_ARGUMENT"),
         *("REVISION_COMPACTED", "REVISION_IN_FUTURE", "LEASE_NOT_FOUND", "DUPLICATE_KEY"),
     } <= kinds
+    if old.level:
+        assert {"SET_QUEUE", "DELETE_QUEUE", "RAISE_LEVEL"} <= kinds
+        assert {"QUOTA_EXCEEDED", "IDEMPOTENCY_CONFLICT", "QUEUE_NOT_EMPTY"} <= kinds
     assert sum("digest" in result for result in recording.found.values()) >= 12
 
 

@@ -15,11 +15,11 @@ from coord.codec.envelope import EnvelopeItem
 from coord.codec.kinds import CommandKind as Kind
 
 try:  # where the first build has them; in its process, there is more than one coord to be found
+    from coord.rpc.gen import cluster_pb2, lock_pb2, session_pb2, task_pb2
     from coord.rpc.gen import etcd_rpc_pb2 as etcd
-    from coord.rpc.gen import lock_pb2, session_pb2, task_pb2
 except ImportError:
+    from coord.pb import cluster_pb2, lock_pb2, session_pb2, task_pb2
     from coord.pb import etcd_rpc_pb2 as etcd
-    from coord.pb import lock_pb2, session_pb2, task_pb2
 
 QUEUES = ("alpha", "beta", "gamma")
 LOCKS = ("one", "two", "three")
@@ -32,8 +32,9 @@ Made = tuple[Kind, Any]
 class Load:
     """`next_entry` makes the content of a log entry, `learn` takes the replies to it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, level: int = 0) -> None:
         self.random = Random(seed)
+        self.level = level  # to which the first entry raises the cluster
         self.now_ms, self.wall_ms = 1_000, 1_700_000_000_000
         self.number = 0
         self.sessions: list[int] = []
@@ -68,6 +69,8 @@ class Load:
             (8, self.txn),
             (2, self.compact),
         ]
+        if level:
+            self.makers += [(3, self.set_queue), (2, self.delete_queue)]
 
     # ---- entries
 
@@ -86,6 +89,8 @@ class Load:
             items = [self.any_item() for _ in range(self.random.randrange(8))]
             if len(self.sessions) < 3:
                 items.append(self.item(*self.open_session()))
+        if self.number == 1 and self.level:
+            items = [self.raise_level(), *items]
         self.pending = items
         return max(0, self.now_ms - self.random.choice((0, 0, 0, 5_000))), self.wall_ms, items
 
@@ -257,6 +262,29 @@ class Load:
     def pause(self) -> Made:
         queue, paused = self.random.choice(QUEUES), self.random.random() < 0.3
         return Kind.PAUSE_QUEUE, task_pb2.PauseQueueRequest(queue=queue, paused=paused)
+
+    # ---- from level 1 on
+
+    def raise_level(self) -> EnvelopeItem:
+        request = cluster_pb2.RaiseLevelRequest(level=self.level)
+        return EnvelopeItem(Kind.RAISE_LEVEL, "", 0, 0, 0, request.SerializeToString())
+
+    def set_queue(self) -> Made:
+        r = self.random
+        return Kind.SET_QUEUE, task_pb2.SetQueueRequest(
+            queue=r.choice(QUEUES),
+            quota_tasks=r.choice((0, 0, 5, 40)),
+            quota_bytes=r.choice((0, 0, 20_000)),
+            policy=task_pb2.RetentionPolicy.Value(
+                r.choice(("RETENTION_POLICY_REFUSE", "RETENTION_POLICY_DROP_RESULTS_OLDEST"))
+            ),
+        )
+
+    def delete_queue(self) -> Made:
+        r = self.random
+        return Kind.DELETE_QUEUE, task_pb2.DeleteQueueRequest(
+            queue=r.choice((*QUEUES, "none")), force=r.random() < 0.3, limit=r.choice((0, 3))
+        )
 
     # ---- locks
 

@@ -16,6 +16,13 @@ class HoldingKind(IntEnum):
     TASK = 3  # key: serial
 
 
+class SessionEnd(IntEnum):
+    """Why a session ended."""
+
+    EXPIRED = 1
+    CLOSED = 2
+
+
 LOCK_WAIT: Final = HoldingKind.LOCK_WAIT
 LOCK: Final = HoldingKind.LOCK
 TASK: Final = HoldingKind.TASK

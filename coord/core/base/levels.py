@@ -8,6 +8,8 @@ while any member's build does not support the new one. It never goes down.
     level 0   everything as in the first released form
     level 1   bounds on the work of each request, quotas, kept digests of requests, tombstones,
               a bound of its own for lost leases, reasons of releases, stuck slots
+    level 2   no sentences in what is stored: kept refusals hold the reason and its values, tasks
+              the cause of what ended them
 
 A rule that came with a level asks `state.level >= N` where it acts, and the rule of the levels
 below stays beside it: old logs are replayed with it.
@@ -17,5 +19,5 @@ from __future__ import annotations
 
 from typing import Final
 
-HIGHEST_LEVEL: Final = 1
+HIGHEST_LEVEL: Final = 2
 """The highest level that this build supports."""

@@ -34,48 +34,47 @@ class Reason(StrEnum):
     DUPLICATE_KEY = "DUPLICATE_KEY"  # a transaction that puts one key twice
 
 
+Metadata = tuple[tuple[str, str], ...]
+"""Sorted pairs of a name and a value."""
+
+
 class Rejected(NamedTuple):
-    """A definite refusal: nothing was changed. `metadata` is sorted (key, value) text pairs."""
+    """A definite refusal: nothing was changed. What a handler refuses has no `message`: sentences
+    are made of the reason and the metadata where they are shown (`coord.core.base.sentences`)."""
 
     reason: Reason
-    message: str
-    metadata: tuple[tuple[str, str], ...] = ()
+    message: str = ""
+    metadata: Metadata = ()
+
+
+def refuse(reason: Reason, *metadata: tuple[str, str]) -> Rejected:
+    """The refusal of a handler; the metadata in the order of their names."""
+    return Rejected(reason, "", metadata)
 
 
 def session_not_found(session_id: int) -> Rejected:
-    return Rejected(
-        Reason.SESSION_NOT_FOUND,
-        f"session {session_id} is not open: it was closed, it expired, or it never existed",
-        (("session_id", str(session_id)),),
-    )
+    return refuse(Reason.SESSION_NOT_FOUND, ("session_id", str(session_id)))
 
 
-def session_required(what: str) -> Rejected:
-    return Rejected(
-        Reason.INVALID_ARGUMENT,
-        f"{what} needs a session: header.session_id is 0",
-        (("field", "header.session_id"),),
-    )
+def session_required(doing: str) -> Rejected:
+    """`doing`: what is asked for without a session."""
+    return refuse(Reason.INVALID_ARGUMENT, ("doing", doing), ("field", "header.session_id"))
 
 
-def share_exceeded(who: str, own: int, what: str, limit: int) -> Rejected:
-    return Rejected(
-        Reason.LIMIT_EXCEEDED,
-        f"{who} has {own} {what}; at most {limit} are allowed in the cluster, and nobody may have "
-        "more than nine times as many as are still free",
-        (("limit", str(limit)), ("used", str(own))),
-    )
+def limit_exceeded(of: str, limit: int) -> Rejected:
+    """`of`: what there may be no more of, in words joined by underscores."""
+    return refuse(Reason.LIMIT_EXCEEDED, ("limit", str(limit)), ("of", of))
 
 
-def stale_token(what: str, presented: int, current: int) -> Rejected:
-    return Rejected(
-        Reason.STALE_FENCING_TOKEN,
-        f"{what}: token {presented} is stale, the current one is {current or 'none'}",
-        (("current", str(current)),),
-    )
+def share_exceeded(owner: str, own: int, of: str, limit: int, name: str = "") -> Rejected:
+    """One owner has its share of something. `owner`: "queue", "session" or, with `name`, "name"."""
+    metadata: Metadata = (("limit", str(limit)), ("of", of), ("owner", owner), ("used", str(own)))
+    if owner == "name":
+        metadata = (metadata[0], ("name", name), *metadata[1:])
+    return Rejected(Reason.LIMIT_EXCEEDED, "", metadata)
 
 
-def limit_exceeded(what: str, limit: int) -> Rejected:
-    return Rejected(
-        Reason.LIMIT_EXCEEDED, f"at most {limit} {what} are allowed", (("limit", str(limit)),)
-    )
+def stale_token(what: tuple[str, str], presented: int, current: int) -> Rejected:
+    """`what`: ("lock", its name) or ("task_id", the id of a task)."""
+    pairs = (("current", str(current)), ("presented", str(presented)), what)
+    return Rejected(Reason.STALE_FENCING_TOKEN, "", tuple(sorted(pairs)))

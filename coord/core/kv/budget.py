@@ -10,26 +10,19 @@ from __future__ import annotations
 from typing import Final
 
 from coord.core.base.limits import Limits
-from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.refusal import Reason, Rejected, refuse
 from coord.core.kv.commands import KeyValue
 
 _UNBOUNDED: Final = 1 << 62
 _ROW_BYTES: Final = 48
 """What a pair takes in a reply beside key and value, about."""
 
-_ADVICE: Final = {
-    "max_txn_rows": "name fewer keys, or do it in several requests",
-    "max_range_keys": "set a limit and read page by page, at one revision",
-    "max_answer_bytes": "set a smaller limit, or keys_only, and read page by page",
-    "max_reply_bytes": "ask for fewer or smaller pairs, or leave out prev_kv",
-}
-
 
 class OverBudgetError(Exception):
     """Ends the evaluation of a request; nothing was changed."""
 
     def __init__(self, refusal: Rejected) -> None:
-        super().__init__(refusal.message)
+        super().__init__(refusal.reason)
         self.refusal = refusal
 
 
@@ -129,15 +122,10 @@ def read_budget(limits: Limits) -> Budget:
 
 
 def _refusal(bound: str, unit: str, size: int, limit: int) -> Rejected:
-    return Rejected(
+    return refuse(
         Reason.TOO_LARGE,
-        f"the request touches at least {size} {unit}; at most {limit} are allowed "
-        f"({bound}): {_ADVICE[bound]}",
-        (
-            ("advice", _ADVICE[bound]),
-            ("bound", bound),
-            ("limit", str(limit)),
-            ("size", str(size)),
-            ("unit", unit),
-        ),
+        ("bound", bound),
+        ("limit", str(limit)),
+        ("size", str(size)),
+        ("unit", unit),
     )

@@ -9,6 +9,7 @@ from coord.core.kv.bounds import BOUNDS
 from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvTxn
 from coord.core.kv.digests import DIGESTS
 from coord.core.kv.handlers import change_keys, check, is_untidy, make_tables, rebuild, tidy
+from coord.core.kv.sentences import EARLIER, SENTENCES
 
 KV: Final = Domain(
     "kv",
@@ -22,6 +23,8 @@ KV: Final = Domain(
     bounds=BOUNDS,
     digests=DIGESTS,
     rebuild=rebuild,
+    sentences=SENTENCES,
+    earlier=EARLIER,
     check=check,
     chore=Chore(1, is_untidy, tidy),
 )

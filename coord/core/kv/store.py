@@ -12,7 +12,7 @@ from typing import Any, Final, assert_never
 
 from coord.core.base.invariants import invariant
 from coord.core.base.limits import LIMITS, Limits
-from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.refusal import Reason, Rejected, refuse
 from coord.core.base.request import Done
 from coord.core.base.table import GivenRow, Row, Table
 from coord.core.kv.budget import Budget, OverBudgetError, read_budget, write_budget
@@ -37,11 +37,7 @@ KvCommand = KvPut | KvDelete | KvTxn | KvCompact
 KvReply = Rejected | Done | KvPutReply | KvDeleteReply | KvTxnReply
 
 # The words of etcd, which its clients know.
-_FUTURE: Final = "etcdserver: mvcc: required revision is a future revision"
-_COMPACTED: Final = "etcdserver: mvcc: required revision has been compacted"
-_LEASE_NOT_FOUND: Final = "etcdserver: requested lease not found"
 _TIDY_MORE: Final = 8  # rows of history that a write takes away beyond those it adds
-_KEY_NOT_FOUND: Final = "etcdserver: key not found"
 
 
 def _encode(key: bytes, kv: KeyValue) -> Row:
@@ -236,22 +232,18 @@ class KvStore:
 
     def _check_key(self, put: KvPut) -> Rejected | None:
         if (put.ignore_value or put.ignore_lease) and put.key not in self._live:
-            return Rejected(Reason.KEY_NOT_FOUND, _KEY_NOT_FOUND)
+            return refuse(Reason.KEY_NOT_FOUND)
         return None
 
     def _check_revision(self, revision: int, current_revision: int) -> Rejected | None:
         if revision > current_revision:
-            return Rejected(
-                Reason.REVISION_IN_FUTURE, _FUTURE, (("current", str(current_revision)),)
-            )
+            return refuse(Reason.REVISION_IN_FUTURE, ("current", str(current_revision)))
         if 0 < revision < self._history.compacted:
             return self._compacted_refusal()
         return None
 
     def _compacted_refusal(self) -> Rejected:
-        return Rejected(
-            Reason.REVISION_COMPACTED, _COMPACTED, (("compacted", str(self.compacted)),)
-        )
+        return refuse(Reason.REVISION_COMPACTED, ("compacted", str(self.compacted)))
 
     # ---- carrying out; before anything changes, OverBudgetError may end it
 
@@ -357,9 +349,7 @@ class KvStore:
 
     def _compact(self, command: KvCompact, current_revision: int, level: int) -> Done | Rejected:
         if command.revision > current_revision:
-            return Rejected(
-                Reason.REVISION_IN_FUTURE, _FUTURE, (("current", str(current_revision)),)
-            )
+            return refuse(Reason.REVISION_IN_FUTURE, ("current", str(current_revision)))
         # In etcd one to revision 0 is one, as long as there was none.
         if command.revision <= (self._history.first if level >= 1 else self.compacted):
             return self._compacted_refusal()
@@ -379,7 +369,7 @@ class KvStore:
 def _check_lease(put: KvPut) -> Rejected | None:
     if not put.lease:
         return None
-    return Rejected(Reason.LEASE_NOT_FOUND, _LEASE_NOT_FOUND, (("lease", str(put.lease)),))
+    return refuse(Reason.LEASE_NOT_FOUND, ("lease", str(put.lease)))
 
 
 def _put_over(command: KvPut, before: KeyValue | None, revision: int) -> KeyValue:

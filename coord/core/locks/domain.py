@@ -24,6 +24,7 @@ from coord.core.locks.handlers import (
     settle_contender,
     settle_held,
 )
+from coord.core.locks.sentences import SENTENCES
 from coord.core.locks.tables import make_tables
 
 LOCKS: Final = Domain(
@@ -40,6 +41,7 @@ LOCKS: Final = Domain(
         RefreshLock: settle_held,
     },
     rebuild=rebuild,
+    sentences=SENTENCES,
     check=check,
     due={TimerKind.LOCK: pass_on, TimerKind.LOCK_WAIT: end_wait},
     holdings={

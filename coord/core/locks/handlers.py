@@ -10,8 +10,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from coord.core.base.context import Context
-from coord.core.base.holdings import LOCK, LOCK_WAIT
-from coord.core.base.refusal import Reason, Rejected, limit_exceeded, session_required, stale_token
+from coord.core.base.holdings import LOCK, LOCK_WAIT, SessionEnd
+from coord.core.base.refusal import (
+    Reason,
+    Rejected,
+    limit_exceeded,
+    refuse,
+    session_required,
+    stale_token,
+)
 from coord.core.base.request import Done, EventKind
 from coord.core.base.timers import TimerKind
 from coord.core.locks.commands import (
@@ -56,7 +63,7 @@ def acquire(
         return LockReply(False, 0, False, 0, ctx.revision)
     limit = ctx.limits.max_waiters_per_lock
     if waiter_count(tables, name) >= limit:
-        return limit_exceeded("waiters of one lock", limit)
+        return limit_exceeded("waiters_of_one_lock", limit)
     refused = check_new_wait(ctx, tables, session_id) if ctx.level else None
     if refused is not None:
         return refused
@@ -184,18 +191,20 @@ def _queued(ctx: Context, tables: LockTables, name: str, ticket: int) -> LockRep
 def _check_held(tables: LockTables, name: str, token: int) -> Rejected | None:
     lock = tables.locks.get(name)
     if lock is None:
-        return Rejected(Reason.LOCK_NOT_HELD, f"lock {name!a} is held by nobody", (("name", name),))
+        return refuse(Reason.LOCK_NOT_HELD, ("name", name))
     if lock.token != token:
-        return stale_token(f"lock {name!a}", token, lock.token)
+        return stale_token(("lock", name), token, lock.token)
     return None
 
 
-def pass_on_held(ctx: Context, tables: LockTables, name: str, why: str) -> None:
+def pass_on_held(ctx: Context, tables: LockTables, name: str, why: SessionEnd) -> None:
     """The session of the owner ends."""
     pass_on(ctx, tables, name)
 
 
-def end_held_wait(ctx: Context, tables: LockTables, ident: tuple[str, int], why: str) -> None:
+def end_held_wait(
+    ctx: Context, tables: LockTables, ident: tuple[str, int], why: SessionEnd
+) -> None:
     """The session of the waiter ends."""
     leave_queue(ctx, tables, *ident)
 

@@ -14,7 +14,7 @@ def check_new_lock(ctx: Context, tables: LockTables, session_id: int) -> Rejecte
     """Why a session cannot take another lock, or None."""
     limit, own = ctx.limits.max_locks, len(held_by(tables.sessions.sessions[session_id], LOCK))
     if beyond_share(own + 1, len(tables.locks) + 1, limit):
-        return share_exceeded("the session", own, "locks", limit)
+        return share_exceeded("session", own, "locks", limit)
     return None
 
 
@@ -25,5 +25,5 @@ def check_new_wait(ctx: Context, tables: LockTables, session_id: int) -> Rejecte
         len(held_by(tables.sessions.sessions[session_id], LOCK_WAIT)),
     )
     if beyond_share(own + 1, len(tables.waiters) + 1, limit):
-        return share_exceeded("the session", own, "waits for locks", limit)
+        return share_exceeded("session", own, "waits_for_locks", limit)
     return None

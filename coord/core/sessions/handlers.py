@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from coord.core.base.context import Context
+from coord.core.base.holdings import SessionEnd
 from coord.core.base.refusal import Rejected, limit_exceeded, session_not_found
 from coord.core.base.request import Done, EventKind, labels_of
 from coord.core.base.timers import TimerKind
@@ -23,7 +24,7 @@ from coord.core.sessions.commands import (
 )
 from coord.core.sessions.dedupe import drop_replies
 from coord.core.sessions.holdings import check_new_session, count_session
-from coord.core.sessions.liveness import _SESSION, SESSION_EXPIRED, is_open, known_session, touch
+from coord.core.sessions.liveness import _SESSION, is_open, known_session, touch
 from coord.core.sessions.records import Session
 from coord.core.sessions.tables import SessionTables, held_by
 from coord.core.sizes import session_size
@@ -87,11 +88,11 @@ def close_session(ctx: Context, tables: SessionTables, command: CloseSession) ->
         return session_not_found(command.session_id)
     session = tables.sessions.edit(command.session_id)
     session.expires_at_ms = ctx.now_ms
-    end_session(ctx, tables, command.session_id, "session closed")
+    end_session(ctx, tables, command.session_id, SessionEnd.CLOSED)
     return Done(ctx.revision)
 
 
-def end_session(ctx: Context, tables: SessionTables, session_id: int, why: str) -> None:
+def end_session(ctx: Context, tables: SessionTables, session_id: int, why: SessionEnd) -> None:
     """Lets go of all that it holds, and forgets it.
 
     If that is more than this batch has left to do, a part of it; the session stays overdue."""
@@ -118,7 +119,7 @@ def end_session(ctx: Context, tables: SessionTables, session_id: int, why: str) 
     ctx.timers.disarm(_SESSION, session_id)
 
 
-def _give_back_some(ctx: Context, tables: SessionTables, session: Session, why: str) -> None:
+def _give_back_some(ctx: Context, tables: SessionTables, session: Session, why: SessionEnd) -> None:
     """The same, as far as this batch goes."""
     for kind, release in tables.releases.items():
         held, left = held_by(session, kind), ctx.expiries_left
@@ -132,7 +133,7 @@ def _give_back_some(ctx: Context, tables: SessionTables, session: Session, why: 
 
 def expire_session(ctx: Context, tables: SessionTables, session_id: int) -> None:
     """Its client gave no sign of life for too long."""
-    end_session(ctx, tables, session_id, SESSION_EXPIRED)
+    end_session(ctx, tables, session_id, SessionEnd.EXPIRED)
 
 
 def rebuild(ctx: Context, tables: SessionTables) -> None:

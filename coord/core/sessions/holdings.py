@@ -15,7 +15,7 @@ def check_new_session(ctx: Context, tables: SessionTables, name: str) -> Rejecte
     """Why clients of this name cannot open another session, or None."""
     limit, own = ctx.limits.max_sessions, tables.sessions_by_name.get(name, 0)
     if beyond_share(own + 1, len(tables.sessions) + 1, limit):
-        return share_exceeded(f"clients named {name!a}", own, "sessions", limit)
+        return share_exceeded("name", own, "sessions", limit, name)
     return None
 
 

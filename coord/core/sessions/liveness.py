@@ -10,7 +10,6 @@ from coord.core.base.timers import TimerKind
 from coord.core.sessions.records import Session
 from coord.core.sessions.tables import SessionTables
 
-SESSION_EXPIRED: Final = "session expired"
 _SESSION: Final = TimerKind.SESSION
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from coord.core.base.context import Context
+from coord.core.base.holdings import SessionEnd
 from coord.core.base.limits import Limits
 from coord.core.base.table import Table
 from coord.core.reply_rows import decode_kept_reply, encode_kept_reply
 from coord.core.sessions.records import KeptReply, Session, decode_session, encode_session
 
-LetGo = Callable[[Context, Any, Any, str], None]
+LetGo = Callable[[Context, Any, Any, SessionEnd], None]
 """Ends what a session holds: it is given the tables of its domain, the key, and why."""
 
 

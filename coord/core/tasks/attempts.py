@@ -9,10 +9,12 @@ from typing import Final
 from zlib import crc32
 
 from coord.core.base.context import Context
-from coord.core.base.refusal import Reason, Rejected, stale_token
+from coord.core.base.holdings import SessionEnd
+from coord.core.base.refusal import Rejected, stale_token
 from coord.core.base.request import EventKind
 from coord.core.sizes import task_size
 from coord.core.tasks.account import resize
+from coord.core.tasks.causes import Cause, cause_of, note_cause, note_error
 from coord.core.tasks.commands import (
     CompleteItem,
     CompleteTasks,
@@ -26,7 +28,7 @@ from coord.core.tasks.commands import (
     ReleaseTasks,
 )
 from coord.core.tasks.records import Lease, Task, serial_of
-from coord.core.tasks.refusals import task_finished, task_not_found
+from coord.core.tasks.refusals import task_finished, task_not_claimed, task_not_found
 from coord.core.tasks.states import COMPLETED, DEAD
 from coord.core.tasks.tables import TaskTables
 from coord.core.tasks.transitions import arm, finish, requeue
@@ -94,7 +96,8 @@ def _fail_item(ctx: Context, tables: TaskTables, item: FailItem) -> ItemOutcome:
     if isinstance(held, ItemOutcome):
         return held
     task, _ = held
-    _end_failed_attempt(ctx, tables, task, item.error, item.retryable, item.retry_after_ms)
+    note_error(task, item.error)
+    _end_failed_attempt(ctx, tables, task, item.retryable, item.retry_after_ms)
     return _done(task)
 
 
@@ -126,14 +129,10 @@ def _not_held(task: Task, token: int) -> Rejected:
     if task.finished:
         return task_finished(task)
     if task.lease is not None:
-        return stale_token(f"task {task.task_id}", token, task.token)
+        return stale_token(("task_id", task.task_id), token, task.token)
     if 0 < token <= task.token:
-        return stale_token(f"task {task.task_id}", token, 0)
-    return Rejected(
-        Reason.TASK_NOT_CLAIMED,
-        f"task {task.task_id} is {task.state.name} and was never claimed with token {token}",
-        (("state", task.state.name),),
-    )
+        return stale_token(("task_id", task.task_id), token, 0)
+    return task_not_claimed(task, token)
 
 
 def _done(task: Task) -> ItemOutcome:
@@ -144,12 +143,10 @@ def _end_failed_attempt(
     ctx: Context,
     tables: TaskTables,
     task: Task,
-    error: str,
     retryable: bool,
     retry_after_ms: int | None,
 ) -> None:
     queue = tables.queues.edit(task.queue)
-    task.last_error = error
     if not retryable or task.attempt >= attempts_allowed(ctx.level, task):
         finish(ctx, tables, queue, task, DEAD)
         return
@@ -184,7 +181,14 @@ def lost_leases_allowed(task: Task) -> int:
     return options.max_lost_leases or max(DEFAULT_MAX_LOST_LEASES, options.max_attempts)
 
 
-def lose_lease(ctx: Context, tables: TaskTables, serial: int, why: str) -> None:
+def lose_held(ctx: Context, tables: TaskTables, serial: int, end: SessionEnd) -> None:
+    """The session of the holder has ended."""
+    lose_lease(ctx, tables, serial, cause_of(end))
+
+
+def lose_lease(
+    ctx: Context, tables: TaskTables, serial: int, cause: Cause, value_ms: int = 0
+) -> None:
     """The holder is gone: back to the queue, or dead if it has taken too many with it.
 
     At level 0 a lost lease counts as an attempt, and the task is back at once."""
@@ -192,7 +196,7 @@ def lose_lease(ctx: Context, tables: TaskTables, serial: int, why: str) -> None:
     queue = tables.queues.edit(task.queue)
     token = task.token
     task.lost_leases += 1
-    task.last_error = why
+    note_cause(ctx, task, cause, value_ms)
     queue.lost_leases_total += 1
     if ctx.level < 1:
         is_dead, delay_ms = task.attempt >= task.options.max_attempts, 0
@@ -214,11 +218,14 @@ def return_delay_ms(serial: int, lost_leases: int) -> int:
     return crc32(f"{serial}:{lost_leases}".encode()) % window_ms
 
 
-def time_out_attempt(ctx: Context, tables: TaskTables, serial: int, why: str) -> None:
+def time_out_attempt(
+    ctx: Context, tables: TaskTables, serial: int, cause: Cause, value_ms: int
+) -> None:
     """The holder took too long: a failed attempt, retried after the backoff."""
     task = tables.tasks.edit(serial)
     token = task.token
-    _end_failed_attempt(ctx, tables, task, why, retryable=True, retry_after_ms=None)
+    note_cause(ctx, task, cause, value_ms)
+    _end_failed_attempt(ctx, tables, task, retryable=True, retry_after_ms=None)
     ctx.emit(EventKind.TASK_LEASE_LOST, task.task_id, token)
 
 
@@ -226,7 +233,7 @@ def time_out_task(ctx: Context, tables: TaskTables, serial: int) -> None:
     """The total time-out is over: dead, whatever it was doing."""
     task = tables.tasks.edit(serial)
     held_with = task.token if task.lease is not None else 0
-    task.last_error = f"total time-out of {task.options.total_timeout_ms} ms is over"
+    note_cause(ctx, task, Cause.TOTAL_TIMEOUT, task.options.total_timeout_ms)
     finish(ctx, tables, tables.queues.edit(task.queue), task, DEAD)
     if held_with:
         ctx.emit(EventKind.TASK_LEASE_LOST, task.task_id, held_with)

@@ -7,7 +7,7 @@ from typing import Final
 from coord.core.base.holdings import TASK
 from coord.core.base.timers import TimerKind
 from coord.core.domain import Chore, Domain, Holding
-from coord.core.tasks.attempts import complete, fail, heartbeat, lose_lease, release
+from coord.core.tasks.attempts import complete, fail, heartbeat, lose_held, release
 from coord.core.tasks.bounds import BOUNDS
 from coord.core.tasks.checks import check
 from coord.core.tasks.commands import (
@@ -37,6 +37,7 @@ from coord.core.tasks.handlers import (
 from coord.core.tasks.queues import delete_queue, set_queue
 from coord.core.tasks.redriving import go_on_with_redrives, is_redriving
 from coord.core.tasks.retention import forget_due
+from coord.core.tasks.sentences import EARLIER, SENTENCES
 from coord.core.tasks.tables import make_tables
 from coord.core.tasks.transitions import rebuild
 
@@ -69,9 +70,11 @@ TASKS: Final = Domain(
         RetryTask: settle_named,
     },
     rebuild=rebuild,
+    sentences=SENTENCES,
+    earlier=EARLIER,
     check=check,
     due={TimerKind.TASK: expire_task},
-    holdings={TASK: Holding(lose_lease, by_key=False)},
+    holdings={TASK: Holding(lose_held, by_key=False)},
     chore=Chore(2, is_redriving, go_on_with_redrives),
     forget=forget_due,
 )

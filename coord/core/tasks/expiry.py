@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from coord.core.base.context import Context
 from coord.core.base.timers import TimerKind
-from coord.core.sessions.liveness import SESSION_EXPIRED, is_open
+from coord.core.sessions.liveness import is_open
 from coord.core.tasks.attempts import lose_lease, time_out_attempt, time_out_task
+from coord.core.tasks.causes import Cause
 from coord.core.tasks.commands import (
     CancelTask,
     CompleteTasks,
@@ -57,7 +58,7 @@ def _settle_task(ctx: Context, tables: TaskTables, serial: int) -> None:
         if deadline is not None and deadline <= ctx.now_ms:
             _task_due(ctx, tables, task)
         elif task.lease is not None and not is_open(ctx, tables.sessions, task.lease.session_id):
-            lose_lease(ctx, tables, serial, SESSION_EXPIRED)
+            lose_lease(ctx, tables, serial, Cause.SESSION_EXPIRED)
         else:
             return
 
@@ -72,13 +73,11 @@ def _task_due(ctx: Context, tables: TaskTables, task: Task) -> None:
     elif lease is None:
         _time_has_come(ctx, tables, task)
     elif 0 < lease.attempt_ends_at_ms <= now_ms:
-        why = f"attempt time-out of {options.attempt_timeout_ms} ms is over"
-        time_out_attempt(ctx, tables, serial, why)
+        time_out_attempt(ctx, tables, serial, Cause.ATTEMPT_TIMEOUT, options.attempt_timeout_ms)
     elif 0 < lease.progress_due_at_ms <= now_ms:
-        why = f"no progress for {options.progress_timeout_ms} ms"
-        time_out_attempt(ctx, tables, serial, why)
+        time_out_attempt(ctx, tables, serial, Cause.NO_PROGRESS, options.progress_timeout_ms)
     else:
-        lose_lease(ctx, tables, serial, f"no heartbeat for {lease.ttl_ms} ms")
+        lose_lease(ctx, tables, serial, Cause.NO_HEARTBEAT, lease.ttl_ms)
 
 
 def _time_has_come(ctx: Context, tables: TaskTables, task: Task) -> None:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from coord.core.base.refusal import Rejected
 from coord.core.state import State
 from coord.core.tasks.attempts import attempts_allowed, lost_leases_allowed
+from coord.core.tasks.causes import error_text, is_total_timeout
 from coord.core.tasks.commands import TaskState
 from coord.core.tasks.handlers import ahead_of
 from coord.core.tasks.queries import TaskInfo, get_task
@@ -80,7 +81,7 @@ def _stuck_workers(state: State, queue: Queue) -> list[tuple[str, str]]:
 def _finished(level: int, task: Task) -> list[tuple[str, str]]:
     if task.state is TaskState.COMPLETED:
         return [("FINISHED", "it is COMPLETED")]
-    error = task.last_error.strip().partition("\n")[0][:200]
+    error = error_text(task).strip().partition("\n")[0][:200]
     if task.state is TaskState.CANCELLED:
         return [("FINISHED", f"it is CANCELLED ({error})" if error else "it is CANCELLED")]
     return [("FINISHED", "it is DEAD"), _cause_of_death(level, task, error)]
@@ -91,7 +92,7 @@ def _cause_of_death(level: int, task: Task, error: str) -> tuple[str, str]:
     lost = f", {task.lost_leases} of them with a lost lease" if task.lost_leases else ""
     tried = f"{task.attempt} of {most} attempts were made{lost}"
     last = f"the last error was: {error}" if error else "no error was told"
-    if error.startswith("total time-out"):
+    if is_total_timeout(task):
         return "TOTAL_TIMEOUT", f"its {error}; {tried}"
     if level >= 1 and task.lost_leases >= lost_leases_allowed(task):
         return "LOST_LEASES", (
@@ -139,7 +140,7 @@ def _given_back(state: State, given_back: tuple[str, str, int]) -> tuple[str, st
 def _scheduled(state: State, task: Task, info: TaskInfo) -> tuple[str, str]:
     if task.options.not_before_wall_ms > state.wall_ms:
         return "NOT_BEFORE", f"its calendar time comes in {info.ready_in_ms} ms"
-    if task.last_error:
+    if error := error_text(task):
         tried = f"it waits {info.ready_in_ms} ms more after attempt {task.attempt} failed"
-        return "BACKOFF", f"{tried} ({task.last_error[:200]})"
+        return "BACKOFF", f"{tried} ({error[:200]})"
     return "DELAYED", f"its delay is over in {info.ready_in_ms} ms"

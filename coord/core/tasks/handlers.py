@@ -6,9 +6,10 @@ from itertools import islice
 from typing import Final
 
 from coord.core.base.context import Context
-from coord.core.base.refusal import Reason, Rejected, session_required
+from coord.core.base.refusal import Rejected, session_required
 from coord.core.base.request import Done, EventKind, labels_of
 from coord.core.tasks.attempts import time_out_task
+from coord.core.tasks.causes import note_error
 from coord.core.tasks.commands import (
     CancelTask,
     Claimed,
@@ -35,7 +36,13 @@ from coord.core.tasks.records import (
     task_id_of,
 )
 from coord.core.tasks.redriving import go_on_redriving
-from coord.core.tasks.refusals import being_redriven, queue_not_found, task_finished, task_not_found
+from coord.core.tasks.refusals import (
+    being_redriven,
+    queue_not_found,
+    task_finished,
+    task_not_finished,
+    task_not_found,
+)
 from coord.core.tasks.states import CANCELLED, CLAIMED, DEAD, READY
 from coord.core.tasks.tables import TaskTables
 from coord.core.tasks.transitions import announce_ready, claim, finish, revive, wait_or_ready
@@ -217,7 +224,7 @@ def cancel_task(ctx: Context, tables: TaskTables, command: CancelTask) -> Reject
         return task_finished(task)
     task = tables.tasks.edit(task.serial)
     if command.reason:
-        task.last_error = command.reason
+        note_error(task, command.reason)
     held_with = task.token if task.state is CLAIMED else 0
     finish(ctx, tables, tables.queues.edit(task.queue), task, CANCELLED)
     if held_with:
@@ -231,11 +238,7 @@ def retry_task(ctx: Context, tables: TaskTables, command: RetryTask) -> Rejected
     if task is None:
         return task_not_found(command.task_id)
     if not task.finished:
-        return Rejected(
-            Reason.TASK_NOT_FINISHED,
-            f"task {task.task_id} is {task.state.name}; only a dead or cancelled one is retried",
-            (("state", task.state.name),),
-        )
+        return task_not_finished(task)
     if task.state not in {DEAD, CANCELLED}:
         return task_finished(task)
     task = tables.tasks.edit(task.serial)

@@ -9,6 +9,7 @@ from coord.core.base.paging import page_limit
 from coord.core.base.refusal import Reason, Rejected
 from coord.core.listing import Step, task_step
 from coord.core.state import State
+from coord.core.tasks.causes import error_text
 from coord.core.tasks.commands import TaskSpec, TaskState
 from coord.core.tasks.quota import full_by, kept_tasks
 from coord.core.tasks.records import Queue, Task, serial_of
@@ -148,7 +149,7 @@ def task_info(state: State, task: Task, now_ms: int) -> TaskInfo:
         checkpoint=task.checkpoint,
         progress_permille=task.progress_permille,
         result=task.result,
-        last_error=task.last_error,
+        last_error=error_text(task),
         ready_in_ms=_ready_in_ms(state, task, now_ms),
         submitted_unix_ms=task.submitted_wall_ms,
         finished_unix_ms=task.finished_wall_ms,

@@ -5,18 +5,17 @@ from __future__ import annotations
 from itertools import islice
 
 from coord.core.base.context import Context
-from coord.core.base.refusal import Reason, Rejected
+from coord.core.base.refusal import Rejected
 from coord.core.base.request import Done, EventKind
+from coord.core.tasks.causes import Cause, note_cause
 from coord.core.tasks.commands import DeleteQueue, QueueDeleted, SetQueue
 from coord.core.tasks.quota import check_new_queues, kept_tasks
 from coord.core.tasks.records import Queue, RetentionPolicy, serial_of_rank
-from coord.core.tasks.refusals import being_deleted, queue_not_found
+from coord.core.tasks.refusals import being_deleted, queue_not_empty, queue_not_found
 from coord.core.tasks.retention import arm_line, drop_first_stone, forget_first
 from coord.core.tasks.states import CANCELLED, CLAIMED
 from coord.core.tasks.tables import TaskTables
 from coord.core.tasks.transitions import finish, forget
-
-_WHY = "its queue was deleted"
 
 
 def set_queue(ctx: Context, tables: TaskTables, command: SetQueue) -> Rejected | Done:
@@ -49,7 +48,7 @@ def delete_queue(ctx: Context, tables: TaskTables, command: DeleteQueue) -> Reje
         return queue_not_found(command.queue)
     unfinished = len(queue.ready) + len(queue.scheduled) + len(queue.claimed)
     if unfinished and not command.force:
-        return _not_empty(queue, unfinished)
+        return queue_not_empty(queue, unfinished)
     queue = tables.queues.edit(command.queue)
     queue.deleting = True
     ctx.next_revision()
@@ -62,15 +61,6 @@ def delete_queue(ctx: Context, tables: TaskTables, command: DeleteQueue) -> Reje
     return QueueDeleted(deleted, remaining, ctx.revision)
 
 
-def _not_empty(queue: Queue, unfinished: int) -> Rejected:
-    return Rejected(
-        Reason.QUEUE_NOT_EMPTY,
-        f"queue {queue.name!a} has {unfinished} unfinished tasks: let them end, or delete it with "
-        "force, which cancels them",
-        (("queue", queue.name), ("unfinished", str(unfinished))),
-    )
-
-
 def _cancel_some(ctx: Context, tables: TaskTables, queue: Queue, at_most: int) -> int:
     """Ends unfinished tasks and forgets them, those that run last."""
     serials = [serial_of_rank(key) for key in islice(queue.ready, at_most)]
@@ -80,7 +70,7 @@ def _cancel_some(ctx: Context, tables: TaskTables, queue: Queue, at_most: int) -
     for serial in serials:
         task = tables.tasks.edit(serial)
         held_with = task.token if task.state is CLAIMED else 0
-        task.last_error = _WHY
+        note_cause(ctx, task, Cause.QUEUE_DELETED)
         finish(ctx, tables, queue, task, CANCELLED)
         if held_with:
             ctx.emit(EventKind.TASK_LEASE_LOST, task.task_id, held_with)

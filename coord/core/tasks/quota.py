@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Final
 
 from coord.core.base.context import Context
-from coord.core.base.refusal import Reason, Rejected, limit_exceeded, share_exceeded
+from coord.core.base.refusal import Rejected, limit_exceeded, share_exceeded
 from coord.core.base.shares import beyond_share, may_be_beyond
 from coord.core.sizes import spec_size
 from coord.core.tasks.commands import SubmitTasks, TaskSpec
 from coord.core.tasks.digests import spec_digest
-from coord.core.tasks.records import Queue, RetentionPolicy, task_id_of
-from coord.core.tasks.refusals import being_deleted
+from coord.core.tasks.records import Queue, RetentionPolicy
+from coord.core.tasks.refusals import being_deleted, idempotency_conflict, over_quota
 from coord.core.tasks.retention import drop_early
 from coord.core.tasks.tables import TaskTables
 
@@ -122,31 +122,23 @@ def _look_up(
     serial = 0 if queue is None else queue.known_keys.get(spec.idempotency_key, 0)
     if serial:
         noted = _noted_digest(tables, serial)
-        return _conflict(spec, position, serial) if noted and noted != digest else True
+        if not noted or noted == digest:
+            return True
+        return idempotency_conflict(position, spec.queue, spec.idempotency_key, serial)
     first = fresh.get(at, 0)
     if not first:
         fresh[at] = digest
         return False
-    return True if first == digest else _conflict(spec, position, 0)
+    return (
+        True
+        if first == digest
+        else idempotency_conflict(position, spec.queue, spec.idempotency_key, 0)
+    )
 
 
 def _noted_digest(tables: TaskTables, serial: int) -> int:
     task = tables.tasks.get(serial)
     return tables.tombstones[serial].spec_digest if task is None else task.spec_digest
-
-
-def _conflict(spec: TaskSpec, position: int, serial: int) -> Rejected:
-    whose = f"task {task_id_of(serial)}" if serial else "another task of this request"
-    return Rejected(
-        Reason.IDEMPOTENCY_CONFLICT,
-        f"tasks[{position}]: idempotency key {spec.idempotency_key!a} is that of {whose}, which "
-        "has other content; nothing was submitted",
-        (
-            ("field", f"tasks[{position}].idempotency_key"),
-            ("queue", spec.queue),
-            ("task_id", task_id_of(serial) if serial else ""),
-        ),
-    )
 
 
 def _check_room(
@@ -156,7 +148,7 @@ def _check_room(
     if may_be_beyond(total + tasks, limit):
         own = 0 if queue is None else kept_tasks(queue) + queue.stones
         if beyond_share(own + tasks, total + tasks, limit):
-            return share_exceeded("the queue", own, "tasks (finished ones included)", limit)
+            return share_exceeded("queue", own, "tasks", limit)
     if queue is None:
         return None
     if queue.deleting:
@@ -168,22 +160,7 @@ def _check_room(
         kept -= len(queue.completed)
         held -= queue.completed_size
     if 0 < queue.quota_tasks < kept + tasks:
-        return _over(queue, "tasks", queue.quota_tasks, kept)
+        return over_quota(queue, "tasks", queue.quota_tasks, kept)
     if 0 < queue.quota_bytes < held + size:
-        return _over(queue, "bytes", queue.quota_bytes, held)
+        return over_quota(queue, "bytes", queue.quota_bytes, held)
     return None
-
-
-def _over(queue: Queue, what: str, limit: int, used: int) -> Rejected:
-    return Rejected(
-        Reason.QUOTA_EXCEEDED,
-        f"queue {queue.name!a} has {used} of {limit} {what} that its quota allows; nothing was "
-        "submitted: let its tasks be worked off, or raise the quota",
-        (
-            ("limit", str(limit)),
-            ("queue", queue.name),
-            ("quota", what),
-            ("scope", "queue"),
-            ("used", str(used)),
-        ),
-    )

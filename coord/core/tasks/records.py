@@ -103,6 +103,9 @@ class Task:
     # Who gave it back with a reason last, the reason, and when (wall); until it is claimed.
     given_back: tuple[str, str, int] | None = None
     spec_digest: int = 0  # of what was asked for under its idempotency key; 0: not noted
+    # Why it failed or ended without a word of its worker: a `coord.core.tasks.causes.Cause`, and
+    # the milliseconds that it names.
+    cause: tuple[int, int] | None = None
     # ---- derived
     size: int = 0  # as it stands in the account of its queue: coord.core.account
 
@@ -252,6 +255,8 @@ def decode_redrive(row: GivenRow) -> tuple[str, Redrive]:
 def encode_task(_: int, t: Task) -> Row:
     """What came with feature level 1 stands in the row only where it is set."""
     row = _task_row(t)
+    if t.cause is not None:
+        return (*row, t.given_back, t.spec_digest, t.cause)
     if t.spec_digest:
         return (*row, t.given_back, t.spec_digest)
     return row if t.given_back is None else (*row, t.given_back)
@@ -319,6 +324,9 @@ def decode_task(row: GivenRow) -> tuple[int, Task]:
         task.given_back = (worker, reason, at_wall_ms)
     if len(row) > 25:
         task.spec_digest = row[25]
+    if len(row) > 26:
+        cause, value_ms = row[26]
+        task.cause = (cause, value_ms)
     return task.serial, task
 
 

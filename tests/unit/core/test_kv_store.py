@@ -318,8 +318,7 @@ def test_history_is_bounded_in_revisions() -> None:
     reply = store.kv.range(KvRange(b"k0", revision=3), 6)
     assert reply == Rejected(
         Reason.REVISION_COMPACTED,
-        "etcdserver: mvcc: required revision has been compacted",
-        (("compacted", "4"),),
+        metadata=(("compacted", "4"),),
     )
 
 
