@@ -28,8 +28,8 @@ class Client:
     `endpoints`: "host:port,host:port" or an iterable of "host:port"; without any, those of
     COORD_ENDPOINTS, or else 127.0.0.1:7400. ValueError when one is not HOST:PORT. `name`: who this
     is, for people (default: host:pid). Nothing happens until the first call: then the leader is
-    looked for. The first write opens a session of `session_ttl_ms`,
-    which is kept alive from then on. `timeout_ms` bounds each call, retries included.
+    looked for. The first write opens a session of `session_ttl_ms`, which is kept alive from then
+    on. `timeout_ms` bounds each call, retries included.
 
     `use_session=False`: writes are not deduplicated, hence not repeated once their outcome is
     unknown; locks and claims open a session all the same. `end_session=False`: the session is left
@@ -37,7 +37,7 @@ class Client:
 
     `kind`, `labels`, `queues`, `slots` describe the session to others; workers set them.
 
-    Belongs to the event loop it is first used on, and does not survive a fork: in a child it raises
+    Belongs to the event loop it is first used on. Does not survive a fork: in a child it raises
     ClientClosedError, and so does a new client there if the parent had used one."""
 
     def __init__(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
-from coord.client.transport.errors import ClientClosedError
+from coord.client.transport.errors import ClientClosedError, CoordError
 from coord.client.transport.forks import check_same_process, forks
 
 T = TypeVar("T")
@@ -50,6 +52,41 @@ class BlockingLoop:
             future.cancel()
             raise
 
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a plain function there and wait for its end."""
+
+        async def calling() -> T:
+            return function()
+
+        return self.run(calling())
+
+    @contextlib.contextmanager
+    def entered(self, manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
+        """Enter an async context manager there for the time of a block. The block's own exception
+        is what its caller gets, whatever leaving comes to."""
+        entered = self.run(manager.__aenter__())
+        try:
+            yield entered
+        except BaseException as error:
+            with contextlib.suppress(CoordError):
+                self.run(manager.__aexit__(type(error), error, error.__traceback__))
+            raise
+        else:
+            self.run(manager.__aexit__(None, None, None))
+
+    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """What an async generator yields, which ends with the iteration."""
+        try:
+            while True:
+                try:
+                    item = self.run(_next_of(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            with contextlib.suppress(ClientClosedError):
+                self.run(_end(items))
+
     def close(self, last: Coroutine[Any, Any, None] | None = None) -> None:
         """Run `last` there, and end. Nothing happens when it has ended, or in a forked child."""
         with self._lock:
@@ -74,6 +111,14 @@ class BlockingLoop:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+
+async def _next_of(items: AsyncGenerator[T, None]) -> T:
+    return await anext(items)
+
+
+async def _end(items: AsyncGenerator[T, None]) -> None:
+    await items.aclose()
 
 
 def _closed() -> ClientClosedError:
