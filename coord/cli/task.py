@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from coord.cli.exits import USAGE, CommandError
-from coord.cli.output import note, pairs, read_value
+from coord.cli.output import note, read_value
 from coord.cli.remote import Remote, group, remote
 from coord.cli.staleness import AtMost, HoweverOld, age_json, show_age, staleness
+from coord.cli.task_options import with_task_options
 from coord.cli.task_views import (
     ROW,
     STATES,
@@ -21,7 +22,7 @@ from coord.cli.task_views import (
     task_row,
 )
 from coord.cli.task_wait import LONGEST_WAIT_MS, report_end, report_ends, wait_for
-from coord.client import Client, SubmittedTask, TaskState
+from coord.client import Client, SubmittedTask, TaskOptions, TaskState
 from coord.client.transport.errors import NotFoundError
 from coord.terminal.options import whole
 from coord.terminal.text import counted
@@ -33,6 +34,7 @@ Queue = Annotated[str, typer.Option("--queue", "-q", metavar="QUEUE", help="Only
 
 
 @remote(app, "submit")
+@with_task_options
 async def submit(
     cli: Remote,
     queue: Annotated[
@@ -46,32 +48,8 @@ async def submit(
             show_default="empty",
         ),
     ] = "",
-    task_type: Annotated[
-        str, typer.Option("--type", metavar="TYPE", help="Which handler is meant.")
-    ] = "",
-    priority: Annotated[
-        int,
-        whole("--priority", low=-(2**31), high=2**31 - 1, help="Larger is sooner."),
-    ] = 0,
-    delay_ms: Annotated[
-        int, whole("--delay-ms", high=366 * 86_400_000, help="Not claimable before.")
-    ] = 0,
-    max_attempts: Annotated[int, whole("--max-attempts", high=1_000, help="0 means 3.")] = 0,
-    max_lost_leases: Annotated[
-        int,
-        whole(
-            "--max-lost-leases",
-            high=1_000,
-            help="Workers that may be lost with it. 0 means 10, or the attempts if those are more.",
-        ),
-    ] = 0,
-    idempotency_key: Annotated[
-        str,
-        typer.Option(metavar="KEY", help="A second submit with this key returns the first task."),
-    ] = "",
-    label: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be repeated.")
-    ] = None,
+    *,
+    options: TaskOptions,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the end of the task; exit 1 if it failed.")
     ] = False,
@@ -91,22 +69,11 @@ async def submit(
     With --wait, the id is told on standard error as soon as the task is accepted, so it is not
     lost with Ctrl-C; `coord task wait` goes on waiting."""
     content = read_value(payload)
-    labels = pairs(label or (), "--label")
     async with cli.client() as client:
-        task = await client.tasks.submit(
-            queue,
-            content,
-            type=task_type,
-            priority=priority,
-            delay_ms=delay_ms,
-            max_attempts=max_attempts,
-            max_lost_leases=max_lost_leases,
-            idempotency_key=idempotency_key,
-            labels=labels,
-        )
+        task = await client.tasks.submit(queue, content, **options)
         differs: list[str] = []
-        if idempotency_key and task.existed:
-            differs = await differences(client, task, queue, task_type, content)
+        if "idempotency_key" in options and task.existed:
+            differs = await differences(client, task, queue, options.get("type", ""), content)
             if differs:
                 note(
                     f"warning: {task.task_id} was submitted before under this idempotency key "

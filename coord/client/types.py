@@ -5,13 +5,16 @@ What comes back for every task is a named tuple: a frozen data class takes ten t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import IntEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from coord.client.transport.errors import CoordError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class TaskState(IntEnum):
@@ -37,7 +40,8 @@ class TaskState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One task to submit. Zero in a number field means the cluster's default."""
+    """One task to submit. Zero in a number field means the cluster's default. All but `queue` and
+    `payload` are its options (see `TaskOptions`)."""
 
     queue: str
     payload: bytes = b""
@@ -56,6 +60,59 @@ class TaskSpec:
     retention_ms: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     max_lost_leases: int = 0  # workers that may be lost with it before it is dead
+
+    @classmethod
+    def of(cls, queue: str, payload: bytes, options: TaskOptions) -> TaskSpec:
+        """A task with these options."""
+        if options.get("labels", True) is None:
+            options = {**options, "labels": {}}
+        return cls(queue, payload, **options)  # type: ignore[arg-type]  # no labels of None here
+
+
+class TaskOptions(TypedDict, total=False):
+    """The options of a task as keywords, for whatever submits tasks: `submit("q", **options)`.
+    They are the fields of `TaskSpec` behind the payload, and mean the same."""
+
+    priority: int
+    idempotency_key: str
+    type: str
+    delay_ms: int
+    not_before_unix_ms: int
+    max_attempts: int
+    backoff_initial_ms: int
+    backoff_max_ms: int
+    backoff_multiplier_permille: int
+    attempt_timeout_ms: int
+    progress_timeout_ms: int
+    total_timeout_ms: int
+    retention_ms: int
+    labels: Mapping[str, str] | None
+    max_lost_leases: int
+
+
+def takes_task_options(function: F) -> F:
+    """Show the options of a task one by one in the signature of a function that takes them as
+    `**options: Unpack[TaskOptions]`, as help and editors do."""
+    signature = inspect.signature(function)
+    options = [one for one in fields(TaskSpec) if one.name in TaskOptions.__annotations__]
+    shown: list[inspect.Parameter] = []
+    for one in signature.parameters.values():
+        if one.kind is inspect.Parameter.KEYWORD_ONLY and options:
+            shown += [_option(option) for option in options]
+            options = []
+        if one.kind is not inspect.Parameter.VAR_KEYWORD:
+            shown.append(one)
+    vars(function)["__signature__"] = signature.replace(parameters=shown)
+    return function
+
+
+def _option(option: Field[Any]) -> inspect.Parameter:
+    annotation, default = option.type, option.default
+    if default is MISSING:
+        annotation, default = f"{annotation} | None", None
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
+    )
 
 
 class SubmittedTask(NamedTuple):

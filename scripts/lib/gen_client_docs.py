@@ -126,7 +126,7 @@ def _fields(kind: type) -> str:
     """The fields as they stand in the source, with the remarks behind them."""
     if issubclass(kind, Enum):
         return "\n".join(f"{one.name} = {one.value!r}" for one in kind)
-    assert is_dataclass(kind) or issubclass(kind, tuple), kind
+    assert is_dataclass(kind) or issubclass(kind, tuple | dict), kind
     source = textwrap.dedent(inspect.getsource(kind))
     found = re.findall(r"^    ([a-z]\w*: .+)$", source, re.MULTILINE)
     return "\n".join(line for line in found if not line.startswith("return"))

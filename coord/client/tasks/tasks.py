@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Unpack
 from weakref import WeakSet
 
 from coord.client.context import ClientContext
@@ -37,8 +38,10 @@ from coord.client.types import (
     SubmittedTask,
     Task,
     TaskExplanation,
+    TaskOptions,
     TaskSpec,
     TaskState,
+    takes_task_options,
 )
 from coord.pb import common_pb2
 from coord.pb import task_pb2 as pb
@@ -54,48 +57,17 @@ class Tasks(HeldTasks):
         self._claims: dict[ClaimTerms, ClaimLine] = {}
         self._works: WeakSet[Work] = WeakSet()
 
+    @takes_task_options
     async def submit(
         self,
         queue: str,
         payload: bytes = b"",
         *,
-        priority: int = 0,
-        idempotency_key: str = "",
-        type: str = "",  # noqa: A002 - the field's name everywhere
-        delay_ms: int = 0,
-        not_before_unix_ms: int = 0,
-        max_attempts: int = 0,
-        backoff_initial_ms: int = 0,
-        backoff_max_ms: int = 0,
-        backoff_multiplier_permille: int = 0,
-        attempt_timeout_ms: int = 0,
-        progress_timeout_ms: int = 0,
-        total_timeout_ms: int = 0,
-        retention_ms: int = 0,
-        labels: Mapping[str, str] | None = None,
-        max_lost_leases: int = 0,
         timeout_ms: int | None = None,
+        **options: Unpack[TaskOptions],
     ) -> SubmittedTask:
         """Accept one task; see TaskSpec for the fields."""
-        spec = TaskSpec(
-            queue=queue,
-            payload=payload,
-            priority=priority,
-            idempotency_key=idempotency_key,
-            type=type,
-            delay_ms=delay_ms,
-            not_before_unix_ms=not_before_unix_ms,
-            max_attempts=max_attempts,
-            backoff_initial_ms=backoff_initial_ms,
-            backoff_max_ms=backoff_max_ms,
-            backoff_multiplier_permille=backoff_multiplier_permille,
-            attempt_timeout_ms=attempt_timeout_ms,
-            progress_timeout_ms=progress_timeout_ms,
-            total_timeout_ms=total_timeout_ms,
-            retention_ms=retention_ms,
-            labels=labels or {},
-            max_lost_leases=max_lost_leases,
-        )
+        spec = TaskSpec.of(queue, payload, options)
         deadline = self._core.deadline(timeout_ms)
         message = spec_message(spec)
         return (await self._submits.ask((message,), size_of(message), deadline))[0]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 from coord.core.base.limits import LIMITS
 from coord.core.tasks.commands import TaskSpec
 from coord.core.tasks.queries import QueueInfo, TaskInfo
 from coord.pb import task_pb2 as pb
+
+# The core calls the fields of a task as the messages do.
+_SHOWN: Final = tuple(one.name for one in pb.TaskSpec.DESCRIPTOR.fields if one.name != "payload")
+_shown_of: Final = attrgetter(*_SHOWN)
 
 # What one task takes in an answer at most: payload, checkpoint and result, and all its texts.
 MAX_TASK_BYTES: Final = 3 * LIMITS.max_payload_bytes + 128 * 1024
@@ -40,25 +45,8 @@ def task_info(info: TaskInfo, *, omit_payload: bool) -> pb.TaskInfo:
 
 
 def _spec(spec: TaskSpec, *, omit_payload: bool) -> pb.TaskSpec:
-    return pb.TaskSpec(
-        queue=spec.queue,
-        payload=b"" if omit_payload else spec.payload,
-        priority=spec.priority,
-        idempotency_key=spec.idempotency_key,
-        type=spec.type,
-        delay_ms=spec.delay_ms,
-        not_before_unix_ms=spec.not_before_unix_ms,
-        max_attempts=spec.max_attempts,
-        backoff_initial_ms=spec.backoff_initial_ms,
-        backoff_max_ms=spec.backoff_max_ms,
-        backoff_multiplier_permille=spec.backoff_multiplier_permille,
-        attempt_timeout_ms=spec.attempt_timeout_ms,
-        progress_timeout_ms=spec.progress_timeout_ms,
-        total_timeout_ms=spec.total_timeout_ms,
-        retention_ms=spec.retention_ms,
-        labels=spec.labels,
-        max_lost_leases=spec.max_lost_leases,
-    )
+    shown: Any = dict(zip(_SHOWN, _shown_of(spec), strict=True))
+    return pb.TaskSpec(payload=b"" if omit_payload else spec.payload, **shown)
 
 
 def queue_info(info: QueueInfo) -> pb.QueueInfo:
