@@ -6,7 +6,7 @@ ErrorInfo: domain "coord", `reason` one stable word, and metadata that always sa
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from google.protobuf import any_pb2
@@ -15,9 +15,9 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from coord.core.base.refusal import Reason, Rejected
 from coord.core.domains import text_of
+from coord.pb import errors_pb2
 from coord.replication.port import (
     BusyError,
-    MembershipRefusal,
     MembershipRefusedError,
     NotLeaderError,
     OutcomeUnknownError,
@@ -30,38 +30,13 @@ from coord.runtime.errors import DOMAIN, OWN_MESSAGE, CallError, Code, ServiceRe
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
-_CODES: Final[dict[Reason, Code]] = {
-    Reason.INVALID_ARGUMENT: Code.INVALID_ARGUMENT,
-    Reason.TOO_LARGE: Code.INVALID_ARGUMENT,
-    Reason.DUPLICATE_KEY: Code.INVALID_ARGUMENT,
-    Reason.LIMIT_EXCEEDED: Code.RESOURCE_EXHAUSTED,
-    Reason.QUOTA_EXCEEDED: Code.RESOURCE_EXHAUSTED,
-    Reason.IDEMPOTENCY_CONFLICT: Code.FAILED_PRECONDITION,
-    Reason.QUEUE_NOT_EMPTY: Code.FAILED_PRECONDITION,
-    Reason.QUEUE_BEING_DELETED: Code.FAILED_PRECONDITION,
-    Reason.SESSION_NOT_FOUND: Code.NOT_FOUND,
-    Reason.TASK_NOT_FOUND: Code.NOT_FOUND,
-    Reason.QUEUE_NOT_FOUND: Code.NOT_FOUND,
-    Reason.LOCK_NOT_FOUND: Code.NOT_FOUND,
-    Reason.LEASE_NOT_FOUND: Code.NOT_FOUND,
-    Reason.KEY_NOT_FOUND: Code.NOT_FOUND,
-    Reason.SEQUENCE_REUSED: Code.FAILED_PRECONDITION,
-    Reason.SEQUENCE_FORGOTTEN: Code.FAILED_PRECONDITION,
-    Reason.TASK_NOT_CLAIMED: Code.FAILED_PRECONDITION,
-    Reason.TASK_FINISHED: Code.FAILED_PRECONDITION,
-    Reason.TASK_NOT_FINISHED: Code.FAILED_PRECONDITION,
-    Reason.STALE_FENCING_TOKEN: Code.FAILED_PRECONDITION,
-    Reason.LOCK_NOT_HELD: Code.FAILED_PRECONDITION,
-    Reason.REVISION_COMPACTED: Code.OUT_OF_RANGE,
-    Reason.REVISION_IN_FUTURE: Code.OUT_OF_RANGE,
+_PROPERTIES: Final[Any] = errors_pb2.properties
+# Of every reason, as proto/coord/v1/errors.proto lists them.
+_CODES: Final[dict[str, Code]] = {
+    value.name.removeprefix("REASON_"): Code(value.GetOptions().Extensions[_PROPERTIES].code)
+    for value in errors_pb2.Reason.DESCRIPTOR.values[1:]  # the first is no reason
 }
-
 _GRPC_CODES: Final = {code: grpc.StatusCode[code.name] for code in Code}
-_MEMBERSHIP_CODES: Final = {
-    MembershipRefusal.UNKNOWN_MEMBER: Code.NOT_FOUND,
-    MembershipRefusal.MEMBER_EXISTS: Code.ALREADY_EXISTS,
-    MembershipRefusal.ADDRESS_IN_USE: Code.ALREADY_EXISTS,
-}
 
 _ETCD_TOO_LARGE: Final = "etcdserver: request is too large"
 # etcd's own texts (its api/v3rpc/rpctypes/error.go): clients written for etcd compare them.
@@ -90,8 +65,8 @@ _ETCD: Final[dict[Reason, tuple[Code, str]]] = {
 }
 
 
-def code_of(reason: Reason) -> Code:
-    """The status code a reason of the state machine is shown as."""
+def code_of(reason: str) -> Code:
+    """The status code that a reason comes with."""
     return _CODES[reason]
 
 
@@ -108,7 +83,7 @@ def code_in(status: grpc.StatusCode) -> Code:
 def refusal(rejected: Rejected) -> CallError:
     """The error that shows a refusal of the state machine to a caller."""
     return CallError(
-        _CODES[rejected.reason],
+        code_of(rejected.reason),
         rejected.reason.value,
         text_of(rejected),
         metadata=dict(rejected.metadata),
@@ -135,8 +110,7 @@ def replication_failure(error: ReplicationError) -> CallError:
         case BusyError():
             return errors.busy(error.retry_after_ms)
         case MembershipRefusedError():
-            code = _MEMBERSHIP_CODES.get(error.reason, Code.FAILED_PRECONDITION)
-            return CallError(code, error.reason.value, str(error))
+            return CallError(code_of(error.reason), error.reason.value, str(error))
         case WriteBlockedError():
             return _blocked(error.reason)
         case OutcomeUnknownError():

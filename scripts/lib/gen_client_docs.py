@@ -134,7 +134,7 @@ def _fields(kind: type) -> str:
 
 def _errors() -> str:
     reasons: dict[str, list[str]] = {}
-    for reason, (kind, _) in errors._REASONS.items():
+    for reason, (kind, _) in errors.REASONS.items():
         reasons.setdefault(kind.__name__, []).append(f"`{reason}`")
     lines = [
         "### Errors",

@@ -8,12 +8,13 @@ one (the transport itself failed, or a proxy answered) the status code decides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from coord.client.transport.wording import not_connected, own_words
+from coord.pb import errors_pb2
 
 ERROR_DOMAIN = "coord"
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -155,69 +156,55 @@ class InternalError(IndefiniteError):
     """The node failed in a way it should not; its log says more."""
 
 
-_REASONS: dict[str, tuple[type[CoordError], bool]] = {
-    "INVALID_ARGUMENT": (InvalidArgumentError, False),
-    "TOO_LARGE": (InvalidArgumentError, False),
-    "MESSAGE_TOO_LARGE": (InvalidArgumentError, False),
-    "DUPLICATE_KEY": (InvalidArgumentError, False),
-    "LIMIT_EXCEEDED": (ResourceExhaustedError, False),
-    "QUOTA_EXCEEDED": (ResourceExhaustedError, False),
-    "IDEMPOTENCY_CONFLICT": (FailedPreconditionError, False),
-    "QUEUE_NOT_EMPTY": (FailedPreconditionError, False),
-    "QUEUE_BEING_DELETED": (FailedPreconditionError, False),
-    "DISK_FULL": (ResourceExhaustedError, True),
-    "LOG_TOO_LARGE": (ResourceExhaustedError, True),
-    "SESSION_NOT_FOUND": (SessionExpiredError, False),
-    "SEQUENCE_FORGOTTEN": (OutcomeUnknownError, False),
-    "SEQUENCE_REUSED": (FailedPreconditionError, False),
-    "TASK_NOT_FOUND": (NotFoundError, False),
-    "QUEUE_NOT_FOUND": (NotFoundError, False),
-    "LOCK_NOT_FOUND": (NotFoundError, False),
-    "LEASE_NOT_FOUND": (NotFoundError, False),
-    "KEY_NOT_FOUND": (NotFoundError, False),
-    "TASK_NOT_CLAIMED": (FailedPreconditionError, False),
-    "TASK_FINISHED": (FailedPreconditionError, False),
-    "TASK_NOT_FINISHED": (FailedPreconditionError, False),
-    "LOCK_NOT_HELD": (FailedPreconditionError, False),
-    "STALE_FENCING_TOKEN": (StaleFencingTokenError, False),
-    "REVISION_COMPACTED": (RevisionError, False),
-    "REVISION_IN_FUTURE": (RevisionError, False),
-    "NO_LEADER": (NoLeaderError, True),
-    "NOT_LEADER": (NoLeaderError, True),
-    "BUSY": (BusyError, True),
-    "SHUTTING_DOWN": (UnavailableError, True),
-    "UNREACHABLE": (UnavailableError, True),
-    "WRITES_BLOCKED": (UnavailableError, True),
-    "TOO_STALE": (TooStaleError, True),
-    "DEADLINE_TOO_SHORT": (UnavailableError, True),
-    "DEADLINE": (UnavailableError, True),  # the node saw the time was up before it did anything
-    "TRANSFER_FAILED": (FailedPreconditionError, True),
-    "UNKNOWN_MEMBER": (NotFoundError, False),
-    "MEMBER_EXISTS": (FailedPreconditionError, False),
-    "ALREADY_VOTER": (FailedPreconditionError, False),
-    "ADDRESS_IN_USE": (FailedPreconditionError, False),
-    "TOO_MANY_MEMBERS": (FailedPreconditionError, False),
-    "LAST_VOTER": (FailedPreconditionError, False),
-    "LEADER_LEAVES": (FailedPreconditionError, False),
-    "QUORUM_AT_RISK": (FailedPreconditionError, False),
-    "CHANGE_IN_PROGRESS": (FailedPreconditionError, True),
-    "LEADER_NOT_READY": (FailedPreconditionError, True),
-    "LEARNER_BEHIND": (FailedPreconditionError, True),
-    "UNIMPLEMENTED": (UnimplementedError, False),
-    "LEVEL_TOO_LOW": (FailedPreconditionError, False),
-    "MEMBERS_BEHIND": (FailedPreconditionError, True),
-    "OUTCOME_UNKNOWN": (OutcomeUnknownError, True),
-    "DEADLINE_EXCEEDED": (DeadlineError, True),
-    "INTERNAL": (InternalError, False),
+_STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+_PROPERTIES: Final[Any] = errors_pb2.properties
+
+# What is more than its status code says.
+_KINDS: dict[int, type[CoordError]] = {
+    errors_pb2.REASON_SESSION_NOT_FOUND: SessionExpiredError,
+    errors_pb2.REASON_STALE_FENCING_TOKEN: StaleFencingTokenError,
+    errors_pb2.REASON_BUSY: BusyError,
+    errors_pb2.REASON_NO_LEADER: NoLeaderError,
+    errors_pb2.REASON_NOT_LEADER: NoLeaderError,
+    errors_pb2.REASON_TOO_STALE: TooStaleError,
+    errors_pb2.REASON_INTERNAL: InternalError,
+}
+_DEFINITE_KINDS: dict[grpc.StatusCode, type[CoordError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: FailedPreconditionError,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
+    grpc.StatusCode.OUT_OF_RANGE: RevisionError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
+    grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: UnavailableError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
 }
 
-_CODES: dict[grpc.StatusCode, tuple[type[CoordError], bool]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: (InvalidArgumentError, False),
-    grpc.StatusCode.NOT_FOUND: (NotFoundError, False),
-    grpc.StatusCode.FAILED_PRECONDITION: (FailedPreconditionError, False),
-    grpc.StatusCode.OUT_OF_RANGE: (RevisionError, False),
-    grpc.StatusCode.RESOURCE_EXHAUSTED: (ResourceExhaustedError, False),
-    grpc.StatusCode.UNIMPLEMENTED: (UnimplementedError, False),
+
+def _reasons() -> dict[str, tuple[type[CoordError], bool]]:
+    """Every reason that nodes give -> the error it is here, and whether it is retryable: from the
+    list in proto/coord/v1/errors.proto."""
+    found: dict[str, tuple[type[CoordError], bool]] = {}
+    for value in errors_pb2.Reason.DESCRIPTOR.values[1:]:  # the first is no reason
+        about = value.GetOptions().Extensions[_PROPERTIES]
+        usual = _DEFINITE_KINDS.get(_STATUS_CODES[about.code], InternalError)
+        kind = _KINDS.get(value.number, OutcomeUnknownError if about.indefinite else usual)
+        found[value.name.removeprefix("REASON_")] = (kind, about.retryable)
+    return found
+
+
+# What this client says of itself travels nowhere.
+REASONS: Final[dict[str, tuple[type[CoordError], bool]]] = {
+    **_reasons(),
+    "UNREACHABLE": (UnavailableError, True),
+    "DEADLINE_EXCEEDED": (DeadlineError, True),
+}
+
+# Where nothing but the code is known: somebody else has answered, or nobody.
+_CODES: Final[dict[grpc.StatusCode, tuple[type[CoordError], bool]]] = {
+    **{code: (kind, False) for code, kind in _DEFINITE_KINDS.items()},
     grpc.StatusCode.UNAUTHENTICATED: (UnavailableError, False),
     grpc.StatusCode.PERMISSION_DENIED: (UnavailableError, False),
     grpc.StatusCode.DEADLINE_EXCEEDED: (DeadlineError, True),
@@ -230,7 +217,7 @@ _CODES: dict[grpc.StatusCode, tuple[type[CoordError], bool]] = {
 def from_reason(reason: str, message: str, metadata: Mapping[str, str] | None = None) -> CoordError:
     """The error for a reason the cluster gave; an unknown reason is taken at its own word about
     definiteness (metadata `definite`), and as indefinite when it does not say."""
-    known = _REASONS.get(reason)
+    known = REASONS.get(reason)
     if known is not None:
         kind, retryable = known
         return kind(message, reason, metadata, retryable)
@@ -251,8 +238,6 @@ def from_status(code: int, message: str, details: bytes) -> CoordError:
 
 
 _OWN_MESSAGE = "message"  # in the metadata, where the text of an error is etcd's
-
-_STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def _from_code(code: grpc.StatusCode, message: str, details: Sequence[bytes]) -> CoordError:
