@@ -36,7 +36,6 @@ FORMAT_VERSION = 1
 SEGMENT_MAGIC = b"COORDWAL"
 RECORD_MAGIC = b"\xc7\xd1rJ"  # no zero byte: a lost (zeroed) sector never looks like its start
 FLAG_STARTS_ANEW = 1
-MAX_BODY_BYTES = (1 << 32) - 1
 
 _SEGMENT = struct.Struct("<8sHHIQQQI")
 _RECORD = struct.Struct("<4sB3xIQQQQI")

@@ -127,13 +127,6 @@ class EngineJournal:
             return self._entries[position][2]
         return None
 
-    def entry_at(self, index: int) -> Entry:
-        """The entry at `index`, which has to be here."""
-        position = index - self._entries[0][1]
-        if not 0 <= position < len(self._entries):
-            raise InvariantError(f"entry {index} is not in the log")
-        return self._entries[position]
-
     def batch_from(self, index: int, max_bytes: int) -> list[Entry]:
         """Entries from `index` on: at least one if there is one, then while they fit; so many as
         a message may carry at most."""
