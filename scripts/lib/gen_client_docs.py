@@ -16,11 +16,6 @@ from typing import Any
 
 import coord.client
 from coord.client.client import Client
-from coord.client.cluster import Cluster
-from coord.client.kv import Kv
-from coord.client.locks import Locks
-from coord.client.sessions import Sessions
-from coord.client.tasks.queues import Queues
 from coord.client.tasks.tasks import Tasks
 from coord.client.tasks.work import Work
 from coord.client.transport import errors
@@ -28,17 +23,19 @@ from coord.client.transport import errors
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "client.md"
 HEADING = "## Reference\n"
 LINE = 96
-# How each is reached, in the order of the page.
-SERVICES: dict[str, type] = {
-    "Client": Client,
-    "client.tasks": Tasks,
-    "work": Work,
-    "client.queues": Queues,
-    "client.locks": Locks,
-    "client.kv": Kv,
-    "client.sessions": Sessions,
-    "client.cluster": Cluster,
-}
+
+
+def _services() -> dict[str, type]:
+    """How each class is reached, in the order of the page; `work` stands behind what makes it."""
+    found: dict[str, type] = {"Client": Client}
+    for name, part in vars(Client("127.0.0.1:7400")).items():
+        if not name.startswith("_"):
+            found[f"client.{name}"] = type(part)
+            found |= {"work": Work} if isinstance(part, Tasks) else {}
+    return found
+
+
+SERVICES = _services()
 
 
 def page(current: str) -> str:

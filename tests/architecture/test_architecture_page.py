@@ -96,6 +96,12 @@ def test_every_path_exists() -> None:
     assert missing_paths(PAGE) == []
 
 
+def test_every_path_of_the_page_for_contributors_exists() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert len(paths(page)) > 40
+    assert missing_paths(page) == []
+
+
 def test_every_module_exists() -> None:
     assert missing_modules(PAGE) == []
 

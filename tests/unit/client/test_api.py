@@ -25,7 +25,7 @@ from tests.support.client import fake_cluster
 
 # A stream of tasks has no blocking form: blocking code claims, or runs an `agentnode`.
 ASYNCHRONOUS_ONLY = {"work"}
-PARTS = ("tasks", "queues", "locks", "kv", "sessions", "cluster")
+PARTS = [name for name in vars(coord.client.Client("127.0.0.1:1")) if not name.startswith("_")]
 
 
 def test_all_is_complete_and_sorted() -> None:
