@@ -59,7 +59,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Method:
+class AsyncMethod:
     """A public method or property as it stands in the source."""
 
     source: Source
@@ -103,16 +103,16 @@ class ByHand:
         return frozenset()
 
 
-def methods_of(kind: type) -> Iterator[Method]:
+def methods_of(kind: type) -> Iterator[AsyncMethod]:
     """The public methods of a class and its bases, in the order of the source."""
-    found: dict[str, Method] = {}
+    found: dict[str, AsyncMethod] = {}
     for base in reversed(kind.__mro__[:-1]):
         module = inspect.getmodule(base)
         assert module is not None
         source = Source(module)
         for node in source.class_node(base.__name__).body:
             if isinstance(node, Function) and (node.name == "__init__" or node.name[0] != "_"):
-                found[node.name] = Method(source, node)
+                found[node.name] = AsyncMethod(source, node)
     yield from found.values()
 
 
