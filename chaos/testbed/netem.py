@@ -53,7 +53,7 @@ def diversion(match: str, device: str) -> list[str]:
     ]
 
 
-class SlowLane:
+class NetworkEmulator:
     """`device`: the name of its TAP device, there once it is open; whoever opened it puts it into
     the bridge. Its methods belong to one event loop."""
 

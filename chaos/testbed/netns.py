@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 from chaos.testbed import netem
-from chaos.testbed.netem import SlowLane
+from chaos.testbed.netem import NetworkEmulator
 from chaos.testbed.network import Network, NetworkError, Pids
 from chaos.testbed.proxy import Condition, Link, Links, Mode
 from chaos.testbed.socket_owner import CLIENTS
@@ -62,7 +62,7 @@ class NamespaceNetwork(Network):
         self._bridge = f"cb{self._tag}"
         self._subnet = ""
         self._shaped: dict[tuple[str, str], dict[str, KernelLink]] = {}
-        self._lane = SlowLane(f"ct{self._tag}", self.links.rng)
+        self._emulator = NetworkEmulator(f"ct{self._tag}", self.links.rng)
         self._diverted: set[KernelLink] = set()
 
     async def open(self, pids: Pids) -> None:
@@ -71,7 +71,7 @@ class NamespaceNetwork(Network):
         await asyncio.to_thread(self._open)
 
     async def close(self) -> None:
-        self._lane.close()
+        self._emulator.close()
         await asyncio.to_thread(self._close)
 
     def listening(self, node_id: str) -> NodeLayout:
@@ -104,8 +104,8 @@ class NamespaceNetwork(Network):
         return f"chaos-{self._tag}-{node_id}"
 
     def shape(self, link: KernelLink) -> None:
-        """Apply the condition of the link, by a queue at its sending end or by a `SlowLane`."""
-        if _holds_packets() == "lane":
+        """Apply the condition of the link, by a queue at its sending end or by emulation."""
+        if _holds_packets() == "tap":
             self._divert(link, diverted=_is_held(link.condition))
         if link.source == CLIENTS:
             place, match = ("", self._veth(link.target)), f"src {self.address(CLIENTS)}"
@@ -127,7 +127,7 @@ class NamespaceNetwork(Network):
         """Through the network emulation of `chaos.testbed.netem`, or straight again."""
         if diverted is (link in self._diverted):
             return
-        self._open_lane()
+        self._open_emulator()
         ends_at = "" if link.target == CLIENTS else self._veth(link.target)
         source, target = self.address(link.source), self.address(link.target)
         if link.source == CLIENTS:
@@ -141,18 +141,18 @@ class NamespaceNetwork(Network):
         order = str(1 + [*self.node_ids, CLIENTS].index(other))
         where = ["dev", *place, "pref", order]
         if diverted:
-            self._lane.know(source, target, link, ends_at)
-            _run("tc", "filter", "add", *where, *netem.diversion(match, self._lane.device))
+            self._emulator.know(source, target, link, ends_at)
+            _run("tc", "filter", "add", *where, *netem.diversion(match, self._emulator.device))
             self._diverted.add(link)
         else:
             _run("tc", "filter", "del", *where)
             self._diverted.discard(link)
 
-    def _open_lane(self) -> None:
-        if self._lane.is_open:
+    def _open_emulator(self) -> None:
+        if self._emulator.is_open:
             return
-        self._lane.open()
-        device = ["dev", self._lane.device]
+        self._emulator.open()
+        device = ["dev", self._emulator.device]
         _run("ip", "link", "set", *device, "master", self._bridge, "up")
         # Nothing gets there but what is diverted, and nobody is thought to live there.
         quiet = ("learning", "flood", "mcast_flood", "bcast_flood")
@@ -242,7 +242,7 @@ def _is_queued(condition: Condition) -> bool:
 
 
 @functools.cache
-def _holds_packets() -> Literal["netem", "lane", ""]:
+def _holds_packets() -> Literal["netem", "tap", ""]:
     """What this machine has to delay and lose packets, tried in a namespace of its own."""
     space = f"chaos-{secrets.token_hex(3)}"
     _run("ip", "netns", "add", space)
@@ -256,7 +256,7 @@ def _holds_packets() -> Literal["netem", "lane", ""]:
             and _run(*queue, "clsact", fine=True)
             and _run(*filters, *netem.diversion("dst 127.0.0.1/32", "lo"), fine=True)
         ):
-            return "lane"
+            return "tap"
     finally:
         _run("ip", "netns", "del", space)
     return ""
