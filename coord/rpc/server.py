@@ -43,7 +43,7 @@ from coord.runtime.proposer import Proposer, ProposerLimits
 from coord.runtime.state_machine import MachineHost
 from coord.runtime.state_quota import StateQuota
 from coord.runtime.ticker import Ticker
-from coord.runtime.watches import Waiters
+from coord.runtime.watches import Watches
 
 # Above our own limit, so that a little too much is refused with a reason.
 _WIRE_SLACK_BYTES = 1024 * 1024
@@ -79,7 +79,7 @@ class RpcServer:
         self.host = MachineHost(self.clock, cache)
         self.replicator = make_replicator(self.host)
         self.leadership = LeaderView(self.replicator)
-        self.waiters = Waiters()
+        self.watches = Watches()
         self.desk = ClaimQueue(lambda queue: ready_count(self.host.state, queue))
         self.proposer = Proposer(self.replicator, self.clock, cache, settings.proposer)
         self.levels = LevelKeeper(self.replicator, self.host, self.proposer, self.leadership)
@@ -162,7 +162,7 @@ class RpcServer:
             host=self.host,
             clock=self.clock,
             proposer=self.proposer,
-            waiters=self.waiters,
+            watches=self.watches,
             desk=self.desk,
             leadership=self.leadership,
             encoder=ReplyEncoder(*ids, numeric_id(ids[0]), numeric_id(ids[1])),
@@ -201,7 +201,7 @@ class RpcServer:
     # ---- what happens in replication
 
     def _applied(self, events: Iterable[Event]) -> None:
-        self.waiters.dispatch(events)
+        self.watches.dispatch(events)
         self.work.dispatch(events)
         ready = [event.subject for event in events if event.kind is EventKind.TASK_READY]
         if ready:
@@ -210,7 +210,7 @@ class RpcServer:
         self._ticker.look()
 
     def _restored(self) -> None:
-        self.waiters.wake_all()
+        self.watches.wake_all()
         self.work.restored()
         self.desk.look_everywhere()
         self.levels.tell()
@@ -233,7 +233,7 @@ class RpcServer:
             self._health.follow(leadership)
 
     def _end_waits(self, error: Exception) -> None:
-        self.waiters.end_all(error)
+        self.watches.end_all(error)
         self.desk.end_all(error)
 
 

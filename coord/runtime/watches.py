@@ -30,15 +30,15 @@ class Watch:
     __slots__ = (
         "_all_changed",
         "_happened",
-        "_waiters",
         "_waiting",
+        "_watches",
         "error",
         "everything",
         "names",
     )
 
-    def __init__(self, waiters: Waiters) -> None:
-        self._waiters = waiters
+    def __init__(self, watches: Watches) -> None:
+        self._watches = watches
         self._waiting: asyncio.Future[None] | None = None
         self._happened: dict[str, None] = {}
         self._all_changed = False
@@ -49,19 +49,19 @@ class Watch:
     def happened(self, name: str) -> None:
         """Have the waiting call look at this again."""
         self._happened[name] = None
-        self._waiters.wake(self)
+        self._watches.wake(self)
 
     def all_changed(self) -> None:
         """Have the waiting call look at all that it waits for."""
         self._all_changed = True
-        self._waiters.wake(self)
+        self._watches.wake(self)
 
     async def wait(self, timeout_s: float) -> bool:
-        """Whether something happened within the time; raises what `Waiters.end_all` was given."""
+        """Whether something happened within the time; raises what `Watches.end_all` was given."""
         if not self._has_news and timeout_s > 0:
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
-            timer = loop.call_later(timeout_s, self._waiters.wake, self)
+            timer = loop.call_later(timeout_s, self._watches.wake, self)
             try:
                 await self._waiting
             finally:
@@ -80,21 +80,21 @@ class Watch:
         return bool(self._happened) or self._all_changed or self.error is not None
 
     def wake(self) -> None:
-        """Let the call go on. For `Waiters`, which does it in slices."""
+        """Let the call go on. For `Watches`, which does it in slices."""
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
 
-class Waiters:
+class Watches:
     """All watches of this node."""
 
     def __init__(self) -> None:
-        self._watches: dict[Subject, dict[Watch, None]] = {}
+        self._by_subject: dict[Subject, dict[Watch, None]] = {}
         self._waking: SlicedCalls[Watch] = SlicedCalls(Watch.wake)
 
     def __len__(self) -> int:
         """How many (call, subject) pairs are watched."""
-        return sum(len(watches) for watches in self._watches.values())
+        return sum(len(watches) for watches in self._by_subject.values())
 
     @contextmanager
     def watch(self, subjects: Iterable[Subject]) -> Iterator[Watch]:
@@ -102,19 +102,19 @@ class Waiters:
         watch = Watch(self)
         watched = set(subjects)
         for one in watched:
-            self._watches.setdefault(one, {})[watch] = None
+            self._by_subject.setdefault(one, {})[watch] = None
         try:
             yield watch
         finally:
             for one in watched:
-                watches = self._watches[one]
+                watches = self._by_subject[one]
                 watches.pop(watch, None)
                 if not watches:
-                    del self._watches[one]
+                    del self._by_subject[one]
 
     def dispatch(self, events: Iterable[Event]) -> None:
         """Wake whoever watches one of these."""
-        watches = self._watches
+        watches = self._by_subject
         if not watches:
             return
         for event in events:
@@ -138,4 +138,4 @@ class Waiters:
             self.wake(watch)
 
     def _everybody(self) -> dict[Watch, None]:
-        return {watch: None for watches in self._watches.values() for watch in watches}
+        return {watch: None for watches in self._by_subject.values() for watch in watches}

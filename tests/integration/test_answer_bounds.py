@@ -120,12 +120,12 @@ async def test_a_wait_through_a_follower_asks_for_the_tasks_when_they_are_done()
         task_id = submitted.tasks[0].task_id
         request = task_pb2.WaitTasksRequest(task_ids=[task_id], wait_ms=20_000)
         waiting = [asyncio.ensure_future(follower.stubs.tasks.Wait(request)) for _ in range(40)]
-        await eventually(lambda: len(follower.server.waiters) == 40)
+        await eventually(lambda: len(follower.server.watches) == 40)
         await eventually(lambda: follower.server.answers.bytes_held == 0)
         assert not any(one.done() for one in waiting)
         await leader.stubs.tasks.Cancel(task_pb2.CancelTaskRequest(task_id=task_id))
         # What the log would bring: the end of the task, seen by the follower.
-        follower.server.waiters.wake_all()
+        follower.server.watches.wake_all()
         answers = await asyncio.gather(*waiting)
         assert all(one.all_done and one.tasks[0].task_id == task_id for one in answers)
 

@@ -131,7 +131,7 @@ async def test_a_wait_looks_at_each_task_once_however_often_it_is_woken(
     monkeypatch.setattr(task_waits, "is_finished", noted)
     ids = await ids_of(client, 200)
     waiting = asyncio.create_task(client.tasks.wait(ids))
-    await eventually(lambda: len(node.server.waiters) == 200)
+    await eventually(lambda: len(node.server.watches) == 200)
     for _ in range(20):
         claimed = await client.tasks.claim(["q"], max_tasks=10)
         await client.tasks.complete_many([(task, b"") for task in claimed])
@@ -142,7 +142,7 @@ async def test_a_wait_looks_at_each_task_once_however_often_it_is_woken(
 async def test_a_task_put_back_meanwhile_is_waited_for(node: LocalNode, client: Client) -> None:
     one, two = await ids_of(client, 2)
     waiting = asyncio.create_task(client.tasks.wait([one, two]))
-    await eventually(lambda: len(node.server.waiters) == 2)
+    await eventually(lambda: len(node.server.watches) == 2)
     await client.tasks.cancel(one)
     await client.tasks.retry(one)
     await client.tasks.cancel(two)

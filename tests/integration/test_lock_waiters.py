@@ -115,7 +115,7 @@ async def test_ten_thousand_waiters_whose_session_ends_at_once() -> None:
         assert process.stdout is not None
         assert "ended" in json.loads(await process.stdout.readline())
         writer.check()
-        assert len(node.server.waiters) == 0
+        assert len(node.server.watches) == 0
 
 
 @pytest.mark.integration
@@ -130,7 +130,7 @@ async def test_ten_thousand_waiters_whose_client_is_killed() -> None:
             await eventually(lambda: len(state.waiters) == 0, timeout_s=45)
         writer.check()
         assert node.log_index() - before < 3_000
-        assert len(node.server.waiters) == 0
+        assert len(node.server.watches) == 0
 
 
 def header(session_id: int) -> common_pb2.RequestHeader:
@@ -153,7 +153,7 @@ async def test_only_who_gets_the_lock_is_woken(monkeypatch: pytest.MonkeyPatch) 
         await eventually(lambda: len(node.server.host.state.waiters) == 50)
         woken: list[object] = []
         monkeypatch.setattr(
-            node.server.waiters, "wake", lambda watch: (woken.append(watch), watch.wake())
+            node.server.watches, "wake", lambda watch: (woken.append(watch), watch.wake())
         )
         release = lock_pb2.ReleaseLockRequest(
             header=header(one), name="l", fencing_token=held.fencing_token

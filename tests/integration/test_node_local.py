@@ -197,13 +197,13 @@ async def test_wait_ends_when_the_last_task_does(node: LocalNode) -> None:
     task_ids = await submit(node, b"1", b"2")
     request = task_pb2.WaitTasksRequest(task_ids=task_ids, wait_ms=20_000)
     waiting = asyncio.ensure_future(node.stubs.tasks.Wait(request))
-    await eventually(lambda: len(node.server.waiters) == 2)
+    await eventually(lambda: len(node.server.watches) == 2)
     for task_id in task_ids:
         assert not waiting.done()
         await node.stubs.tasks.Cancel(task_pb2.CancelTaskRequest(task_id=task_id))
     answer = await waiting
     assert (answer.all_done, len(answer.tasks)) == (True, 2)
-    assert len(node.server.waiters) == 0
+    assert len(node.server.watches) == 0
 
 
 async def test_wait_that_is_over_says_what_is_known(node: LocalNode) -> None:
@@ -228,7 +228,7 @@ async def test_locks(node: LocalNode) -> None:
             lock_pb2.AcquireLockRequest(header=header(two), name="l", holder="b", wait_ms=20_000)
         )
     )
-    await eventually(lambda: len(node.server.waiters) > 0)
+    await eventually(lambda: len(node.server.watches) > 0)
     held = (await stubs.locks.Get(lock_pb2.GetLockRequest(name="l"))).lock
     assert [(w.session_id, w.holder) for w in held.waiters] == [(two, "b")]
     token = first.fencing_token
@@ -244,7 +244,7 @@ async def test_locks(node: LocalNode) -> None:
     assert second.fencing_token > token
     listed = await stubs.locks.List(lock_pb2.ListLocksRequest(prefix="l"))
     assert [(lock.name, lock.holder) for lock in listed.locks] == [("l", "b")]
-    assert len(node.server.waiters) == 0
+    assert len(node.server.watches) == 0
 
 
 async def test_kv_of_etcd(node: LocalNode) -> None:

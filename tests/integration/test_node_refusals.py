@@ -247,10 +247,10 @@ async def test_a_vanished_waiter_leaves_the_queue_of_the_lock(node: LocalNode) -
     assert (await acquire(one)).acquired
     call = acquire(two, 60_000)
     state = node.server.host.state
-    await eventually(lambda: len(state.waiters) == 1 and len(node.server.waiters) > 0)
+    await eventually(lambda: len(state.waiters) == 1 and len(node.server.watches) > 0)
     call.cancel()
     await eventually(lambda: len(state.waiters) == 0)
-    assert len(node.server.waiters) == 0
+    assert len(node.server.watches) == 0
 
 
 async def test_a_lock_not_had_in_time(node: LocalNode) -> None:

@@ -37,7 +37,7 @@ from coord.runtime.proposer import Proposer
 from coord.runtime.shares import Shares
 from coord.runtime.state_machine import MachineHost
 from coord.runtime.state_quota import StateQuota
-from coord.runtime.watches import Waiters
+from coord.runtime.watches import Watches
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class Backend:
     host: MachineHost
     clock: ClusterClock
     proposer: Proposer
-    waiters: Waiters
+    watches: Watches
     desk: ClaimQueue
     leadership: LeaderView
     encoder: ReplyEncoder

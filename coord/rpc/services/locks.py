@@ -110,7 +110,7 @@ class LockService:
             subject(EventKind.LOCK_GRANTED, name, session_id, holder),
             subject(EventKind.LOCK_WAIT_ENDED, name, session_id, holder),
         )
-        with backend.waiters.watch(subjects) as watch:
+        with backend.watches.watch(subjects) as watch:
             while True:
                 state = backend.state
                 lock = state.locks.get(name)

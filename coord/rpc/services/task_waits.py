@@ -40,7 +40,7 @@ class TaskWaits:
         request, task_ids = _parse(call)
         backend = self._backend
         until = backend.wait_until(call, request.wait_ms)
-        with backend.parked(call), backend.waiters.watch(_ends_of(task_ids)) as watch:
+        with backend.parked(call), backend.watches.watch(_ends_of(task_ids)) as watch:
             await backend.newest()
             while True:
                 in_time = await self._until_finished(task_ids, watch, until)
@@ -55,7 +55,7 @@ class TaskWaits:
         until = backend.wait_until(call, request.wait_ms)
         request.wait_ms = 0
         question = request.SerializeToString()
-        with backend.parked(call), backend.waiters.watch(_ends_of(task_ids)) as watch:
+        with backend.parked(call), backend.watches.watch(_ends_of(task_ids)) as watch:
             while True:
                 await call.room(_MAX_BYTES)
                 answer = await forward(call.with_raw(question))

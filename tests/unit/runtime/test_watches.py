@@ -13,7 +13,7 @@ from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.leader_view import LeaderView
 from coord.runtime.state_machine import MachineHost
 from coord.runtime.ticker import Ticker
-from coord.runtime.watches import Waiters, subject
+from coord.runtime.watches import Watches, subject
 from tests.support.waiting import eventually
 
 Q = ("q",)
@@ -125,7 +125,7 @@ async def test_all_parked_claims_can_be_ended() -> None:
 
 
 async def test_only_watched_events_wake() -> None:
-    waiters = Waiters()
+    waiters = Watches()
     with waiters.watch([subject(EventKind.TASK_FINISHED, "t1")]) as watch:
         waiters.dispatch([Event(EventKind.TASK_FINISHED, "t2", 1)])
         assert not await watch.wait(0)
@@ -243,7 +243,7 @@ async def test_very_many_calls_that_wait_for_a_leader_go_on_in_slices() -> None:
 
 
 async def test_very_many_watches_are_woken_in_slices_and_in_order() -> None:
-    waiters = Waiters()
+    waiters = Watches()
     woken: list[int] = []
 
     async def wait(number: int) -> None:
