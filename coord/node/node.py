@@ -34,7 +34,7 @@ from coord.replication.replicator import PySyncObjReplicator
 from coord.replication.settings import ReplicaSettings, ReplicationConfig
 from coord.rpc.server import RpcServer, ServerSettings
 from coord.runtime.cluster_clock import ClusterClock
-from coord.runtime.gc import Collector
+from coord.runtime.gc import ScheduledGc
 from coord.runtime.logs import set_up_logs
 from coord.runtime.proposer import ProposerLimits
 
@@ -73,7 +73,7 @@ class Node:
         self._machine = machine or Hardware()
         self._log = structlog.get_logger("coord.node")
         self._server: RpcServer | None = None
-        self._collector = Collector()
+        self._gc = ScheduledGc()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._fatal: BaseException | None = None
@@ -94,7 +94,7 @@ class Node:
             await self._start()
         except (StorageError, FatalReplicaError, EngineVersionError, OSError) as error:
             raise CannotStartError(str(error)) from error
-        self._collector.start()
+        self._gc.start()
         self._log.info("node.serving", address=self.config.advertise, port=self.server.port)
         self._serving = True
         status = self.server.replicator.status()
@@ -221,7 +221,7 @@ class Node:
                     await leadership.wait_for_change(_LOOK_AGAIN_S)
 
     async def _tear_down(self, grace_ms: int) -> None:
-        self._collector.stop()
+        self._gc.stop()
         server, self._server = self._server, None
         if server is not None:
             server.refuse_calls()

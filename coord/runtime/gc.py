@@ -3,10 +3,10 @@
 Theory of operation. Nearly everything in a node is freed by reference counts; the collector only
 finds cycles (mostly of exceptions and their frames). What it costs is looking: a full collection
 walks every tracked object, 0.3 s for a million tasks, in which the node answers nobody. So full
-collections do not come by themselves, and young ones are kept small. From time to time the
-`Collector` looks at what has grown old since the last time, unless that is so much that it can only
-be the state's growth. What stays is frozen: set apart and not looked at again (reference counts
-still free it; only a cycle that ends after it was frozen is kept for good).
+collections do not come by themselves, and young ones are kept small. From time to time
+`ScheduledGc` looks at what has grown old since the last time, unless that is so much that it can
+only be the state's growth. What stays is frozen: set apart and not looked at again (reference
+counts still free it; only a cycle that ends after it was frozen is kept for good).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PERIOD_S: Final = 30.0
 _QUICK_COLLECTIONS: Final = 2
 
 
-class Collector:
+class ScheduledGc:
     """Collects in the node of this process, on its event loop, from `start` to `stop`."""
 
     def __init__(self, period_s: float = _PERIOD_S) -> None:

@@ -20,7 +20,7 @@ from coord.client import Client
 from coord.pb import common_pb2, lock_pb2
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.rpc.services import lock_leaving
-from coord.runtime.gc import Collector
+from coord.runtime.gc import ScheduledGc
 from tests.support.rpc import LocalNode, local_node
 from tests.support.waiting import eventually
 
@@ -69,8 +69,8 @@ class Writer:
 @asynccontextmanager
 async def writing(node: LocalNode) -> AsyncIterator[Writer]:
     writer = Writer(node)
-    collector = Collector()
-    collector.start()  # as in a node: a full collection in between would be a long turn
+    scheduled = ScheduledGc()
+    scheduled.start()  # as in a node: a full collection in between would be a long turn
     tasks = [asyncio.create_task(work) for work in (writer.run(), writer.measure_turns())]
     try:
         yield writer
@@ -79,7 +79,7 @@ async def writing(node: LocalNode) -> AsyncIterator[Writer]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        collector.stop()
+        scheduled.stop()
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coord.runtime.gc import Collector, building
+from coord.runtime.gc import ScheduledGc, building
 
 
 class Cycle:
@@ -33,48 +33,48 @@ def age(collections: int) -> None:
 
 
 async def test_old_garbage_is_found_while_the_old_generation_is_small() -> None:
-    collector = Collector(period_s=3_600)
-    collector.start()
+    scheduled = ScheduledGc(period_s=3_600)
+    scheduled.start()
     cycle = Cycle()
     age(2)
     del cycle
     assert cycles() == 1
-    collector.look()
+    scheduled.look()
     assert cycles() == 0
-    collector.stop()
+    scheduled.stop()
 
 
 async def test_what_grows_fast_is_set_apart_unseen() -> None:
-    collector = Collector(period_s=3_600)
-    collector.start()
+    scheduled = ScheduledGc(period_s=3_600)
+    scheduled.start()
     state = [[one] for one in range(5_000)]
     cycle = Cycle()
     age(30)
     frozen, full = gc.get_freeze_count(), gc.get_stats()[2]["collections"]
     del cycle
-    collector.look()
+    scheduled.look()
     assert gc.get_freeze_count() >= frozen + len(state)
     assert gc.get_stats()[2]["collections"] == full
-    collector.stop()
+    scheduled.stop()
 
 
 async def test_nothing_is_done_when_nothing_grew_old() -> None:
-    collector = Collector(period_s=3_600)
-    collector.start()
+    scheduled = ScheduledGc(period_s=3_600)
+    scheduled.start()
     frozen, full = gc.get_freeze_count(), gc.get_stats()[2]["collections"]
-    collector.look()
+    scheduled.look()
     assert gc.get_freeze_count() <= frozen
     assert gc.get_stats()[2]["collections"] == full
-    collector.stop()
+    scheduled.stop()
 
 
 async def test_stopping_puts_the_thresholds_back() -> None:
     before = gc.get_threshold()
-    collector = Collector()
-    collector.start()
+    scheduled = ScheduledGc()
+    scheduled.start()
     assert gc.get_threshold() != before
-    collector.stop()
-    collector.stop()
+    scheduled.stop()
+    scheduled.stop()
     assert gc.get_threshold() == before
 
 
