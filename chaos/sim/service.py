@@ -18,7 +18,7 @@ from coord.core.tasks.queries import claimable
 from coord.pb import cluster_pb2
 from coord.replication.port import DigestSource, SnapshotSource
 from coord.runtime.cluster_clock import ClusterClock
-from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_machine import ReplicatedStateMachine
 
 MAX_IN_FLIGHT = 40  # entries
 MAX_ENTRY_BYTES = 4 * 1024 * 1024  # of requests, but always one at least
@@ -75,7 +75,7 @@ class ObservedHost:
     def __init__(self, port: ServicePort, clock: ClusterClock) -> None:
         self._port = port
         self._clock = clock
-        self.inner = MachineHost(clock)
+        self.inner = ReplicatedStateMachine(clock)
 
     def apply(self, index: int, term: int, data: bytes) -> Applied:
         applied = self.inner.apply(index, term, data)

@@ -40,7 +40,7 @@ from coord.runtime.lease_watch import LeaseWatch
 from coord.runtime.level_keeper import LevelKeeper
 from coord.runtime.machine_memory import usable_memory_bytes
 from coord.runtime.proposer import Proposer, ProposerLimits
-from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_machine import ReplicatedStateMachine
 from coord.runtime.state_quota import StateQuota
 from coord.runtime.ticker import Ticker
 from coord.runtime.watches import Watches
@@ -76,7 +76,7 @@ class RpcServer:
         self._settings = settings
         cache = BatchCache()
         self.clock = clock or ClusterClock()
-        self.host = MachineHost(self.clock, cache)
+        self.host = ReplicatedStateMachine(self.clock, cache)
         self.replicator = make_replicator(self.host)
         self.leadership = LeaderView(self.replicator)
         self.watches = Watches()

@@ -22,7 +22,7 @@ from coord.runtime import errors
 from coord.runtime.errors import CallError
 from coord.runtime.leader_view import LeaderView
 from coord.runtime.proposer import Proposer
-from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_machine import ReplicatedStateMachine
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ class LevelKeeper:
     def __init__(
         self,
         replicator: Replicator,
-        host: MachineHost,
+        host: ReplicatedStateMachine,
         proposer: Proposer,
         leadership: LeaderView,
     ) -> None:

@@ -51,7 +51,7 @@ class StateDigest:
         self._digester.close()
 
 
-class MachineHost:
+class ReplicatedStateMachine:
     """Implements `coord.replication.port.StateMachine` and `LoadsAside` around a `Machine`."""
 
     def __init__(self, clock: ClusterClock, cache: BatchCache | None = None) -> None:

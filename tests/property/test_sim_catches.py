@@ -29,7 +29,7 @@ from coord.replication.staleness import Freshness, Vouching
 from coord.replication.storage.operations import LogWriter
 from coord.replication.storage.writes import StoreVote
 from coord.runtime.cluster_clock import ClusterClock
-from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_machine import ReplicatedStateMachine
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -121,9 +121,9 @@ def no_deduplication(patch: pytest.MonkeyPatch) -> None:
 
 
 def snapshot_loses_rows(patch: pytest.MonkeyPatch) -> None:
-    load = MachineHost.load
+    load = ReplicatedStateMachine.load
 
-    def lossy(self: MachineHost, chunks: Any) -> Callable[[], None]:
+    def lossy(self: ReplicatedStateMachine, chunks: Any) -> Callable[[], None]:
         put_in_place = load(self, chunks)
 
         def placed() -> None:
@@ -132,7 +132,7 @@ def snapshot_loses_rows(patch: pytest.MonkeyPatch) -> None:
 
         return placed
 
-    patch.setattr(MachineHost, "load", lossy)
+    patch.setattr(ReplicatedStateMachine, "load", lossy)
 
 
 def nodes_disagree(patch: pytest.MonkeyPatch) -> None:
@@ -279,10 +279,10 @@ def test_damage_that_is_not_noticed_is_found(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_error_in_a_node_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: MachineHost, index: int, term: int, data: bytes) -> None:
+    def broken(self: ReplicatedStateMachine, index: int, term: int, data: bytes) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(MachineHost, "apply", broken)
+    monkeypatch.setattr(ReplicatedStateMachine, "apply", broken)
     result = World(make_plan(0)).run()
     assert result.failure is not None
     assert "a bug" in result.failure

@@ -35,7 +35,7 @@ from coord.runtime.errors import CallError
 from coord.runtime.leader_view import LeaderView
 from coord.runtime.proposer import Proposer
 from coord.runtime.shares import Shares
-from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_machine import ReplicatedStateMachine
 from coord.runtime.state_quota import StateQuota
 from coord.runtime.watches import Watches
 
@@ -59,7 +59,7 @@ class Backend:
     cluster_id: str
     node_id: str
     replicator: Replicator
-    host: MachineHost
+    host: ReplicatedStateMachine
     clock: ClusterClock
     proposer: Proposer
     watches: Watches

@@ -18,7 +18,7 @@ from coord.rpc.streams.answer_room import AnswerRoom
 from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.errors import CallError, ServiceReason
 from coord.runtime.leader_view import LeaderView
-from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_machine import ReplicatedStateMachine
 
 PATH = "/test.Service/Do"
 
@@ -67,7 +67,7 @@ async def leader_that_ends_calls_with(code: grpc.StatusCode) -> AsyncIterator[st
 
 async def forwarded(code: grpc.StatusCode, *, writes: bool) -> Exception:
     """How such a call ends for the node that handed it on."""
-    leadership = LeaderView(LocalReplicator("n1", MachineHost(ClusterClock())))
+    leadership = LeaderView(LocalReplicator("n1", ReplicatedStateMachine(ClusterClock())))
     forwarder = Forwarder(leadership, connect_timeout_ms=10_000)
     try:
         async with leader_that_ends_calls_with(code) as address:
@@ -109,7 +109,7 @@ async def test_any_other_end_is_definite_only_for_a_read(writes: bool) -> None:
 
 
 async def test_a_leader_that_cannot_be_reached_did_nothing() -> None:
-    leadership = LeaderView(LocalReplicator("n1", MachineHost(ClusterClock())))
+    leadership = LeaderView(LocalReplicator("n1", ReplicatedStateMachine(ClusterClock())))
     forwarder = Forwarder(leadership, connect_timeout_ms=50)
     try:
         method = Method(PATH, never, writes=True)

@@ -12,7 +12,7 @@ from coord.codec.kinds import CommandKind
 from coord.core.base.request import Event, EventKind
 from coord.pb import task_pb2
 from coord.runtime.cluster_clock import ClusterClock
-from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_machine import ReplicatedStateMachine
 
 
 def entry(now_ms: int, *queues: str) -> bytes:
@@ -32,7 +32,7 @@ def entry(now_ms: int, *queues: str) -> bytes:
     return encode_envelope(now_ms, 1_700_000_000_000, items)
 
 
-def chunks_of(host: MachineHost) -> Iterator[bytes]:
+def chunks_of(host: ReplicatedStateMachine) -> Iterator[bytes]:
     source = host.begin_snapshot()
     while (chunk := source.next_chunk()) is not None:
         yield chunk
@@ -42,7 +42,7 @@ def chunks_of(host: MachineHost) -> Iterator[bytes]:
 
 def test_an_entry_moves_state_time_and_waiters() -> None:
     clock = ClusterClock()
-    host = MachineHost(clock)
+    host = ReplicatedStateMachine(clock)
     seen: list[Event] = []
     host.on_applied(seen.extend)
     applied = host.apply(1, 1, entry(700, "a", "b"))
@@ -55,14 +55,14 @@ def test_an_entry_moves_state_time_and_waiters() -> None:
 
 
 def test_a_snapshot_is_the_state_as_it_was_and_restores_it() -> None:
-    host = MachineHost(ClusterClock())
+    host = ReplicatedStateMachine(ClusterClock())
     host.apply(1, 1, entry(700, *["q"] * 1_000))
     digest = host.machine.digest()
     chunks = chunks_of(host)
     first = next(chunks)
     host.apply(2, 1, entry(800, "later"))
     clock = ClusterClock()
-    other = MachineHost(clock)
+    other = ReplicatedStateMachine(clock)
     told: list[bool] = []
     other.on_restored(lambda: told.append(True))
     other.restore([first, *chunks])
@@ -73,7 +73,7 @@ def test_a_snapshot_is_the_state_as_it_was_and_restores_it() -> None:
 
 
 def test_what_is_not_understood_stops_the_node() -> None:
-    host = MachineHost(ClusterClock())
+    host = ReplicatedStateMachine(ClusterClock())
     with pytest.raises(CodecError):
         host.apply(1, 1, b"\xc1")
     newer = encode_envelope(1, 1, [EnvelopeItem(9_999, "", 0, 0, 0, b"")])
@@ -82,7 +82,7 @@ def test_what_is_not_understood_stops_the_node() -> None:
 
 
 def test_a_damaged_snapshot_changes_nothing() -> None:
-    host = MachineHost(ClusterClock())
+    host = ReplicatedStateMachine(ClusterClock())
     host.apply(1, 1, entry(700, "q"))
     digest = host.machine.digest()
     with pytest.raises(CodecError):
@@ -91,11 +91,11 @@ def test_a_damaged_snapshot_changes_nothing() -> None:
 
 
 def test_a_state_is_loaded_beside_the_present_one() -> None:
-    host = MachineHost(ClusterClock())
+    host = ReplicatedStateMachine(ClusterClock())
     host.apply(1, 1, entry(700, "q"))
     digest, chunks = host.machine.digest(), list(chunks_of(host))
     clock = ClusterClock()
-    other = MachineHost(clock)
+    other = ReplicatedStateMachine(clock)
     other.apply(1, 1, entry(300, "x"))
     before = other.machine.digest()
     put_in_place = other.load(chunks)

@@ -11,7 +11,7 @@ from coord.replication.local import LocalReplicator
 from coord.runtime.claim_queue import ClaimQueue
 from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.leader_view import LeaderView
-from coord.runtime.state_machine import MachineHost
+from coord.runtime.state_machine import ReplicatedStateMachine
 from coord.runtime.ticker import Ticker
 from coord.runtime.watches import Watches, subject
 from tests.support.waiting import eventually
@@ -228,7 +228,7 @@ async def test_very_many_claims_end_in_slices() -> None:
 
 
 async def test_very_many_calls_that_wait_for_a_leader_go_on_in_slices() -> None:
-    replicator = LocalReplicator("n1", MachineHost(ClusterClock()))
+    replicator = LocalReplicator("n1", ReplicatedStateMachine(ClusterClock()))
     leadership = LeaderView(replicator)
     waiting = [asyncio.create_task(leadership.wait_for_change(60)) for _ in range(1_000)]
     await settle()
