@@ -239,7 +239,7 @@ class Node:
                 "node.fatal",
                 error=type(error).__name__,
                 why=str(error),
-                revision=self._server.host.machine.revision if self._server else 0,
+                revision=self._server.state_machine.machine.revision if self._server else 0,
             )
         self._stopping.set()
 

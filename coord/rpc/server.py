@@ -76,16 +76,18 @@ class RpcServer:
         self._settings = settings
         cache = BatchCache()
         self.clock = clock or ClusterClock()
-        self.host = ReplicatedStateMachine(self.clock, cache)
-        self.replicator = make_replicator(self.host)
+        self.state_machine = ReplicatedStateMachine(self.clock, cache)
+        self.replicator = make_replicator(self.state_machine)
         self.leadership = LeaderView(self.replicator)
         self.watches = Watches()
-        self.desk = ClaimQueue(lambda queue: ready_count(self.host.state, queue))
+        self.desk = ClaimQueue(lambda queue: ready_count(self.state_machine.state, queue))
         self.proposer = Proposer(self.replicator, self.clock, cache, settings.proposer)
-        self.levels = LevelKeeper(self.replicator, self.host, self.proposer, self.leadership)
+        self.levels = LevelKeeper(
+            self.replicator, self.state_machine, self.proposer, self.leadership
+        )
         self._ticker = Ticker(
             self.clock,
-            self.host.next_deadline_ms,
+            self.state_machine.next_deadline_ms,
             self.proposer.propose_empty,
         )
         self._forwarder = Forwarder(self.leadership)
@@ -100,7 +102,7 @@ class RpcServer:
         self.answers = self._dispatcher.room
         self.work = WorkStreams(
             self._dispatcher.answer,
-            LeaseWatch(lambda: self.host.state),
+            LeaseWatch(lambda: self.state_machine.state),
             self.leadership,
             settings.node_id,
             max_message_bytes=settings.max_message_bytes,
@@ -110,8 +112,8 @@ class RpcServer:
         self._server: grpc.aio.Server | None = None
         self._health: Health | None = None
         self.port = 0
-        self.host.on_applied(self._applied)
-        self.host.on_restored(self._restored)
+        self.state_machine.on_applied(self._applied)
+        self.state_machine.on_restored(self._restored)
         self.leadership.on_change(self._follow)
 
     async def start(self) -> None:
@@ -159,7 +161,7 @@ class RpcServer:
         backend = Backend(
             *ids,
             replicator=self.replicator,
-            host=self.host,
+            state_machine=self.state_machine,
             clock=self.clock,
             proposer=self.proposer,
             watches=self.watches,

@@ -35,12 +35,12 @@ class LevelKeeper:
     def __init__(
         self,
         replicator: Replicator,
-        host: ReplicatedStateMachine,
+        state_machine: ReplicatedStateMachine,
         proposer: Proposer,
         leadership: LeaderView,
     ) -> None:
         self._replicator = replicator
-        self._host = host
+        self._state_machine = state_machine
         self._proposer = proposer
         self._leadership = leadership
         self._told = 0
@@ -50,7 +50,7 @@ class LevelKeeper:
     @property
     def level(self) -> int:
         """The level in force, as applied here."""
-        return self._host.state.level
+        return self._state_machine.state.level
 
     def tell(self) -> None:
         """Have replication refuse builds that do not support the level in force."""
@@ -60,7 +60,7 @@ class LevelKeeper:
 
     def lead(self) -> None:
         """This node leads. It founds the cluster if nothing was ever written."""
-        state = self._host.state
+        state = self._state_machine.state
         self._founding = not state.revision and not state.level
         self._raise_when_founding()
 

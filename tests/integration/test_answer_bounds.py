@@ -142,7 +142,7 @@ async def test_small_calls_do_not_wait_for_large_answers() -> None:
             request=etcd.PutRequest(key=b"small", value=b"1").SerializeToString(),
         )
         await stream.write(pb.CallBatch(calls=[put]).SerializeToString())
-        state = node.server.host.state
+        state = node.server.state_machine.state
         await eventually(lambda: state.kv.range(_key(b"small"), state.revision).total == 1)
         stream.cancel()
         await eventually(lambda: node.server.answers.bytes_held == 0)

@@ -159,9 +159,9 @@ async def test_locks_are_fair_and_fenced(node: LocalNode, client: Client) -> Non
             assert await other.locks.acquire("l") is None
             waiting = asyncio.ensure_future(other.locks.acquire("l", wait_ms=5_000))
             gone = asyncio.ensure_future(client.locks.acquire("l", wait_ms=60_000))
-            await eventually(lambda: len(node.server.host.state.waiters) == 2)
+            await eventually(lambda: len(node.server.state_machine.state.waiters) == 2)
             gone.cancel()
-            await eventually(lambda: len(node.server.host.state.waiters) == 1)
+            await eventually(lambda: len(node.server.state_machine.state.waiters) == 1)
         second = await waiting
         assert second is not None
         assert second.fencing_token > first.fencing_token

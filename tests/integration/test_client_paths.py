@@ -500,7 +500,7 @@ async def prepare(cluster: Cluster) -> Cluster:
         task_id = (await face.call("tasks.submit", "stale", b"x")).task_id
         await face.call("kv.put", "stale", "v")
         assert await face.call("locks.acquire", "stale")
-        states = [node.server.host for node in cluster.nodes.values()]
+        states = [node.server.state_machine for node in cluster.nodes.values()]
         await eventually(lambda: all(host.state.locks.get("stale") for host in states))
         # The lock ends with this session: the others read before or after that.
     return Cluster(cluster.nodes, task_id)

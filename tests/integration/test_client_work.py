@@ -52,7 +52,7 @@ async def submit(client: Client, count: int) -> list[str]:
 
 async def test_tasks_come_as_slots_become_free(client: Client, node: LocalNode) -> None:
     await submit(client, 6)
-    ready = node.server.host.state.queues["q"].ready
+    ready = node.server.state_machine.state.queues["q"].ready
     async with client.tasks.work(["q"], slots=2, worker="w") as work:
         first, second = await take(work, 2)
         waiting = asyncio.ensure_future(anext(work))
@@ -150,7 +150,7 @@ async def test_after_stop_nothing_comes_and_results_still_go(
         await submit(client, 2)
         assert [one async for one in work] == []
         assert (await work.complete(task)).state is TaskState.COMPLETED
-        assert len(node.server.host.state.queues["q"].ready) == 2
+        assert len(node.server.state_machine.state.queues["q"].ready) == 2
 
 
 async def test_terms_that_are_refused_end_the_iteration(client: Client) -> None:

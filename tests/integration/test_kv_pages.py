@@ -21,7 +21,7 @@ FEW = replace(LIMITS, max_txn_rows=60, max_range_keys=25, max_answer_bytes=4_000
 @pytest.fixture
 async def node() -> AsyncIterator[LocalNode]:
     async with local_node() as running:
-        running.server.host.state.kv._limits = FEW
+        running.server.state_machine.state.kv._limits = FEW
         yield running
 
 

@@ -126,7 +126,7 @@ async def test_ten_thousand_waiters_whose_client_is_killed() -> None:
             before = node.log_index()
             writer.start_anew()
             process.kill()
-            state = node.server.host.state
+            state = node.server.state_machine.state
             await eventually(lambda: len(state.waiters) == 0, timeout_s=45)
         writer.check()
         assert node.log_index() - before < 3_000
@@ -150,7 +150,7 @@ async def test_only_who_gets_the_lock_is_woken(monkeypatch: pytest.MonkeyPatch) 
             )
             for n in range(50)
         ]
-        await eventually(lambda: len(node.server.host.state.waiters) == 50)
+        await eventually(lambda: len(node.server.state_machine.state.waiters) == 50)
         woken: list[object] = []
         monkeypatch.setattr(
             node.server.watches, "wake", lambda watch: (woken.append(watch), watch.wake())
@@ -163,7 +163,7 @@ async def test_only_who_gets_the_lock_is_woken(monkeypatch: pytest.MonkeyPatch) 
         assert len(woken) == 1
         for call in waiting:
             call.cancel()
-        await eventually(lambda: len(node.server.host.state.waiters) == 0)
+        await eventually(lambda: len(node.server.state_machine.state.waiters) == 0)
 
 
 async def test_a_refusal_names_the_holder_and_no_waiter() -> None:
@@ -172,7 +172,7 @@ async def test_a_refusal_names_the_holder_and_no_waiter() -> None:
         other = await node.stubs.open_session()
         acquire = lock_pb2.AcquireLockRequest
         waiting = asyncio.ensure_future(client.locks.acquire("l", holder="w", wait_ms=20_000))
-        await eventually(lambda: len(node.server.host.state.waiters) == 1)
+        await eventually(lambda: len(node.server.state_machine.state.waiters) == 1)
         reply = await node.stubs.locks.Acquire(acquire(header=header(other), name="l", wait_ms=1))
         assert (reply.acquired, reply.lock.holder) == (False, "me")
         assert (list(reply.lock.waiters), reply.lock.waiter_count) == ([], 1)
@@ -186,7 +186,7 @@ async def test_who_waits_is_shown_in_pages() -> None:
             asyncio.ensure_future(client.locks.acquire("l", holder=f"w{n}", wait_ms=30_000))
             for n in range(150)
         ]
-        await eventually(lambda: len(node.server.host.state.waiters) == 150)
+        await eventually(lambda: len(node.server.state_machine.state.waiters) == 150)
         info = await client.locks.get("l")
         assert info is not None
         assert (info.waiter_count, len(info.waiters)) == (150, 100)
@@ -219,7 +219,7 @@ async def test_a_wait_ends_with_the_replicated_state_and_without_a_proposal(
         replies = await asyncio.gather(*calls)
         assert not any(reply.acquired for reply in replies)
         assert time.monotonic() - began < 2
-        assert len(node.server.host.state.waiters) == 0
+        assert len(node.server.state_machine.state.waiters) == 0
         assert proposed == []
 
 
@@ -237,9 +237,9 @@ async def test_few_leave_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
             )
             for n in range(100)
         ]
-        await eventually(lambda: len(node.server.host.state.waiters) == 100)
+        await eventually(lambda: len(node.server.state_machine.state.waiters) == 100)
         before = node.log_index()
         for call in calls:
             call.cancel()
-        await eventually(lambda: len(node.server.host.state.waiters) == 0)
+        await eventually(lambda: len(node.server.state_machine.state.waiters) == 0)
         assert node.log_index() - before >= 10

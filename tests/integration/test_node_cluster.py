@@ -209,8 +209,10 @@ async def test_everything_is_there_after_a_restart_of_all(cluster: Cluster) -> N
 async def test_without_a_majority_nothing_is_promised(cluster: Cluster) -> None:
     await put(cluster.stubs["n1"], b"k", b"1")
     survivor = cluster.followers()[0]
-    digest = cluster.nodes[cluster.leader()].server.host.machine.digest()
-    await eventually(lambda: cluster.nodes[survivor].server.host.machine.digest() == digest)
+    digest = cluster.nodes[cluster.leader()].server.state_machine.machine.digest()
+    await eventually(
+        lambda: cluster.nodes[survivor].server.state_machine.machine.digest() == digest
+    )
     for node_id in [one for one in IDS if one != survivor]:
         await cluster.stop(node_id)
     node = cluster.nodes[survivor]

@@ -110,7 +110,7 @@ async def test_a_log_of_large_values_becomes_a_snapshot_that_others_take(
         assert replicator.status().alarms == ()
         own = (await stubs.cluster.Status(cluster_pb2.StatusRequest())).members[0]
         assert list(own.alarms) == []
-        assert len(node.server.host.state.replies) == KEPT
+        assert len(node.server.state_machine.state.replies) == KEPT
 
         store = SnapshotStore(OsFileSystem(), str(tmp_path / "n1" / "snapshots"))
         latest = store.latest()
@@ -124,14 +124,17 @@ async def test_a_log_of_large_values_becomes_a_snapshot_that_others_take(
             cluster_pb2.AddMemberRequest(id="n2", address=other, peer_address=peer)
         )
         copy = await serve(stack, tmp_path / "n2", "n2", f"{founder};{added}")
-        await eventually(lambda: copy.server.host.state.revision > KEYS, 60)
+        await eventually(lambda: copy.server.state_machine.state.revision > KEYS, 60)
         assert copy.server.replicator.status().snapshot_index == latest.index
-        machine, other_machine = node.server.host.machine, copy.server.host.machine
+        machine, other_machine = (
+            node.server.state_machine.machine,
+            copy.server.state_machine.machine,
+        )
         await eventually(lambda: read_rows(other_machine) == read_rows(machine), 20)
 
     async with AsyncExitStack() as stack:
         node = await asyncio.wait_for(serve(stack, tmp_path / "n1", "n1", founder), 60)
-        assert len(node.server.host.state.replies) == KEPT
+        assert len(node.server.state_machine.state.replies) == KEPT
 
 
 async def test_a_node_whose_snapshots_fail_says_so_and_goes_on(

@@ -28,7 +28,7 @@ def members_support(
 
 async def test_a_new_cluster_begins_at_the_highest_level() -> None:
     async with local_node() as node:
-        await eventually(lambda: node.server.host.state.level == HIGHEST_LEVEL)
+        await eventually(lambda: node.server.state_machine.state.level == HIGHEST_LEVEL)
         assert await level_of(node) == HIGHEST_LEVEL
 
 
@@ -39,7 +39,7 @@ async def test_a_new_cluster_waits_for_members_that_have_not_said_what_they_supp
         await node.stubs.open_session()
         assert await level_of(node) == 0
         members_support(monkeypatch, node, {"n1": HIGHEST_LEVEL})
-        await eventually(lambda: node.server.host.state.level == HIGHEST_LEVEL)
+        await eventually(lambda: node.server.state_machine.state.level == HIGHEST_LEVEL)
 
 
 async def test_a_cluster_with_data_stays_at_its_level_until_it_is_raised(

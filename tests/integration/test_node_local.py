@@ -322,7 +322,7 @@ async def test_a_digest_of_much_rests_between_its_slices(
 
     monkeypatch.setattr(cluster_service, "rest_s", rest_s)
     digest = await node.stubs.cluster.NodeDigest(cluster_pb2.NodeDigestRequest())
-    assert digest.digest == node.server.host.machine.digest()
+    assert digest.digest == node.server.state_machine.machine.digest()
     assert len(worked) > 4
     assert 0 < min(worked) <= max(worked) < 1, "each slice by itself, and not the rest before it"
 
@@ -342,7 +342,7 @@ async def test_cluster(node: LocalNode) -> None:
     )
     assert later.applied_index == digest.applied_index + 1
     assert later.digest != digest.digest
-    assert later.digest == node.server.host.machine.digest()
+    assert later.digest == node.server.state_machine.machine.digest()
     transfer = stubs.cluster.TransferLeader(cluster_pb2.TransferLeaderRequest(target="n9"))
     assert (await refused(transfer))[:2] == (
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -396,4 +396,4 @@ async def test_a_lease_ends_without_traffic(node: LocalNode) -> None:
         header=header(session_id), queues=["q"], max_tasks=1, lease_ttl_ms=100
     )
     assert (await node.stubs.tasks.Claim(request)).tasks
-    await eventually(lambda: node.server.host.state.tasks[int(task_id[1:])].lease is None)
+    await eventually(lambda: node.server.state_machine.state.tasks[int(task_id[1:])].lease is None)

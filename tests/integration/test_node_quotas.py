@@ -16,7 +16,7 @@ DROP = pb.RetentionPolicy.RETENTION_POLICY_DROP_RESULTS_OLDEST
 
 
 async def ready(node: LocalNode) -> None:
-    await eventually(lambda: node.server.host.state.level == HIGHEST_LEVEL)
+    await eventually(lambda: node.server.state_machine.state.level == HIGHEST_LEVEL)
 
 
 def submit(queue: str, *payloads: bytes, **fields: object) -> pb.SubmitRequest:

@@ -206,7 +206,7 @@ async def test_stale_token(node: LocalNode) -> None:
 
 async def test_expired_session(node: LocalNode) -> None:
     session_id = await node.stubs.open_session(ttl_ms=100)
-    await eventually(lambda: session_id not in node.server.host.state.sessions)
+    await eventually(lambda: session_id not in node.server.state_machine.state.sessions)
     keep = node.stubs.sessions.KeepAlive(session_pb2.KeepAliveRequest(session_id=session_id))
     assert (await refused(keep))[:2] == (grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND")
 
@@ -246,7 +246,7 @@ async def test_a_vanished_waiter_leaves_the_queue_of_the_lock(node: LocalNode) -
 
     assert (await acquire(one)).acquired
     call = acquire(two, 60_000)
-    state = node.server.host.state
+    state = node.server.state_machine.state
     await eventually(lambda: len(state.waiters) == 1 and len(node.server.watches) > 0)
     call.cancel()
     await eventually(lambda: len(state.waiters) == 0)
@@ -263,7 +263,7 @@ async def test_a_lock_not_had_in_time(node: LocalNode) -> None:
         )
         assert answer.acquired is acquired
     assert answer.lock.session_id == one
-    await eventually(lambda: len(node.server.host.state.waiters) == 0)
+    await eventually(lambda: len(node.server.state_machine.state.waiters) == 0)
 
 
 async def test_a_session_that_ends_ends_its_waits(node: LocalNode) -> None:
@@ -276,7 +276,7 @@ async def test_a_session_that_ends_ends_its_waits(node: LocalNode) -> None:
         )
         if session_id == one:
             await call
-    await eventually(lambda: len(node.server.host.state.waiters) == 1)
+    await eventually(lambda: len(node.server.state_machine.state.waiters) == 1)
     await node.stubs.sessions.Close(session_pb2.CloseSessionRequest(session_id=two))
     assert (await refused(call))[1] == "SESSION_NOT_FOUND"
 

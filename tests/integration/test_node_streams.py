@@ -161,7 +161,7 @@ async def test_a_wait_given_up_ends_at_the_node(node: LocalNode, how: str) -> No
 
     await stream.answer(await stream.call(ACQUIRE, acquire(holder, 0)))
     number = await stream.call(ACQUIRE, acquire(waiter, 60_000))
-    state = node.server.host.state
+    state = node.server.state_machine.state
     await eventually(lambda: is_waiting(state, "l", waiter, "h"))
     if how == "cancelled":
         await stream.send(pb.CallBatch(cancelled=[number]))

@@ -125,7 +125,7 @@ async def test_no_more_tasks_come_than_slots_are_free(node: LocalNode) -> None:
     # A request and its answer: whatever was under way behind the tasks has arrived.
     await worker.say(complete=complete(worker, 99, *worker.tasks))
     await eventually(lambda: 99 in worker.answers)
-    state = node.server.host.state
+    state = node.server.state_machine.state
     assert (len(worker.tasks), len(state.queues["q"].ready)) == (3, 2)
     await worker.end()
     assert len(state.queues["q"].ready) == 2, "claimed for a worker that had no slot"
@@ -218,7 +218,7 @@ async def test_a_repeated_sequence_brings_the_same_tasks(node: LocalNode) -> Non
     second = await Worker(node, session_id).greet(free_slots=1, claim_sequences=[1])
     await eventually(lambda: second.tasks)
     assert second.tasks == first.tasks
-    assert node.server.host.state.tasks[int(first.tasks[0].task_id[1:])].attempt == 1
+    assert node.server.state_machine.state.tasks[int(first.tasks[0].task_id[1:])].attempt == 1
 
 
 async def test_a_worker_that_stops_is_told_what_is_unused(node: LocalNode) -> None:

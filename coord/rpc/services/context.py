@@ -59,7 +59,7 @@ class Backend:
     cluster_id: str
     node_id: str
     replicator: Replicator
-    host: ReplicatedStateMachine
+    state_machine: ReplicatedStateMachine
     clock: ClusterClock
     proposer: Proposer
     watches: Watches
@@ -73,7 +73,7 @@ class Backend:
     @property
     def state(self) -> State:
         """The state applied here."""
-        return self.host.machine.state
+        return self.state_machine.machine.state
 
     def table(self, path: str, kinds: Mapping[str, CommandKind]) -> Iterator[Method]:
         """Rows for the methods that are nothing but a command: method name -> its kind."""
@@ -130,13 +130,13 @@ class Backend:
 
     def respond(self, kind: CommandKind, command: Command, reply: Reply) -> bytes:
         """The response to a command that was carried out."""
-        state = self.host.machine.state
+        state = self.state_machine.machine.state
         self.encoder.at(self.leadership.term, state.revision)
         return self.encoder.encode(kind, command, reply, StateLookup(state, self.clock.now_ms()))
 
     def show(self, message: Message) -> bytes:
         """The response to a read: `message`, with a header in front."""
-        self.encoder.at(self.leadership.term, self.host.machine.state.revision)
+        self.encoder.at(self.leadership.term, self.state_machine.machine.state.revision)
         return self.encoder.with_header(message)
 
     async def read(self, call: Call, *, answer_bytes: int = 0) -> State:
@@ -148,12 +148,12 @@ class Backend:
             return self.read_stale(call)
         await self.replicator.read_barrier()
         await call.room(answer_bytes)
-        return self.host.machine.state
+        return self.state_machine.machine.state
 
     async def newest(self) -> State:
         """The state, at least as new as when this was called, on a node that certainly leads."""
         await self.replicator.read_barrier()
-        return self.host.machine.state
+        return self.state_machine.machine.state
 
     def read_stale(self, call: Call) -> State:
         """The state applied here, whoever leads; the answer says how old it can be."""
@@ -166,7 +166,7 @@ class Backend:
                 APPLIED_KEY: str(self.replicator.status().applied_index),
             }
         )
-        return self.host.machine.state
+        return self.state_machine.machine.state
 
     def wait_until(self, call: Call, wait_ms: int, *, grace_s: float = 0.0) -> float:
         """Event loop time at which a long poll is over; raises CallError for an endless wait.

@@ -32,8 +32,8 @@ def entry(now_ms: int, *queues: str) -> bytes:
     return encode_envelope(now_ms, 1_700_000_000_000, items)
 
 
-def chunks_of(host: ReplicatedStateMachine) -> Iterator[bytes]:
-    source = host.begin_snapshot()
+def chunks_of(replica: ReplicatedStateMachine) -> Iterator[bytes]:
+    source = replica.begin_snapshot()
     while (chunk := source.next_chunk()) is not None:
         yield chunk
     source.close()
@@ -42,10 +42,10 @@ def chunks_of(host: ReplicatedStateMachine) -> Iterator[bytes]:
 
 def test_an_entry_moves_state_time_and_waiters() -> None:
     clock = ClusterClock()
-    host = ReplicatedStateMachine(clock)
+    replica = ReplicatedStateMachine(clock)
     seen: list[Event] = []
-    host.on_applied(seen.extend)
-    applied = host.apply(1, 1, entry(700, "a", "b"))
+    replica.on_applied(seen.extend)
+    applied = replica.apply(1, 1, entry(700, "a", "b"))
     assert len(applied.replies) == 2
     assert [(one.kind, one.subject) for one in seen] == [
         (EventKind.TASK_READY, "a"),
@@ -55,12 +55,12 @@ def test_an_entry_moves_state_time_and_waiters() -> None:
 
 
 def test_a_snapshot_is_the_state_as_it_was_and_restores_it() -> None:
-    host = ReplicatedStateMachine(ClusterClock())
-    host.apply(1, 1, entry(700, *["q"] * 1_000))
-    digest = host.machine.digest()
-    chunks = chunks_of(host)
+    replica = ReplicatedStateMachine(ClusterClock())
+    replica.apply(1, 1, entry(700, *["q"] * 1_000))
+    digest = replica.machine.digest()
+    chunks = chunks_of(replica)
     first = next(chunks)
-    host.apply(2, 1, entry(800, "later"))
+    replica.apply(2, 1, entry(800, "later"))
     clock = ClusterClock()
     other = ReplicatedStateMachine(clock)
     told: list[bool] = []
@@ -69,31 +69,31 @@ def test_a_snapshot_is_the_state_as_it_was_and_restores_it() -> None:
     assert other.machine.digest() == digest
     assert (clock.now_ms(), told) == (700, [True])
     other.apply(2, 1, entry(800, "later"))
-    assert other.machine.digest() == host.machine.digest()
+    assert other.machine.digest() == replica.machine.digest()
 
 
 def test_what_is_not_understood_stops_the_node() -> None:
-    host = ReplicatedStateMachine(ClusterClock())
+    replica = ReplicatedStateMachine(ClusterClock())
     with pytest.raises(CodecError):
-        host.apply(1, 1, b"\xc1")
+        replica.apply(1, 1, b"\xc1")
     newer = encode_envelope(1, 1, [EnvelopeItem(9_999, "", 0, 0, 0, b"")])
     with pytest.raises(UnknownCommandError):
-        host.apply(1, 1, newer)
+        replica.apply(1, 1, newer)
 
 
 def test_a_damaged_snapshot_changes_nothing() -> None:
-    host = ReplicatedStateMachine(ClusterClock())
-    host.apply(1, 1, entry(700, "q"))
-    digest = host.machine.digest()
+    replica = ReplicatedStateMachine(ClusterClock())
+    replica.apply(1, 1, entry(700, "q"))
+    digest = replica.machine.digest()
     with pytest.raises(CodecError):
-        host.restore([chunk[:-1] for chunk in chunks_of(host)])
-    assert host.machine.digest() == digest
+        replica.restore([chunk[:-1] for chunk in chunks_of(replica)])
+    assert replica.machine.digest() == digest
 
 
 def test_a_state_is_loaded_beside_the_present_one() -> None:
-    host = ReplicatedStateMachine(ClusterClock())
-    host.apply(1, 1, entry(700, "q"))
-    digest, chunks = host.machine.digest(), list(chunks_of(host))
+    replica = ReplicatedStateMachine(ClusterClock())
+    replica.apply(1, 1, entry(700, "q"))
+    digest, chunks = replica.machine.digest(), list(chunks_of(replica))
     clock = ClusterClock()
     other = ReplicatedStateMachine(clock)
     other.apply(1, 1, entry(300, "x"))
