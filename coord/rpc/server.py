@@ -80,7 +80,7 @@ class RpcServer:
         self.replicator = make_replicator(self.state_machine)
         self.leadership = LeaderView(self.replicator)
         self.watches = Watches()
-        self.desk = ClaimQueue(lambda queue: ready_count(self.state_machine.state, queue))
+        self.claim_queue = ClaimQueue(lambda queue: ready_count(self.state_machine.state, queue))
         self.proposer = Proposer(self.replicator, self.clock, cache, settings.proposer)
         self.levels = LevelKeeper(
             self.replicator, self.state_machine, self.proposer, self.leadership
@@ -165,7 +165,7 @@ class RpcServer:
             clock=self.clock,
             proposer=self.proposer,
             watches=self.watches,
-            desk=self.desk,
+            claim_queue=self.claim_queue,
             leadership=self.leadership,
             encoder=ReplyEncoder(*ids, numeric_id(ids[0]), numeric_id(ids[1])),
             quota=StateQuota(settings.node_id, settings.memory_bytes or usable_memory_bytes()),
@@ -207,14 +207,14 @@ class RpcServer:
         self.work.dispatch(events)
         ready = [event.subject for event in events if event.kind is EventKind.TASK_READY]
         if ready:
-            self.desk.look(ready)
+            self.claim_queue.look(ready)
         self.levels.tell()
         self._ticker.look()
 
     def _restored(self) -> None:
         self.watches.wake_all()
         self.work.restored()
-        self.desk.look_everywhere()
+        self.claim_queue.look_everywhere()
         self.levels.tell()
         self._ticker.look()
 
@@ -236,7 +236,7 @@ class RpcServer:
 
     def _end_waits(self, error: Exception) -> None:
         self.watches.end_all(error)
-        self.desk.end_all(error)
+        self.claim_queue.end_all(error)
 
 
 async def _require_address(address: str) -> None:

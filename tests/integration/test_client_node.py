@@ -143,14 +143,14 @@ async def test_claims_wait_without_writing(node: LocalNode, client: Client) -> N
     await client.open_session()
     before = node.log_index()
     claim = asyncio.ensure_future(client.tasks.claim(["q"], wait_ms=5_000))
-    await eventually(lambda: node.server.desk.parked == 1)
+    await eventually(lambda: node.server.claim_queue.parked == 1)
     assert node.log_index() == before
     await client.tasks.submit("q", b"x")
     assert [task.payload for task in await claim] == [b"x"]
     other = asyncio.ensure_future(client.tasks.claim(["q"], wait_ms=60_000))
-    await eventually(lambda: node.server.desk.parked == 1)
+    await eventually(lambda: node.server.claim_queue.parked == 1)
     other.cancel()
-    await eventually(lambda: node.server.desk.parked == 0)
+    await eventually(lambda: node.server.claim_queue.parked == 0)
 
 
 async def test_locks_are_fair_and_fenced(node: LocalNode, client: Client) -> None:

@@ -248,4 +248,4 @@ async def test_a_long_poll_through_a_follower_survives_a_hand_over(cluster: Clus
 
 
 def _parked(cluster: Cluster, node_id: str) -> Callable[[], bool]:
-    return lambda: cluster.nodes[node_id].server.desk.parked == 1
+    return lambda: cluster.nodes[node_id].server.claim_queue.parked == 1

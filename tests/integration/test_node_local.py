@@ -156,7 +156,7 @@ async def test_queues_pause_and_explain(node: LocalNode) -> None:
     (queue,) = (await stubs.tasks.ListQueues(task_pb2.ListQueuesRequest())).queues
     assert (queue.queue, queue.paused, queue.ready, queue.submitted_total) == ("q", True, 1, 1)
     waiting = asyncio.ensure_future(claim(node, session_id, wait_ms=10_000))
-    await eventually(lambda: node.server.desk.parked == 1)
+    await eventually(lambda: node.server.claim_queue.parked == 1)
     await stubs.tasks.PauseQueue(task_pb2.PauseQueueRequest(queue="q", paused=False))
     assert [one.task_id for one in (await waiting).tasks] == [task_id]
 
@@ -165,11 +165,11 @@ async def test_a_long_poll_writes_nothing_until_there_is_work(node: LocalNode) -
     sessions = [await node.stubs.open_session() for _ in range(5)]
     before = node.log_index()
     polls = [asyncio.ensure_future(claim(node, one, wait_ms=20_000)) for one in sessions]
-    await eventually(lambda: node.server.desk.parked == 5)
+    await eventually(lambda: node.server.claim_queue.parked == 5)
     assert node.log_index() == before
     (task_id,) = await submit(node, b"x")
     await eventually(lambda: any(one.done() for one in polls))
-    assert node.server.desk.parked == 4
+    assert node.server.claim_queue.parked == 4
     assert node.log_index() == before + 2  # the submit, and one claim
     assert [t.task_id for one in polls if one.done() for t in one.result().tasks] == [task_id]
     more = await submit(node, *[b"y"] * 4)
@@ -182,7 +182,7 @@ async def test_a_claim_that_waited_in_vain_comes_back_empty(node: LocalNode) -> 
     before = node.log_index()
     assert not (await claim(node, session_id, wait_ms=30)).tasks
     assert node.log_index() == before
-    assert node.server.desk.parked == 0
+    assert node.server.claim_queue.parked == 0
 
 
 async def test_a_long_poll_ends_before_the_callers_deadline(node: LocalNode) -> None:

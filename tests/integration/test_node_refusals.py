@@ -229,9 +229,9 @@ async def test_too_large_a_message() -> None:
 async def test_a_vanished_claimer_leaves_no_waiter(node: LocalNode) -> None:
     session_id = await node.stubs.open_session()
     call = node.stubs.tasks.Claim(claim(session_id, wait_ms=60_000))
-    await eventually(lambda: node.server.desk.parked == 1)
+    await eventually(lambda: node.server.claim_queue.parked == 1)
     call.cancel()
-    await eventually(lambda: node.server.desk.parked == 0)
+    await eventually(lambda: node.server.claim_queue.parked == 0)
 
 
 async def test_a_vanished_waiter_leaves_the_queue_of_the_lock(node: LocalNode) -> None:

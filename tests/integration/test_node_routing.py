@@ -101,10 +101,10 @@ async def test_a_long_poll_follows_the_leadership() -> None:
             wait_ms=60_000,
         )
         call = asyncio.ensure_future(follower.stubs.tasks.Claim(request))
-        await eventually(lambda: leader.server.desk.parked == 1)
+        await eventually(lambda: leader.server.claim_queue.parked == 1)
         leader.replicator.set_role(Role.FOLLOWER)
         follow(follower, next_leader)
-        await eventually(lambda: next_leader.server.desk.parked == 1)
+        await eventually(lambda: next_leader.server.claim_queue.parked == 1)
         submit = task_pb2.SubmitRequest(tasks=[task_pb2.TaskSpec(queue="q", payload=b"x")])
         await next_leader.stubs.tasks.Submit(submit)
         assert [one.payload for one in (await call).tasks] == [b"x"]
@@ -122,7 +122,7 @@ async def test_contact_lost_during_a_write_is_indefinite() -> None:
             wait_ms=60_000,
         )
         call = asyncio.ensure_future(refused(follower.stubs.tasks.Claim(request)))
-        await eventually(lambda: leader.server.desk.parked == 1)
+        await eventually(lambda: leader.server.claim_queue.parked == 1)
         follow(follower, None)
         replicator = follower.replicator
         assert isinstance(replicator, FollowerReplicator)
@@ -130,7 +130,7 @@ async def test_contact_lost_during_a_write_is_indefinite() -> None:
         code, reason, metadata, _ = await call
         assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN")
         assert metadata["definite"] == "false"
-        await eventually(lambda: leader.server.desk.parked == 0)
+        await eventually(lambda: leader.server.claim_queue.parked == 0)
 
 
 async def test_an_unknown_outcome_is_indefinite() -> None:
@@ -209,7 +209,7 @@ async def test_a_leaving_node_sends_callers_elsewhere() -> None:
             wait_ms=60_000,
         )
         parked = asyncio.ensure_future(refused(node.stubs.tasks.Claim(request)))
-        await eventually(lambda: node.server.desk.parked == 1)
+        await eventually(lambda: node.server.claim_queue.parked == 1)
         await node.server.announce_leaving()
         node.server.refuse_calls()
         late = await refused(node.stubs.kv.Range(etcd.RangeRequest(key=b"a")))

@@ -221,7 +221,7 @@ async def test_a_node_that_goes_says_so_and_answers_what_it_has(node: LocalNode)
     session_id = await node.stubs.open_session()
     stream = Stream(node)
     waiting = await stream.call(CLAIM, claim(session_id))
-    await eventually(lambda: node.server.desk.parked)
+    await eventually(lambda: node.server.claim_queue.parked)
     node.server.refuse_calls()
     assert reason_in((await stream.answer(waiting)).failure.details) == "SHUTTING_DOWN"
     late = await stream.call(PUT, etcd.PutRequest(key=b"k"))

@@ -152,8 +152,8 @@ async def test_a_claim_waits_without_logging_and_is_made_again(node: LocalNode) 
 async def test_a_worker_that_is_silent_is_sent_nothing_until_it_speaks(node: LocalNode) -> None:
     worker = Worker(node, await node.stubs.open_session(), lease_ttl_ms=300)
     await worker.greet(free_slots=1, claim_sequences=[1])
-    await eventually(lambda: node.server.desk.parked)
-    await eventually(lambda: not node.server.desk.parked)
+    await eventually(lambda: node.server.claim_queue.parked)
+    await eventually(lambda: not node.server.claim_queue.parked)
     await submit(node)
     other = await Worker(node, await node.stubs.open_session()).greet()
     await other.say(free_slots=1, claim_sequences=[1])
@@ -224,12 +224,12 @@ async def test_a_repeated_sequence_brings_the_same_tasks(node: LocalNode) -> Non
 async def test_a_worker_that_stops_is_told_what_is_unused(node: LocalNode) -> None:
     worker = Worker(node, await node.stubs.open_session())
     await worker.greet(free_slots=2, claim_sequences=[1, 2, 3])
-    await eventually(lambda: node.server.desk.parked)
+    await eventually(lambda: node.server.claim_queue.parked)
     await worker.say(stop=True)
     await eventually(lambda: worker.messages[-1].stopped)
     unused = [sequence for m in worker.messages for sequence in m.unused]
     assert sorted(unused) == [1, 2, 3]
-    assert not node.server.desk.parked
+    assert not node.server.claim_queue.parked
     await submit(node)
     await worker.say(free_slots=1, claim_sequences=[4])
     await eventually(lambda: 4 in [s for m in worker.messages for s in m.unused])

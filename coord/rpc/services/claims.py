@@ -52,17 +52,17 @@ class Claiming:
         backend, loop = self._backend, asyncio.get_running_loop()
         until = backend.wait_until(call, call.parse(pb.ClaimRequest).wait_ms)
         queues, max_tasks = tuple(dict.fromkeys(command.queues)), command.max_tasks
-        entered = backend.desk.try_enter(queues, max_tasks)
+        entered = backend.claim_queue.try_enter(queues, max_tasks)
         if not entered:
             entered = await self._look_closer(command, queues, request_id)
         in_front = False
-        while entered or await backend.desk.park(
+        while entered or await backend.claim_queue.park(
             queues, max_tasks, until - loop.time(), first=in_front
         ):
             try:
                 reply = accepted(await backend.submit(KIND, call, command, request_id))
             finally:
-                backend.desk.leave(queues, max_tasks)
+                backend.claim_queue.leave(queues, max_tasks)
             assert isinstance(reply, Claimed)
             if reply.tasks:
                 return await self._respond(call, command, request_id, reply)
@@ -82,9 +82,9 @@ class Claiming:
         # A repeated claim may be answered already, though nothing is ready any more.
         answered = (session_id, sequence) in state.replies
         if answered or 0 < sequence < session.acked_below:
-            backend.desk.enter(queues, command.max_tasks)
+            backend.claim_queue.enter(queues, command.max_tasks)
             return True
-        return backend.desk.try_enter(queues, command.max_tasks)
+        return backend.claim_queue.try_enter(queues, command.max_tasks)
 
     async def _respond(
         self, call: Call, command: ClaimTasks, request_id: RequestId, reply: Claimed

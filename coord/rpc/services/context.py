@@ -63,7 +63,7 @@ class Backend:
     clock: ClusterClock
     proposer: Proposer
     watches: Watches
-    desk: ClaimQueue
+    claim_queue: ClaimQueue
     leadership: LeaderView
     encoder: ReplyEncoder
     quota: StateQuota

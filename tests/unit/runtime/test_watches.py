@@ -22,12 +22,12 @@ Q = ("q",)
 class Desk:
     def __init__(self) -> None:
         self.ready = {"q": 0, "r": 0}
-        self.desk = ClaimQueue(lambda queue: self.ready[queue])
+        self.claim_queue = ClaimQueue(lambda queue: self.ready[queue])
 
     async def park(
         self, queues: tuple[str, ...] = Q, *, timeout_s: float = 60, first: bool = False
     ) -> asyncio.Task[bool]:
-        task = asyncio.create_task(self.desk.park(queues, 1, timeout_s, first=first))
+        task = asyncio.create_task(self.claim_queue.park(queues, 1, timeout_s, first=first))
         await asyncio.sleep(0)
         return task
 
@@ -41,27 +41,27 @@ async def test_one_task_lets_one_claim_through_in_order() -> None:
     d = Desk()
     claims = [await d.park() for _ in range(3)]
     d.ready["q"] = 1
-    d.desk.look(Q)
-    d.desk.look(Q)
+    d.claim_queue.look(Q)
+    d.claim_queue.look(Q)
     await settle()
     assert [claim.done() for claim in claims] == [True, False, False]
     d.ready["q"] = 0  # it took the task
-    d.desk.leave(Q, 1)
+    d.claim_queue.leave(Q, 1)
     await settle()
     assert not claims[1].done()
     for claim in claims[1:]:
         claim.cancel()
     await asyncio.gather(*claims, return_exceptions=True)
-    assert d.desk.parked == 0
+    assert d.claim_queue.parked == 0
 
 
 async def test_who_leaves_without_taking_lets_the_next_go() -> None:
     d = Desk()
     d.ready["q"] = 1
-    assert d.desk.try_enter(Q, 1)
-    assert not d.desk.try_enter(Q, 1)
+    assert d.claim_queue.try_enter(Q, 1)
+    assert not d.claim_queue.try_enter(Q, 1)
     waiting = await d.park()
-    d.desk.leave(Q, 1)  # refused: the task is still there
+    d.claim_queue.leave(Q, 1)  # refused: the task is still there
     assert await waiting
 
 
@@ -69,10 +69,10 @@ async def test_newcomers_do_not_overtake() -> None:
     d = Desk()
     waiting = await d.park()
     d.ready["q"] = 5
-    assert not d.desk.try_enter(Q, 1)
-    d.desk.look(Q)
+    assert not d.claim_queue.try_enter(Q, 1)
+    d.claim_queue.look(Q)
     assert await waiting
-    assert d.desk.try_enter(Q, 1)
+    assert d.claim_queue.try_enter(Q, 1)
 
 
 async def test_a_claim_that_came_back_empty_goes_in_front() -> None:
@@ -80,7 +80,7 @@ async def test_a_claim_that_came_back_empty_goes_in_front() -> None:
     second = await d.park()
     first = await d.park(first=True)
     d.ready["q"] = 1
-    d.desk.look(Q)
+    d.claim_queue.look(Q)
     await settle()
     assert (first.done(), second.done()) == (True, False)
     second.cancel()
@@ -90,24 +90,24 @@ async def test_a_claim_that_came_back_empty_goes_in_front() -> None:
 async def test_a_claim_on_two_queues_leaves_both_lines() -> None:
     d = Desk()
     claim = await d.park(("q", "r"))
-    assert d.desk.parked == 2
+    assert d.claim_queue.parked == 2
     d.ready["r"] = 1
-    d.desk.look(("r",))
+    d.claim_queue.look(("r",))
     assert await claim
-    assert d.desk.parked == 0
+    assert d.claim_queue.parked == 0
 
 
 async def test_time_is_over() -> None:
     d = Desk()
-    assert not await d.desk.park(Q, 1, 0.01)
-    assert d.desk.parked == 0
+    assert not await d.claim_queue.park(Q, 1, 0.01)
+    assert d.claim_queue.parked == 0
 
 
 async def test_cancelled_in_the_moment_of_being_let_through() -> None:
     d = Desk()
     first, second = await d.park(), await d.park()
     d.ready["q"] = 1
-    d.desk.look(Q)
+    d.claim_queue.look(Q)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -117,11 +117,11 @@ async def test_cancelled_in_the_moment_of_being_let_through() -> None:
 async def test_all_parked_claims_can_be_ended() -> None:
     d = Desk()
     claims = [await d.park(), await d.park(("q", "r"))]
-    d.desk.end_all(KeyError("gone"))
+    d.claim_queue.end_all(KeyError("gone"))
     for claim in claims:
         with pytest.raises(KeyError):
             await claim
-    assert d.desk.parked == 0
+    assert d.claim_queue.parked == 0
 
 
 async def test_only_watched_events_wake() -> None:
@@ -213,18 +213,18 @@ async def test_only_the_leader_ticks() -> None:
 async def test_very_many_claims_end_in_slices() -> None:
     """Whose wait is over goes on in the next turn of the event loop: not ten thousand in one."""
     d = Desk()
-    claims = [asyncio.create_task(d.desk.park(Q, 1, 60)) for _ in range(1_000)]
+    claims = [asyncio.create_task(d.claim_queue.park(Q, 1, 60)) for _ in range(1_000)]
     await settle()
-    d.desk.end_all(KeyError("gone"))
+    d.claim_queue.end_all(KeyError("gone"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert 0 < sum(claim.done() for claim in claims) < 200
     await asyncio.wait(claims)
     assert all(isinstance(claim.exception(), KeyError) for claim in claims)
-    late = [asyncio.create_task(d.desk.park(Q, 1, 0.001)) for _ in range(1_000)]
+    late = [asyncio.create_task(d.claim_queue.park(Q, 1, 0.001)) for _ in range(1_000)]
     await asyncio.wait(late)
     assert not any(claim.result() for claim in late)
-    assert d.desk.parked == 0
+    assert d.claim_queue.parked == 0
 
 
 async def test_very_many_calls_that_wait_for_a_leader_go_on_in_slices() -> None:
