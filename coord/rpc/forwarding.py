@@ -96,7 +96,9 @@ class Forwarder:
         self._leadership = leadership
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._channels: dict[str, _Channel] = {}
-        self._abandoning: SlicedCalls[tuple[_Channel, Any]] = SlicedCalls(_abandon)
+        self._abandoning: SlicedCalls[tuple[_Channel, Any]] = SlicedCalls(
+            asyncio.get_running_loop().call_soon, _abandon
+        )
         leadership.on_change(self._doubt_old_leaders)
 
     async def __call__(self, method: Method, call: Call, address: str) -> bytes:

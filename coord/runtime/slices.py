@@ -18,9 +18,15 @@ SLICE: Final = 32  # woken tasks take some 50 us each
 
 class SlicedCalls(Generic[T]):
     """Calls `act` with each thing that is added, in order, at most `a_turn` in one turn of the
-    loop; the first ones at once."""
+    loop; the first ones at once. `call_soon`: see `coord.runtime.scheduler.Timers`."""
 
-    def __init__(self, act: Callable[[T], None], a_turn: int = SLICE) -> None:
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], object]], object],
+        act: Callable[[T], None],
+        a_turn: int = SLICE,
+    ) -> None:
+        self._call_soon = call_soon
         self._act = act
         self._a_turn = a_turn
         self._waiting: deque[T] = deque()
@@ -35,7 +41,7 @@ class SlicedCalls(Generic[T]):
         """Have it acted on, in this turn of the loop or a later one."""
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            self._call_soon(self._next_turn)
         if self._left and not self._waiting:
             self._left -= 1
             self._act(thing)
@@ -50,7 +56,7 @@ class SlicedCalls(Generic[T]):
         # One turn more than there is work: what is added meanwhile counts with this turn's.
         self._scheduled = self._left < self._a_turn
         if self._scheduled:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            self._call_soon(self._next_turn)
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:

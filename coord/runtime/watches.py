@@ -90,7 +90,9 @@ class Waiters:
 
     def __init__(self) -> None:
         self._watches: dict[Subject, dict[Watch, None]] = {}
-        self._waking: SlicedCalls[Watch] = SlicedCalls(Watch.wake)
+        self._waking: SlicedCalls[Watch] = SlicedCalls(
+            asyncio.get_running_loop().call_soon, Watch.wake
+        )
 
     def __len__(self) -> int:
         """How many (call, subject) pairs are watched."""

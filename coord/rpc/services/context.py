@@ -61,9 +61,9 @@ class Backend:
     replicator: Replicator
     host: MachineHost
     clock: ClusterClock
-    proposer: Proposer
+    proposer: Proposer[asyncio.Future[Reply]]
     waiters: Waiters
-    desk: ClaimQueue
+    desk: ClaimQueue[asyncio.Future[bool]]
     leadership: LeaderView
     encoder: ReplyEncoder
     quota: StateQuota

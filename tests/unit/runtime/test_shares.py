@@ -58,7 +58,7 @@ def test_owners_take_turns() -> None:
 
 async def test_many_are_woken_in_slices_and_in_order() -> None:
     done: list[int] = []
-    calls: SlicedCalls[int] = SlicedCalls(done.append, 10)
+    calls: SlicedCalls[int] = SlicedCalls(asyncio.get_running_loop().call_soon, done.append, 10)
     for number in range(35):
         calls.add(number)
     assert len(done) == 10
