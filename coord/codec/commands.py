@@ -26,8 +26,8 @@ K = CommandKind
 Decode = Callable[[int, bytes], Command]
 
 DecoderRow = tuple[Callable[[bytes], Any], Callable[[Any], Command], str]
-"""How a kind is decoded: parses the bytes (protobuf's DecodeError if it cannot), makes the command
-of the message, and the message's name."""
+"""How a kind is decoded: what parses the bytes and may raise protobuf's DecodeError, what makes the
+command of the message, and the message's name."""
 
 
 def decode(kind: int, raw: bytes) -> Command:
