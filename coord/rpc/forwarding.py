@@ -18,7 +18,7 @@ from coord.rpc.status import DETAILS_KEY, code_in, reason_in
 from coord.runtime import errors
 from coord.runtime.errors import CallError, ServiceReason
 from coord.runtime.leader_view import LeaderView
-from coord.runtime.slices import SlicedCalls
+from coord.runtime.sliced_calls import SlicedCalls
 
 _ELSEWHERE: Final = {
     ServiceReason.NOT_LEADER,

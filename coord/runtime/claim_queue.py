@@ -14,7 +14,7 @@ from typing import Any, Generic
 
 from coord.core.state import State
 from coord.runtime.scheduler import OutcomeT, Scheduler, Timer
-from coord.runtime.slices import SlicedCalls
+from coord.runtime.sliced_calls import SlicedCalls
 
 
 class ParkedClaim(Generic[OutcomeT]):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from coord.replication.port import Member, ReplicaStatus, Replicator, Role
-from coord.runtime.slices import SlicedCalls
+from coord.runtime.sliced_calls import SlicedCalls
 
 
 class LeaderView:

@@ -31,7 +31,7 @@ from coord.runtime.fair_queue import FairQueue
 from coord.runtime.growth import grows
 from coord.runtime.scheduler import Outcome, OutcomeT, Scheduler, Timer
 from coord.runtime.shares import Shares
-from coord.runtime.slices import SlicedCalls
+from coord.runtime.sliced_calls import SlicedCalls
 
 _REQUEST_OVERHEAD_BYTES = 64
 _LOOK_FOR_BLOCK_S = 0.05

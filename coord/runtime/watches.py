@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from coord.core.base.request import Event, EventKind
-from coord.runtime.slices import SlicedCalls
+from coord.runtime.sliced_calls import SlicedCalls
 
 Subject = tuple[EventKind, str, int, str]
 """Kind and subject of an event; session and holder, if it is about one contender of a lock."""

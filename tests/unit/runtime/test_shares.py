@@ -10,7 +10,8 @@ from coord.rpc.streams.answer_room import Account, AnswerRoom, NoRoomError
 from coord.rpc.streams.outgoing import Outgoing
 from coord.runtime.fair_queue import TURN, FairQueue
 from coord.runtime.shares import Shares
-from coord.runtime.slices import SlicedCalls, cancel_all
+from coord.runtime.sliced_calls import SlicedCalls
+from coord.runtime.slices import cancel_all
 
 LONG_S = 1e9
 
