@@ -128,8 +128,13 @@ class Invariants:
             raise Violation(f"{node.node_id} starts from what is not durable: {at_stake}")
 
     def logs(self, nodes: list[SimNode]) -> None:
-        """Any two logs that agree somewhere agree before it."""
+        """Every log is without a gap, and any two that agree somewhere agree before it."""
         held = [(node.node_id, node.log()) for node in nodes]
+        for node_id, log in held:
+            if log[-1][1] - log[0][1] + 1 != len(log):
+                raise Violation(
+                    f"the log of {node_id} has {len(log)} entries from {log[0][1]} to {log[-1][1]}"
+                )
         for position, (one, ours) in enumerate(held):
             for other, theirs in held[position + 1 :]:
                 where = _mismatch(ours, theirs)
