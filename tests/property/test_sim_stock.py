@@ -18,7 +18,7 @@ RECORDED: dict[str, tuple[str, int, tuple[int, ...]]] = {
     "A1": ("only-dumps", 3, (91, 85, 110)),
     "A2": ("only-dumps", 3, (6, 55, 59)),
     "A3": ("only-transfers", 3, (92, 138, 218)),
-    "A4": ("only-torn", 3, (3, 4, 21, 34)),
+    "A4": ("only-torn", 3, (1, 24, 34, 37)),
     "A5": ("only-links", 3, (35, 14, 32)),
     "B1": ("only-power", 3, (1, 5, 9, 14)),
     "B2": ("only-dumps", 3, (4, 55, 110)),
