@@ -116,7 +116,7 @@ SIZES_SHARE = 0.04
 PIPELINES = (3, 40)
 MAX_WAITING = (40, 1_000)
 MAX_PENDING = (4, 4_096)
-LEVELS = (0, 1, 1)  # of the cluster, whose first leader raises it
+LEVELS = (0, 1, 2, 2)  # of the cluster, whose first leader raises it
 MIXED = (
     "everything",
     "everything",
