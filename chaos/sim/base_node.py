@@ -12,13 +12,19 @@ from typing import Any, Protocol
 from chaos.sim.clock import NodeClock, SimClock
 from chaos.sim.disk import SimDisk, SimulatedCrash
 from chaos.sim.plan import SimPlan
-from chaos.sim.service import Service
+from chaos.sim.scheduler import NodeScheduler, SimOutcome
+from chaos.sim.service import THE_PRODUCT, Service, SimBuild
 from coord.core.batch import Applied
 from coord.replication.port import Member
 
 TICK_S = 0.025
 Entry = tuple[bytes, int, int]  # command, index, term
 DIRECTORY = "/node"
+
+
+def member_of(node_id: str) -> Member:
+    """A simulated node as a member."""
+    return Member(node_id, node_id, f"{node_id} for clients")
 
 
 class NodeWatcher(Protocol):
@@ -66,9 +72,17 @@ class NodeWatcher(Protocol):
 class SimNode(ABC):
     """See the module. `run` counts starts; what an earlier run left behind is void."""
 
-    def __init__(self, node_id: str, plan: SimPlan, clock: SimClock, watcher: NodeWatcher) -> None:
+    def __init__(
+        self,
+        node_id: str,
+        plan: SimPlan,
+        clock: SimClock,
+        watcher: NodeWatcher,
+        build: SimBuild = THE_PRODUCT,
+    ) -> None:
         self.node_id = node_id
         self.plan = plan
+        self.build = build
         self.peers = [peer for peer in plan.node_ids if peer != node_id]  # at first
         self.watcher = watcher
         self.disk = SimDisk()
@@ -85,6 +99,7 @@ class SimNode(ABC):
         rate = self._rng.uniform(0.98, 1.02) if plan.drift else 1.0
         self.clock = NodeClock(clock, self._rng.uniform(0, 1_000), rate)
         self._sim_clock = clock
+        self.scheduler = NodeScheduler(self)
 
     # Life
 
@@ -94,7 +109,7 @@ class SimNode(ABC):
         self.alive = True
         self.dies_at_send = None
         run = self.run
-        self.service = Service(self, self.wall_ms, self.plan.max_items, self.plan.level)
+        self.service = Service(self, self.plan, self.build)
         try:
             self._boot()
         except Exception as error:
@@ -241,7 +256,33 @@ class SimNode(ABC):
     @abstractmethod
     def leader_hint(self) -> str | None: ...
     @abstractmethod
-    def propose(self, data: bytes, done: Callable[[Applied | None], None]) -> bool: ...
+    def propose(self, data: bytes) -> SimOutcome:
+        """See `coord.replication.port.Replicator.propose`."""
+
+    @property
+    def write_block_reason(self) -> str | None:
+        """See `Replicator.write_block_reason`."""
+        return None
+
+    @property
+    def growth_block_reason(self) -> str | None:
+        """See `Replicator.growth_block_reason`."""
+        return None
+
+    @property
+    def member_levels(self) -> dict[str, int | None]:
+        """See `Replicator.member_levels`."""
+        return dict.fromkeys(self.members, self.plan.level)
+
+    @abstractmethod
+    def require_level(self, level: int) -> None:
+        """See `Replicator.require_level`."""
+
+    @property
+    def membership_now(self) -> dict[str, Member]:
+        """The members as far as it knows."""
+        return {node_id: member_of(node_id) for node_id in self.members}
+
     @abstractmethod
     def barrier(self, done: Callable[[bool], None]) -> None: ...
     @abstractmethod
@@ -308,7 +349,7 @@ class SimNode(ABC):
     def starts(self) -> bool:
         """Whether it would start from its disk as it is; it is down before and after."""
         self.run += 1
-        self.service = Service(self, self.wall_ms, self.plan.max_items, self.plan.level)
+        self.service = Service(self, self.plan, self.build)
         try:
             self._boot()
         except Exception:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from chaos.sim.clock import SimClock
 from chaos.sim.plan import SimPlan
 from chaos.sim.promises import Promises
-from chaos.sim.service import Done, Outcome, Service, item_of
+from chaos.sim.service import CALL_S, Done, Outcome, Service, item_of
 from chaos.sim.sizes import BULK_KEYS, MAX_REQUEST_BYTES, Sizes
 from coord.codec.kinds import CommandKind
 from coord.core.base.limits import LIMITS
@@ -25,8 +25,10 @@ from coord.pb import etcd_rpc_pb2, lock_pb2, session_pb2, task_pb2
 
 SESSION_MS = 3_000
 LEASE_MS = 1_500
-ATTEMPT_S = 0.7
+HOLD_BACK_MS = 250  # of heartbeats
+ATTEMPT_S = CALL_S
 PATIENCE_S = 4.0
+CLAIM_WAITS_S = (0.0, 0.1, 0.4)
 QUEUE = "work"
 KEYS = ("a", "b", "c")
 LOCKS = ("red", "green")
@@ -307,10 +309,15 @@ class SimClient:
         raw = message.SerializeToString()
         acked_below = max(0, self._sequence - self._sizes.behind())
         item = item_of(kind, raw, self._session, self._sequence, acked_below)
+        owner = str(self.number)
         if kind is CommandKind.CLAIM_TASKS:
-            self._begin(f, key, value, lambda s, d: s.claim(item, QUEUE, d), finish)
-        else:
-            self._begin(f, key, value, lambda s, d: s.write(item, d), finish)
+            wait_s = self._rng.choice(CLAIM_WAITS_S)
+            self._begin(f, key, value, lambda s, d: s.claim(item, wait_s, d, owner=owner), finish)
+            return
+        hold_ms = HOLD_BACK_MS if kind is CommandKind.HEARTBEAT_TASKS else 0
+        self._begin(
+            f, key, value, lambda s, d: s.write(item, d, owner=owner, hold_ms=hold_ms), finish
+        )
 
     def _begin(
         self,

@@ -271,7 +271,7 @@ class FaultInjector:
             value = b"%0*d" % (FLOOD_VALUE_BYTES, self._flooded)
             raw = etcd_rpc_pb2.PutRequest(key=b"flood", value=value).SerializeToString()
             item = item_of(CommandKind.KV_PUT, raw)
-            leader.request(lambda service, item=item: service.write(item, ignore))  # type: ignore[misc]
+            leader.request(lambda service, item=item: service.write(item, ignore, owner="flood"))  # type: ignore[misc]
 
 
 class _FailOnce:

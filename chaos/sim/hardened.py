@@ -9,18 +9,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from chaos.sim.base_node import DIRECTORY, Entry, NodeWatcher, SimNode
+from chaos.sim.base_node import DIRECTORY, Entry, NodeWatcher, SimNode, member_of
 from chaos.sim.clock import SimClock
 from chaos.sim.disk import SimDisk, SimulatedCrash
 from chaos.sim.plan import SimPlan
+from chaos.sim.scheduler import SimOutcome
+from chaos.sim.service import THE_PRODUCT, SimBuild
 from coord.core.batch import Applied
 from coord.journal import DiskFullError, SnapshotStore, VoteFile
 from coord.journal.vote import COPY_BYTES
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.errors import FatalReplicaError
+from coord.replication.levels import Levels
 from coord.replication.loading import restore
 from coord.replication.membership import Membership
-from coord.replication.port import Member, MembershipChange, ReplicationError, Role
+from coord.replication.port import (
+    Member,
+    MembershipChange,
+    OutcomeUnknownError,
+    ReplicationError,
+    Role,
+)
 from coord.replication.replica import Replica
 from coord.replication.settings import ReplicaSettings
 from coord.replication.storage.writes import WriteOp
@@ -30,16 +39,18 @@ DISK_RETRY_S = 0.2
 SETTINGS = ReplicaSettings(snapshot_chunk_bytes=700, state_check_s=0.7)
 
 
-def member_of(node_id: str) -> Member:
-    """A simulated node as a member."""
-    return Member(node_id, node_id, f"{node_id} for clients")
-
-
 class HardenedNode(SimNode):
     """See the module."""
 
-    def __init__(self, node_id: str, plan: SimPlan, clock: SimClock, watcher: NodeWatcher) -> None:
-        super().__init__(node_id, plan, clock, watcher)
+    def __init__(
+        self,
+        node_id: str,
+        plan: SimPlan,
+        clock: SimClock,
+        watcher: NodeWatcher,
+        build: SimBuild = THE_PRODUCT,
+    ) -> None:
+        super().__init__(node_id, plan, clock, watcher, build)
         self.replica: Replica | None = None
         self.settings = replace(
             SETTINGS,
@@ -49,13 +60,15 @@ class HardenedNode(SimNode):
             max_unsynced_bytes=plan.batch_bytes * 3,  # less than that, so that it is reached
             snapshot_entries=plan.snapshot_entries,
             keep_entries=plan.keep_entries,
+            max_pending_entries=plan.max_pending,
         )
         self._storage: OpenStorage | None = None
         self._queue: deque[tuple[int, WriteOp]] = deque()
         self._writing = False
-        self._pending: dict[int, tuple[int, Callable[[Applied | None], None]]] = {}
+        self._pending: dict[int, tuple[int, SimOutcome]] = {}
+        self._flush_scheduled = False
+        self._levels = Levels(plan.level)
         self._readers: list[tuple[int, Callable[[bool], None]]] = []
-        self._led_term = -1
         self.seeds = tuple(sorted({*plan.node_ids, node_id}))  # the members it is configured with
 
     # Life
@@ -64,7 +77,8 @@ class HardenedNode(SimNode):
         assert self.service is not None
         self._queue.clear()
         self._writing = False
-        self._led_term = -1
+        self._flush_scheduled = False
+        self._levels = Levels(self.plan.level)
         self._storage = storage = open_storage(
             DIRECTORY,
             "sim",
@@ -90,6 +104,7 @@ class HardenedNode(SimNode):
             self,
             _SnapshotJobs(self, storage.snapshots),
             self._rng,
+            self._levels,
         )
 
     def _stop(self) -> None:
@@ -102,13 +117,12 @@ class HardenedNode(SimNode):
         replica = self._up()
         replica.tick()
         replica.step_background()
-        assert self.service is not None
-        self.service.tick()
 
     def receive(self, peer_id: str, message: Any) -> None:
         self._up().receive(peer_id, message)
 
     def connected(self, peer_id: str) -> None:
+        self._levels.heard(peer_id, self.plan.level)
         self.guard(lambda: self._up().connected(peer_id))
 
     def disconnected(self, peer_id: str) -> None:
@@ -126,14 +140,38 @@ class HardenedNode(SimNode):
     def leader_hint(self) -> str | None:
         return self.replica.engine.leader_id if self.replica is not None else None
 
-    def propose(self, data: bytes, done: Callable[[Applied | None], None]) -> bool:
-        replica = self._up()
-        try:
-            index, term = replica.propose(data)
-        except ReplicationError:
-            return False
-        self._pending[index] = (term, done)
-        return True
+    def propose(self, data: bytes) -> SimOutcome:
+        self.stamped(data)
+        index, term = self._up().propose(data)
+        outcome = self.scheduler.create_future()
+        self._pending[index] = (term, outcome)
+        if not self._flush_scheduled:  # what is proposed in one turn leaves together
+            self._flush_scheduled = True
+            self.scheduler.call_soon(self._flush_proposed)
+        return outcome
+
+    def _flush_proposed(self) -> None:
+        self._flush_scheduled = False
+        self.flush()
+
+    @property
+    def write_block_reason(self) -> str | None:
+        return self._up().why_nothing_is_kept
+
+    @property
+    def growth_block_reason(self) -> str | None:
+        return self._up().snapshots.why_nothing_grows
+
+    @property
+    def member_levels(self) -> dict[str, int | None]:
+        return self._levels.of(self.node_id, self.members)
+
+    def require_level(self, level: int) -> None:
+        self._levels.require(level)
+
+    @property
+    def membership_now(self) -> dict[str, Member]:
+        return {member.node_id: member for member in self.membership.members}
 
     def barrier(self, done: Callable[[bool], None]) -> None:
         def confirmed(index: int | None) -> None:
@@ -197,20 +235,18 @@ class HardenedNode(SimNode):
             return
         pending = self._pending.pop(index, None)
         if pending is not None:
-            proposed_term, done = pending
+            proposed_term, outcome = pending
             if proposed_term == term:
                 self.watcher.node_acknowledges(self, index, term)
-                done(result)
+                outcome.set_result(result)
             else:
-                done(None)
+                outcome.set_exception(OutcomeUnknownError("another entry took its place"))
         if self._readers:
             self._wake_readers(index)
 
     def applied_by_snapshot(self, index: int) -> None:
         self.watcher.node_restored(self, index)
-        pending, self._pending = self._pending, {}
-        for _, done in pending.values():
-            done(None)
+        self._give_up_proposals(None, "a snapshot replaced the log")
         self._wake_readers(index)
 
     def changed(self) -> None:
@@ -218,17 +254,16 @@ class HardenedNode(SimNode):
         if self.replica is None or self.service is None:
             return
         engine = self.replica.engine
-        leads = engine.role is Role.LEADER
         self.watcher.node_changed(self)
-        if not leads or engine.term != self._led_term:
-            pending, self._pending = self._pending, {}
-            if self._led_term >= 0:
-                self.service.role_changed(False)
-            for _, done in pending.values():
-                done(None)
-        self._led_term = engine.term if leads else -1
-        if leads:
-            self.service.role_changed(True)
+        leads_term = engine.term if engine.role is Role.LEADER else None
+        self._give_up_proposals(leads_term, "leadership was lost")
+        self.service.leadership_changed()
+
+    def _give_up_proposals(self, but_of_term: int | None, why: str) -> None:
+        """Nobody will know here what becomes of them."""
+        for index in [i for i, (term, _) in self._pending.items() if term != but_of_term]:
+            _, outcome = self._pending.pop(index)
+            outcome.set_exception(OutcomeUnknownError(why))
 
     def peers_changed(self, addresses: Mapping[str, str]) -> None:
         self.later(0, lambda: self.watcher.node_peers_changed(self))

@@ -21,10 +21,10 @@ from typing import Any
 
 from chaos.sim.base_node import Entry, SimNode
 from chaos.sim.plan import MAX_RATE
+from chaos.sim.service import THE_PRODUCT, SimBuild
 from coord.codec.envelope import Envelope, decode_envelope, to_batch
 from coord.core.batch import Applied
 from coord.core.locks.commands import LockReply
-from coord.core.machine import Machine
 from coord.core.tasks.commands import Claimed
 from coord.replication.port import Member
 
@@ -39,7 +39,8 @@ class Violation(AssertionError):  # noqa: N818 - a finding, not a failure of the
 class Invariants:
     """The record of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, build: SimBuild = THE_PRODUCT) -> None:
+        self._build = build
         self.leaders: dict[int, str] = {}  # term -> node
         self.votes: dict[tuple[str, int], str] = {}  # (node, term) -> candidate
         self.promised: dict[str, tuple[int, str]] = {}  # node -> latest (term, candidate) it told
@@ -51,7 +52,7 @@ class Invariants:
         self.acknowledged: dict[int, tuple[int, bytes]] = {}
         self.memberships: dict[int, tuple[int, tuple[Member, ...]]] = {}  # index -> term, members
         self.highest_applied = 0
-        self.machine = Machine()  # has applied what `applied` has
+        self.machine = build.machine()  # has applied what `applied` has
         self._stamped: dict[bytes, float] = {}  # entry -> when it was first made
         self._slowest = float("inf")  # least of (stamp - fastest clock) so far
         self._tokens: dict[int, tuple[Any, ...]] = {}
@@ -127,8 +128,13 @@ class Invariants:
             raise Violation(f"{node.node_id} starts from what is not durable: {at_stake}")
 
     def logs(self, nodes: list[SimNode]) -> None:
-        """Any two logs that agree somewhere agree before it."""
+        """Every log is without a gap, and any two that agree somewhere agree before it."""
         held = [(node.node_id, node.log()) for node in nodes]
+        for node_id, log in held:
+            if log[-1][1] - log[0][1] + 1 != len(log):
+                raise Violation(
+                    f"the log of {node_id} has {len(log)} entries from {log[0][1]} to {log[-1][1]}"
+                )
         for position, (one, ours) in enumerate(held):
             for other, theirs in held[position + 1 :]:
                 where = _mismatch(ours, theirs)
@@ -165,7 +171,9 @@ class Invariants:
         self.highest_applied = index
         known = next(reversed(self.committed_in.values()), 0)
         self.committed_in[index] = max(known, node.term)
-        self.results[index] = applied = self.machine.apply(to_batch(data))
+        self.results[index] = applied = self.machine.apply(
+            to_batch(data, decode_command=self._build.decode)
+        )
         self._time(data)
         for token, holder in _granted(decode_envelope(data), applied):
             if self._tokens.setdefault(token, holder) != holder:

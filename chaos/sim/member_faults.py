@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from chaos.sim.base_node import SimNode
-from chaos.sim.hardened import HardenedNode, member_of
+from chaos.sim.base_node import SimNode, member_of
+from chaos.sim.hardened import HardenedNode
 from chaos.sim.plan import LEADER, Fault
 from chaos.sim.stage import Stage
 from coord.replication.membership import Membership

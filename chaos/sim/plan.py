@@ -79,6 +79,9 @@ PROFILES: dict[str, Profile] = {
                 calm_s=8.0),
         Profile("bad-syncs", ("sync_fails", "sync_fails", "power_cut", "kill_leader", "isolate"),
                 (4_000,), (40, 1_000_000), late=0.0, twice=0.0),
+        Profile("bad-starts", ("sync_fails", "sync_fails", "kill_at_write", "kill_at_write",
+                "disk_full", "power_cut", "power_at_write"), (4_000,), (40, 1_000_000), late=0.0,
+                twice=0.0, heal=0.1, clients=3),
         Profile("full-disks", (*["disk_full"] * 4, "kill_leader", "power_cut", "isolate", "flood"),
                 (4_000,), (40, 1_000_000)),
         Profile("new-disks", ("new_disk", "new_disk", "kill", "isolate", "one_way", "kill_leader",
@@ -110,7 +113,10 @@ PROFILES: dict[str, Profile] = {
 }  # fmt: skip
 MEMBERS_SHARE = 0.15  # of the seeds
 SIZES_SHARE = 0.04
-LEVELS = (0, 1, 1)  # of the cluster, whose first leader raises it
+PIPELINES = (3, 40)
+MAX_WAITING = (40, 1_000)
+MAX_PENDING = (4, 4_096)
+LEVELS = (0, 1, 2, 2)  # of the cluster, whose first leader raises it
 MIXED = (
     "everything",
     "everything",
@@ -156,6 +162,9 @@ class SimPlan:
     large: bool = False
     chunk_bytes: int = 700
     level: int = 0
+    pipeline: int = 40  # entries in flight
+    max_waiting: int = 1_000  # requests that wait for their entry
+    max_pending: int = 4_096  # entries that a leader takes before it is busy
     faults: tuple[Fault, ...] = ()
     kept: tuple[int, ...] | None = None  # of the seed's faults only these, by number
 
@@ -227,7 +236,20 @@ def make_plan(
         chunk_bytes=chosen.chunk_bytes,
         level=level,
     )
+    if engine == HARDENED:
+        plan = _with_bounds(plan)
     return replace(plan, faults=tuple(_FaultWriter(rng, chosen, plan).write()))
+
+
+def _with_bounds(plan: SimPlan) -> SimPlan:
+    """Where the proposer says that it is busy, or is told so."""
+    rng = Random(f"bounds/{plan.seed}/{plan.nodes}")
+    return replace(
+        plan,
+        pipeline=rng.choice(PIPELINES),
+        max_waiting=rng.choice(MAX_WAITING),
+        max_pending=rng.choice(MAX_PENDING),
+    )
 
 
 @dataclass(slots=True)

@@ -1,28 +1,58 @@
-"""What stands between clients and replication on a simulated node, as coord.rpc does on a real one:
-it gathers requests into entries, stamps them with cluster time, reads behind a barrier, and lets
-time pass when nobody writes. The state machine, its host and its clock are the real ones.
+"""What stands between clients and replication on a simulated node, as coord.rpc does on a real one.
+
+It runs the node's own driver: proposer, ticker, level keeper and claim queue, on the simulated
+clock. What is its own: it takes requests of simulated clients and answers them, reads behind a
+barrier, and lets the checks see every entry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from coord.codec.envelope import EnvelopeItem, encode_envelope
+from chaos.sim.claiming import Claiming
+from chaos.sim.plan import SimPlan
+from chaos.sim.scheduler import NodeScheduler, SimOutcome
+from coord.codec.commands import Decode, decode, request_id
+from coord.codec.envelope import BatchCache, EnvelopeItem
 from coord.codec.kinds import CommandKind
 from coord.core.batch import Applied
+from coord.core.cost import cost_us
+from coord.core.domain import Domain
+from coord.core.domains import DOMAINS
 from coord.core.kv.commands import KvRange, KvRangeReply
-from coord.core.tasks.commands import Claimed
-from coord.core.tasks.queries import claimable
-from coord.pb import cluster_pb2
-from coord.replication.port import DigestSource, SnapshotSource
+from coord.core.machine import Machine
+from coord.core.tasks.commands import ClaimTasks
+from coord.replication.port import (
+    DigestSource,
+    Member,
+    NotLeaderError,
+    ReplicationError,
+    SnapshotSource,
+)
 from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.driver import Driver, DriverLog
+from coord.runtime.errors import CallError
+from coord.runtime.proposer import ProposerLimits
 from coord.runtime.state_machine import ReplicatedStateMachine
 
-MAX_IN_FLIGHT = 40  # entries
-MAX_ENTRY_BYTES = 4 * 1024 * 1024  # of requests, but always one at least
-TICK_GAP_S = 0.02
+CALL_S = 0.7  # after which a client has given a call up
+
+
+@dataclass(frozen=True, slots=True)
+class SimBuild:
+    """What the build of the nodes knows: the domains of the state machine, and their commands."""
+
+    domains: tuple[Domain, ...] = DOMAINS
+    decode: Decode = decode
+
+    def machine(self) -> Machine:
+        """A state machine without state."""
+        return Machine(domains=self.domains)
+
+
+THE_PRODUCT = SimBuild()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +67,30 @@ class Outcome:
 Done = Callable[[Outcome], None]
 
 
-class ServicePort(Protocol):
+class ServicePort(DriverLog, Protocol):
     """What the service asks of its node."""
+
+    scheduler: NodeScheduler
 
     @property
     def node_id(self) -> str: ...
+    @property
+    def membership_now(self) -> Mapping[str, Member]:
+        """The members as far as it knows."""
+        ...
+
+    def local_now(self) -> float: ...
+    def wall_ms(self) -> int: ...
     def leads(self) -> bool:
         """Whether this node believes to lead."""
         ...
 
     def leader_hint(self) -> str | None: ...
-    def local_now(self) -> float: ...
-    def propose(self, data: bytes, done: Callable[[Applied | None], None]) -> bool:
-        """Append an entry; False: certainly not. done(None): its fate is not known."""
-        ...
-
     def barrier(self, done: Callable[[bool], None]) -> None:
         """done(True) when all that was acknowledged before the call is applied here."""
         ...
 
     def flush(self) -> None: ...
-    def stamped(self, data: bytes) -> None:
-        """An entry was made now."""
-        ...
-
     def machine_applied(self, index: int, term: int, data: bytes, applied: Applied) -> None: ...
     def machine_froze(self) -> None:
         """A snapshot of the state as it is now is being taken."""
@@ -72,10 +102,11 @@ class ServicePort(Protocol):
 class ObservedHost:
     """The real host of the state machine, watched."""
 
-    def __init__(self, port: ServicePort, clock: ClusterClock) -> None:
+    def __init__(
+        self, port: ServicePort, clock: ClusterClock, cache: BatchCache, build: SimBuild
+    ) -> None:
         self._port = port
-        self._clock = clock
-        self.inner = ReplicatedStateMachine(clock)
+        self.inner = ReplicatedStateMachine(clock, cache, build.domains, build.decode)
 
     def apply(self, index: int, term: int, data: bytes) -> Applied:
         applied = self.inner.apply(index, term, data)
@@ -105,77 +136,108 @@ class ObservedHost:
         return self.inner.machine.digest()
 
 
+class _LeaderView:
+    """What the node knew of who leads when that changed the last time."""
+
+    def __init__(self) -> None:
+        self.is_leader = False
+        self.leader_id: str | None = None
+        self.members: Mapping[str, Member] = {}
+
+
 class Service:
     """One run of one node's service."""
 
-    def __init__(
-        self, port: ServicePort, wall_ms: Callable[[], int], max_items: int, level: int
-    ) -> None:
+    def __init__(self, port: ServicePort, plan: SimPlan, build: SimBuild) -> None:
         self._port = port
-        self._wall_ms = wall_ms
-        self._max_items = max_items  # of requests in one entry
-        self._level = level  # to which a leader raises the cluster
-        self._raising = False
+        self._build = build
+        cache = BatchCache()
         self.clock = ClusterClock(
-            lambda: int(port.local_now() * 1_000_000_000), lambda: wall_ms() * 1_000_000
+            lambda: int(port.local_now() * 1_000_000_000), lambda: port.wall_ms() * 1_000_000
         )
-        self.host = ObservedHost(port, self.clock)
-        self._waiting: list[tuple[EnvelopeItem, Done]] = []
-        self._in_flight = 0
-        self._leading = False
-        self._ticked_at = -1.0
+        self.host = ObservedHost(port, self.clock, cache, build)
+        self.scheduler = port.scheduler
+        self._leadership = _LeaderView()
+        limits = ProposerLimits(
+            max_waiting=plan.max_waiting,
+            max_entry_requests=plan.max_items,
+            pipeline=plan.pipeline,
+        )
+        self.driver: Driver[SimOutcome] = Driver(
+            port,
+            self.host.inner,
+            self.clock,
+            cache,
+            self._leadership,
+            self.scheduler,
+            limits,
+            plan.level,
+        )
+        self.host.inner.on_applied(self.driver.applied)
+        self.host.inner.on_restored(self.driver.restored)
 
-    def role_changed(self, leads: bool) -> None:
-        """Leadership was won or lost."""
-        self._leading = leads
-        self._raising = False
-        if leads:
-            self.clock.start()
-        else:
-            self.clock.stop()
-            waiting, self._waiting = self._waiting, []
-            for _, done in waiting:
-                done(self._elsewhere())
+    def leadership_changed(self) -> None:
+        """Role, term, leader or members are others than before."""
+        port, known = self._port, self._leadership
+        known.is_leader, known.leader_id = port.leads(), port.leader_hint()
+        known.members = port.membership_now
+        self.driver.follow()
 
-    def tick(self) -> None:
-        """Write an empty entry when something is due and nobody writes."""
-        if not self._leading:
-            return
-        self._raise_level()
-        deadline_ms = self.host.inner.next_deadline_ms(self.clock.now_ms())
-        now = self._port.local_now()
-        if deadline_ms is None or now - self._ticked_at < TICK_GAP_S:
-            return
-        if deadline_ms <= self.clock.now_ms():
-            self._ticked_at = now
-            self._propose([])
-            self._port.flush()
-
-    def _raise_level(self) -> None:
-        if self.host.inner.state.level >= self._level or self._raising:
-            return
-        self._raising = True
-
-        def ended(_: Outcome) -> None:
-            self._raising = False
-
-        raw = cluster_pb2.RaiseLevelRequest(level=self._level).SerializeToString()
-        self.write(item_of(CommandKind.RAISE_LEVEL, raw), ended)
-
-    def write(self, item: EnvelopeItem, done: Done) -> None:
-        """Log a command and answer with its reply."""
+    def write(self, item: EnvelopeItem, done: Done, *, owner: str = "", hold_ms: int = 0) -> None:
+        """Log a command and answer with its reply. `owner`: who asks."""
         if not self._port.leads():
             done(self._elsewhere())
             return
-        self._waiting.append((item, done))
-        self._pump()
 
-    def claim(self, item: EnvelopeItem, queue: str, done: Done) -> None:
-        """A claim is only logged when there is something to claim."""
-        if self._port.leads() and not claimable(self.host.inner.state, (queue,)):
-            done(Outcome("ok", Claimed(())))
-        else:
-            self.write(item, done)
+        def ended(outcome: SimOutcome) -> None:
+            if not outcome.cancelled():  # else nobody waits for the answer any more
+                error = outcome.exception()
+                done(Outcome("ok", outcome.result()) if error is None else self._failed(error))
+
+        try:
+            self._submit(item, owner, hold_ms).add_done_callback(ended)
+        except CallError as error:
+            done(self._failed(error))
+
+    def claim(self, item: EnvelopeItem, wait_s: float, done: Done, *, owner: str = "") -> None:
+        """A claim is only logged when there is something to claim; it waits for that so long."""
+        if not self._port.leads():
+            done(self._elsewhere())
+            return
+        command = self._build.decode(item.kind, item.raw)
+        assert isinstance(command, ClaimTasks)
+
+        def submit(ended: Callable[[SimOutcome], None]) -> None:
+            try:
+                outcome = self._submit(item, owner, 0)
+            except CallError as error:
+                outcome = self.scheduler.create_future()
+                outcome.set_exception(error)
+            outcome.add_done_callback(ended)
+
+        def answer(reply: Any) -> None:
+            failed = isinstance(reply, BaseException)
+            done(self._failed(reply) if failed else Outcome("ok", reply))
+
+        claims, scheduler = self.driver.claims, self.scheduler
+        Claiming(claims, scheduler, command, wait_s, submit, answer).begin()
+
+    def _submit(self, item: EnvelopeItem, owner: str, hold_ms: int) -> SimOutcome:
+        command = self._build.decode(item.kind, item.raw)
+        gone_at = self.scheduler.time() + CALL_S
+        outcome = self.driver.proposer.submit(
+            item.kind,
+            item.raw,
+            command,
+            principal=item.principal,
+            request_id=request_id(item.session_id, item.sequence, item.acked_below),
+            owner=owner,
+            expires_at=gone_at,
+            hold_ms=hold_ms,
+            cost_us=cost_us(self.host.inner.state, command, len(item.raw)),
+        )
+        self.scheduler.call_at(gone_at, outcome.cancel)
+        return outcome
 
     def get(self, key: bytes, done: Done) -> None:
         """The value of a key (None: there is none), linearizable."""
@@ -195,45 +257,12 @@ class Service:
         found = state.kv.range(KvRange(key), state.revision)
         return found.kvs[0].value if isinstance(found, KvRangeReply) and found.kvs else None
 
-    def _pump(self) -> None:
-        while self._waiting and self._in_flight < MAX_IN_FLIGHT:
-            group = self._next_group()
-            if not self._propose(group):
-                for _, done in group:
-                    done(self._elsewhere())
-        self._port.flush()
-
-    def _next_group(self) -> list[tuple[EnvelopeItem, Done]]:
-        count, size = 0, 0
-        for item, _ in self._waiting[: self._max_items]:
-            size += len(item.raw)
-            if count and size > MAX_ENTRY_BYTES:
-                break
-            count += 1
-        group, self._waiting = self._waiting[:count], self._waiting[count:]
-        return group
-
-    def _propose(self, group: list[tuple[EnvelopeItem, Done]]) -> bool:
-        items = [item for item, _ in group]
-        data = encode_envelope(self.clock.now_ms(), self._wall_ms(), items)
-
-        def applied(result: Applied | None) -> None:
-            self._in_flight -= 1
-            for position, (_, done) in enumerate(group):
-                done(
-                    Outcome("unknown")
-                    if result is None
-                    else Outcome("ok", result.replies[position])
-                )
-            if self._leading:
-                self._pump()
-
-        self._port.stamped(data)
-        self._in_flight += 1
-        taken = self._port.propose(data, applied)
-        if not taken:
-            self._in_flight -= 1
-        return taken
+    def _failed(self, error: BaseException) -> Outcome:
+        if isinstance(error, NotLeaderError):
+            return Outcome("elsewhere", error.leader_id)
+        if not isinstance(error, CallError | ReplicationError):
+            raise error  # a bug, as in a real node
+        return self._elsewhere() if error.definite else Outcome("unknown")
 
     def _elsewhere(self) -> Outcome:
         return Outcome("elsewhere", self._port.leader_hint())

@@ -21,10 +21,12 @@ from chaos.sim.base_node import DIRECTORY, Entry, NodeWatcher, SimNode
 from chaos.sim.clock import SimClock
 from chaos.sim.disk import SimulatedCrash
 from chaos.sim.plan import SimPlan
-from chaos.sim.service import ObservedHost
+from chaos.sim.scheduler import SimOutcome
+from chaos.sim.service import THE_PRODUCT, ObservedHost, SimBuild
 from chaos.sim.stock_files import CURRENT, WRITE_BACK_S
 from coord.codec.envelope import encode_envelope
 from coord.core.batch import Applied
+from coord.replication.port import NotLeaderError, OutcomeUnknownError
 
 JOURNAL = f"{DIRECTORY}/journal"
 DUMP = f"{DIRECTORY}/dump"
@@ -93,8 +95,15 @@ class StockEngine(SyncObj):  # type: ignore[misc]
 class StockNode(SimNode):
     """See the module."""
 
-    def __init__(self, node_id: str, plan: SimPlan, clock: SimClock, watcher: NodeWatcher) -> None:
-        super().__init__(node_id, plan, clock, watcher)
+    def __init__(
+        self,
+        node_id: str,
+        plan: SimPlan,
+        clock: SimClock,
+        watcher: NodeWatcher,
+        build: SimBuild = THE_PRODUCT,
+    ) -> None:
+        super().__init__(node_id, plan, clock, watcher, build)
         self.engine: StockEngine | None = None
         self._nodes = {peer: StockPeer(peer) for peer in self.peers}
         self._elections = Random(f"elections/{plan.seed}/{node_id}")
@@ -167,8 +176,6 @@ class StockNode(SimNode):
         self._enter()
         self._up().doTick(0.0)
         self._look()
-        assert self.service is not None
-        self.service.tick()
 
     def receive(self, peer_id: str, message: Any) -> None:
         self._enter()
@@ -222,13 +229,10 @@ class StockNode(SimNode):
         now = (self.leads(), self.term)
         if now == self._was:
             return
-        led, self._was = self._was[0], now
+        self._was = now
         self.watcher.node_changed(self)
         assert self.service is not None
-        if led:
-            self.service.role_changed(False)
-        if now[0]:
-            self.service.role_changed(True)
+        self.service.leadership_changed()
 
     # What was seen
 
@@ -278,11 +282,26 @@ class StockNode(SimNode):
         log = engine._SyncObj__raftLog
         return self.host.apply(index, log[index - log[0][1]][2], data)
 
-    def propose(self, data: bytes, done: Callable[[Applied | None], None]) -> bool:
+    def propose(self, data: bytes) -> SimOutcome:
         self._enter()
-        engine = self._up()
         if not self.leads():
-            return False
+            raise NotLeaderError(self.leader_hint())
+        outcome = self.scheduler.create_future()
+
+        def done(result: Applied | None) -> None:
+            if outcome.done():
+                return
+            if result is None:
+                outcome.set_exception(OutcomeUnknownError("the library says no more"))
+            else:
+                outcome.set_result(result)
+
+        self._append(data, done)
+        return outcome
+
+    def _append(self, data: bytes, done: Callable[[Applied | None], None]) -> None:
+        engine = self._up()
+        self.stamped(data)
 
         def called_back(result: Applied | None, error: int) -> None:
             if result is not None and error == 0:
@@ -295,18 +314,22 @@ class StockNode(SimNode):
 
         engine.apply_entry(data, callback=called_back)
         engine._checkCommandsToApply()
-        return True
 
     def barrier(self, done: Callable[[bool], None]) -> None:
         """An entry of its own."""
         assert self.service is not None
-        data = encode_envelope(self.service.clock.now_ms(), self.wall_ms(), [])
-        self.stamped(data)
-        if not self.propose(data, lambda result: done(result is not None)):
+        self._enter()
+        if not self.leads():
             done(False)
+            return
+        data = encode_envelope(self.service.clock.now_ms(), self.wall_ms(), [])
+        self._append(data, lambda result: done(result is not None))
 
     def flush(self) -> None:
         """The library sends when it is time."""
+
+    def require_level(self, level: int) -> None:
+        """The library knows no levels."""
 
     def machine_restored(self) -> None:
         self.watcher.node_restored(self, self.applied_index)

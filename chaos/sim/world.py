@@ -25,7 +25,7 @@ from chaos.sim.invariants import Invariants, Violation
 from chaos.sim.links import SimNetwork
 from chaos.sim.plan import HARDENED, SimPlan
 from chaos.sim.promises import Promises, history_digest
-from chaos.sim.service import Done, Outcome, Service
+from chaos.sim.service import THE_PRODUCT, Done, Outcome, Service, SimBuild
 from coord.core.batch import Applied
 from coord.journal import DiskFullError, StorageDamagedError, SyncFailedError
 from coord.replication.errors import RemovedFromClusterError
@@ -64,10 +64,11 @@ class SimResult:
 class World:
     """One run. `run` gives the result; it never raises for what the run finds."""
 
-    def __init__(self, plan: SimPlan) -> None:
+    def __init__(self, plan: SimPlan, build: SimBuild = THE_PRODUCT) -> None:
         self.plan = plan
+        self.build = build
         self.clock = SimClock()
-        self.invariants = Invariants()
+        self.invariants = Invariants(build)
         self.bounds = Bounds()
         self.ages = Ages()
         self.promises = Promises()
@@ -99,10 +100,10 @@ class World:
 
     def _make_node(self, node_id: str) -> SimNode:
         if self.plan.engine == HARDENED:
-            return HardenedNode(node_id, self.plan, self.clock, self)
+            return HardenedNode(node_id, self.plan, self.clock, self, self.build)
         from chaos.sim.stock import StockNode
 
-        return StockNode(node_id, self.plan, self.clock, self)
+        return StockNode(node_id, self.plan, self.clock, self, self.build)
 
     def run(self) -> SimResult:
         """The whole run."""

@@ -8,7 +8,7 @@ there a DecodeError means damage.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
@@ -23,11 +23,23 @@ from coord.core.batch import Command
 K = CommandKind
 
 
+Decode = Callable[[int, bytes], Command]
+
+DecoderRow = tuple[Callable[[bytes], Any], Callable[[Any], Command], str]
+"""How a kind is decoded: what parses the bytes and may raise protobuf's DecodeError, what makes the
+command of the message, and the message's name."""
+
+
 def decode(kind: int, raw: bytes) -> Command:
     """The command in `raw`, the bytes of the request message of this kind.
 
     Raises DecodeError (one sentence) or UnknownCommandError."""
-    return _parse(kind, raw)[0]
+    return _parse(DECODERS, kind, raw)[0]
+
+
+def decoder(rows: Mapping[int, DecoderRow]) -> Decode:
+    """`decode` for these kinds, which may be others than the product's `DECODERS`."""
+    return lambda kind, raw: _parse(rows, kind, raw)[0]
 
 
 def decode_request(kind: int, raw: bytes) -> tuple[Command, RequestId | None]:
@@ -36,7 +48,7 @@ def decode_request(kind: int, raw: bytes) -> tuple[Command, RequestId | None]:
     in: what has far too many parts is not decoded.
 
     Raises DecodeError (one sentence), TooManyPartsError or UnknownCommandError."""
-    command, message = _parse(kind, raw, shape=True)
+    command, message = _parse(DECODERS, kind, raw, shape=True)
     if kind in _WITH_HEADER:
         header = message.header
         return command, request_id(header.session_id, header.sequence, header.acked_below)
@@ -50,8 +62,10 @@ def request_id(session_id: int, sequence: int, acked_below: int) -> RequestId | 
     return None
 
 
-def _parse(kind: int, raw: bytes, *, shape: bool = False) -> tuple[Command, Any]:
-    entry = _DECODERS.get(kind)
+def _parse(
+    rows: Mapping[int, DecoderRow], kind: int, raw: bytes, *, shape: bool = False
+) -> tuple[Command, Any]:
+    entry = rows.get(kind)
     if entry is None:
         raise UnknownCommandError(
             f"command kind {kind} is not known to this version; a newer one wrote it: start a "
@@ -77,10 +91,7 @@ _BUILDERS: Final[dict[CommandKind, Decoder]] = {
     **cluster.DECODERS,
 }
 
-_Decoder = tuple[Callable[[bytes], Any], Callable[[Any], Command], str]
-
-
-_DECODERS: Final[dict[int, _Decoder]] = {
+DECODERS: Final[Mapping[int, DecoderRow]] = {
     int(kind): (REQUEST_CLASS[kind].FromString, build, REQUEST_CLASS[kind].DESCRIPTOR.name)
     for kind, build in _BUILDERS.items()
 }

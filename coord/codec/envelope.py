@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from coord.codec.commands import decode, request_id
+from coord.codec.commands import Decode, decode, request_id
 from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.core.batch import Batch, Request
 
@@ -72,9 +72,11 @@ def decode_envelope(data: bytes) -> Envelope:
     return Envelope(VERSION, value[1], value[2], tuple([_item(item) for item in value[3]]))
 
 
-def to_batch(data: bytes, cache: BatchCache | None = None) -> Batch:
+def to_batch(
+    data: bytes, cache: BatchCache | None = None, decode_command: Decode = decode
+) -> Batch:
     """The batch in a log entry. With a cache, requests that were decoded when the entry was made
-    are taken (and removed) from there.
+    are taken (and removed) from there. `decode_command` is the product's but in tests.
 
     Raises UnknownCommandError or DecodeError; both mean that the node cannot go on."""
     if cache is not None:
@@ -86,7 +88,9 @@ def to_batch(data: bytes, cache: BatchCache | None = None) -> Batch:
         envelope.now_ms,
         envelope.wall_ms,
         [
-            Request(decode(kind, raw), request_id(session_id, sequence, acked_below), principal)
+            Request(
+                decode_command(kind, raw), request_id(session_id, sequence, acked_below), principal
+            )
             for kind, principal, session_id, sequence, acked_below, raw in envelope.items
         ],
     )

@@ -18,7 +18,7 @@ from coord.rpc.status import DETAILS_KEY, code_in, reason_in
 from coord.runtime import errors
 from coord.runtime.errors import CallError, ServiceReason
 from coord.runtime.leader_view import LeaderView
-from coord.runtime.slices import SlicedCalls
+from coord.runtime.sliced_calls import SlicedCalls
 
 _ELSEWHERE: Final = {
     ServiceReason.NOT_LEADER,
@@ -96,7 +96,9 @@ class Forwarder:
         self._leadership = leadership
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._channels: dict[str, _Channel] = {}
-        self._abandoning: SlicedCalls[tuple[_Channel, Any]] = SlicedCalls(_abandon)
+        self._abandoning: SlicedCalls[tuple[_Channel, Any]] = SlicedCalls(
+            asyncio.get_running_loop().call_soon, _abandon
+        )
         leadership.on_change(self._doubt_old_leaders)
 
     async def __call__(self, method: Method, call: Call, address: str) -> bytes:

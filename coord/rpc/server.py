@@ -16,13 +16,13 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
-from coord.core.base.request import Event, EventKind
+from coord.core.base.request import Event
+from coord.core.batch import Reply
 from coord.replication.port import NotLeaderError, Replicator, StateMachine
 from coord.rpc.dispatcher import Dispatcher, Service
 from coord.rpc.etcd.kv import EtcdKvService
 from coord.rpc.forwarding import Forwarder
 from coord.rpc.health import Health
-from coord.rpc.services.claims import ready_count
 from coord.rpc.services.cluster import ClusterService
 from coord.rpc.services.context import Backend, numeric_id
 from coord.rpc.services.locks import LockService
@@ -32,17 +32,15 @@ from coord.rpc.streams import calls as call_stream
 from coord.rpc.streams import work as work_stream
 from coord.rpc.streams.work import WorkStreams
 from coord.rpc.well_formed import WellFormed
-from coord.runtime.claim_queue import ClaimQueue
 from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.driver import Driver
 from coord.runtime.errors import shutting_down
 from coord.runtime.leader_view import LeaderView
 from coord.runtime.lease_watch import LeaseWatch
-from coord.runtime.level_keeper import LevelKeeper
 from coord.runtime.machine_memory import usable_memory_bytes
-from coord.runtime.proposer import Proposer, ProposerLimits
+from coord.runtime.proposer import ProposerLimits
 from coord.runtime.state_machine import ReplicatedStateMachine
 from coord.runtime.state_quota import StateQuota
-from coord.runtime.ticker import Ticker
 from coord.runtime.watches import Watches
 
 # Above our own limit, so that a little too much is refused with a reason.
@@ -80,16 +78,17 @@ class RpcServer:
         self.replicator = make_replicator(self.state_machine)
         self.leadership = LeaderView(self.replicator)
         self.watches = Watches()
-        self.claim_queue = ClaimQueue(lambda queue: ready_count(self.state_machine.state, queue))
-        self.proposer = Proposer(self.replicator, self.clock, cache, settings.proposer)
-        self.levels = LevelKeeper(
-            self.replicator, self.state_machine, self.proposer, self.leadership
-        )
-        self._ticker = Ticker(
+        self._driver: Driver[asyncio.Future[Reply]] = Driver(
+            self.replicator,
+            self.state_machine,
             self.clock,
-            self.state_machine.next_deadline_ms,
-            self.proposer.propose_empty,
+            cache,
+            self.leadership,
+            asyncio.get_running_loop(),
+            settings.proposer,
         )
+        self.proposer = self._driver.proposer
+        self.claim_queue = self._driver.claims
         self._forwarder = Forwarder(self.leadership)
         self._dispatcher = Dispatcher(
             settings.node_id,
@@ -175,7 +174,7 @@ class RpcServer:
             SessionService(backend),
             TaskService(backend),
             LockService(backend),
-            ClusterService(backend, self._forwarder, self.levels),
+            ClusterService(backend, self._forwarder, self._driver.levels),
             EtcdKvService(backend),
         ]
 
@@ -189,12 +188,13 @@ class RpcServer:
     def refuse_calls(self) -> None:
         """Second step: new calls and long polls are told to go elsewhere."""
         self._dispatcher.close()
-        self._end_waits(shutting_down())
+        self.watches.end_all(shutting_down())
+        self.claim_queue.end_all(shutting_down())
 
     async def stop(self, grace_s: float) -> None:
         """Last step: let running calls finish within the grace, then end them. Idempotent."""
         server, self._server = self._server, None
-        self._ticker.rest()
+        self._driver.rest()
         if server is not None:
             await server.stop(grace_s)
         self.proposer.fail_waiting(shutting_down())
@@ -205,38 +205,19 @@ class RpcServer:
     def _applied(self, events: Iterable[Event]) -> None:
         self.watches.dispatch(events)
         self.work.dispatch(events)
-        ready = [event.subject for event in events if event.kind is EventKind.TASK_READY]
-        if ready:
-            self.claim_queue.look(ready)
-        self.levels.tell()
-        self._ticker.look()
+        self._driver.applied(events)
 
     def _restored(self) -> None:
         self.watches.wake_all()
         self.work.restored()
-        self.claim_queue.look_everywhere()
-        self.levels.tell()
-        self._ticker.look()
+        self._driver.restored()
 
     def _follow(self, leadership: LeaderView) -> None:
-        if leadership.is_leader:
-            self.clock.start()
-            self._ticker.lead()
-            self.levels.lead()
-        else:
-            self.clock.stop()
-            self._ticker.rest()
-            self.levels.rest()
-            # Nothing of these was logged: their calls follow the leadership.
-            moved = NotLeaderError(leadership.leader_id)
-            self.proposer.fail_waiting(moved)
-            self._end_waits(moved)
+        self._driver.follow()
+        if not leadership.is_leader:
+            self.watches.end_all(NotLeaderError(leadership.leader_id))
         if self._health is not None:
             self._health.follow(leadership)
-
-    def _end_waits(self, error: Exception) -> None:
-        self.watches.end_all(error)
-        self.claim_queue.end_all(error)
 
 
 async def _require_address(address: str) -> None:

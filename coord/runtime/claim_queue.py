@@ -8,37 +8,41 @@ claim that could be served is left waiting.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from typing import Any, Generic
 
-from coord.runtime.slices import SlicedCalls
+from coord.core.state import State
+from coord.runtime.scheduler import OutcomeT, Scheduler, Timer
+from coord.runtime.sliced_calls import SlicedCalls
 
 
-class ParkedClaim:
+class ParkedClaim(Generic[OutcomeT]):
     """One waiting claim. `turn`: True, it may be proposed; False, its time is over; or an error."""
 
-    __slots__ = ("max_tasks", "queues", "turn")
+    __slots__ = ("max_tasks", "queues", "timer", "turn")
 
-    def __init__(self, queues: tuple[str, ...], max_tasks: int, turn: asyncio.Future[bool]) -> None:
+    def __init__(self, queues: tuple[str, ...], max_tasks: int, turn: OutcomeT) -> None:
         self.queues = queues
         self.max_tasks = max_tasks
         self.turn = turn
+        self.timer: Timer | None = None  # while it stands in line
 
 
-_Ended = tuple[ParkedClaim, Exception | None]
+_Ended = tuple[ParkedClaim[Any], Exception | None]
 """None: its time is over."""
 
 
-class ClaimQueue:
+class ClaimQueue(Generic[OutcomeT]):
     """`ready_count`: how many tasks of a queue can be claimed in the applied state."""
 
-    def __init__(self, ready_count: Callable[[str], int]) -> None:
+    def __init__(self, ready_count: Callable[[str], int], scheduler: Scheduler[OutcomeT]) -> None:
         self._ready_count = ready_count
+        self._scheduler = scheduler
         # A claim stands in the line of each of its queues; a line is ordered by arrival.
-        self._lines: dict[str, OrderedDict[ParkedClaim, None]] = {}
+        self._lines: dict[str, OrderedDict[ParkedClaim[OutcomeT], None]] = {}
         self._let_through: dict[str, int] = {}
-        self._ending: SlicedCalls[_Ended] = SlicedCalls(_end)
+        self._ending: SlicedCalls[_Ended] = SlicedCalls(scheduler.call_soon, self._end)
 
     @property
     def parked(self) -> int:
@@ -67,32 +71,31 @@ class ClaimQueue:
                 del self._let_through[queue]
         self.look(queues)
 
-    async def park(
+    def park(
         self, queues: tuple[str, ...], max_tasks: int, timeout_s: float, *, first: bool = False
-    ) -> bool:
-        """Wait in line. True: it is let through (`leave` must follow); False: time is over.
+    ) -> ParkedClaim[OutcomeT]:
+        """Stand in line. The claim's `turn` ends with True when it is let through (`leave` must
+        follow), with False when its time is over, or with what `end_all` was given. Whoever gives
+        it up before says so by `give_up`.
 
-        `first`: in front, for one that was let through and came back empty. Raises what `end_all`
-        was given."""
-        loop = asyncio.get_running_loop()
-        claim = ParkedClaim(queues, max_tasks, loop.create_future())
+        `first`: in front, for one that was let through and came back empty."""
+        claim = ParkedClaim(queues, max_tasks, self._scheduler.create_future())
         for queue in queues:
             line = self._lines.setdefault(queue, OrderedDict())
             line[claim] = None
             if first:
                 line.move_to_end(claim, last=False)
+        due = self._scheduler.time() + timeout_s
+        claim.timer = self._scheduler.call_at(due, lambda: self._ending.add((claim, None)))
         self.look(queues)
-        timer = loop.call_later(timeout_s, self._ending.add, (claim, None))
-        try:
-            return await claim.turn
-        except asyncio.CancelledError:
-            if _was_let_through(claim):
-                # The caller vanished in the very moment: its place goes to another.
-                self.leave(queues, max_tasks)
-            raise
-        finally:
-            timer.cancel()
-            self._step_out(claim)
+        return claim
+
+    def give_up(self, claim: ParkedClaim[OutcomeT]) -> None:
+        """The caller of a parked claim has vanished. Had it been let through in the very moment,
+        then its place goes to another."""
+        self._step_out(claim)
+        if _was_let_through(claim):
+            self.leave(claim.queues, claim.max_tasks)
 
     def look(self, queues: Iterable[str]) -> None:
         """Tasks of these queues may have become ready: let through who can be served."""
@@ -112,7 +115,7 @@ class ClaimQueue:
 
     def end_all(self, error: Exception) -> None:
         """End every parked claim with `error`."""
-        claims = {claim for line in self._lines.values() for claim in line}
+        claims = dict.fromkeys(claim for line in self._lines.values() for claim in line)
         for claim in claims:
             self._step_out(claim)
             self._ending.add((claim, error))
@@ -124,7 +127,10 @@ class ClaimQueue:
         for queue in queues:
             self._let_through[queue] = self._let_through.get(queue, 0) + max_tasks
 
-    def _step_out(self, claim: ParkedClaim) -> None:
+    def _step_out(self, claim: ParkedClaim[OutcomeT]) -> None:
+        if claim.timer is not None:
+            claim.timer.cancel()
+            claim.timer = None
         for queue in claim.queues:
             line = self._lines.get(queue)
             if line is not None:
@@ -132,17 +138,23 @@ class ClaimQueue:
                 if not line:
                     del self._lines[queue]
 
+    def _end(self, ended: _Ended) -> None:
+        claim, error = ended
+        self._step_out(claim)
+        if claim.turn.done():
+            return
+        if error is None:
+            claim.turn.set_result(False)
+        else:
+            claim.turn.set_exception(error)
 
-def _end(ended: _Ended) -> None:
-    claim, error = ended
-    if claim.turn.done():
-        return
-    if error is None:
-        claim.turn.set_result(False)
-    else:
-        claim.turn.set_exception(error)
+
+def ready_count(state: State, queue: str) -> int:
+    """How many tasks of a queue could be claimed."""
+    known = state.queues.get(queue)
+    return 0 if known is None or known.paused else len(known.ready)
 
 
-def _was_let_through(claim: ParkedClaim) -> bool:
+def _was_let_through(claim: ParkedClaim[Any]) -> bool:
     turn = claim.turn
     return turn.done() and not turn.cancelled() and turn.exception() is None and turn.result()

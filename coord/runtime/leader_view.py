@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from coord.replication.port import Member, ReplicaStatus, Replicator, Role
-from coord.runtime.slices import SlicedCalls
+from coord.runtime.sliced_calls import SlicedCalls
 
 
 class LeaderView:
@@ -16,7 +16,9 @@ class LeaderView:
         self._replicator = replicator
         self._waiting: dict[asyncio.Future[None], None] = {}
         # Very many calls may wait for a leader: they go on some at a time.
-        self._waking: SlicedCalls[asyncio.Future[None]] = SlicedCalls(_wake)
+        self._waking: SlicedCalls[asyncio.Future[None]] = SlicedCalls(
+            asyncio.get_running_loop().call_soon, _wake
+        )
         self._callbacks: list[Callable[[LeaderView], None]] = []
         self.is_leader = False
         self.leader_id: str | None = None

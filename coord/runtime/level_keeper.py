@@ -7,21 +7,20 @@ no way back to the builds before.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from typing import Any, Generic, Protocol
 
 import structlog
 
 from coord.codec.kinds import CommandKind
 from coord.core.base.levels import HIGHEST_LEVEL
-from coord.core.batch import Reply
 from coord.core.cluster.commands import RaiseLevel
 from coord.pb import cluster_pb2 as pb
-from coord.replication.port import ReplicationError, Replicator
+from coord.replication.port import Member, ReplicationError
 from coord.runtime import errors
 from coord.runtime.errors import CallError
-from coord.runtime.leader_view import LeaderView
 from coord.runtime.proposer import Proposer
+from coord.runtime.scheduler import Outcome, OutcomeT, Timer, Timers
 from coord.runtime.state_machine import ReplicatedStateMachine
 
 log = structlog.get_logger()
@@ -29,15 +28,39 @@ log = structlog.get_logger()
 _LOOK_AGAIN_S = 0.05
 
 
-class LevelKeeper:
-    """See the module. `look` is called after every applied entry, restore and change of role."""
+class Builds(Protocol):
+    """What the level keeper needs of replication; a `Replicator` has it."""
+
+    @property
+    def member_levels(self) -> dict[str, int | None]:
+        """See `Replicator.member_levels`."""
+        ...
+
+    def require_level(self, level: int) -> None:
+        """See `Replicator.require_level`."""
+        ...
+
+
+class Leadership(Protocol):
+    """What is known of who leads; see `LeaderView`."""
+
+    @property
+    def is_leader(self) -> bool: ...
+    @property
+    def members(self) -> Mapping[str, Member]: ...
+
+
+class LevelKeeper(Generic[OutcomeT]):
+    """See the module. `founding_level`: to which the first leader of a new cluster raises it."""
 
     def __init__(
         self,
-        replicator: Replicator,
+        replicator: Builds,
         state_machine: ReplicatedStateMachine,
-        proposer: Proposer,
-        leadership: LeaderView,
+        proposer: Proposer[OutcomeT],
+        leadership: Leadership,
+        timers: Timers,
+        founding_level: int = HIGHEST_LEVEL,
     ) -> None:
         self._replicator = replicator
         self._state_machine = state_machine
@@ -45,7 +68,9 @@ class LevelKeeper:
         self._leadership = leadership
         self._told = 0
         self._founding = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers = timers
+        self._founding_level = founding_level
+        self._timer: Timer | None = None
 
     @property
     def level(self) -> int:
@@ -80,11 +105,11 @@ class LevelKeeper:
             if (levels.get(node_id) or 0) < level
         }
 
-    async def raise_to(self, level: int) -> None:
-        """Raise the level, and return once it is in force. Raises CallError (definite: a member
-        does not support it) or what the proposer raises."""
+    def raise_to(self, level: int) -> OutcomeT | None:
+        """Raise the level: the outcome is there once it is in force. None: it is in force already.
+        Raises CallError (definite: a member does not support it) or what the proposer raises."""
         if level <= self.level:
-            return
+            return None
         if level > HIGHEST_LEVEL:
             raise errors.invalid(
                 f"level is {level}; this build supports levels up to {HIGHEST_LEVEL}", "level"
@@ -92,31 +117,31 @@ class LevelKeeper:
         missing = self.missing(level)
         if missing:
             raise _members_behind(level, missing)
-        await self._propose(level)
+        return self._propose(level)
 
-    def _propose(self, level: int) -> asyncio.Future[Reply]:
+    def _propose(self, level: int) -> OutcomeT:
         raw = pb.RaiseLevelRequest(level=level).SerializeToString()
         return self._proposer.submit(CommandKind.RAISE_LEVEL, raw, RaiseLevel(level))
 
     def _raise_when_founding(self) -> None:
         self._timer = None
-        if not self._founding or self.level:
+        level = self._founding_level
+        if not self._founding or self.level >= level:
             return
-        if self.missing(HIGHEST_LEVEL):
-            self._timer = asyncio.get_running_loop().call_later(
-                _LOOK_AGAIN_S, self._raise_when_founding
-            )
+        if self.missing(level):
+            due = self._timers.time() + _LOOK_AGAIN_S
+            self._timer = self._timers.call_at(due, self._raise_when_founding)
             return
         self._founding = False
         try:
-            self._propose(HIGHEST_LEVEL).add_done_callback(self._raised)
+            self._propose(level).add_done_callback(self._raised)
         except (CallError, ReplicationError) as error:
-            log.warning("level_not_raised", level=HIGHEST_LEVEL, why=str(error))
+            log.warning("level_not_raised", level=self._founding_level, why=str(error))
 
-    def _raised(self, done: asyncio.Future[Reply]) -> None:
+    def _raised(self, done: Outcome[Any]) -> None:
         error = None if done.cancelled() else done.exception()
         if error is not None:
-            log.warning("level_not_raised", level=HIGHEST_LEVEL, why=str(error))
+            log.warning("level_not_raised", level=self._founding_level, why=str(error))
             # Another leader of the still empty cluster does it; this one tries again if it leads.
             self._founding = self._leadership.is_leader
             self._raise_when_founding()

@@ -13,9 +13,9 @@ What ends a request, and what its caller is told:
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol
 
 from coord.codec.envelope import BatchCache, EnvelopeItem, encode_envelope
 from coord.core.base.request import RequestId
@@ -23,15 +23,15 @@ from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.replication.port import (
     BusyError,
     OutcomeUnknownError,
-    Replicator,
     WriteBlockedError,
 )
 from coord.runtime import errors
 from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.fair_queue import FairQueue
 from coord.runtime.growth import grows
+from coord.runtime.scheduler import Outcome, OutcomeT, Scheduler, Timer
 from coord.runtime.shares import Shares
-from coord.runtime.slices import SlicedCalls
+from coord.runtime.sliced_calls import SlicedCalls
 
 _REQUEST_OVERHEAD_BYTES = 64
 _LOOK_FOR_BLOCK_S = 0.05
@@ -68,7 +68,7 @@ class _Pending:
         item: EnvelopeItem,
         request: Request,
         expires_at: float,
-        done: asyncio.Future[Reply],
+        done: Outcome[Any],
         owner: str,
         cost_us: int,
     ) -> None:
@@ -84,34 +84,49 @@ class _Pending:
 _Told = tuple[_Pending, Reply | BaseException]
 
 
-class Proposer:
+class EntryLog(Protocol):
+    """What the proposer needs of replication; a `Replicator` has it."""
+
+    @property
+    def write_block_reason(self) -> str | None: ...
+    @property
+    def growth_block_reason(self) -> str | None: ...
+    def propose(self, data: bytes) -> Outcome[object]:
+        """See `Replicator.propose`."""
+        ...
+
+
+class Proposer(Generic[OutcomeT]):
     """Gathers requests and proposes entries. `cache` is given every batch that is proposed, so that
-    applying it here need not decode it again."""
+    applying it here need not decode it again. `scheduler` makes the outcomes that callers get."""
 
     def __init__(
         self,
-        replicator: Replicator,
+        replicator: EntryLog,
         clock: ClusterClock,
         cache: BatchCache,
+        scheduler: Scheduler[OutcomeT],
         limits: ProposerLimits | None = None,
     ) -> None:
         self._replicator = replicator
         self._clock = clock
         self._cache = cache
         self._limits = limits or ProposerLimits()
-        self._loop = asyncio.get_running_loop()
+        self._scheduler = scheduler
+        self._new_outcome = scheduler.create_future
         self._waiting: FairQueue[_Pending] = FairQueue(_owner_of)
         self._held: list[_Pending] = []
         self._requests = Shares(self._limits.max_waiting)
         self._bytes = Shares(self._limits.max_waiting_bytes)
         # Whose request is answered goes on in the next turn of the loop: not too many in one.
-        self._telling: SlicedCalls[_Told] = SlicedCalls(_tell, _TOLD_A_TURN)
+        self._telling: SlicedCalls[_Told] = SlicedCalls(scheduler.call_soon, _tell, _TOLD_A_TURN)
         self._in_flight = 0
         self._empty_wanted = False
         self._flush_scheduled = False
-        self._retry_timer: asyncio.TimerHandle | None = None
-        self._hold_timer: asyncio.TimerHandle | None = None
-        self._block_timer: asyncio.TimerHandle | None = None
+        self._retry_timer: Timer | None = None
+        self._hold_timer: Timer | None = None
+        self._hold_due = 0.0  # when that timer fires
+        self._block_timer: Timer | None = None
 
     @property
     def waiting(self) -> int:
@@ -135,15 +150,15 @@ class Proposer:
         expires_at: float = float("inf"),
         hold_ms: int = 0,
         cost_us: int = _REQUEST_COST_US,
-    ) -> asyncio.Future[Reply]:
-        """Queue one request; the future ends with its reply. Cancelling it before it is logged
-        drops the request.
+    ) -> OutcomeT:
+        """Queue one request; the outcome is its reply. Cancelling it before it is logged drops the
+        request.
 
-        `owner`: the connection it came on; empty: the node's own. `expires_at`: event loop time
-        after which the caller is gone. `hold_ms`: it may be held back this long to travel with
-        others. `cost_us`: what applying it takes, by estimate.
+        `owner`: the connection it came on; empty: the node's own. `expires_at`: the scheduler's
+        time after which the caller is gone. `hold_ms`: it may be held back this long to travel
+        with others. `cost_us`: what applying it takes, by estimate.
 
-        Raises CallError BUSY or LOG_TOO_LARGE; the future may end with CallError (definite) or a
+        Raises CallError BUSY or LOG_TOO_LARGE; the outcome may be a CallError (definite) or a
         ReplicationError, which says whether it is definite."""
         limits = self._limits
         if self._replicator.growth_block_reason is not None and grows(command):
@@ -151,7 +166,7 @@ class Proposer:
         size = len(raw) + _REQUEST_OVERHEAD_BYTES
         if not self._has_room(owner, size):
             raise errors.busy(limits.retry_after_ms)
-        done: asyncio.Future[Reply] = self._loop.create_future()
+        done = self._new_outcome()
         identity = request_id or _NO_IDENTITY
         item = EnvelopeItem(
             kind,
@@ -209,15 +224,16 @@ class Proposer:
         if self._flush_scheduled or self._retry_timer:
             return
         self._flush_scheduled = True
-        self._loop.call_soon(self._flush)
+        self._scheduler.call_soon(self._flush)
 
     def _schedule_held(self, hold_ms: int) -> None:
-        due = self._loop.time() + hold_ms / 1000
+        due = self._scheduler.time() + hold_ms / 1000
         if self._hold_timer is not None:
-            if self._hold_timer.when() <= due:
+            if self._hold_due <= due:
                 return
             self._hold_timer.cancel()
-        self._hold_timer = self._loop.call_at(due, self._hold_is_over)
+        self._hold_due = due
+        self._hold_timer = self._scheduler.call_at(due, self._hold_is_over)
 
     def _hold_is_over(self) -> None:
         self._hold_timer = None
@@ -233,7 +249,7 @@ class Proposer:
 
     def _gather(self) -> list[_Pending]:
         """Take the next entry's requests off the queue; those nobody waits for any more go."""
-        limits, now = self._limits, self._loop.time()
+        limits, now = self._limits, self._scheduler.time()
         requests: list[_Pending] = []
         size = cost_us = 0
         while self._waiting and len(requests) < limits.max_entry_requests:
@@ -277,7 +293,7 @@ class Proposer:
         and not when its time is over. Nothing else happens then, so it is looked at by a timer."""
         self._refuse_if_blocked()
         if self._waiting and self._block_timer is None:
-            self._block_timer = self._loop.call_later(_LOOK_FOR_BLOCK_S, self._look_again)
+            self._block_timer = self._call_later(_LOOK_FOR_BLOCK_S, self._look_again)
 
     def _look_again(self) -> None:
         self._block_timer = None
@@ -296,7 +312,7 @@ class Proposer:
         try:
             data = encode_envelope(now_ms, wall_ms, [p.item for p in requests])
             self._cache.put(data, Batch(now_ms, wall_ms, [p.request for p in requests]))
-            future = self._replicator.propose(data)
+            outcome = self._replicator.propose(data)
         except BusyError as error:
             self._put_back(requests, error.retry_after_ms)
             return False
@@ -309,7 +325,7 @@ class Proposer:
             return True
         self._clock.start()  # from where it stood still, if it did
         self._in_flight += 1
-        future.add_done_callback(lambda done: self._on_outcome(requests, done))
+        outcome.add_done_callback(lambda done: self._on_outcome(requests, done))
         return True
 
     def _put_back(self, requests: list[_Pending], retry_after_ms: int) -> None:
@@ -317,29 +333,32 @@ class Proposer:
         for pending in requests:
             self._count(pending)
         self._cancel_retry()
-        self._retry_timer = self._loop.call_later(retry_after_ms / 1000, self._retry)
+        self._retry_timer = self._call_later(retry_after_ms / 1000, self._retry)
 
     def _retry(self) -> None:
         self._retry_timer = None
         self._schedule_flush()
+
+    def _call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        return self._scheduler.call_at(self._scheduler.time() + delay_s, callback)
 
     def _cancel_retry(self) -> None:
         if self._retry_timer is not None:
             self._retry_timer.cancel()
             self._retry_timer = None
 
-    def _on_outcome(self, requests: list[_Pending], future: asyncio.Future[object]) -> None:
+    def _on_outcome(self, requests: list[_Pending], outcome: Outcome[object]) -> None:
         self._in_flight -= 1
         if self._waiting or self._empty_wanted:
             self._schedule_flush()
-        if future.cancelled():
+        if outcome.cancelled():
             self._fail(requests, OutcomeUnknownError("the proposal was given up"))
             return
-        error = future.exception()
+        error = outcome.exception()
         if error is not None:
             self._fail(requests, error)
             return
-        applied = future.result()
+        applied = outcome.result()
         if not isinstance(applied, Applied):
             self._fail(requests, OutcomeUnknownError("applied without an outcome"))
             return

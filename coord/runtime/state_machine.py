@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from coord.codec.commands import Decode, decode
 from coord.codec.envelope import BatchCache, to_batch
 from coord.codec.snapshot import SnapshotEncoder, decode_snapshot
 from coord.core.base.request import Event
 from coord.core.base.table import ViewGivenUpError
 from coord.core.batch import Applied
 from coord.core.digest import Digester
+from coord.core.domain import Domain
+from coord.core.domains import DOMAINS
 from coord.core.machine import Machine
 from coord.core.state import State
 from coord.replication.port import DigestGivenUpError, DigestSource, SnapshotSource
@@ -52,14 +55,24 @@ class StateDigest:
 
 
 class ReplicatedStateMachine:
-    """Implements `coord.replication.port.StateMachine` and `LoadsAside` around a `Machine`."""
+    """Implements `coord.replication.port.StateMachine` and `LoadsAside` around a `Machine`.
 
-    def __init__(self, clock: ClusterClock, cache: BatchCache | None = None) -> None:
+    `domains` and `decode_command` are the product's but in tests."""
+
+    def __init__(
+        self,
+        clock: ClusterClock,
+        cache: BatchCache | None = None,
+        domains: tuple[Domain, ...] = DOMAINS,
+        decode_command: Decode = decode,
+    ) -> None:
         self._clock = clock
         self._cache = cache
+        self._domains = domains
+        self._decode = decode_command
         self._on_applied: list[AppliedCallback] = []
         self._on_restored: list[Callable[[], None]] = []
-        self.machine = Machine()
+        self.machine = Machine(domains=domains)
 
     @property
     def state(self) -> State:
@@ -82,7 +95,7 @@ class ReplicatedStateMachine:
     def apply(self, index: int, term: int, data: bytes) -> Applied:
         """See `StateMachine.apply`. Raises what must stop the node: an entry of a newer version,
         a damaged one, a broken invariant."""
-        batch = to_batch(data, self._cache)
+        batch = to_batch(data, self._cache, self._decode)
         applied = self.machine.apply(batch)
         self._clock.on_applied(self.machine.now_ms)
         for callback in self._on_applied:
@@ -104,7 +117,7 @@ class ReplicatedStateMachine:
     def load(self, chunks: Iterable[bytes]) -> Callable[[], None]:
         """See `LoadsAside.load`. Raises SnapshotDamagedError or SnapshotFormatError."""
         with building():
-            machine = Machine.from_rows(decode_snapshot(chunks))
+            machine = Machine.from_rows(decode_snapshot(chunks), domains=self._domains)
 
         def put_in_place() -> None:
             self.machine = machine

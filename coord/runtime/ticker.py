@@ -6,10 +6,10 @@ adds none; deadlines that lie close together share one entry.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.scheduler import Timer, Timers
 
 _MIN_GAP_S = 0.02
 _MAX_SLEEP_S = 3_600.0
@@ -26,11 +26,13 @@ class Ticker:
         clock: ClusterClock,
         next_deadline_ms: Callable[[int], int | None],
         propose_empty: Callable[[], None],
+        timers: Timers,
     ) -> None:
         self._clock = clock
         self._next_deadline_ms = next_deadline_ms
         self._propose_empty = propose_empty
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers = timers
+        self._timer: Timer | None = None
         self._timer_due = 0.0
         self._last_fire = -1.0
         self._leading = False
@@ -54,9 +56,8 @@ class Ticker:
         if deadline_ms is None:
             self._cancel()
             return
-        loop = asyncio.get_running_loop()
         sleep_s = min((deadline_ms - now_ms) / 1000, _MAX_SLEEP_S)
-        due = max(loop.time() + sleep_s, self._last_fire + _MIN_GAP_S)
+        due = max(self._timers.time() + sleep_s, self._last_fire + _MIN_GAP_S)
         if self._timer is not None:
             # A timer that fires early only looks again: that is cheaper than moving it every time.
             if self._timer_due <= due:
@@ -64,11 +65,11 @@ class Ticker:
             self._timer.cancel()
         # Noted here: what uvloop returns for a time that has come already has no `when`.
         self._timer_due = due
-        self._timer = loop.call_at(due, self._fire)
+        self._timer = self._timers.call_at(due, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
-        self._last_fire = asyncio.get_running_loop().time()
+        self._last_fire = self._timers.time()
         now_ms = self._clock.now_ms()
         deadline_ms = self._next_deadline_ms(now_ms)
         # Time that stands still while writes are refused goes on with the first that is taken.

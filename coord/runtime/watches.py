@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from coord.core.base.request import Event, EventKind
-from coord.runtime.slices import SlicedCalls
+from coord.runtime.sliced_calls import SlicedCalls
 
 Subject = tuple[EventKind, str, int, str]
 """Kind and subject of an event; session and holder, if it is about one contender of a lock."""
@@ -90,7 +90,9 @@ class Watches:
 
     def __init__(self) -> None:
         self._by_subject: dict[Subject, dict[Watch, None]] = {}
-        self._waking: SlicedCalls[Watch] = SlicedCalls(Watch.wake)
+        self._waking: SlicedCalls[Watch] = SlicedCalls(
+            asyncio.get_running_loop().call_soon, Watch.wake
+        )
 
     def __len__(self) -> int:
         """How many (call, subject) pairs are watched."""

@@ -89,6 +89,24 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 # No gRPC and no messages of the wire: the simulator runs these as they are.
 WITHOUT_GRPC = ("coord.core", "coord.journal", "coord.replication", "coord.runtime")
+# No event loop either: the simulator runs these on a clock of its own.
+WITHOUT_LOOP = (
+    "coord.core",
+    "coord.codec",
+    "coord.journal",
+    "coord.runtime.claim_queue",
+    "coord.runtime.cluster_clock",
+    "coord.runtime.driver",
+    "coord.runtime.fair_queue",
+    "coord.runtime.level_keeper",
+    "coord.runtime.proposer",
+    "coord.runtime.scheduler",
+    "coord.runtime.shares",
+    "coord.runtime.sliced_calls",
+    "coord.runtime.state_machine",
+    "coord.runtime.ticker",
+    "chaos.sim",
+)
 CORE_MAY_IMPORT = {
     "__future__",
     "bisect",
@@ -186,6 +204,16 @@ def test_imports_follow_the_arrows(path: Path) -> None:
 def test_what_the_simulator_runs_knows_no_grpc(path: Path) -> None:
     foreign = {name.split(".")[0] for name in imports(path)}
     assert not foreign & {"grpc", "google", "grpc_health", "grpc_reflection", "grpc_status"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in modules() if module_name(p).startswith(WITHOUT_LOOP)],
+    ids=module_name,
+)
+def test_what_the_simulator_runs_needs_no_event_loop(path: Path) -> None:
+    foreign = {name.split(".")[0] for name in imports(path)}
+    assert not foreign & {"asyncio", "uvloop", "threading"}
 
 
 def circles(arrows: Mapping[str, Iterable[str]]) -> list[list[str]]:

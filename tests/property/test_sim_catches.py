@@ -11,24 +11,35 @@ import pytest
 
 from chaos.sim.hardened import HardenedNode
 from chaos.sim.plan import make_plan
+from chaos.sim.scheduler import SimOutcome
 from chaos.sim.world import World, simulate
+from coord.codec.envelope import BatchCache
 from coord.core import machine as core_machine
 from coord.core.base.build import COMPILED
 from coord.core.base.context import Context
+from coord.core.batch import Applied, Batch
 from coord.core.locks import handlers as locks
 from coord.core.locks.tables import LockTables
-from coord.journal import VoteFile
+from coord.journal import FileSystem, VoteFile, recovery
+from coord.journal.io import cut_file, open_file, sync_file
+from coord.journal.recovery import Recovered
 from coord.replication import following, reconfiguration
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.membership import Electorate, Membership, MembershipHistory, changed
 from coord.replication.message_filter import Append, LogView, PeerFlow, Verdict
-from coord.replication.port import Member, MembershipChange, MembershipRefusal, Promote
+from coord.replication.port import (
+    Member,
+    MembershipChange,
+    MembershipRefusal,
+    Promote,
+)
 from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.replica import Replica
 from coord.replication.staleness import Freshness, Vouching
 from coord.replication.storage.operations import LogWriter
 from coord.replication.storage.writes import StoreVote
 from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.proposer import Proposer
 from coord.runtime.state_machine import ReplicatedStateMachine
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -225,6 +236,48 @@ def pauses_make_nothing_older(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Freshness, "vouched", vouched)
 
 
+def starts_only_sync(patch: pytest.MonkeyPatch) -> None:
+    """The end of a journal is not written anew at a start: a failed sync may have left something
+    that the system holds for clean."""
+
+    def synced(fs: FileSystem, state: Recovered) -> None:
+        for segment in state.segments[-2:]:
+            file = open_file(fs, segment.path)
+            try:
+                for size in (segment.size + 1, segment.size):
+                    cut_file(file, segment.path, size)
+                sync_file(file, segment.path)
+            finally:
+                file.close()
+
+    patch.setattr(recovery, "_finish", synced)
+
+
+def replies_to_others(patch: pytest.MonkeyPatch) -> None:
+    """Whoever shares an entry gets the reply to another one's request."""
+    tell = Proposer._on_outcome
+
+    def mixed_up(self: Proposer[Any], requests: Any, outcome: SimOutcome) -> None:
+        if not outcome.cancelled() and outcome.exception() is None:
+            applied = outcome.result()
+            mixed = SimOutcome(lambda callback: None)
+            mixed.set_result(Applied(applied.replies[::-1], applied.events, applied.revision))
+            outcome = mixed
+        tell(self, requests, outcome)
+
+    patch.setattr(Proposer, "_on_outcome", mixed_up)
+
+
+def own_batches_differ(patch: pytest.MonkeyPatch) -> None:
+    """A leader applies what it has proposed from memory, in another order than the log has it."""
+    put = BatchCache.put
+
+    def reversing(self: BatchCache, data: bytes, batch: Batch) -> None:
+        put(self, data, Batch(batch.now_ms, batch.wall_ms, batch.requests[::-1]))
+
+    patch.setattr(BatchCache, "put", reversing)
+
+
 BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     # name: what is broken, what the check says, under which faults
     "filter": (no_filter, "", "links"),
@@ -247,6 +300,9 @@ BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     "learners": (learners_are_counted, "", "changes"),
     "memory": (in_flight_without_bound, "in flight to", "busy"),
     "undone changes": (members_of_a_cut_log_stay, "", "changes"),
+    "failed syncs": (starts_only_sync, "not durable", "bad-starts"),
+    "replies": (replies_to_others, "not linearizable", "busy"),
+    "own batches": (own_batches_differ, "differently", "busy"),
 }
 
 

@@ -15,13 +15,13 @@ SILENT = ("converge", "within")  # how the liveness checks begin to complain
 
 # defect -> (profile, nodes, seeds on which committed data was lost or contradicted)
 RECORDED: dict[str, tuple[str, int, tuple[int, ...]]] = {
-    "A1": ("only-dumps", 3, (91, 36, 85)),
-    "A2": ("only-dumps", 3, (6, 59, 36)),
-    "A3": ("only-transfers", 3, (69, 93, 107)),
-    "A4": ("only-torn", 3, (3, 4, 21, 34)),
-    "A5": ("only-links", 3, (31,)),
+    "A1": ("only-dumps", 3, (91, 85, 110)),
+    "A2": ("only-dumps", 3, (6, 55, 59)),
+    "A3": ("only-transfers", 3, (92, 138, 218)),
+    "A4": ("only-torn", 3, (1, 24, 34, 37)),
+    "A5": ("only-links", 3, (35, 14, 32)),
     "B1": ("only-power", 3, (1, 5, 9, 14)),
-    "B2": ("only-dumps", 3, (4, 97, 36)),
+    "B2": ("only-dumps", 3, (4, 55, 110)),
     "B3": ("only-delays", 5, (4, 7, 9, 18)),
 }
 
@@ -56,7 +56,7 @@ def test_a_vote_is_told_before_it_is_durable() -> None:
 
 def test_conflicts_back_off_one_entry_a_round() -> None:
     """C2: long after everything is healed, a node with a long conflicting tail is still away."""
-    for seed in (9, 12, 13, 15):
+    for seed in (15, 1, 17, 22):
         report = run_seed(seed, engine="stock", profile="only-links")
         if report.failure is not None and "converged" in report.failure:
             return

@@ -11,7 +11,6 @@ import asyncio
 from coord.codec.kinds import CommandKind
 from coord.core.base.refusal import session_not_found, session_required
 from coord.core.base.request import RequestId
-from coord.core.state import State
 from coord.core.tasks.commands import Claimed, ClaimTasks
 from coord.core.tasks.records import serial_of
 from coord.pb import task_pb2 as pb
@@ -20,16 +19,11 @@ from coord.rpc.dispatcher import Call
 from coord.rpc.services.context import Backend, accepted
 from coord.rpc.status import refusal
 from coord.runtime.errors import CallError
+from coord.runtime.parking import park
 
 KIND = CommandKind.CLAIM_TASKS
 # gRPC clients take 4 MiB by default; one task (payload and checkpoint) always fits.
 MAX_RESPONSE_BYTES = 3 * 1024 * 1024
-
-
-def ready_count(state: State, queue: str) -> int:
-    """How many tasks of a queue could be claimed."""
-    known = state.queues.get(queue)
-    return 0 if known is None or known.paused else len(known.ready)
 
 
 class Claiming:
@@ -56,8 +50,8 @@ class Claiming:
         if not entered:
             entered = await self._look_closer(command, queues, request_id)
         in_front = False
-        while entered or await backend.claim_queue.park(
-            queues, max_tasks, until - loop.time(), first=in_front
+        while entered or await park(
+            backend.claim_queue, queues, max_tasks, until - loop.time(), first=in_front
         ):
             try:
                 reply = accepted(await backend.submit(KIND, call, command, request_id))

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from coord.core.base.build import COMPILED
 from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.table import ViewGivenUpError
+from coord.core.batch import Reply
 from coord.core.digest import Digester
 from coord.pb import cluster_pb2 as pb
 from coord.replication.background import AWAITED, rest_s
@@ -36,7 +37,9 @@ class ClusterService:
 
     name = "coord.v1.Cluster"
 
-    def __init__(self, backend: Backend, forwarder: Forwarder, levels: LevelKeeper) -> None:
+    def __init__(
+        self, backend: Backend, forwarder: Forwarder, levels: LevelKeeper[asyncio.Future[Reply]]
+    ) -> None:
         self._backend = backend
         self._forwarder = forwarder
         self._levels = levels
@@ -191,7 +194,10 @@ class ClusterService:
 
     async def raise_level(self, call: Call) -> bytes:
         """Raise the level; 0 in the request: to the highest that this build supports."""
-        await self._levels.raise_to(call.parse(pb.RaiseLevelRequest).level or HIGHEST_LEVEL)
+        level = call.parse(pb.RaiseLevelRequest).level or HIGHEST_LEVEL
+        raised = self._levels.raise_to(level)
+        if raised is not None:
+            await raised
         return self._level_answer()
 
     def _level_answer(self) -> bytes:

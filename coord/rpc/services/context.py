@@ -61,9 +61,9 @@ class Backend:
     replicator: Replicator
     state_machine: ReplicatedStateMachine
     clock: ClusterClock
-    proposer: Proposer
+    proposer: Proposer[asyncio.Future[Reply]]
     watches: Watches
-    claim_queue: ClaimQueue
+    claim_queue: ClaimQueue[asyncio.Future[bool]]
     leadership: LeaderView
     encoder: ReplyEncoder
     quota: StateQuota

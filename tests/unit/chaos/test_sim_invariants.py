@@ -131,6 +131,11 @@ def test_logs_match_before_a_match(
             Invariants().logs(nodes)
 
 
+def test_a_log_with_a_gap() -> None:
+    with pytest.raises(Violation, match="the log of n1 has 2 entries from 1 to 3"):
+        Invariants().logs([node("n1", entries=[log(1, 1, 1)[0], log(1, 1, 1)[2]])])
+
+
 def test_another_entry_at_the_same_index() -> None:
     invariants = Invariants()
     apply(invariants, 1, 1, 0, 0.0)

@@ -37,8 +37,8 @@ def test_millions_of_parts_are_not_decoded(name: str, monkeypatch: pytest.Monkey
     def parse(raw: bytes) -> object:
         raise AssertionError("was parsed")
 
-    _, build, message = commands._DECODERS[kind]
-    monkeypatch.setitem(commands._DECODERS, kind, (parse, build, message))
+    _, build, message = commands.DECODERS[kind]
+    monkeypatch.setitem(commands.DECODERS, kind, (parse, build, message))
     with pytest.raises(TooManyPartsError) as raised:
         decode_request(kind, raw)
     assert raised.value.refusal.reason is Reason.TOO_LARGE

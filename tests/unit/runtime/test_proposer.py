@@ -54,12 +54,19 @@ class FakeReplicator:
 
 
 Submit = Callable[..., "asyncio.Future[Reply]"]
+LoopProposer = Proposer["asyncio.Future[Reply]"]
 
 
-def make(**limits: Any) -> tuple[Proposer, FakeReplicator, Submit]:
+def make(**limits: Any) -> tuple[LoopProposer, FakeReplicator, Submit]:
     replicator: Any = FakeReplicator()
     defaults = {"pipeline": 1} | limits
-    proposer = Proposer(replicator, ClusterClock(), BatchCache(), ProposerLimits(**defaults))
+    proposer: LoopProposer = Proposer(
+        replicator,
+        ClusterClock(),
+        BatchCache(),
+        asyncio.get_running_loop(),
+        ProposerLimits(**defaults),
+    )
 
     def submit(session_id: int = 7, **options: Any) -> asyncio.Future[Reply]:
         raw = session_pb2.KeepAliveRequest(session_id=session_id).SerializeToString()
@@ -314,7 +321,9 @@ async def test_time_stands_still_while_writes_are_refused() -> None:
     time_ns = 0
     clock = ClusterClock(lambda: time_ns, lambda: 0)
     clock.start()
-    proposer = Proposer(replicator, clock, BatchCache(), ProposerLimits(pipeline=3))
+    proposer: LoopProposer = Proposer(
+        replicator, clock, BatchCache(), asyncio.get_running_loop(), ProposerLimits(pipeline=3)
+    )
 
     def stamps() -> list[int]:
         return [decode_envelope(data).now_ms for data, _ in replicator.entries]

@@ -10,7 +10,8 @@ from coord.rpc.streams.answer_room import Account, AnswerRoom, NoRoomError
 from coord.rpc.streams.outgoing import Outgoing
 from coord.runtime.fair_queue import TURN, FairQueue
 from coord.runtime.shares import Shares
-from coord.runtime.slices import SlicedCalls, cancel_all
+from coord.runtime.sliced_calls import SlicedCalls
+from coord.runtime.slices import cancel_all
 
 LONG_S = 1e9
 
@@ -58,7 +59,7 @@ def test_owners_take_turns() -> None:
 
 async def test_many_are_woken_in_slices_and_in_order() -> None:
     done: list[int] = []
-    calls: SlicedCalls[int] = SlicedCalls(done.append, 10)
+    calls: SlicedCalls[int] = SlicedCalls(asyncio.get_running_loop().call_soon, done.append, 10)
     for number in range(35):
         calls.add(number)
     assert len(done) == 10

@@ -18,7 +18,9 @@ def test_looking_again_while_something_is_overdue() -> None:
     async def overdue() -> None:
         clock = ClusterClock()
         clock.start()
-        ticker = Ticker(clock, lambda until_ms: 0, lambda: proposed.append(1))
+        ticker = Ticker(
+            clock, lambda until_ms: 0, lambda: proposed.append(1), asyncio.get_running_loop()
+        )
         ticker.lead()
         ticker.look()
         async with asyncio.timeout(5):

@@ -11,6 +11,7 @@ from coord.replication.local import LocalReplicator
 from coord.runtime.claim_queue import ClaimQueue
 from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.leader_view import LeaderView
+from coord.runtime.parking import park
 from coord.runtime.state_machine import ReplicatedStateMachine
 from coord.runtime.ticker import Ticker
 from coord.runtime.watches import Watches, subject
@@ -22,12 +23,14 @@ Q = ("q",)
 class Desk:
     def __init__(self) -> None:
         self.ready = {"q": 0, "r": 0}
-        self.claim_queue = ClaimQueue(lambda queue: self.ready[queue])
+        self.claim_queue = ClaimQueue[asyncio.Future[bool]](
+            lambda queue: self.ready[queue], asyncio.get_running_loop()
+        )
 
     async def park(
         self, queues: tuple[str, ...] = Q, *, timeout_s: float = 60, first: bool = False
     ) -> asyncio.Task[bool]:
-        task = asyncio.create_task(self.claim_queue.park(queues, 1, timeout_s, first=first))
+        task = asyncio.create_task(park(self.claim_queue, queues, 1, timeout_s, first=first))
         await asyncio.sleep(0)
         return task
 
@@ -99,7 +102,7 @@ async def test_a_claim_on_two_queues_leaves_both_lines() -> None:
 
 async def test_time_is_over() -> None:
     d = Desk()
-    assert not await d.claim_queue.park(Q, 1, 0.01)
+    assert not await park(d.claim_queue, Q, 1, 0.01)
     assert d.claim_queue.parked == 0
 
 
@@ -145,7 +148,12 @@ class Ticking:
         self.deadline_ms = deadline_ms
         self.ticks: list[float] = []
         self.clock = ClusterClock()
-        self.ticker = Ticker(self.clock, lambda until_ms: self.deadline_ms, self._tick)
+        self.ticker = Ticker(
+            self.clock,
+            lambda until_ms: self.deadline_ms,
+            self._tick,
+            asyncio.get_running_loop(),
+        )
 
     def _tick(self) -> None:
         self.ticks.append(asyncio.get_running_loop().time())
@@ -174,7 +182,9 @@ async def test_a_time_to_ask_again_writes_nothing() -> None:
         asked.append(until_ms)
         return until_ms + 30 if len(asked) < 5 else until_ms
 
-    ticker = Ticker(clock, next_deadline_ms, lambda: ticks.append(len(asked)))
+    ticker = Ticker(
+        clock, next_deadline_ms, lambda: ticks.append(len(asked)), asyncio.get_running_loop()
+    )
     clock.start()
     ticker.lead()
     await eventually(lambda: bool(ticks))
@@ -213,7 +223,7 @@ async def test_only_the_leader_ticks() -> None:
 async def test_very_many_claims_end_in_slices() -> None:
     """Whose wait is over goes on in the next turn of the event loop: not ten thousand in one."""
     d = Desk()
-    claims = [asyncio.create_task(d.claim_queue.park(Q, 1, 60)) for _ in range(1_000)]
+    claims = [asyncio.create_task(park(d.claim_queue, Q, 1, 60)) for _ in range(1_000)]
     await settle()
     d.claim_queue.end_all(KeyError("gone"))
     await asyncio.sleep(0)
@@ -221,7 +231,7 @@ async def test_very_many_claims_end_in_slices() -> None:
     assert 0 < sum(claim.done() for claim in claims) < 200
     await asyncio.wait(claims)
     assert all(isinstance(claim.exception(), KeyError) for claim in claims)
-    late = [asyncio.create_task(d.claim_queue.park(Q, 1, 0.001)) for _ in range(1_000)]
+    late = [asyncio.create_task(park(d.claim_queue, Q, 1, 0.001)) for _ in range(1_000)]
     await asyncio.wait(late)
     assert not any(claim.result() for claim in late)
     assert d.claim_queue.parked == 0
