@@ -13,6 +13,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from coord.channels import INSECURE, Security, aio_channel
 from coord.rpc.dispatcher import FORWARDED_KEY, ORIGIN_KEY, Call, Method, RerouteError
 from coord.rpc.status import DETAILS_KEY, code_in, reason_in
 from coord.runtime import errors
@@ -33,23 +34,21 @@ _CONTACT_LOST: Final = {
     grpc.StatusCode.CANCELLED,
 }
 _UNLIMITED: Final = -1
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _UNLIMITED),
+    ("grpc.max_send_message_length", _UNLIMITED),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_retries", 0),
+)
 
 
 class _Channel:
     """The connection to one node, its methods, and the calls under way on it."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.aio.insecure_channel(
-            address,
-            options=[
-                ("grpc.max_receive_message_length", _UNLIMITED),
-                ("grpc.max_send_message_length", _UNLIMITED),
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 1_000),
-                ("grpc.enable_retries", 0),
-            ],
-        )
+    def __init__(self, address: str, security: Security) -> None:
+        self._channel = aio_channel(address, _OPTIONS, security)
         self._methods: dict[str, Any] = {}
         self.calls: set[Any] = set()
 
@@ -91,7 +90,9 @@ class Forwarder:
         *,
         connect_timeout_ms: int = 500,
         abandon_after_ms: int = 500,
+        security: Security = INSECURE,
     ) -> None:
+        self._security = security
         self._abandon_after_s = abandon_after_ms / 1000
         self._leadership = leadership
         self._connect_timeout_s = connect_timeout_ms / 1000
@@ -141,7 +142,7 @@ class Forwarder:
     def _channel(self, address: str) -> _Channel:
         channel = self._channels.get(address)
         if channel is None:
-            channel = self._channels[address] = _Channel(address)
+            channel = self._channels[address] = _Channel(address, self._security)
         return channel
 
     def _doubt_old_leaders(self, leadership: LeaderView) -> None:

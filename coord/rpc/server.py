@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from coord.channels import INSECURE, Security, add_port
 from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
 from coord.core.base.request import Event, EventKind
@@ -62,6 +63,7 @@ class ServerSettings:
     debug: bool = False
     memory_bytes: int = 0  # for all nodes on this machine; 0: as the machine says
     proposer: ProposerLimits = field(default_factory=ProposerLimits)
+    security: Security = INSECURE
 
 
 class RpcServer:
@@ -88,7 +90,7 @@ class RpcServer:
             self.host.next_deadline_ms,
             self.proposer.propose_empty,
         )
-        self._forwarder = Forwarder(self.leadership)
+        self._forwarder = Forwarder(self.leadership, security=settings.security)
         self._dispatcher = Dispatcher(
             settings.node_id,
             self.leadership,
@@ -146,7 +148,7 @@ class RpcServer:
             reflection.aio.ReflectionServicer(shown), WellFormed(server)
         )
         try:
-            self.port = server.add_insecure_port(settings.listen)
+            self.port = add_port(server, settings.listen, settings.security)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {settings.listen}: {error}") from error
         await server.start()
