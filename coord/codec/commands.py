@@ -9,9 +9,10 @@ there a DecodeError means damage.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
+from google.protobuf.message import Message
 
 from coord.codec import cluster, kv, locks, sessions, tasks
 from coord.codec.errors import DecodeError, UnknownCommandError
@@ -27,16 +28,31 @@ def decode(kind: int, raw: bytes) -> Command:
     """The command in `raw`, the bytes of the request message of this kind.
 
     Raises DecodeError (one sentence) or UnknownCommandError."""
-    return _parse(kind, raw)[0]
+    decoder = _decoder(kind)
+    return decoder.build(_message(decoder, raw))
 
 
 def decode_request(kind: int, raw: bytes) -> tuple[Command, RequestId | None]:
-    """The command and the identity in the message's own header (None if it has none or an empty
-    one). For etcd kinds the identity is always None here: see `request_id`. For requests that come
-    in: what has far too many parts is not decoded.
+    """The command and the identity in a request that comes in as bytes: see `request_in`.
 
     Raises DecodeError (one sentence), TooManyPartsError or UnknownCommandError."""
-    command, message = _parse(kind, raw, shape=True)
+    return request_in(kind, message_in(kind, raw))
+
+
+def message_in(kind: int, raw: bytes) -> Message:
+    """The message in the bytes of a request that comes in: what has far too many parts is not
+    decoded. Raises DecodeError (one sentence), TooManyPartsError or UnknownCommandError."""
+    decoder = _decoder(kind)
+    check_bytes(kind, raw)
+    return _message(decoder, raw)
+
+
+def request_in(kind: int, message: Any) -> tuple[Command, RequestId | None]:
+    """The command and the identity in the message's own header (None if it has none or an empty
+    one). For etcd kinds the identity is always None here: see `request_id`. Raises DecodeError or
+    TooManyPartsError."""
+    check_counts(kind, message)
+    command = _decoder(kind).build(message)
     if kind in _WITH_HEADER:
         header = message.header
         return command, request_id(header.session_id, header.sequence, header.acked_below)
@@ -50,23 +66,27 @@ def request_id(session_id: int, sequence: int, acked_below: int) -> RequestId | 
     return None
 
 
-def _parse(kind: int, raw: bytes, *, shape: bool = False) -> tuple[Command, Any]:
-    entry = _DECODERS.get(kind)
-    if entry is None:
+class _Decoder(NamedTuple):
+    parse: Callable[[bytes], Message]
+    build: Callable[[Any], Command]
+    name: str
+
+
+def _decoder(kind: int) -> _Decoder:
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
         raise UnknownCommandError(
             f"command kind {kind} is not known to this version; a newer one wrote it: start a "
             "newer build"
         )
-    parse, build, name = entry
-    if shape:
-        check_bytes(kind, raw)
+    return decoder
+
+
+def _message(decoder: _Decoder, raw: bytes) -> Message:
     try:
-        message = parse(raw)
+        return decoder.parse(raw)
     except ProtobufDecodeError as error:
-        raise DecodeError(f"not a {name}: {error}") from None
-    if shape:
-        check_counts(kind, message)
-    return build(message), message
+        raise DecodeError(f"not a {decoder.name}: {error}") from None
 
 
 _BUILDERS: Final[dict[CommandKind, Decoder]] = {
@@ -77,11 +97,8 @@ _BUILDERS: Final[dict[CommandKind, Decoder]] = {
     **cluster.DECODERS,
 }
 
-_Decoder = tuple[Callable[[bytes], Any], Callable[[Any], Command], str]
-
-
 _DECODERS: Final[dict[int, _Decoder]] = {
-    int(kind): (REQUEST_CLASS[kind].FromString, build, REQUEST_CLASS[kind].DESCRIPTOR.name)
+    int(kind): _Decoder(REQUEST_CLASS[kind].FromString, build, REQUEST_CLASS[kind].DESCRIPTOR.name)
     for kind, build in _BUILDERS.items()
 }
 

@@ -14,7 +14,8 @@ import grpc
 import grpc.aio
 
 from coord.channels import INSECURE, Security, aio_channel
-from coord.rpc.dispatcher import FORWARDED_KEY, ORIGIN_KEY, Call, Method, RerouteError
+from coord.rpc.call import FORWARDED_KEY, ORIGIN_KEY, Call, Method
+from coord.rpc.dispatcher import RerouteError
 from coord.rpc.status import DETAILS_KEY, code_in, reason_in
 from coord.runtime import errors
 from coord.runtime.errors import CallError, ServiceReason
@@ -80,12 +81,13 @@ class _Channel:
 
 
 class Forwarder:
-    """Forwards calls. Connections are kept per address.
+    """Forwards calls of the node `node_id`. Connections are kept per address.
 
     A call under way to a node that leads no more is given up after `abandon_after_ms`."""
 
     def __init__(
         self,
+        node_id: str,
         leadership: LeaderView,
         *,
         connect_timeout_ms: int = 500,
@@ -93,6 +95,7 @@ class Forwarder:
         security: Security = INSECURE,
     ) -> None:
         self._security = security
+        self._mark = (FORWARDED_KEY, node_id)
         self._abandon_after_s = abandon_after_ms / 1000
         self._leadership = leadership
         self._connect_timeout_s = connect_timeout_ms / 1000
@@ -106,9 +109,8 @@ class Forwarder:
         loop = asyncio.get_running_loop()
         if not await channel.connect(min(call.remaining_s(loop.time()), self._connect_timeout_s)):
             raise RerouteError(errors.no_leader(), contact=False)
-        sent = channel.start(
-            method.path, call.raw, call.remaining_s(loop.time()), _metadata_for(call)
-        )
+        remaining_s = call.remaining_s(loop.time())
+        sent = channel.start(method.path, call.raw, remaining_s, self._metadata_for(call))
         channel.calls.add(sent)
         try:
             return bytes(await sent)
@@ -128,7 +130,7 @@ class Forwarder:
             async with asyncio.timeout(timeout_s):
                 if not await channel.connect(timeout_s):
                     return None
-                return bytes(await channel.start(path, raw, timeout_s, ((FORWARDED_KEY, "1"),)))
+                return bytes(await channel.start(path, raw, timeout_s, (self._mark,)))
         except (grpc.aio.AioRpcError, TimeoutError):
             return None
 
@@ -144,6 +146,10 @@ class Forwarder:
         if channel is None:
             channel = self._channels[address] = _Channel(address, self._security)
         return channel
+
+    def _metadata_for(self, call: Call) -> tuple[tuple[str, str | bytes], ...]:
+        own = [(k, v) for k, v in call.metadata.items() if not k.startswith(_OWN_KEYS)]
+        return (*own, self._mark, (ORIGIN_KEY, call.owner))
 
     def _doubt_old_leaders(self, leadership: LeaderView) -> None:
         """A node that leads no more answers soon, or never (it hangs, or is cut off)."""
@@ -167,11 +173,6 @@ def _abandon(call: tuple[_Channel, Any]) -> None:
     if sent in channel.calls:
         channel.calls.discard(sent)
         sent.cancel()
-
-
-def _metadata_for(call: Call) -> tuple[tuple[str, str | bytes], ...]:
-    own = [(k, v) for k, v in call.metadata.items() if not k.startswith(_OWN_KEYS)]
-    return (*own, (FORWARDED_KEY, "1"), (ORIGIN_KEY, call.owner))
 
 
 def _failure(method: Method, error: grpc.aio.AioRpcError) -> Exception:

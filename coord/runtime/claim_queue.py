@@ -12,6 +12,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from coord.core.base.request import Event, EventKind
+from coord.replication.port import NotLeaderError
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.parts import Part
 from coord.runtime.slices import SlicedCalls
 
 
@@ -30,7 +34,7 @@ _Ended = tuple[ParkedClaim, Exception | None]
 """None: its time is over."""
 
 
-class ClaimQueue:
+class ClaimQueue(Part):
     """`ready_count`: how many tasks of a queue can be claimed in the applied state."""
 
     def __init__(self, ready_count: Callable[[str], int]) -> None:
@@ -72,8 +76,8 @@ class ClaimQueue:
     ) -> bool:
         """Wait in line. True: it is let through (`leave` must follow); False: time is over.
 
-        `first`: in front, for one that was let through and came back empty. Raises what `end_all`
-        was given."""
+        `first`: in front, for one that was let through and came back empty. Raises what
+        `end_waits` was given."""
         loop = asyncio.get_running_loop()
         claim = ParkedClaim(queues, max_tasks, loop.create_future())
         for queue in queues:
@@ -106,11 +110,21 @@ class ClaimQueue:
                     claim.turn.set_result(True)
                 line = self._lines.get(queue)
 
-    def look_everywhere(self) -> None:
-        """The whole state may have changed."""
+    def on_applied(self, events: Iterable[Event]) -> None:
+        """Look at the queues where something can be claimed that could not be before."""
+        if self._lines:
+            self.look([one.subject for one in events if one.kind is EventKind.TASK_READY])
+
+    def on_restored(self) -> None:
+        """Look everywhere: the whole state may have changed."""
         self.look(list(self._lines))
 
-    def end_all(self, error: Exception) -> None:
+    def on_leader_change(self, leadership: LeaderView) -> None:
+        """Claims follow the leadership: nothing of them was logged."""
+        if not leadership.is_leader:
+            self.end_waits(NotLeaderError(leadership.leader_id))
+
+    def end_waits(self, error: Exception) -> None:
         """End every parked claim with `error`."""
         claims = {claim for line in self._lines.values() for claim in line}
         for claim in claims:

@@ -8,12 +8,13 @@ no way back to the builds before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 
 from coord.codec.kinds import CommandKind
 from coord.core.base.levels import HIGHEST_LEVEL
+from coord.core.base.request import Event
 from coord.core.batch import Reply
 from coord.core.cluster.commands import RaiseLevel
 from coord.pb import cluster_pb2 as pb
@@ -21,6 +22,7 @@ from coord.replication.port import ReplicationError, Replicator
 from coord.runtime import errors
 from coord.runtime.errors import CallError
 from coord.runtime.leader_view import LeaderView
+from coord.runtime.parts import Part
 from coord.runtime.proposer import Proposer
 from coord.runtime.state_machine import MachineHost
 
@@ -29,8 +31,8 @@ log = structlog.get_logger()
 _LOOK_AGAIN_S = 0.05
 
 
-class LevelKeeper:
-    """See the module. `look` is called after every applied entry, restore and change of role."""
+class LevelKeeper(Part):
+    """See the module."""
 
     def __init__(
         self,
@@ -52,19 +54,34 @@ class LevelKeeper:
         """The level in force, as applied here."""
         return self._host.state.level
 
-    def tell(self) -> None:
+    def on_applied(self, _: Iterable[Event]) -> None:
+        """The level may be another."""
+        self._tell()
+
+    def on_restored(self) -> None:
+        """The level may be another."""
+        self._tell()
+
+    def on_leader_change(self, leadership: LeaderView) -> None:
+        """The leader founds a cluster."""
+        if leadership.is_leader:
+            self._lead()
+        else:
+            self._rest()
+
+    def _tell(self) -> None:
         """Have replication refuse builds that do not support the level in force."""
         if self.level != self._told:
             self._told = self.level
             self._replicator.require_level(self._told)
 
-    def lead(self) -> None:
+    def _lead(self) -> None:
         """This node leads. It founds the cluster if nothing was ever written."""
         state = self._host.state
         self._founding = not state.revision and not state.level
         self._raise_when_founding()
 
-    def rest(self) -> None:
+    def _rest(self) -> None:
         """Somebody else leads, or nobody."""
         self._founding = False
         if self._timer is not None:

@@ -18,10 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coord.codec.envelope import BatchCache, EnvelopeItem, encode_envelope
+from coord.codec.principal import principal_text
+from coord.core.base.principal import INTERNAL, Principal
 from coord.core.base.request import RequestId
 from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.replication.port import (
     BusyError,
+    NotLeaderError,
     OutcomeUnknownError,
     Replicator,
     WriteBlockedError,
@@ -30,6 +33,8 @@ from coord.runtime import errors
 from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.fair_queue import FairQueue
 from coord.runtime.growth import grows
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.parts import Part
 from coord.runtime.shares import Shares
 from coord.runtime.slices import SlicedCalls
 
@@ -84,7 +89,7 @@ class _Pending:
 _Told = tuple[_Pending, Reply | BaseException]
 
 
-class Proposer:
+class Proposer(Part):
     """Gathers requests and proposes entries. `cache` is given every batch that is proposed, so that
     applying it here need not decode it again."""
 
@@ -129,7 +134,7 @@ class Proposer:
         raw: bytes,
         command: Command,
         *,
-        principal: str = "",
+        principal: Principal = INTERNAL,
         request_id: RequestId | None = None,
         owner: str = "",
         expires_at: float = float("inf"),
@@ -155,7 +160,7 @@ class Proposer:
         identity = request_id or _NO_IDENTITY
         item = EnvelopeItem(
             kind,
-            principal,
+            principal_text(principal),
             identity.session_id,
             identity.sequence,
             identity.acked_below,
@@ -175,6 +180,11 @@ class Proposer:
         """Have an entry written soon even if there is nothing to put in: it moves cluster time."""
         self._empty_wanted = True
         self._schedule_flush()
+
+    def on_leader_change(self, leadership: LeaderView) -> None:
+        """Requests that are not logged follow the leadership."""
+        if not leadership.is_leader:
+            self.fail_waiting(NotLeaderError(leadership.leader_id))
 
     def fail_waiting(self, error: Exception) -> None:
         """End every request that is not in an entry yet with `error` (a definite one)."""

@@ -7,19 +7,22 @@ adds none; deadlines that lie close together share one entry.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from coord.core.base.request import Event
 from coord.runtime.cluster_clock import ClusterClock
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.parts import Part
 
 _MIN_GAP_S = 0.02
 _MAX_SLEEP_S = 3_600.0
 
 
-class Ticker:
+class Ticker(Part):
     """`next_deadline_ms`: cluster time at which something is due, if that is not after the one
     given, else at which to ask again; `propose_empty`: write an entry.
 
-    `look` is to be called after every applied entry and every change of role: it is cheap."""
+    It looks after every applied entry and every change of role: that is cheap."""
 
     def __init__(
         self,
@@ -34,6 +37,23 @@ class Ticker:
         self._timer_due = 0.0
         self._last_fire = -1.0
         self._leading = False
+
+    def on_applied(self, _: Iterable[Event]) -> None:
+        """Something else may be due next."""
+        self.look()
+
+    def on_restored(self) -> None:
+        """Something else may be due next."""
+        self.look()
+
+    def on_leader_change(self, leadership: LeaderView) -> None:
+        """Time passes while this node leads."""
+        if leadership.is_leader:
+            self._clock.start()
+            self.lead()
+        else:
+            self._clock.stop()
+            self.rest()
 
     def lead(self) -> None:
         """This node leads: it keeps the time from now on."""

@@ -15,7 +15,7 @@ from coord.pb import work_pb2 as pb
 from coord.replication.port import Member
 from coord.rpc.status import reason_in
 from coord.rpc.streams import work as work_stream
-from tests.support.rpc import FollowerReplicator, LocalNode, local_node, refused
+from tests.support.rpc import FollowerReplicator, LocalNode, local_node, refused, work_streams
 from tests.support.waiting import eventually
 
 
@@ -173,7 +173,7 @@ async def test_a_cancelled_task_is_told_at_once(node: LocalNode) -> None:
     (lost,) = worker.lost
     assert (lost.task_id, lost.fencing_token) == (task_id, worker.tasks[0].fencing_token)
     assert (lost.state, lost.reason) == (tasks.TASK_STATE_CANCELLED, "not wanted")
-    assert len(node.server.work.leases) == 0
+    assert len(work_streams(node.server).leases) == 0
 
 
 async def test_an_expired_lease_is_told_and_a_settled_one_is_not(node: LocalNode) -> None:
@@ -199,7 +199,7 @@ async def test_what_a_worker_brings_along_is_watched(node: LocalNode) -> None:
     await eventually(lambda: len(first.tasks) == 2)
     held = [{"task_id": t.task_id, "fencing_token": t.fencing_token} for t in first.tasks]
     first.rpc.cancel()
-    await eventually(lambda: not len(node.server.work))
+    await eventually(lambda: not work_streams(node.server).streams)
     await node.stubs.tasks.Cancel(tasks.CancelTaskRequest(task_id=ids[0]))
     second = await Worker(node, session_id, held=held).greet()
     await eventually(lambda: [lost.task_id for lost in second.lost] == ids[:1])

@@ -23,6 +23,13 @@ from coord.pb import (
 from coord.replication.local import LocalReplicator
 from coord.replication.port import Member, ReplicaStatus, Role
 from coord.rpc.server import RpcServer, ServerSettings
+from coord.rpc.streams.work import WorkStreams
+
+
+def work_streams(server: RpcServer) -> WorkStreams:
+    """The streams of the workers at a node."""
+    return next(one for one in server.streams if isinstance(one, WorkStreams))
+
 
 SETTINGS = ServerSettings(cluster_id="test", node_id="n1", listen="127.0.0.1:0", hold_back_ms=20)
 

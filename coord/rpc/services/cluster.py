@@ -14,14 +14,12 @@ from coord.core.digest import Digester
 from coord.pb import cluster_pb2 as pb
 from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
-from coord.rpc.dispatcher import Call, Method, Route
-from coord.rpc.forwarding import Forwarder
+from coord.rpc.call import Call, Method, Route
 from coord.rpc.services.context import Backend
 from coord.rpc.services.members import MemberChanges
 from coord.rpc.services.quota import QuotaMethods
 from coord.runtime import errors
 from coord.runtime.errors import CallError, Code, ServiceReason
-from coord.runtime.level_keeper import LevelKeeper
 
 _PATH = "/coord.v1.Cluster/"
 _ASK_TIMEOUT_S = 0.5
@@ -36,10 +34,10 @@ class ClusterService:
 
     name = "coord.v1.Cluster"
 
-    def __init__(self, backend: Backend, forwarder: Forwarder, levels: LevelKeeper) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._forwarder = forwarder
-        self._levels = levels
+        self._forwarder = backend.forwarder
+        self._levels = backend.levels
         self._members = MemberChanges(backend)
         self._quota = QuotaMethods(backend)
 

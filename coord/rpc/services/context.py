@@ -13,11 +13,12 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
-from coord.codec.commands import decode_request
+from coord.codec.commands import message_in, request_in
 from coord.codec.errors import CodecError, TooManyPartsError
 from coord.codec.kinds import ETCD_KINDS, KIND_LEVEL, CommandKind
 from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
+from coord.codec.shape import SCANNED_BYTES, check_bytes
 from coord.codec.validate import validate, validate_request_id
 from coord.core.base.limits import LIMITS
 from coord.core.base.refusal import Rejected
@@ -26,13 +27,15 @@ from coord.core.batch import Command, Reply
 from coord.core.cost import cost_us
 from coord.core.state import State
 from coord.replication.port import Replicator
-from coord.rpc.dispatcher import AGE_KEY, APPLIED_KEY, UNKNOWN_AGE, Call, Method
+from coord.rpc.call import AGE_KEY, APPLIED_KEY, UNKNOWN_AGE, Call, Method
+from coord.rpc.forwarding import Forwarder
 from coord.rpc.status import etcd_refusal, refusal
 from coord.runtime import errors
 from coord.runtime.claim_queue import ClaimQueue
 from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.errors import CallError
 from coord.runtime.leader_view import LeaderView
+from coord.runtime.level_keeper import LevelKeeper
 from coord.runtime.proposer import Proposer
 from coord.runtime.shares import Shares
 from coord.runtime.state_machine import MachineHost
@@ -65,6 +68,8 @@ class Backend:
     waiters: Waiters
     desk: ClaimQueue
     leadership: LeaderView
+    levels: LevelKeeper
+    forwarder: Forwarder
     encoder: ReplyEncoder
     quota: StateQuota
     hold_back_ms: int = 250
@@ -81,11 +86,24 @@ class Backend:
             yield Method(f"{path}{name}", partial(self.write, kind), writes=True)
 
     def decode(
-        self, kind: CommandKind, call: Call, refuse: Callable[[Rejected], CallError] = refusal
+        self,
+        kind: CommandKind,
+        call: Call,
+        refuse: Callable[[Rejected], CallError] = refusal,
+        *,
+        keep: bool = False,
     ) -> tuple[Command, RequestId | None]:
-        """The command in a call, within bounds; raises CallError."""
+        """The command in a call, within bounds; raises CallError. `keep`: there is more in the
+        message than in the command, so it stays with the call."""
         try:
-            command, request_id = decode_request(kind, call.raw)
+            message = call.message
+            if message is None:
+                message = message_in(kind, call.raw)
+                if keep:
+                    call.message = message
+            elif message.ByteSize() > SCANNED_BYTES:
+                check_bytes(kind, call.raw)
+            command, request_id = request_in(kind, message)
         except TooManyPartsError as error:
             raise refuse(error.refusal) from error
         except CodecError as error:
@@ -126,13 +144,16 @@ class Backend:
         """Log a call and return the response; a refusal is raised as CallError."""
         command, request_id = self.decode(kind, call)
         reply = accepted(await self.submit(kind, call, command, request_id))
-        return self.respond(kind, command, reply)
+        return self.respond(call, kind, command, reply)
 
-    def respond(self, kind: CommandKind, command: Command, reply: Reply) -> bytes:
+    def respond(self, call: Call, kind: CommandKind, command: Command, reply: Reply) -> bytes:
         """The response to a command that was carried out."""
-        state = self.host.machine.state
-        self.encoder.at(self.leadership.term, state.revision)
-        return self.encoder.encode(kind, command, reply, StateLookup(state, self.clock.now_ms()))
+        state, encoder = self.host.machine.state, self.encoder
+        encoder.at(self.leadership.term, state.revision)
+        message = encoder.message(kind, command, reply, StateLookup(state, self.clock.now_ms()))
+        if call.message is not None:
+            call.response = message
+        return encoder.encode_message(kind, message)
 
     def show(self, message: Message) -> bytes:
         """The response to a read: `message`, with a header in front."""
