@@ -128,16 +128,17 @@ class Backend:
         refused = self.quota.check(self.state, self.leadership.members.values(), kind, command)
         if refused is not None:
             raise etcd_refusal(refused) if kind in ETCD_KINDS else refusal(refused)
+        raw = call.raw
         return self.proposer.submit(
             kind,
-            call.raw,
+            raw,
             command,
             principal=call.principal,
             request_id=request_id,
             owner=call.owner,
             expires_at=call.expires_at,
             hold_ms=hold_ms,
-            cost_us=cost_us(self.state, command, len(call.raw)),
+            cost_us=cost_us(self.state, command, len(raw)),
         )
 
     async def write(self, kind: CommandKind, call: Call) -> bytes:
