@@ -86,8 +86,8 @@ class Call:
     infinity. `caller` is known once the call was authenticated.
 
     `message`: the request as a message, if there is one at hand; it must not be changed.
-    `response`: the message that the answer's bytes were made of, without its header, if this node
-    answered such a message."""
+    `response`: the message that the answer's bytes were made of, if this node answered such a
+    message; coord.v1's header is not in it."""
 
     __slots__ = (
         "_context",

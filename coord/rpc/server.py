@@ -124,10 +124,10 @@ class RpcServer:
             interceptors=interceptors,
         )
         self.answers = self._dispatcher.room
-        backend = self._backend()
-        self._services = [make(backend) for make in services]
+        self.backend = self._make_backend()
+        self._services = [make(self.backend) for make in services]
         self._dispatcher.add(self._services)
-        self.streams = [make(backend, self._dispatcher) for make in streams]
+        self.streams = [make(self.backend, self._dispatcher) for make in streams]
         self._stream_hosts = [
             StreamHost(one, self.answers, self._dispatcher.admit) for one in self.streams
         ]
@@ -188,7 +188,7 @@ class RpcServer:
         yield from (service.name for service in self._services)
         yield from (stream.name for stream in self.streams)
 
-    def _backend(self) -> Backend:
+    def _make_backend(self) -> Backend:
         settings = self._settings
         ids = (settings.cluster_id, settings.node_id)
         return Backend(

@@ -182,13 +182,13 @@ async def test_the_end_of_a_session_is_told_to_its_own_streams_only(
     node: LocalNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    end = work_stream._Stream.session_ended
+    end = work_stream._WorkerStream.session_ended
 
-    def noted(stream: work_stream._Stream, session_id: int) -> None:
+    def noted(stream: work_stream._WorkerStream, session_id: int) -> None:
         told.append(stream.session_id)
         end(stream, session_id)
 
-    monkeypatch.setattr(work_stream._Stream, "session_ended", noted)
+    monkeypatch.setattr(work_stream._WorkerStream, "session_ended", noted)
     others = [await Worker(node, await node.stubs.open_session()).greet() for _ in range(20)]
     worker = await Worker(node, await node.stubs.open_session(ttl_ms=200)).greet()
     assert await worker.refusal() == "SESSION_NOT_FOUND"

@@ -151,10 +151,11 @@ class Backend:
         """The response to a command that was carried out."""
         state, encoder = self.host.machine.state, self.encoder
         encoder.at(self.leadership.term, state.revision)
-        message = encoder.message(kind, command, reply, StateLookup(state, self.clock.now_ms()))
-        if call.message is not None:
-            call.response = message
-        return encoder.encode_message(kind, message)
+        lookup = StateLookup(state, self.clock.now_ms())
+        if call.message is None:
+            return encoder.encode(kind, command, reply, lookup)
+        call.response = encoder.message(kind, command, reply, lookup)
+        return encoder.encode_message(kind, call.response)
 
     def show(self, message: Message) -> bytes:
         """The response to a read: `message`, with a header in front."""

@@ -18,7 +18,7 @@ from coord.codec import wire
 from coord.pb import stream_pb2 as pb
 from coord.rpc.call import CallContext
 from coord.rpc.status import failure_message
-from coord.rpc.streams.protocol import Line, Stream, StreamService
+from coord.rpc.streams.protocol import Stream, StreamHandle, StreamService
 from coord.runtime import errors
 from coord.runtime.errors import CallError
 from coord.runtime.slices import cancel_all
@@ -35,7 +35,7 @@ Answer = Callable[[str, bytes, CallContext], Awaitable[bytes | CallError]]
 """Serves one call: path, request, context. Never raises, except when it is cancelled."""
 
 
-class CallStreams(StreamService["_Stream"]):
+class CallStreams(StreamService["_ClientStream"]):
     """The stream of calls. Each call has a limit of its own, and each is refused by itself when the
     node goes."""
 
@@ -47,17 +47,17 @@ class CallStreams(StreamService["_Stream"]):
         super().__init__()
         self._answer = answer
 
-    def open(self, line: Line) -> _Stream:
+    def open(self, handle: StreamHandle) -> _ClientStream:
         """See `StreamService.open`."""
-        return _Stream(self._answer, line)
+        return _ClientStream(self._answer, handle)
 
 
-class _Stream(Stream):
-    def __init__(self, answer: Answer, line: Line) -> None:
+class _ClientStream(Stream):
+    def __init__(self, answer: Answer, handle: StreamHandle) -> None:
         self._answer = answer
-        self._line = line
-        self._peer = line.context.peer()
-        self._metadata = line.context.metadata
+        self._handle = handle
+        self._peer = handle.context.peer()
+        self._metadata = handle.context.metadata
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, asyncio.Task[None]] = {}
 
@@ -79,7 +79,7 @@ class _Stream(Stream):
 
     def leave(self) -> None:
         """See `Stream.leave`."""
-        self._line.put(_CLOSING)
+        self._handle.put(_CLOSING)
 
     async def close(self) -> None:
         """See `Stream.close`."""
@@ -121,7 +121,7 @@ class _Stream(Stream):
             self._put(answer)
 
     def _put(self, answer: pb.Answer) -> None:
-        self._line.put(wire.field(_ANSWERS_FIELD, answer.SerializeToString()))
+        self._handle.put(wire.field(_ANSWERS_FIELD, answer.SerializeToString()))
 
 
 def _failure(number: int, error: CallError) -> pb.Answer:

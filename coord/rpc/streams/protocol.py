@@ -27,7 +27,7 @@ Admit = Callable[[str, CallContext], Awaitable[Caller]]
 """Says who opens a stream of this path. Raises CallError to those who may not."""
 
 
-class Line:
+class StreamHandle:
     """One open stream, as far as gRPC goes: the way to its client. `context`: what calls that are
     made on behalf of the client have in common. `caller`: who opened it."""
 
@@ -90,7 +90,7 @@ class StreamService(Part, Generic[AnyStream]):
         """The full protobuf name of the service that has this method."""
         return self.path.split("/")[1]
 
-    def open(self, line: Line) -> AnyStream:
+    def open(self, handle: StreamHandle) -> AnyStream:
         """A client has opened a stream. Raises CallError to refuse it."""
         raise NotImplementedError
 
@@ -124,39 +124,39 @@ class StreamHost:
             stream.leave()
 
     async def _serve(self, _: Any, context: Any) -> None:
-        line = Line(context, self._room)
+        handle = StreamHandle(context, self._room)
         try:
-            stream = await self._open(line)
-            await self._run(stream, line, context)
+            stream = await self._open(handle)
+            await self._run(stream, handle, context)
         except CallError as error:
             await abort(context, error)
 
-    async def _open(self, line: Line) -> Stream:
+    async def _open(self, handle: StreamHandle) -> Stream:
         if self._closing and not self.service.to_the_last:
             raise errors.shutting_down()
         if self._admit is not None:
-            line.caller = await self._admit(self.service.path, line.context)
-        stream: Stream = self.service.open(line)
+            handle.caller = await self._admit(self.service.path, handle.context)
+        stream: Stream = self.service.open(handle)
         return stream
 
-    async def _run(self, stream: Stream, line: Line, context: Any) -> None:
+    async def _run(self, stream: Stream, handle: StreamHandle, context: Any) -> None:
         """Until the client has ended its side and has all its answers. Raises CallError."""
         self.service.streams.add(stream)
         if self._closing:
             stream.leave()
-        reader = asyncio.get_running_loop().create_task(self._read(stream, line, context))
+        reader = asyncio.get_running_loop().create_task(self._read(stream, handle, context))
         try:
-            await asyncio.wait({reader, line.failed}, return_when=asyncio.FIRST_COMPLETED)
-            if line.failed.done():
-                line.failed.result()
+            await asyncio.wait({reader, handle.failed}, return_when=asyncio.FIRST_COMPLETED)
+            if handle.failed.done():
+                handle.failed.result()
             reader.result()
             await stream.finish()
-            await line.outgoing.flushed()
+            await handle.outgoing.flushed()
         finally:
             self.service.streams.discard(stream)
-            await self._end(stream, line, reader)
+            await self._end(stream, handle, reader)
 
-    async def _read(self, stream: Stream, line: Line, context: Any) -> None:
+    async def _read(self, stream: Stream, handle: StreamHandle, context: Any) -> None:
         """A client that does not read what it is sent is not read from either."""
         limit = self.service.max_message_bytes
         parse, name = self.service.message.FromString, self.service.message.DESCRIPTOR.name
@@ -168,14 +168,14 @@ class StreamHost:
             except DecodeError as error:
                 raise errors.invalid(f"not a {name}: {error}") from error
             await stream.on_message(message)
-            await line.outgoing.room()
+            await handle.outgoing.room()
 
-    async def _end(self, stream: Stream, line: Line, reader: asyncio.Task[None]) -> None:
-        line.outgoing.end()  # what is given up now has nobody to be told
+    async def _end(self, stream: Stream, handle: StreamHandle, reader: asyncio.Task[None]) -> None:
+        handle.outgoing.end()  # what is given up now has nobody to be told
         reader.cancel()
-        line.failed.cancel()
+        handle.failed.cancel()
         try:
-            await asyncio.gather(reader, line.failed, return_exceptions=True)
+            await asyncio.gather(reader, handle.failed, return_exceptions=True)
             await stream.close()
         finally:
-            await line.outgoing.close()
+            await handle.outgoing.close()

@@ -31,7 +31,7 @@ from coord.rpc.dispatcher import Dispatcher
 from coord.rpc.services.context import Backend
 from coord.rpc.status import failure_message, refusal
 from coord.rpc.streams.credit import Credit, CreditError
-from coord.rpc.streams.protocol import Line, Stream, StreamService
+from coord.rpc.streams.protocol import Stream, StreamHandle, StreamService
 from coord.runtime import errors
 from coord.runtime.errors import CallError, ServiceReason
 from coord.runtime.leader_view import LeaderView
@@ -53,7 +53,7 @@ _ASSIGNMENTS: Final = pb.ServerMessage.ASSIGNMENTS_FIELD_NUMBER
 _CLAIMED: Final = pb.Assignment.CLAIMED_FIELD_NUMBER
 
 
-class WorkStreams(StreamService["_Stream"]):
+class WorkStreams(StreamService["_WorkerStream"]):
     """The streams of the workers at this node. What is asked for on them goes to `dispatcher`,
     which serves it wherever the leader is."""
 
@@ -71,11 +71,11 @@ class WorkStreams(StreamService["_Stream"]):
         self.max_message_bytes = dispatcher.max_message_bytes
         self._leadership = backend.leadership
         self._node_id = backend.node_id
-        self._by_session: dict[int, set[_Stream]] = {}
+        self._by_session: dict[int, set[_WorkerStream]] = {}
 
-    def open(self, line: Line) -> _Stream:
+    def open(self, handle: StreamHandle) -> _WorkerStream:
         """See `StreamService.open`."""
-        return _Stream(self, line)
+        return _WorkerStream(self, handle)
 
     def on_applied(self, events: Iterable[Event]) -> None:
         """Tell the workers whose leases or sessions have ended."""
@@ -98,11 +98,11 @@ class WorkStreams(StreamService["_Stream"]):
             for stream in self.streams:
                 stream.say_leader(address)
 
-    def works_in(self, session_id: int, stream: _Stream) -> None:
+    def works_in(self, session_id: int, stream: _WorkerStream) -> None:
         """The worker of this stream has said hello: it is told when the session ends."""
         self._by_session.setdefault(session_id, set()).add(stream)
 
-    def forget(self, session_id: int, stream: _Stream) -> None:
+    def forget(self, session_id: int, stream: _WorkerStream) -> None:
         """The stream is over."""
         streams = self._by_session.get(session_id)
         if streams is not None:
@@ -116,10 +116,10 @@ class WorkStreams(StreamService["_Stream"]):
         return "" if leadership.leader_id == self._node_id else leadership.leader_address()
 
 
-class _Stream(Stream):
-    def __init__(self, streams: WorkStreams, line: Line) -> None:
+class _WorkerStream(Stream):
+    def __init__(self, streams: WorkStreams, handle: StreamHandle) -> None:
         self._streams = streams
-        self._line = line
+        self._handle = handle
         self._loop = asyncio.get_running_loop()
         self._hello: pb.WorkerHello | None = None
         self._clock = (0, self._loop.time())  # the worker's, and when it came
@@ -166,7 +166,7 @@ class _Stream(Stream):
     def session_ended(self, session_id: int) -> None:
         """Nothing can be claimed under it any more."""
         if self._hello is not None and self._hello.session_id == session_id:
-            self._line.fail(refusal(session_not_found(session_id)))
+            self._handle.fail(refusal(session_not_found(session_id)))
 
     async def close(self) -> None:
         """See `Stream.close`."""
@@ -244,7 +244,7 @@ class _Stream(Stream):
 
     async def _serve(self, kind: str, sequence: int, request: Any) -> None:
         dispatcher = self._streams.dispatcher
-        call = dispatcher.call(request, self._line.context)
+        call = dispatcher.call(request, self._handle.context)
         outcome = await dispatcher.serve(self._streams.requests[kind], call)
         del self._requests[sequence]
         if isinstance(outcome, CallError):
@@ -256,7 +256,7 @@ class _Stream(Stream):
             if kind in _ENDS_LEASES:
                 for item in request.items:
                     self._unwatch(item.task_id, item.fencing_token)
-        self._line.put(wire.field(_ANSWERS, data))
+        self._handle.put(wire.field(_ANSWERS, data))
 
     # ---- claims
 
@@ -269,7 +269,7 @@ class _Stream(Stream):
         try:
             await self._claim(sequence, slots)
         except CallError as error:
-            self._line.fail(error)
+            self._handle.fail(error)
             return
         finally:
             self._claims.pop(sequence, None)
@@ -286,7 +286,7 @@ class _Stream(Stream):
                 wait_ms = await self._patience_ms()
                 asked_at = self._loop.time()
                 request = self._claim_request(sequence, slots, wait_ms)
-                call = dispatcher.call(request, self._line.context)
+                call = dispatcher.call(request, self._handle.context)
                 outcome = await dispatcher.serve(self._streams.claim, call)
             except asyncio.CancelledError:
                 if not self._stopping or sequence in self._doubtful:
@@ -357,7 +357,7 @@ class _Stream(Stream):
         since_ms = max(0, clock_ms + math.floor((asked_at - came_at) * 1000))
         self._credit.filled(sequence, len(claimed.tasks))
         head = pb.Assignment(sequence=sequence, since_clock_ms=since_ms).SerializeToString()
-        self._line.put(wire.field(_ASSIGNMENTS, head + wire.field(_CLAIMED, raw)))
+        self._handle.put(wire.field(_ASSIGNMENTS, head + wire.field(_CLAIMED, raw)))
         for task in claimed.tasks:
             self._watch(task.task_id, task.fencing_token)
 
@@ -396,7 +396,7 @@ class _Stream(Stream):
         self._put(pb.ServerMessage(lost=[message]))
 
     def _put(self, message: pb.ServerMessage) -> None:
-        self._line.put(message.SerializeToString())
+        self._handle.put(message.SerializeToString())
 
 
 def _revive_current_task() -> None:

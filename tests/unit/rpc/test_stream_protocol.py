@@ -16,7 +16,7 @@ from coord.core.base.request import Event
 from coord.pb import etcd_rpc_pb2 as etcd
 from coord.rpc.call import STRANGER, Call
 from coord.rpc.server import STREAMS
-from coord.rpc.streams.protocol import Line, Stream, StreamService
+from coord.rpc.streams.protocol import Stream, StreamHandle, StreamService
 from coord.runtime import errors
 from coord.runtime.leader_view import LeaderView
 from tests.support.rpc import LocalNode, local_node, refused
@@ -26,14 +26,14 @@ from tests.support.waiting import eventually
 class Echo(Stream):
     """Says what it hears, and what it is told."""
 
-    def __init__(self, service: Echoes, line: Line) -> None:
+    def __init__(self, service: Echoes, handle: StreamHandle) -> None:
         self._service = service
-        self.line = line
+        self.handle = handle
 
     async def on_message(self, message: field_mask_pb2.FieldMask) -> None:
         for word in message.paths:
             if word == "fail":
-                self.line.fail(errors.invalid("told to fail", "paths"))
+                self.handle.fail(errors.invalid("told to fail", "paths"))
             if word == "raise":
                 raise errors.invalid("told to raise", "paths")
             self.say(word)
@@ -48,7 +48,7 @@ class Echo(Stream):
         self._service.closed += 1
 
     def say(self, word: str) -> None:
-        self.line.put(field_mask_pb2.FieldMask(paths=[word]).SerializeToString())
+        self.handle.put(field_mask_pb2.FieldMask(paths=[word]).SerializeToString())
 
 
 class Echoes(StreamService[Echo]):
@@ -60,8 +60,8 @@ class Echoes(StreamService[Echo]):
         super().__init__()
         self.closed = 0
 
-    def open(self, line: Line) -> Echo:
-        return Echo(self, line)
+    def open(self, handle: StreamHandle) -> Echo:
+        return Echo(self, handle)
 
     def on_applied(self, events: Iterable[Event]) -> None:
         for stream in self.streams:
@@ -125,7 +125,7 @@ async def opened(node: LocalNode) -> Client:
 async def test_it_is_served(node: LocalNode) -> None:
     client = await opened(node)
     (stream,) = echoes(node).streams
-    assert stream.line.caller == STRANGER
+    assert stream.handle.caller == STRANGER
     await client.rpc.done_writing()
     await client.reading
     assert client.heard == ["hello", "finished"]
