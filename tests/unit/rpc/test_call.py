@@ -54,5 +54,5 @@ async def test_a_message_with_far_too_many_parts_is_refused() -> None:
     async with local_node() as node:
         backend: Backend = node.server.backend
         for call in (call_of(request), call_of(request.SerializeToString())):
-            with pytest.raises(CallError, match="the request .* parts"):
+            with pytest.raises(CallError, match="parts"):
                 backend.decode(CommandKind.KV_TXN, call)
