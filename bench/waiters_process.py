@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc.aio
 
+from coord.channels import aio_channel
 from coord.client import Client
 from coord.pb import common_pb2, lock_pb2
 from coord.pb import stream_pb2 as pb
@@ -48,7 +49,7 @@ async def run(plan: Plan) -> None:
         if await holder.locks.acquire(plan.lock) is None:
             raise RuntimeError("the lock is not free")
         session_id = await waiting.open_session()
-        async with grpc.aio.insecure_channel(plan.endpoint) as channel:
+        async with aio_channel(plan.endpoint) as channel:
             streams = [
                 asyncio.create_task(wait_on_stream(channel, plan, session_id, numbers, began))
                 for numbers in split(plan.waiters)

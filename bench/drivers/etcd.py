@@ -27,6 +27,7 @@ from bench.drivers.etcd_leases import (
 from bench.errors import BenchError
 from bench.job import Job
 from bench.load import Operation
+from coord.channels import aio_channel
 from coord.pb import etcd_rpc_pb2 as pb
 from coord.pb import etcd_rpc_pb2_grpc as stubs
 
@@ -45,7 +46,7 @@ class EtcdDriver(Driver):
         self._others: list[grpc.aio.Channel] = []
 
     async def open(self, job: Job) -> None:
-        self._channel = grpc.aio.insecure_channel(job.connect["leader"], options=_OPTIONS)
+        self._channel = aio_channel(job.connect["leader"], _OPTIONS)
         self._kv = stubs.KVStub(self._channel)  # type: ignore[no-untyped-call]
         if job.connect.get("leases") == "yes":
             granted = await LEASE_GRANT.on(self._channel)(LeaseGrantRequest(TTL=LEASE_S))
@@ -100,7 +101,7 @@ class EtcdDriver(Driver):
         """Goes on at the next endpoint whenever one does not answer within half a second."""
         data = payload(job)
         endpoints = job.connect["endpoints"].split(",")
-        channels = [grpc.aio.insecure_channel(address) for address in endpoints]
+        channels = [aio_channel(address) for address in endpoints]
         self._others += channels
         kvs: list[Any] = [stubs.KVStub(channel) for channel in channels]  # type: ignore[no-untyped-call]
         at = itertools.cycle(kvs)

@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc.aio
 
+from coord.channels import aio_channel
 from coord.pb import common_pb2
 from coord.pb import session_pb2 as session
 from coord.pb import task_pb2 as task
@@ -64,7 +65,7 @@ class Caller:
 async def caller(address: str) -> AsyncIterator[Caller]:
     """Calls to one node."""
     options = [("grpc.max_receive_message_length", -1)]
-    async with grpc.aio.insecure_channel(address, options) as channel:
+    async with aio_channel(address, options) as channel:
         yield Caller(channel)
 
 

@@ -17,14 +17,14 @@ from coord.replication.replica import Replica  # noqa: E402
 from coord.replication.replicator import PySyncObjReplicator  # noqa: E402
 from coord.replication.storage.operations import LogWriter  # noqa: E402
 from coord.replication.storage.storage import _LogWorker  # noqa: E402
-from coord.rpc.streams.calls import _Stream  # noqa: E402
+from coord.rpc.streams.calls import _ClientStream  # noqa: E402
 from coord.rpc.streams.outgoing import Outgoing  # noqa: E402
 from coord.runtime.proposer import Proposer  # noqa: E402
 
 
 def main(config: Path, file: Path) -> int:
     notes = Notes()
-    notes.calls(_Stream, "_begin", begun="request")
+    notes.calls(_ClientStream, "_begin", begun="request")
     notes.calls(Proposer, "_propose", ended="proposed")
     notes.calls(PySyncObjReplicator, "_flush", ended="sent")
     notes.calls(PySyncObjReplicator, "_on_message", begun="message", ended="message taken")

@@ -17,6 +17,7 @@ from chaos.sim.scheduler import NodeScheduler, SimOutcome
 from coord.codec.commands import Decode, decode, request_id
 from coord.codec.envelope import BatchCache, EnvelopeItem
 from coord.codec.kinds import CommandKind
+from coord.codec.principal import principal_in
 from coord.core.batch import Applied
 from coord.core.cost import cost_us
 from coord.core.domain import Domain
@@ -229,7 +230,7 @@ class Service:
             item.kind,
             item.raw,
             command,
-            principal=item.principal,
+            principal=principal_in(item.principal),
             request_id=request_id(item.session_id, item.sequence, item.acked_below),
             owner=owner,
             expires_at=gone_at,

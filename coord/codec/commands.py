@@ -9,9 +9,10 @@ there a DecodeError means damage.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
+from google.protobuf.message import Message
 
 from coord.codec import cluster, kv, locks, sessions, tasks
 from coord.codec.errors import DecodeError, UnknownCommandError
@@ -25,30 +26,55 @@ K = CommandKind
 
 Decode = Callable[[int, bytes], Command]
 
-DecoderRow = tuple[Callable[[bytes], Any], Callable[[Any], Command], str]
-"""How a kind is decoded: what parses the bytes and may raise protobuf's DecodeError, what makes the
-command of the message, and the message's name."""
+
+class DecoderRow(NamedTuple):
+    """How a kind is decoded: what parses the bytes and may raise protobuf's DecodeError, what makes
+    the command of the message, and the message's name."""
+
+    parse: Callable[[bytes], Message]
+    build: Callable[[Any], Command]
+    name: str
 
 
 def decode(kind: int, raw: bytes) -> Command:
     """The command in `raw`, the bytes of the request message of this kind.
 
     Raises DecodeError (one sentence) or UnknownCommandError."""
-    return _parse(DECODERS, kind, raw)[0]
+    row = _row(DECODERS, kind)
+    return row.build(_message(row, raw))
 
 
 def decoder(rows: Mapping[int, DecoderRow]) -> Decode:
     """`decode` for these kinds, which may be others than the product's `DECODERS`."""
-    return lambda kind, raw: _parse(rows, kind, raw)[0]
+
+    def decode_row(kind: int, raw: bytes) -> Command:
+        row = _row(rows, kind)
+        return row.build(_message(row, raw))
+
+    return decode_row
 
 
 def decode_request(kind: int, raw: bytes) -> tuple[Command, RequestId | None]:
-    """The command and the identity in the message's own header (None if it has none or an empty
-    one). For etcd kinds the identity is always None here: see `request_id`. For requests that come
-    in: what has far too many parts is not decoded.
+    """The command and the identity in a request that comes in as bytes: see `request_in`.
 
     Raises DecodeError (one sentence), TooManyPartsError or UnknownCommandError."""
-    command, message = _parse(DECODERS, kind, raw, shape=True)
+    return request_in(kind, message_in(kind, raw))
+
+
+def message_in(kind: int, raw: bytes) -> Message:
+    """The message in the bytes of a request that comes in: what has far too many parts is not
+    decoded. Raises DecodeError (one sentence), TooManyPartsError or UnknownCommandError."""
+    row = _row(DECODERS, kind)
+    check_bytes(kind, raw)
+    return _message(row, raw)
+
+
+def request_in(kind: int, message: Any) -> tuple[Command, RequestId | None]:
+    """The command and the identity in the message's own header (None if it has none or an empty
+    one). For etcd kinds the identity is always None here: see `request_id`. Raises DecodeError or
+    TooManyPartsError."""
+    check_counts(kind, message)
+    command = _row(DECODERS, kind).build(message)
     if kind in _WITH_HEADER:
         header = message.header
         return command, request_id(header.session_id, header.sequence, header.acked_below)
@@ -62,25 +88,21 @@ def request_id(session_id: int, sequence: int, acked_below: int) -> RequestId | 
     return None
 
 
-def _parse(
-    rows: Mapping[int, DecoderRow], kind: int, raw: bytes, *, shape: bool = False
-) -> tuple[Command, Any]:
-    entry = rows.get(kind)
-    if entry is None:
+def _row(rows: Mapping[int, DecoderRow], kind: int) -> DecoderRow:
+    row = rows.get(kind)
+    if row is None:
         raise UnknownCommandError(
             f"command kind {kind} is not known to this version; a newer one wrote it: start a "
             "newer build"
         )
-    parse, build, name = entry
-    if shape:
-        check_bytes(kind, raw)
+    return row
+
+
+def _message(row: DecoderRow, raw: bytes) -> Message:
     try:
-        message = parse(raw)
+        return row.parse(raw)
     except ProtobufDecodeError as error:
-        raise DecodeError(f"not a {name}: {error}") from None
-    if shape:
-        check_counts(kind, message)
-    return build(message), message
+        raise DecodeError(f"not a {row.name}: {error}") from None
 
 
 _BUILDERS: Final[dict[CommandKind, Decoder]] = {
@@ -92,7 +114,9 @@ _BUILDERS: Final[dict[CommandKind, Decoder]] = {
 }
 
 DECODERS: Final[Mapping[int, DecoderRow]] = {
-    int(kind): (REQUEST_CLASS[kind].FromString, build, REQUEST_CLASS[kind].DESCRIPTOR.name)
+    int(kind): DecoderRow(
+        REQUEST_CLASS[kind].FromString, build, REQUEST_CLASS[kind].DESCRIPTOR.name
+    )
     for kind, build in _BUILDERS.items()
 }
 

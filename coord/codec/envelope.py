@@ -16,6 +16,7 @@ import msgpack
 
 from coord.codec.commands import Decode, decode, request_id
 from coord.codec.errors import DecodeError, UnknownCommandError
+from coord.codec.principal import principal_in
 from coord.core.batch import Batch, Request
 
 VERSION: Final = 1
@@ -24,7 +25,8 @@ _MAX_UINT64: Final = (1 << 64) - 1
 
 
 class EnvelopeItem(NamedTuple):
-    """One request as logged. Session, sequence and acked_below are all 0 without a session."""
+    """One request as logged. `principal` as text (`coord.codec.principal`). Session, sequence and
+    acked_below are all 0 without a session."""
 
     kind: int
     principal: str
@@ -89,9 +91,11 @@ def to_batch(
         envelope.wall_ms,
         [
             Request(
-                decode_command(kind, raw), request_id(session_id, sequence, acked_below), principal
+                decode_command(kind, raw),
+                request_id(session_id, sequence, acked_below),
+                principal_in(text),
             )
-            for kind, principal, session_id, sequence, acked_below, raw in envelope.items
+            for kind, text, session_id, sequence, acked_below, raw in envelope.items
         ],
     )
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, assert_never
 
-from google.protobuf.message import DecodeError as ProtobufDecodeError
-
 from coord.codec.errors import DecodeError
 from coord.codec.kinds import CommandKind, Decoder
 from coord.core.base.request import Done
@@ -37,18 +35,10 @@ from coord.pb import etcd_rpc_pb2 as pb
 K = CommandKind
 
 
-def decode_range(raw: bytes) -> tuple[KvRange, bool]:
-    """A RangeRequest as (range, serializable). A read, so it has no number in the log.
+def range_of(m: pb.RangeRequest) -> KvRange:
+    """The range that a RangeRequest names. A read, so it has no number in the log.
 
     Raises DecodeError."""
-    try:
-        message = pb.RangeRequest.FromString(raw)
-    except ProtobufDecodeError as error:
-        raise DecodeError(f"not a RangeRequest: {error}") from None
-    return range_of(message), message.serializable
-
-
-def range_of(m: pb.RangeRequest) -> KvRange:
     try:
         order, target = SortOrder(m.sort_order), SortTarget(m.sort_target)
     except ValueError:

@@ -73,11 +73,21 @@ class ReplyEncoder:
         """The response bytes for a request of this kind that was answered with `reply`.
 
         `reply` must not be Rejected: that is an error status, not a response."""
+        return self.encode_message(kind, self.message(kind, command, reply, lookup))
+
+    def message(self, kind: int, command: Any, reply: Any, lookup: Lookup) -> Message:
+        """The response as a message; the header of a coord.v1 response is not filled in."""
         if kind in ETCD_KINDS:
-            message = kv.response(reply, self.etcd_header(reply.revision))
+            response: Message = kv.response(reply, self.etcd_header(reply.revision))
+            return response
+        return _BUILDERS[kind](command, reply, lookup)
+
+    def encode_message(self, kind: int, message: Message) -> bytes:
+        """The bytes of what `message` gave."""
+        if kind in ETCD_KINDS:
             data: bytes = message.SerializeToString()
             return data
-        return self._header + _BUILDERS[kind](command, reply, lookup).SerializeToString()
+        return self.with_header(message)
 
     def encode_range(self, reply: KvRangeReply) -> bytes:
         """The response bytes of an etcd Range."""

@@ -22,7 +22,9 @@ K = CommandKind
 MAX_PARTS: Final = 8_192
 """Messages and texts in lists, at any depth: more than any request within its limits has."""
 
-_SCANNED_BYTES: Final = 32 * 1024
+SCANNED_BYTES: Final = 32 * 1024
+"""A request of at most so many bytes has no more parts than can be borne."""
+
 _TEXTS: Final = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 _MAX_DEPTH: Final = 100  # protobuf's own
 
@@ -46,7 +48,7 @@ def check_bytes(kind: int, raw: bytes) -> None:
     """Refuse what would become too many objects when it is parsed. Raises TooManyPartsError.
 
     Bytes that are not such a message pass: the parser says what is wrong with them."""
-    if len(raw) <= _SCANNED_BYTES:
+    if len(raw) <= SCANNED_BYTES:
         return
     parts = _parts_of(REQUEST_CLASS[CommandKind(kind)].DESCRIPTOR)
     try:

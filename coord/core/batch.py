@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coord.core.base.principal import ANONYMOUS, Principal
 from coord.core.base.refusal import Rejected
 from coord.core.base.request import Done, Event, RequestId
 from coord.core.cluster.commands import LevelRaised, RaiseLevel, SetQuota
@@ -86,7 +87,7 @@ class Request:
 
     command: Command
     request_id: RequestId | None = None
-    principal: str = ""
+    principal: Principal = ANONYMOUS
 
 
 @dataclass(slots=True)

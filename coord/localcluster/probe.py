@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import grpc
 
+from coord.channels import blocking_channel
 from coord.pb import cluster_pb2, cluster_pb2_grpc, etcd_rpc_pb2, etcd_rpc_pb2_grpc
 
 ASK_SECONDS = 1.0
@@ -43,7 +44,7 @@ def _ask_nodes(addresses: Sequence[str]) -> dict[str, cluster_pb2.NodeStatusResp
     with ExitStack() as stack:
         calls = {}
         for address in addresses:
-            channel = stack.enter_context(grpc.insecure_channel(address, OPTIONS))
+            channel = stack.enter_context(blocking_channel(address, OPTIONS))
             stub = cluster_pb2_grpc.ClusterStub(channel)  # type: ignore[no-untyped-call]
             request = cluster_pb2.NodeStatusRequest()
             calls[address] = stub.NodeStatus.future(request, timeout=ASK_SECONDS)
@@ -54,7 +55,7 @@ def _ask_nodes(addresses: Sequence[str]) -> dict[str, cluster_pb2.NodeStatusResp
 
 
 def _serves_reads(address: str) -> bool:
-    with grpc.insecure_channel(address, OPTIONS) as channel:
+    with blocking_channel(address, OPTIONS) as channel:
         stub = etcd_rpc_pb2_grpc.KVStub(channel)  # type: ignore[no-untyped-call]
         try:
             stub.Range(etcd_rpc_pb2.RangeRequest(key=b"\0", limit=1), timeout=ASK_SECONDS)

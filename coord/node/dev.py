@@ -26,6 +26,7 @@ from typing import Any, Final, TextIO
 import grpc
 import grpc.aio
 
+from coord.channels import aio_channel
 from coord.localcluster.errors import LocalClusterError
 from coord.localcluster.leash import Leash
 from coord.localcluster.ports import require_free
@@ -328,7 +329,7 @@ def _signal(process: Process, number: signal.Signals) -> None:
 async def _leader_seen_by(address: str, cluster_id: str) -> str:
     """The leader a node of this cluster knows; empty if it does not answer, knows none, or is of
     another cluster."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with aio_channel(address) as channel:
         stub: Any = cluster_pb2_grpc.ClusterStub(channel)  # type: ignore[no-untyped-call]
         try:
             answer = await stub.NodeStatus(cluster_pb2.NodeStatusRequest(), timeout=1)

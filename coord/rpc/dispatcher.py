@@ -1,6 +1,5 @@
-"""One call from arrival to answer: which method, where it is served, and how it may end.
+"""From arrival to answer: who calls, where the call is served, and how it may end.
 
-Requests and responses pass gRPC as bytes: what is logged or forwarded is what the client sent.
 A method that needs the leader is served here if this node leads, else forwarded; when leadership
 moves meanwhile and nothing was done yet, the call follows it, so callers need not know.
 """
@@ -8,17 +7,16 @@ moves meanwhile and nothing was done yet, the call follows it, so callers need n
 from __future__ import annotations
 
 import asyncio
-import math
+import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Final, NoReturn, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
+from coord.core.base.principal import ANONYMOUS
 from coord.ratelimit import LogLimiter
 from coord.replication.port import (
     NotLeaderError,
@@ -26,199 +24,42 @@ from coord.replication.port import (
     WriteBlock,
     WriteBlockedError,
 )
-from coord.rpc.status import DETAILS_KEY, details_of, grpc_code, replication_failure
-from coord.rpc.streams import calls as call_stream
-from coord.rpc.streams.answer_room import AnswerRoom, NoRoomError
-from coord.rpc.streams.calls import CallContext, CallStreams
+from coord.rpc.call import (
+    FORWARDED_KEY,
+    RETRY_AFTER_MS,
+    STRANGER,
+    Call,
+    CallContext,
+    Caller,
+    Method,
+    Route,
+    Service,
+)
+from coord.rpc.status import abort, replication_failure
+from coord.rpc.streams.answer_room import AnswerRoom
 from coord.runtime import errors
 from coord.runtime.errors import CallError
 from coord.runtime.leader_view import LeaderView
 from coord.runtime.shares import Shares
 
-FORWARDED_KEY: Final = "coord-forwarded"
-# On a forwarded call: the connection that it came on, where it came first.
-ORIGIN_KEY: Final = "coord-origin"
-PRINCIPAL_KEY: Final = "coord-principal"
-# Asks for a read from the state applied at the node that is asked, no older than so many ms, or
-# however old. The answer's trailing metadata say how old it can be and which index was applied.
-STALE_KEY: Final = "coord-max-stale-ms"
-HOWEVER_OLD: Final = "any"
-AGE_KEY: Final = "coord-age-ms"
-UNKNOWN_AGE: Final = "unknown"
-APPLIED_KEY: Final = "coord-applied-index"
-ANONYMOUS: Final = "anonymous"
 _ETCD_PATHS: Final = "/etcdserverpb."
 _MAX_MESSAGE_CHARS: Final = 1_000
 # Pauses between the attempts of a call that nobody serves yet; a change of leadership ends one.
 _LOOK_AGAIN_S: Final = 0.05
 _MAX_LOOK_AGAIN_S: Final = 0.5
-_LAST_WORD_S: Final = 0.05
-_MAX_DIGITS: Final = 18
 # Calls under way in one node, those that wait for something included.
 MAX_OPEN_CALLS: Final = 65_536
-_RETRY_AFTER_MS: Final = 200
 _COUNTED_ANSWER_BYTES: Final = 4_096  # smaller answers of unary calls do not count
-SMALL_BYTES: Final = 65_536  # an answer that is made at once, room or not
 
-AnyMessage = TypeVar("AnyMessage", bound=Message)
-
-
-class Route(Enum):
-    """Where a method is served."""
-
-    LEADER = "leader"
-    HERE = "here"
+Interceptor = Callable[[str, Call], Awaitable[None] | None]
+"""Is given the path and the call before the call is served, and refuses it by raising CallError."""
 
 
-class Call:
-    """One call in progress. `expires_at`: event loop time of its deadline, or infinity."""
-
-    __slots__ = ("_context", "_metadata", "_owner", "_reserved", "_room", "expires_at", "raw")
-
-    def __init__(self, raw: bytes, context: Any, now: float, room: AnswerRoom) -> None:
-        self.raw = raw
-        self._context = context
-        self._metadata: dict[str, str | bytes] | None = None
-        self._room = room
-        self._reserved = 0
-        self._owner: str | None = None
-        remaining = context.time_remaining()
-        self.expires_at = math.inf if remaining is None else now + remaining
-
-    @property
-    def metadata(self) -> dict[str, str | bytes]:
-        """What the client sent beside the request."""
-        if self._metadata is None:
-            self._metadata = dict(self._context.invocation_metadata() or ())
-        return self._metadata
-
-    @property
-    def forwarded(self) -> bool:
-        """Another node took this call and sent it here: it must not travel on."""
-        return FORWARDED_KEY in self.metadata
-
-    @property
-    def owner(self) -> str:
-        """The connection it came on: what is bounded for each client is bounded for each of these.
-        Of a forwarded call, the one at the node that forwarded it."""
-        if isinstance(self._context, CallContext):
-            return self._context.peer()
-        if self._owner is None:
-            origin = self.metadata.get(ORIGIN_KEY) if self.forwarded else None
-            self._owner = origin if isinstance(origin, str) else self._context.peer()
-        return self._owner
-
-    async def room(self, size: int, *, applied: bool = False) -> None:
-        """Wait until an answer of up to `size` bytes may be made. Raises CallError.
-
-        `applied`: what the call asks for has happened already."""
-        if size <= SMALL_BYTES or size <= self._reserved:
-            return
-        self.settle()
-        until = self.expires_at if applied else self.last_word_at(_now())
-        try:
-            await self._room.reserve(self.owner, size, until)
-        except NoRoomError:
-            if applied:
-                raise errors.outcome_unknown("it was done, but its answer found no room") from None
-            raise errors.busy(_RETRY_AFTER_MS) from None
-        self._reserved = size
-
-    def settle(self) -> None:
-        """The answer is made, and counts as what it is; or there is none."""
-        if self._reserved:
-            self._room.give_back(self.owner, self._reserved)
-            self._reserved = 0
-
-    @property
-    def asks_stale(self) -> bool:
-        """The caller said in so many words that it does not need the newest state."""
-        return STALE_KEY in self.metadata
-
-    @property
-    def max_stale_ms(self) -> float:
-        """How old an answer may be; raises CallError for what is no number."""
-        text = self.metadata.get(STALE_KEY, HOWEVER_OLD)
-        if text == HOWEVER_OLD:
-            return math.inf
-        if not isinstance(text, str) or not _is_decimal(text):
-            raise errors.invalid(
-                f"metadata {STALE_KEY} is {text!a}; it must be a decimal number or {HOWEVER_OLD!a}",
-                STALE_KEY,
-            )
-        return int(text)
-
-    def tell(self, facts: Mapping[str, str]) -> None:
-        """Send these beside the answer."""
-        self._context.set_trailing_metadata(tuple(facts.items()))
-
-    @property
-    def principal(self) -> str:
-        """Who asks. Without authentication everybody is anonymous."""
-        return ANONYMOUS
-
-    def parse(self, kind: type[AnyMessage]) -> AnyMessage:
-        """The request as a message; raises CallError INVALID_ARGUMENT if the bytes are not one."""
-        try:
-            return kind.FromString(self.raw)
-        except DecodeError as error:
-            raise errors.invalid(
-                f"the request is not a valid {kind.DESCRIPTOR.full_name}: {error}"
-            ) from error
-
-    def with_raw(self, raw: bytes) -> Call:
-        """The same caller's call with another request, made by the server on its behalf."""
-        return Call(raw, self._context, _now(), self._room)
-
-    def last_word_at(self, now: float) -> float:
-        """A moment before the deadline: a refusal sent then still tells the caller that nothing was
-        done, which it could not know from its time-out."""
-        return self.expires_at - min(_LAST_WORD_S, (self.expires_at - now) / 4)
-
-    def remaining_s(self, now: float) -> float:
-        """Seconds to the deadline; infinity without one."""
-        return self.expires_at - now
-
-
-Handler = Callable[[Call], Awaitable[bytes]]
-
-
-def asks_stale(call: Call) -> bool:
-    """For `Method.local_if`: reads that may be stale are served by whoever is asked."""
-    return call.asks_stale
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _is_decimal(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One row of the table of methods. `writes`: when contact is lost, it may have happened.
-    `local_if`: a call for which this holds is served here although the method needs the leader.
-    `answer_bytes`: what the answer to a call can have at most, if that is much: a node that
-    forwards it has room for that before it does. `relay`: hands a call on in steps instead, given
-    what forwards one."""
-
-    path: str
-    handler: Handler
-    route: Route = Route.LEADER
-    writes: bool = False
-    local_if: Callable[[Call], bool] | None = None
-    answer_bytes: Callable[[Call], int] | None = None
-    relay: Callable[[Call, Handler], Awaitable[bytes]] | None = None
-
-
-class Service(Protocol):
-    """What a service offers to the server. `name` is the full protobuf name."""
-
-    name: str
-
-    def methods(self) -> Iterable[Method]: ...
+def authenticate(call: Call) -> Caller:
+    """Who makes a call. Nothing is proved so far: everybody is anonymous, and a call has been
+    forwarded if it says so. (Builds before this one name no node: they say "1".)"""
+    forwarder = call.metadata.get(FORWARDED_KEY)
+    return STRANGER if forwarder is None else Caller(ANONYMOUS, str(forwarder))
 
 
 class Forward(Protocol):
@@ -250,18 +91,18 @@ class Dispatcher(grpc.GenericRpcHandler):
         max_message_bytes: int,
         leader_wait_ms: int = 2_000,
         debug: bool = False,
-        room: AnswerRoom | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         self._node_id = node_id
-        self.room = room or AnswerRoom()
+        self.room = AnswerRoom()
+        self._interceptors = tuple(interceptors)
         self._open = Shares(MAX_OPEN_CALLS)
         self._leadership = leadership
         self._forward = forward
-        self._max_message_bytes = max_message_bytes
+        self.max_message_bytes = max_message_bytes
         self._leader_wait_s = leader_wait_ms / 1000
         self._methods: dict[str, Method] = {}
-        self._streams = CallStreams(self.answer, self.room)
-        self._handlers = {call_stream.PATH: self._streams.rpc_handler()}
+        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
         self._log = structlog.get_logger("coord.rpc")
         self._limiter = LogLimiter(time.monotonic)
         self._debug = debug
@@ -282,7 +123,6 @@ class Dispatcher(grpc.GenericRpcHandler):
     def close(self) -> None:
         """Refuse new calls: the node is going."""
         self._closing = True
-        self._streams.close()
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -290,9 +130,21 @@ class Dispatcher(grpc.GenericRpcHandler):
         """gRPC asks which handler serves a path."""
         return self._handlers.get(handler_call_details.method)
 
+    def method(self, path: str) -> Method:
+        """The method of this path. Raises KeyError if no service has it."""
+        return self._methods[path]
+
+    async def admit(self, path: str, context: CallContext) -> Caller:
+        """Who opens a stream. Raises CallError to those who may not."""
+        call = Call(b"", context, self._loop.time(), self.room)
+        call.caller = authenticate(call)
+        if self._interceptors:
+            await self._intercept(path, call)
+        return call.caller
+
     def _rpc_handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def serve(raw: bytes, context: Any) -> bytes:
-            outcome = await self._answer(method, raw, context)
+            outcome = await self.serve(method, self.call(raw, context))
             if isinstance(outcome, CallError):
                 await abort(context, outcome)
             self._count_answer(context, len(outcome))
@@ -307,17 +159,21 @@ class Dispatcher(grpc.GenericRpcHandler):
             self.room.take(owner, size)
             context.add_done_callback(lambda _: self.room.give_back(owner, size))
 
-    async def answer(self, path: str, raw: bytes, context: Any) -> bytes | CallError:
-        """Serve a call that came on a stream."""
+    def call(self, request: bytes | Message, context: Any) -> Call:
+        """A call that begins now."""
+        return Call(request, context, self._loop.time(), self.room)
+
+    async def answer(self, path: str, raw: bytes, context: CallContext) -> bytes | CallError:
+        """The response to a call that came on a stream, or how the call ends instead."""
         method = self._methods.get(path)
         if method is None:
             return errors.unimplemented(path)
-        return await self._answer(method, raw, context)
+        return await self.serve(method, self.call(raw, context))
 
-    async def _answer(self, method: Method, raw: bytes, context: Any) -> bytes | CallError:
+    async def serve(self, method: Method, call: Call) -> bytes | CallError:
         """The response, or how the call ends instead."""
         try:
-            return await self._serve(method, raw, context)
+            return await self._serve(method, call)
         except CallError as error:
             failure = error
         except ReplicationError as error:
@@ -332,26 +188,37 @@ class Dispatcher(grpc.GenericRpcHandler):
             failure.message = failure.message[:_MAX_MESSAGE_CHARS]
         return failure
 
-    async def _serve(self, method: Method, raw: bytes, context: Any) -> bytes:
+    async def _serve(self, method: Method, call: Call) -> bytes:
         if self._closing:
             raise errors.shutting_down()
-        if len(raw) > self._max_message_bytes:
+        # A message is part of one that came in, and so within the limit.
+        if call.message is None and len(call.raw) > self.max_message_bytes:
             like_etcd = method.path.startswith(_ETCD_PATHS)
-            raise errors.message_too_large(len(raw), self._max_message_bytes, like_etcd=like_etcd)
-        call = Call(raw, context, self._loop.time(), self.room)
+            size = len(call.raw)
+            raise errors.message_too_large(size, self.max_message_bytes, like_etcd=like_etcd)
+        call.caller = authenticate(call)
         if self._debug:
-            self._log.debug("call", method=method.path, bytes=len(raw), forwarded=call.forwarded)
+            size, forwarded = len(call.raw), call.forwarded
+            self._log.debug("call", method=method.path, bytes=size, forwarded=forwarded)
         owner = call.owner
         if not self._open.try_take(owner, 1):
-            raise errors.busy(_RETRY_AFTER_MS)
+            raise errors.busy(RETRY_AFTER_MS)
         local_if = method.local_if
         try:
+            if self._interceptors:
+                await self._intercept(method.path, call)
             if method.route is Route.HERE or (local_if is not None and local_if(call)):
                 return await method.handler(call)
             return await self._serve_at_leader(method, call)
         finally:
             self._open.give_back(owner, 1)
             call.settle()
+
+    async def _intercept(self, path: str, call: Call) -> None:
+        for intercept in self._interceptors:
+            waiting = intercept(path, call)
+            if inspect.isawaitable(waiting):
+                await waiting
 
     async def _serve_at_leader(self, method: Method, call: Call) -> bytes:
         """Follow the leadership until somebody serves the call, or nobody did for too long."""
@@ -395,16 +262,3 @@ class Dispatcher(grpc.GenericRpcHandler):
         if method.answer_bytes is not None:
             await call.room(method.answer_bytes(call))
         return await self._forward(method, call, address)
-
-
-async def abort(context: Any, error: CallError) -> NoReturn:
-    """End the call with the error's status and details. Raises what ends the handler."""
-    details = error.details or details_of(error)
-    try:
-        await context.abort(grpc_code(error.code), error.message, ((DETAILS_KEY, details),))
-    except grpc.aio.AbortError:
-        raise
-    except grpc.aio.BaseError:
-        # The caller has gone meanwhile: there is nobody to tell, and nothing to log.
-        raise asyncio.CancelledError from None
-    raise AssertionError("abort raises")

@@ -13,7 +13,9 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from coord.rpc.dispatcher import FORWARDED_KEY, ORIGIN_KEY, Call, Method, RerouteError
+from coord.channels import INSECURE, Security, aio_channel
+from coord.rpc.call import FORWARDED_KEY, ORIGIN_KEY, Call, Method
+from coord.rpc.dispatcher import RerouteError
 from coord.rpc.status import DETAILS_KEY, code_in, reason_in
 from coord.runtime import errors
 from coord.runtime.errors import CallError, ServiceReason
@@ -33,23 +35,21 @@ _CONTACT_LOST: Final = {
     grpc.StatusCode.CANCELLED,
 }
 _UNLIMITED: Final = -1
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _UNLIMITED),
+    ("grpc.max_send_message_length", _UNLIMITED),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_retries", 0),
+)
 
 
 class _Channel:
     """The connection to one node, its methods, and the calls under way on it."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.aio.insecure_channel(
-            address,
-            options=[
-                ("grpc.max_receive_message_length", _UNLIMITED),
-                ("grpc.max_send_message_length", _UNLIMITED),
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 1_000),
-                ("grpc.enable_retries", 0),
-            ],
-        )
+    def __init__(self, address: str, security: Security) -> None:
+        self._channel = aio_channel(address, _OPTIONS, security)
         self._methods: dict[str, Any] = {}
         self.calls: set[Any] = set()
 
@@ -81,17 +81,21 @@ class _Channel:
 
 
 class Forwarder:
-    """Forwards calls. Connections are kept per address.
+    """Forwards calls of the node `node_id`. Connections are kept per address.
 
     A call under way to a node that leads no more is given up after `abandon_after_ms`."""
 
     def __init__(
         self,
+        node_id: str,
         leadership: LeaderView,
         *,
         connect_timeout_ms: int = 500,
         abandon_after_ms: int = 500,
+        security: Security = INSECURE,
     ) -> None:
+        self._security = security
+        self._mark = (FORWARDED_KEY, node_id)
         self._abandon_after_s = abandon_after_ms / 1000
         self._leadership = leadership
         self._connect_timeout_s = connect_timeout_ms / 1000
@@ -107,9 +111,8 @@ class Forwarder:
         loop = asyncio.get_running_loop()
         if not await channel.connect(min(call.remaining_s(loop.time()), self._connect_timeout_s)):
             raise RerouteError(errors.no_leader(), contact=False)
-        sent = channel.start(
-            method.path, call.raw, call.remaining_s(loop.time()), _metadata_for(call)
-        )
+        remaining_s = call.remaining_s(loop.time())
+        sent = channel.start(method.path, call.raw, remaining_s, self._metadata_for(call))
         channel.calls.add(sent)
         try:
             return bytes(await sent)
@@ -129,7 +132,7 @@ class Forwarder:
             async with asyncio.timeout(timeout_s):
                 if not await channel.connect(timeout_s):
                     return None
-                return bytes(await channel.start(path, raw, timeout_s, ((FORWARDED_KEY, "1"),)))
+                return bytes(await channel.start(path, raw, timeout_s, (self._mark,)))
         except (grpc.aio.AioRpcError, TimeoutError):
             return None
 
@@ -143,8 +146,12 @@ class Forwarder:
     def _channel(self, address: str) -> _Channel:
         channel = self._channels.get(address)
         if channel is None:
-            channel = self._channels[address] = _Channel(address)
+            channel = self._channels[address] = _Channel(address, self._security)
         return channel
+
+    def _metadata_for(self, call: Call) -> tuple[tuple[str, str | bytes], ...]:
+        own = [(k, v) for k, v in call.metadata.items() if not k.startswith(_OWN_KEYS)]
+        return (*own, self._mark, (ORIGIN_KEY, call.owner))
 
     def _doubt_old_leaders(self, leadership: LeaderView) -> None:
         """A node that leads no more answers soon, or never (it hangs, or is cut off)."""
@@ -168,11 +175,6 @@ def _abandon(call: tuple[_Channel, Any]) -> None:
     if sent in channel.calls:
         channel.calls.discard(sent)
         sent.cancel()
-
-
-def _metadata_for(call: Call) -> tuple[tuple[str, str | bytes], ...]:
-    own = [(k, v) for k, v in call.metadata.items() if not k.startswith(_OWN_KEYS)]
-    return (*own, (FORWARDED_KEY, "1"), (ORIGIN_KEY, call.owner))
 
 
 def _failure(method: Method, error: grpc.aio.AioRpcError) -> Exception:

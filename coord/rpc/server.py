@@ -1,25 +1,29 @@
 """The gRPC side of one node, put together: services over a `Replicator`, in dependency order.
 
-Adding a service is one file with a class that has `name` and `methods()`, and one line here.
+A service is one file with a class that has `name` and `methods()`, and one line in `SERVICES`. A
+stream is one file with a `StreamService`, and one line in `STREAMS`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from coord.channels import INSECURE, Security, add_port
 from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
 from coord.core.base.request import Event
 from coord.core.batch import Reply
-from coord.replication.port import NotLeaderError, Replicator, StateMachine
-from coord.rpc.dispatcher import Dispatcher, Service
+from coord.replication.port import Replicator, StateMachine
+from coord.rpc.call import Service
+from coord.rpc.dispatcher import Dispatcher, Interceptor
 from coord.rpc.etcd.kv import EtcdKvService
 from coord.rpc.forwarding import Forwarder
 from coord.rpc.health import Health
@@ -28,20 +32,37 @@ from coord.rpc.services.context import Backend, numeric_id
 from coord.rpc.services.locks import LockService
 from coord.rpc.services.sessions import SessionService
 from coord.rpc.services.tasks import TaskService
-from coord.rpc.streams import calls as call_stream
-from coord.rpc.streams import work as work_stream
+from coord.rpc.streams.calls import CallStreams
+from coord.rpc.streams.protocol import StreamHost, StreamService
 from coord.rpc.streams.work import WorkStreams
 from coord.rpc.well_formed import WellFormed
 from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.driver import Driver
 from coord.runtime.errors import shutting_down
 from coord.runtime.leader_view import LeaderView
-from coord.runtime.lease_watch import LeaseWatch
 from coord.runtime.machine_memory import usable_memory_bytes
+from coord.runtime.parts import Part
 from coord.runtime.proposer import ProposerLimits
 from coord.runtime.state_machine import ReplicatedStateMachine
 from coord.runtime.state_quota import StateQuota
 from coord.runtime.watches import Watches
+
+MakeService = Callable[[Backend], Service]
+MakeStream = Callable[[Backend, Dispatcher], StreamService[Any]]
+
+SERVICES: Final[tuple[MakeService, ...]] = (
+    SessionService,
+    TaskService,
+    LockService,
+    ClusterService,
+    EtcdKvService,
+)
+STREAMS: Final[tuple[MakeStream, ...]] = (
+    lambda _, dispatcher: CallStreams(dispatcher.answer),
+    WorkStreams,
+)
+INTERCEPTORS: Final[tuple[Interceptor, ...]] = ()
+"""What looks at each call before it is served."""
 
 # Above our own limit, so that a little too much is refused with a reason.
 _WIRE_SLACK_BYTES = 1024 * 1024
@@ -60,6 +81,24 @@ class ServerSettings:
     debug: bool = False
     memory_bytes: int = 0  # for all nodes on this machine; 0: as the machine says
     proposer: ProposerLimits = field(default_factory=ProposerLimits)
+    security: Security = INSECURE
+
+
+class _DriverPart(Part):
+    def __init__(self, driver: Driver[asyncio.Future[Reply]]) -> None:
+        self._driver = driver
+
+    def on_applied(self, events: Iterable[Event]) -> None:
+        self._driver.applied(events)
+
+    def on_restored(self) -> None:
+        self._driver.restored()
+
+    def on_leader_change(self, leadership: LeaderView) -> None:
+        self._driver.follow()
+
+    def end_waits(self, error: Exception) -> None:
+        self._driver.claims.end_all(error)
 
 
 class RpcServer:
@@ -70,6 +109,10 @@ class RpcServer:
         settings: ServerSettings,
         make_replicator: Callable[[StateMachine], Replicator],
         clock: ClusterClock | None = None,
+        *,
+        services: Sequence[MakeService] = SERVICES,
+        streams: Sequence[MakeStream] = STREAMS,
+        interceptors: Sequence[Interceptor] = INTERCEPTORS,
     ) -> None:
         self._settings = settings
         cache = BatchCache()
@@ -89,7 +132,8 @@ class RpcServer:
         )
         self.proposer = self._driver.proposer
         self.claim_queue = self._driver.claims
-        self._forwarder = Forwarder(self.leadership)
+        self.levels = self._driver.levels
+        self._forwarder = Forwarder(settings.node_id, self.leadership, security=settings.security)
         self._dispatcher = Dispatcher(
             settings.node_id,
             self.leadership,
@@ -97,23 +141,26 @@ class RpcServer:
             max_message_bytes=settings.max_message_bytes,
             leader_wait_ms=settings.leader_wait_ms,
             debug=settings.debug,
+            interceptors=interceptors,
         )
         self.answers = self._dispatcher.room
-        self.work = WorkStreams(
-            self._dispatcher.answer,
-            LeaseWatch(lambda: self.state_machine.state),
-            self.leadership,
-            settings.node_id,
-            max_message_bytes=settings.max_message_bytes,
-            room=self.answers,
-        )
-        self._dispatcher.add_stream(work_stream.PATH, self.work.rpc_handler())
+        self.backend = self._make_backend()
+        self._services = [make(self.backend) for make in services]
+        self._dispatcher.add(self._services)
+        self.streams = [make(self.backend, self._dispatcher) for make in streams]
+        self._stream_hosts = [
+            StreamHost(one, self.answers, self._dispatcher.admit) for one in self.streams
+        ]
+        for one in self._stream_hosts:
+            self._dispatcher.add_stream(one.service.path, one.rpc_handler())
         self._server: grpc.aio.Server | None = None
         self._health: Health | None = None
         self.port = 0
-        self.state_machine.on_applied(self._applied)
-        self.state_machine.on_restored(self._restored)
-        self.leadership.on_change(self._follow)
+        self._parts: list[Part] = [self.watches, *self.streams, _DriverPart(self._driver)]
+        for part in self._parts:
+            self.state_machine.on_applied(part.on_applied)
+            self.state_machine.on_restored(part.on_restored)
+            self.leadership.on_change(part.on_leader_change)
 
     async def start(self) -> None:
         """Listen. The replicator is started by whoever made it, before or after.
@@ -133,31 +180,31 @@ class RpcServer:
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ]
         )
-        services = self._services()
-        self._dispatcher.add(services)
         server.add_generic_rpc_handlers((self._dispatcher,))
-        names = [
-            *(service.name for service in services),
-            call_stream.SERVICE,
-            work_stream.SERVICE,
-        ]
+        names = list(dict.fromkeys(self._names()))
         self._health = Health(server, names)
+        self.leadership.on_change(self._health.follow)
         shown = [*names, self._health.service_name, reflection.SERVICE_NAME]
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             reflection.aio.ReflectionServicer(shown), WellFormed(server)
         )
         try:
-            self.port = server.add_insecure_port(settings.listen)
+            self.port = add_port(server, settings.listen, settings.security)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {settings.listen}: {error}") from error
         await server.start()
         self._server = server
         self.leadership.refresh()
 
-    def _services(self) -> list[Service]:
+    def _names(self) -> Iterator[str]:
+        """The services offered: a service may have methods here and streams there."""
+        yield from (service.name for service in self._services)
+        yield from (stream.name for stream in self.streams)
+
+    def _make_backend(self) -> Backend:
         settings = self._settings
         ids = (settings.cluster_id, settings.node_id)
-        backend = Backend(
+        return Backend(
             *ids,
             replicator=self.replicator,
             state_machine=self.state_machine,
@@ -166,30 +213,28 @@ class RpcServer:
             watches=self.watches,
             claim_queue=self.claim_queue,
             leadership=self.leadership,
+            levels=self.levels,
+            forwarder=self._forwarder,
             encoder=ReplyEncoder(*ids, numeric_id(ids[0]), numeric_id(ids[1])),
             quota=StateQuota(settings.node_id, settings.memory_bytes or usable_memory_bytes()),
             hold_back_ms=settings.hold_back_ms,
         )
-        return [
-            SessionService(backend),
-            TaskService(backend),
-            LockService(backend),
-            ClusterService(backend, self._forwarder, self._driver.levels),
-            EtcdKvService(backend),
-        ]
 
     async def announce_leaving(self) -> None:
         """First step of going: health says NOT_SERVING, workers are told to go elsewhere;
         everything is still served."""
-        self.work.close()
+        for host in self._stream_hosts:
+            host.announce_leaving()
         if self._health is not None:
             await self._health.stop()
 
     def refuse_calls(self) -> None:
         """Second step: new calls and long polls are told to go elsewhere."""
         self._dispatcher.close()
-        self.watches.end_all(shutting_down())
-        self.claim_queue.end_all(shutting_down())
+        for host in self._stream_hosts:
+            host.close()
+        for part in self._parts:
+            part.end_waits(shutting_down())
 
     async def stop(self, grace_s: float) -> None:
         """Last step: let running calls finish within the grace, then end them. Idempotent."""
@@ -199,25 +244,6 @@ class RpcServer:
             await server.stop(grace_s)
         self.proposer.fail_waiting(shutting_down())
         await self._forwarder.close()
-
-    # ---- what happens in replication
-
-    def _applied(self, events: Iterable[Event]) -> None:
-        self.watches.dispatch(events)
-        self.work.dispatch(events)
-        self._driver.applied(events)
-
-    def _restored(self) -> None:
-        self.watches.wake_all()
-        self.work.restored()
-        self._driver.restored()
-
-    def _follow(self, leadership: LeaderView) -> None:
-        self._driver.follow()
-        if not leadership.is_leader:
-            self.watches.end_all(NotLeaderError(leadership.leader_id))
-        if self._health is not None:
-            self._health.follow(leadership)
 
 
 async def _require_address(address: str) -> None:

@@ -6,16 +6,18 @@ ErrorInfo: domain "coord", `reason` one stable word, and metadata that always sa
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+from typing import Any, Final, NoReturn
 
 import grpc
+import grpc.aio
 from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from coord.core.base.refusal import Reason, Rejected
 from coord.core.domains import text_of
-from coord.pb import errors_pb2
+from coord.pb import errors_pb2, stream_pb2
 from coord.replication.port import (
     BusyError,
     MembershipRefusedError,
@@ -150,6 +152,28 @@ def details_of(error: CallError) -> bytes:
     detail.Pack(info)
     status = status_pb2.Status(code=int(error.code), message=error.message, details=[detail])
     return bytes(status.SerializeToString())
+
+
+def failure_message(error: CallError) -> stream_pb2.CallFailure:
+    """What a unary call would have ended with, as a stream tells it."""
+    return stream_pb2.CallFailure(
+        code=int(error.code),
+        message=error.message,
+        details=error.details or details_of(error),
+    )
+
+
+async def abort(context: Any, error: CallError) -> NoReturn:
+    """End the call with the error's status and details. Raises what ends the handler."""
+    details = error.details or details_of(error)
+    try:
+        await context.abort(grpc_code(error.code), error.message, ((DETAILS_KEY, details),))
+    except grpc.aio.AbortError:
+        raise
+    except grpc.aio.BaseError:
+        # The caller has gone meanwhile: there is nobody to tell, and nothing to log.
+        raise asyncio.CancelledError from None
+    raise AssertionError("abort raises")
 
 
 def reason_in(details: bytes) -> str:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol
 
 from coord.codec.envelope import BatchCache, EnvelopeItem, encode_envelope
+from coord.codec.principal import principal_text
+from coord.core.base.principal import INTERNAL, Principal
 from coord.core.base.request import RequestId
 from coord.core.batch import Applied, Batch, Command, Reply, Request
 from coord.replication.port import (
@@ -144,7 +146,7 @@ class Proposer(Generic[OutcomeT]):
         raw: bytes,
         command: Command,
         *,
-        principal: str = "",
+        principal: Principal = INTERNAL,
         request_id: RequestId | None = None,
         owner: str = "",
         expires_at: float = float("inf"),
@@ -170,7 +172,7 @@ class Proposer(Generic[OutcomeT]):
         identity = request_id or _NO_IDENTITY
         item = EnvelopeItem(
             kind,
-            principal,
+            principal_text(principal),
             identity.session_id,
             identity.sequence,
             identity.acked_below,

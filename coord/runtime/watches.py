@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from coord.core.base.request import Event, EventKind
+from coord.replication.port import NotLeaderError
+from coord.runtime.leader_view import LeaderView
+from coord.runtime.parts import Part
 from coord.runtime.sliced_calls import SlicedCalls
 
 Subject = tuple[EventKind, str, int, str]
@@ -57,7 +60,7 @@ class Watch:
         self._watches.wake(self)
 
     async def wait(self, timeout_s: float) -> bool:
-        """Whether something happened within the time; raises what `Watches.end_all` was given."""
+        """Whether something happened within the time; raises what `Watches.end_waits` was given."""
         if not self._has_news and timeout_s > 0:
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
@@ -85,7 +88,7 @@ class Watch:
             self._waiting.set_result(None)
 
 
-class Watches:
+class Watches(Part):
     """All watches of this node."""
 
     def __init__(self) -> None:
@@ -114,7 +117,7 @@ class Watches:
                 if not watches:
                     del self._by_subject[one]
 
-    def dispatch(self, events: Iterable[Event]) -> None:
+    def on_applied(self, events: Iterable[Event]) -> None:
         """Wake whoever watches one of these."""
         watches = self._by_subject
         if not watches:
@@ -128,12 +131,17 @@ class Watches:
         """Let this one go on, in its turn."""
         self._waking.add(watch)
 
-    def wake_all(self) -> None:
+    def on_restored(self) -> None:
         """Have everybody look again: the whole state may have changed."""
         for watch in self._everybody():
             watch.all_changed()
 
-    def end_all(self, error: Exception) -> None:
+    def on_leader_change(self, leadership: LeaderView) -> None:
+        """Calls follow the leadership."""
+        if not leadership.is_leader:
+            self.end_waits(NotLeaderError(leadership.leader_id))
+
+    def end_waits(self, error: Exception) -> None:
         """End every wait with `error`."""
         for watch in self._everybody():
             watch.error = error

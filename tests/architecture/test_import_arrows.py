@@ -18,12 +18,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "coord.core": (),
     "coord.pb": (),
     "coord.ratelimit": (),
+    # Makes all gRPC channels, and opens all ports.
+    "coord.channels": (),
     "coord.codec": ("coord.core",),
     "coord.journal": (),
     "coord.replication": ("coord.journal", "coord.ratelimit"),
     # How a node drives the state machine, without gRPC.
     "coord.runtime": ("coord.core", "coord.codec", "coord.ratelimit", "coord.replication"),
     "coord.rpc": (
+        "coord.channels",
         "coord.core",
         "coord.codec",
         "coord.ratelimit",
@@ -44,11 +47,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "coord.node.config": ("coord.core", "coord.replication"),
     "coord.node.grpc_io": (),
     "coord.node.serve": ("coord.node", "coord.node.config"),
-    "coord.node.dev": ("coord.localcluster", "coord.node.config"),
+    "coord.node.dev": ("coord.channels", "coord.localcluster", "coord.node.config"),
     # What all commands share at a terminal.
     "coord.terminal": (),
-    "coord.client": (),
-    "coord.localcluster": ("coord.client", "coord.terminal"),
+    "coord.client": ("coord.channels",),
+    "coord.localcluster": ("coord.channels", "coord.client", "coord.terminal"),
     "coord.cli": (
         "coord.client",
         "coord.node.config",
@@ -69,12 +72,24 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "coord.runtime",
     ),
     # What is measured through the client, as its users do it ...
-    "bench": ("coord.client", "coord.core", "coord.localcluster", "coord.node.grpc_io"),
+    "bench": (
+        "coord.channels",
+        "coord.client",
+        "coord.core",
+        "coord.localcluster",
+        "coord.node.grpc_io",
+    ),
     "bench.apps": ("agentnode",),
     # ... and what is measured in the node's process, or of its parts.
     "bench.bounds": ("coord.core", "coord.codec"),
     "bench.task_stages": ("coord.client", "coord.core", "coord.codec"),
-    "bench.state": ("coord.localcluster", "coord.node", "coord.node.config", "coord.node.serve"),
+    "bench.state": (
+        "coord.channels",
+        "coord.localcluster",
+        "coord.node",
+        "coord.node.config",
+        "coord.node.serve",
+    ),
     "bench.timeline": (
         "coord.client",
         "coord.localcluster",
@@ -269,6 +284,30 @@ def test_foreign_engines_are_imported_where_they_may_be(path: Path) -> None:
     for library, importers in IMPORTERS.items():
         if any(name.split(".")[0] == library for name in imports(path)):
             assert module_name(path) in importers
+
+
+CONNECTIONS = {"insecure_channel", "secure_channel", "add_insecure_port", "add_secure_port"}
+
+
+def connects(source: str) -> set[str]:
+    """What the source uses of gRPC to connect or to listen."""
+    nodes = list(ast.walk(ast.parse(source)))
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {
+        alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    return used & CONNECTIONS
+
+
+@pytest.mark.parametrize("path", modules(), ids=module_name)
+def test_only_one_module_connects_and_listens(path: Path) -> None:
+    used = connects(path.read_text(encoding="utf-8"))
+    assert not used or module_name(path) == "coord.channels", f"use coord.channels, not {used}"
+
+
+def test_a_connection_made_elsewhere_is_found() -> None:
+    assert connects("import grpc\ngrpc.aio.insecure_channel('a:1')") == {"insecure_channel"}
+    assert connects("from grpc.aio import secure_channel as c\nc('a:1')") == {"secure_channel"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=module_name)

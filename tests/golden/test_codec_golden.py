@@ -30,10 +30,7 @@ ITEMS = [
 BATCH = Batch(
     1_000,
     1_700_000_000_000,
-    [
-        Request(SAMPLES[kind][1], RequestId(5, 10 + at, 3), "someone")
-        for at, kind in enumerate(KINDS)
-    ],
+    [Request(SAMPLES[kind][1], RequestId(5, 10 + at, 3)) for at, kind in enumerate(KINDS)],
 )
 ROWS: list[NamedRow] = [
     ("meta", (1, 2, 3, 1_700_000_000_000)),

@@ -125,7 +125,7 @@ async def test_a_wait_through_a_follower_asks_for_the_tasks_when_they_are_done()
         assert not any(one.done() for one in waiting)
         await leader.stubs.tasks.Cancel(task_pb2.CancelTaskRequest(task_id=task_id))
         # What the log would bring: the end of the task, seen by the follower.
-        follower.server.watches.wake_all()
+        follower.server.watches.on_restored()
         answers = await asyncio.gather(*waiting)
         assert all(one.all_done and one.tasks[0].task_id == task_id for one in answers)
 

@@ -14,6 +14,7 @@ import pytest
 from coord.client import Client, CoordError, TaskSpec, Work
 from coord.node.config import ServerConfig
 from coord.node.node import Node
+from tests.support.rpc import work_streams
 from tests.support.waiting import eventually
 
 
@@ -114,7 +115,9 @@ async def test_a_worker_goes_on_when_leaders_move_and_leave(nodes: dict[str, Nod
             serving = [asyncio.ensure_future(serve(work)) for _ in range(2)]
             await eventually(lambda: len(done) >= 60, timeout_s=20)
             moved = await client.cluster.transfer_leader()
-            await eventually(lambda: len(nodes[moved.leader].server.work) == 1, timeout_s=20)
+            await eventually(
+                lambda: len(work_streams(nodes[moved.leader].server).streams) == 1, timeout_s=20
+            )
             await eventually(lambda: len(done) >= 120, timeout_s=20)
             await nodes[moved.leader].stop()
             await eventually(lambda: len(done) == 240, timeout_s=20)

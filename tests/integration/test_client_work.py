@@ -22,7 +22,7 @@ from coord.client import (
 from coord.client.types import ClaimedTask
 from coord.replication.port import Member
 from tests.support.cut_link import link_to
-from tests.support.rpc import FollowerReplicator, LocalNode, local_node
+from tests.support.rpc import FollowerReplicator, LocalNode, local_node, work_streams
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(60)
@@ -235,8 +235,8 @@ async def test_a_worker_leaves_a_node_that_goes_and_one_that_does_not_lead() -> 
                 (task,) = await take(work)
                 await work.complete(task)
                 await take(work)
-                await eventually(lambda: len(leader.server.work) == 1)
-                await eventually(lambda: len(follower.server.work) == 0)
+                await eventually(lambda: len(work_streams(leader.server).streams) == 1)
+                await eventually(lambda: len(work_streams(follower.server).streams) == 0)
                 await leader.server.announce_leaving()
-                await eventually(lambda: len(leader.server.work) == 0)
-                await eventually(lambda: len(follower.server.work) == 1)
+                await eventually(lambda: len(work_streams(leader.server).streams) == 0)
+                await eventually(lambda: len(work_streams(follower.server).streams) == 1)

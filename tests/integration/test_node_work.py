@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
-import grpc.aio
 import pytest
 
 from coord.pb import task_pb2 as tasks
@@ -15,81 +13,15 @@ from coord.pb import work_pb2 as pb
 from coord.replication.port import Member
 from coord.rpc.status import reason_in
 from coord.rpc.streams import work as work_stream
-from tests.support.rpc import FollowerReplicator, LocalNode, local_node, refused
+from tests.support.rpc import FollowerReplicator, LocalNode, local_node, work_streams
 from tests.support.waiting import eventually
+from tests.support.worker import Worker, complete, submit
 
 
 @pytest.fixture
 async def node() -> AsyncIterator[LocalNode]:
     async with local_node() as running:
         yield running
-
-
-class Worker:
-    """A stream, and what the node said on it."""
-
-    def __init__(self, node: LocalNode, session_id: int, **hello: Any) -> None:
-        fields = {"session_id": session_id, "queues": ["q"], "lease_ttl_ms": 60_000} | hello
-        self.session_id = session_id
-        self.hello = pb.WorkerHello(**fields)
-        self.rpc: Any = node.stubs.channel.stream_stream(work_stream.PATH)()
-        self.messages: list[pb.ServerMessage] = []
-        self.clock_ms = 1_000_000
-        self.reading = asyncio.create_task(self._read())
-
-    async def say(self, **fields: Any) -> None:
-        message = pb.WorkerMessage(clock_ms=self.clock_ms, **fields)
-        await self.rpc.write(message.SerializeToString())
-
-    async def greet(self, **fields: Any) -> Worker:
-        await self.say(hello=self.hello, **fields)
-        await eventually(lambda: self.messages and self.messages[0].welcome)
-        return self
-
-    def header(self, sequence: int) -> dict[str, int]:
-        return {"session_id": self.session_id, "sequence": sequence}
-
-    @property
-    def tasks(self) -> list[tasks.ClaimedTask]:
-        return [t for m in self.messages for a in m.assignments for t in a.claimed.tasks]
-
-    @property
-    def answers(self) -> dict[int, pb.WorkAnswer]:
-        return {answer.sequence: answer for m in self.messages for answer in m.answers}
-
-    @property
-    def lost(self) -> list[pb.LeaseLost]:
-        return [lost for m in self.messages for lost in m.lost]
-
-    async def end(self) -> None:
-        await self.rpc.done_writing()
-        await self.reading
-        assert await self.rpc.code() is grpc.StatusCode.OK
-
-    async def refusal(self) -> str:
-        """The reason for which the node ended the stream."""
-        await self.reading
-        return (await refused(self.rpc.read()))[1]
-
-    async def _read(self) -> None:
-        try:
-            while (data := await self.rpc.read()) is not grpc.aio.EOF:
-                self.messages.append(pb.ServerMessage.FromString(data))
-        except grpc.aio.AioRpcError:
-            return
-
-
-async def submit(node: LocalNode, count: int = 1, **fields: Any) -> list[str]:
-    specs = [tasks.TaskSpec(queue="q", payload=b"%d" % n, **fields) for n in range(count)]
-    reply = await node.stubs.tasks.Submit(tasks.SubmitRequest(tasks=specs))
-    return [task.task_id for task in reply.tasks]
-
-
-def complete(worker: Worker, sequence: int, *done: tasks.ClaimedTask) -> tasks.CompleteRequest:
-    return tasks.CompleteRequest(
-        header=worker.header(sequence),
-        items=[{"task_id": t.task_id, "fencing_token": t.fencing_token} for t in done],
-    )
 
 
 async def test_one_task_costs_one_round_trip(node: LocalNode) -> None:
@@ -173,7 +105,7 @@ async def test_a_cancelled_task_is_told_at_once(node: LocalNode) -> None:
     (lost,) = worker.lost
     assert (lost.task_id, lost.fencing_token) == (task_id, worker.tasks[0].fencing_token)
     assert (lost.state, lost.reason) == (tasks.TASK_STATE_CANCELLED, "not wanted")
-    assert len(node.server.work.leases) == 0
+    assert len(work_streams(node.server).leases) == 0
 
 
 async def test_an_expired_lease_is_told_and_a_settled_one_is_not(node: LocalNode) -> None:
@@ -199,7 +131,7 @@ async def test_what_a_worker_brings_along_is_watched(node: LocalNode) -> None:
     await eventually(lambda: len(first.tasks) == 2)
     held = [{"task_id": t.task_id, "fencing_token": t.fencing_token} for t in first.tasks]
     first.rpc.cancel()
-    await eventually(lambda: not len(node.server.work))
+    await eventually(lambda: not work_streams(node.server).streams)
     await node.stubs.tasks.Cancel(tasks.CancelTaskRequest(task_id=ids[0]))
     second = await Worker(node, session_id, held=held).greet()
     await eventually(lambda: [lost.task_id for lost in second.lost] == ids[:1])
@@ -250,13 +182,13 @@ async def test_the_end_of_a_session_is_told_to_its_own_streams_only(
     node: LocalNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    end = work_stream._Stream.session_ended
+    end = work_stream._WorkerStream.session_ended
 
-    def noted(stream: work_stream._Stream, session_id: int) -> None:
+    def noted(stream: work_stream._WorkerStream, session_id: int) -> None:
         told.append(stream.session_id)
         end(stream, session_id)
 
-    monkeypatch.setattr(work_stream._Stream, "session_ended", noted)
+    monkeypatch.setattr(work_stream._WorkerStream, "session_ended", noted)
     others = [await Worker(node, await node.stubs.open_session()).greet() for _ in range(20)]
     worker = await Worker(node, await node.stubs.open_session(ttl_ms=200)).greet()
     assert await worker.refusal() == "SESSION_NOT_FOUND"

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError as ProtobufDecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,12 +19,13 @@ from coord.codec.errors import (
     UnknownCommandError,
 )
 from coord.codec.kinds import CommandKind
-from coord.codec.kv import decode_range
+from coord.codec.kv import range_of
 from coord.codec.snapshot import decode_snapshot
 from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.limits import LIMITS
 from coord.core.kv.bounds import validate_range
 from coord.core.validate import validate, validate_request_id
+from coord.pb import etcd_rpc_pb2
 from tests.support.codec_samples import raw
 from tests.support.row_source import NamedRow, chunks_of
 
@@ -99,8 +101,8 @@ def test_any_request_bytes_give_a_command_or_a_decode_error(
 @settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_range_bytes_give_a_range_or_a_decode_error(request: bytes) -> None:
-    with contextlib.suppress(DecodeError):
-        validate_range(decode_range(request)[0], HIGHEST_LEVEL)
+    with contextlib.suppress(DecodeError, ProtobufDecodeError):
+        validate_range(range_of(etcd_rpc_pb2.RangeRequest.FromString(request)), HIGHEST_LEVEL)
 
 
 ENTRY = encode_envelope(1, 2, [EnvelopeItem(int(k), "p", 1, 2, 1, raw(k)) for k in CommandKind])

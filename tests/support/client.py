@@ -22,8 +22,11 @@ from google.rpc import error_details_pb2, status_pb2
 from coord.client.transport import methods
 from coord.client.transport.channel import ClientMethod
 from coord.pb import cluster_pb2, etcd_kv_pb2, lock_pb2, task_pb2
+from coord.rpc.call import CallContext
 from coord.rpc.status import code_in
 from coord.rpc.streams import calls as call_stream
+from coord.rpc.streams.answer_room import AnswerRoom
+from coord.rpc.streams.protocol import StreamHost
 from coord.runtime.errors import CallError
 
 METHODS: dict[str, ClientMethod[Any, Any]] = {
@@ -49,8 +52,11 @@ class TornError(Exception):
 class StreamContext:
     """What behaviours use of gRPC's context, for a call on a stream."""
 
-    def __init__(self, context: call_stream.CallContext) -> None:
-        self.invocation_metadata = context.invocation_metadata
+    def __init__(self, context: CallContext) -> None:
+        self._metadata = context.metadata
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        return tuple(self._metadata.items())
 
     async def abort(self, code: grpc.StatusCode, message: str) -> None:
         raise TornError(code, message)
@@ -236,6 +242,7 @@ class FakeNode(grpc.GenericRpcHandler):
         self.streams = True
         self.alone: Counter[str] = Counter()
         self.call_streams = call_stream.CallStreams(self._answer_on_stream)
+        self.call_host = StreamHost(self.call_streams, AnswerRoom())
         self.calls: dict[str, list[Any]] = defaultdict(list)
         self._behaviours: dict[str, deque[Behaviour]] = defaultdict(deque)
         self._server: grpc.aio.Server | None = None
@@ -262,7 +269,7 @@ class FakeNode(grpc.GenericRpcHandler):
 
     def service(self, details: Any) -> Any:
         if details.method == call_stream.PATH:
-            return self.call_streams.rpc_handler() if self.streams else None
+            return self.call_host.rpc_handler() if self.streams else None
         method = METHODS.get(details.method)
         if method is None:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -23,6 +23,13 @@ from coord.pb import (
 from coord.replication.local import LocalReplicator
 from coord.replication.port import Member, ReplicaStatus, Role
 from coord.rpc.server import RpcServer, ServerSettings
+from coord.rpc.streams.work import WorkStreams
+
+
+def work_streams(server: RpcServer) -> WorkStreams:
+    """The streams of the workers at a node."""
+    return next(one for one in server.streams if isinstance(one, WorkStreams))
+
 
 SETTINGS = ServerSettings(cluster_id="test", node_id="n1", listen="127.0.0.1:0", hold_back_ms=20)
 
@@ -98,16 +105,19 @@ async def local_node(
     *,
     follower: bool = False,
     level: int = HIGHEST_LEVEL,
+    wiring: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> AsyncIterator[LocalNode]:
     """A node that leads a cluster of one; as a follower, its replicator is a FollowerReplicator.
-    `level`: the highest feature level that its build is said to support."""
+    `level`: the highest feature level that its build is said to support. `wiring`: of the server:
+    its services, streams and interceptors."""
     settings = replace(settings, **changes)
     member = Member(settings.node_id, "", "127.0.0.1:1")
     kind = FollowerReplicator if follower else LocalReplicator
     server = RpcServer(
         settings,
         lambda machine: kind(settings.node_id, machine, members=(member,), highest_level=level),
+        **(wiring or {}),
     )
     replicator = server.replicator
     assert isinstance(replicator, LocalReplicator)

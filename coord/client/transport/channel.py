@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from coord.channels import aio_channel
 from coord.client.transport.errors import (
     CoordError,
     DeadlineError,
@@ -65,7 +66,7 @@ class Connection:
     def __init__(self, address: str, options: Sequence[tuple[str, int]] = OPTIONS) -> None:
         self.address = address
         self.failures = 0
-        self._options = list(options)
+        self._options = options
         self._channel: grpc.aio.Channel | None = None
         self._callables: dict[str, Callable[..., Any]] = {}
         self._stream: CallStream | None = None
@@ -152,7 +153,7 @@ class Connection:
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
             note_use()
-            self._channel = grpc.aio.insecure_channel(self.address, options=self._options)
+            self._channel = aio_channel(self.address, self._options)
         return self._channel
 
     def _open_stream(self) -> CallStream:

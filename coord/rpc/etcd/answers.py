@@ -11,7 +11,7 @@ from coord.codec.kinds import CommandKind
 from coord.core.base.limits import LIMITS
 from coord.core.kv.commands import KeyValue, KvDeleteReply, KvPutReply, KvRangeReply, KvTxnReply
 from coord.pb import etcd_rpc_pb2 as pb
-from coord.rpc.dispatcher import Call
+from coord.rpc.call import Call
 
 _OVERHEAD_BYTES: Final = 64
 # Of one key with its value.
@@ -41,8 +41,9 @@ def bound_of_write(kind: CommandKind, call: Call) -> int:
 
 
 def _parsed(message: Any, call: Call, bound: Any) -> int:
+    request = call.message
     try:
-        found: int = bound(message.FromString(call.raw))
+        found: int = bound(message.FromString(call.raw) if request is None else request)
     except DecodeError:
         return 0  # whoever serves it says what is wrong
     return found

@@ -21,11 +21,13 @@ from coord.core.base.refusal import Rejected
 from coord.core.base.request import RequestId
 from coord.core.batch import Command
 from coord.core.kv.commands import KvDelete, KvRangeReply, KvTxn
-from coord.rpc.dispatcher import SMALL_BYTES, Call, Method
+from coord.pb import etcd_rpc_pb2 as pb
+from coord.rpc.call import SMALL_BYTES, Call, Method
 from coord.rpc.etcd import answers as etcd_answers
 from coord.rpc.services.context import Backend
 from coord.rpc.status import etcd_refusal
 from coord.runtime import errors
+from coord.runtime.errors import CallError
 
 _PATH = "/etcdserverpb.KV/"
 _SESSION_KEY = "coord-session"
@@ -72,7 +74,7 @@ class EtcdKvService:
         if isinstance(reply, Rejected):
             raise etcd_refusal(reply)
         await call.room(etcd_answers.size_of(reply), applied=True)
-        return backend.respond(kind, command, reply)
+        return backend.respond(call, kind, command, reply)
 
     def _refuse_large(self, command: Command, request_id: RequestId | None) -> None:
         """Refuse here what apply would refuse for the rows that it names, so that nothing is logged
@@ -89,8 +91,9 @@ class EtcdKvService:
         """Read keys; `serializable`, or the metadata that ask for a stale read, read what is
         applied here, without asking anybody."""
         backend = self._backend
+        request = call.parse(pb.RangeRequest)
         try:
-            command, serializable = etcd.decode_range(call.raw)
+            command = etcd.range_of(request)
         except DecodeError as error:
             raise errors.invalid(str(error)) from error
         refused = validate_range(command, HIGHEST_LEVEL)
@@ -98,7 +101,7 @@ class EtcdKvService:
             raise etcd_refusal(refused)
         # One key is small as a rule: what it needs is known once it is read.
         size = etcd_answers.MOST_BYTES if command.range_end else 0
-        if serializable:
+        if request.serializable:
             await call.room(size)
             state = backend.read_stale(call)
         else:
@@ -128,8 +131,8 @@ def _may_be_stale(call: Call) -> bool:
     if call.asks_stale:
         return True
     try:
-        return etcd.decode_range(call.raw)[1]
-    except DecodeError:
+        return call.parse(pb.RangeRequest).serializable
+    except CallError:
         return False  # whoever serves it says what is wrong
 
 

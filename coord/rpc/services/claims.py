@@ -15,7 +15,7 @@ from coord.core.tasks.commands import Claimed, ClaimTasks
 from coord.core.tasks.records import serial_of
 from coord.pb import task_pb2 as pb
 from coord.replication.port import ReplicationError
-from coord.rpc.dispatcher import Call
+from coord.rpc.call import Call
 from coord.rpc.services.context import Backend, accepted
 from coord.rpc.status import refusal
 from coord.runtime.errors import CallError
@@ -35,7 +35,7 @@ class Claiming:
     async def claim(self, call: Call) -> bytes:
         """Tasks under a lease, or none when the time is over."""
         backend = self._backend
-        command, request_id = backend.decode(KIND, call)
+        command, request_id = backend.decode(KIND, call, keep=True)
         assert isinstance(command, ClaimTasks)
         if request_id is None or not request_id.session_id:
             raise refusal(session_required("claiming"))
@@ -61,7 +61,7 @@ class Claiming:
             if reply.tasks:
                 return await self._respond(call, command, request_id, reply)
             entered, in_front = False, True
-        return backend.respond(KIND, command, Claimed(()))
+        return backend.respond(call, KIND, command, Claimed(()))
 
     async def _look_closer(
         self, command: ClaimTasks, queues: tuple[str, ...], request_id: RequestId
@@ -88,7 +88,7 @@ class Claiming:
         if kept < len(reply.tasks):
             await self._give_back(call, request_id, reply.tasks[kept:])
         await call.room(size, applied=True)
-        return self._backend.respond(KIND, command, Claimed(reply.tasks[:kept]))
+        return self._backend.respond(call, KIND, command, Claimed(reply.tasks[:kept]))
 
     def _fitting(self, reply: Claimed) -> tuple[int, int]:
         """How many of the tasks fit, and the bytes that they take."""
@@ -105,12 +105,12 @@ class Claiming:
     async def _give_back(
         self, call: Call, request_id: RequestId, tasks: tuple[tuple[str, int, int, int], ...]
     ) -> None:
-        raw = pb.ReleaseRequest(
+        request = pb.ReleaseRequest(
             header={"session_id": request_id.session_id},
             items=[pb.ReleaseItem(task_id=one[0], fencing_token=one[1]) for one in tasks],
-        ).SerializeToString()
+        )
         kind = CommandKind.RELEASE_TASKS
-        released = call.with_raw(raw)
+        released = call.with_request(request)
         command, identity = self._backend.decode(kind, released)
         try:
             await self._backend.submit(kind, released, command, identity)

@@ -10,19 +10,16 @@ from importlib.metadata import version
 from coord.core.base.build import COMPILED
 from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.base.table import ViewGivenUpError
-from coord.core.batch import Reply
 from coord.core.digest import Digester
 from coord.pb import cluster_pb2 as pb
 from coord.replication.background import AWAITED, rest_s
 from coord.replication.port import Member, NotLeaderError, ReplicationError
-from coord.rpc.dispatcher import Call, Method, Route
-from coord.rpc.forwarding import Forwarder
+from coord.rpc.call import Call, Method, Route
 from coord.rpc.services.context import Backend
 from coord.rpc.services.members import MemberChanges
 from coord.rpc.services.quota import QuotaMethods
 from coord.runtime import errors
 from coord.runtime.errors import CallError, Code, ServiceReason
-from coord.runtime.level_keeper import LevelKeeper
 
 _PATH = "/coord.v1.Cluster/"
 _ASK_TIMEOUT_S = 0.5
@@ -37,12 +34,10 @@ class ClusterService:
 
     name = "coord.v1.Cluster"
 
-    def __init__(
-        self, backend: Backend, forwarder: Forwarder, levels: LevelKeeper[asyncio.Future[Reply]]
-    ) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._forwarder = forwarder
-        self._levels = levels
+        self._forwarder = backend.forwarder
+        self._levels = backend.levels
         self._members = MemberChanges(backend)
         self._quota = QuotaMethods(backend)
 

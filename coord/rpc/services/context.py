@@ -13,11 +13,12 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
-from coord.codec.commands import decode_request
+from coord.codec.commands import message_in, request_in
 from coord.codec.errors import CodecError, TooManyPartsError
 from coord.codec.kinds import ETCD_KINDS, KIND_LEVEL, CommandKind
 from coord.codec.lookup import StateLookup
 from coord.codec.replies import ReplyEncoder
+from coord.codec.shape import SCANNED_BYTES, check_bytes
 from coord.codec.validate import validate, validate_request_id
 from coord.core.base.limits import LIMITS
 from coord.core.base.refusal import Rejected
@@ -26,13 +27,15 @@ from coord.core.batch import Command, Reply
 from coord.core.cost import cost_us
 from coord.core.state import State
 from coord.replication.port import Replicator
-from coord.rpc.dispatcher import AGE_KEY, APPLIED_KEY, UNKNOWN_AGE, Call, Method
+from coord.rpc.call import AGE_KEY, APPLIED_KEY, UNKNOWN_AGE, Call, Method
+from coord.rpc.forwarding import Forwarder
 from coord.rpc.status import etcd_refusal, refusal
 from coord.runtime import errors
 from coord.runtime.claim_queue import ClaimQueue
 from coord.runtime.cluster_clock import ClusterClock
 from coord.runtime.errors import CallError
 from coord.runtime.leader_view import LeaderView
+from coord.runtime.level_keeper import LevelKeeper
 from coord.runtime.proposer import Proposer
 from coord.runtime.shares import Shares
 from coord.runtime.state_machine import ReplicatedStateMachine
@@ -65,6 +68,8 @@ class Backend:
     watches: Watches
     claim_queue: ClaimQueue[asyncio.Future[bool]]
     leadership: LeaderView
+    levels: LevelKeeper[asyncio.Future[Reply]]
+    forwarder: Forwarder
     encoder: ReplyEncoder
     quota: StateQuota
     hold_back_ms: int = 250
@@ -81,11 +86,24 @@ class Backend:
             yield Method(f"{path}{name}", partial(self.write, kind), writes=True)
 
     def decode(
-        self, kind: CommandKind, call: Call, refuse: Callable[[Rejected], CallError] = refusal
+        self,
+        kind: CommandKind,
+        call: Call,
+        refuse: Callable[[Rejected], CallError] = refusal,
+        *,
+        keep: bool = False,
     ) -> tuple[Command, RequestId | None]:
-        """The command in a call, within bounds; raises CallError."""
+        """The command in a call, within bounds; raises CallError. `keep`: there is more in the
+        message than in the command, so it stays with the call."""
         try:
-            command, request_id = decode_request(kind, call.raw)
+            message = call.message
+            if message is None:
+                message = message_in(kind, call.raw)
+                if keep:
+                    call.message = message
+            elif message.ByteSize() > SCANNED_BYTES:
+                check_bytes(kind, call.raw)
+            command, request_id = request_in(kind, message)
         except TooManyPartsError as error:
             raise refuse(error.refusal) from error
         except CodecError as error:
@@ -110,29 +128,34 @@ class Backend:
         refused = self.quota.check(self.state, self.leadership.members.values(), kind, command)
         if refused is not None:
             raise etcd_refusal(refused) if kind in ETCD_KINDS else refusal(refused)
+        raw = call.raw
         return self.proposer.submit(
             kind,
-            call.raw,
+            raw,
             command,
             principal=call.principal,
             request_id=request_id,
             owner=call.owner,
             expires_at=call.expires_at,
             hold_ms=hold_ms,
-            cost_us=cost_us(self.state, command, len(call.raw)),
+            cost_us=cost_us(self.state, command, len(raw)),
         )
 
     async def write(self, kind: CommandKind, call: Call) -> bytes:
         """Log a call and return the response; a refusal is raised as CallError."""
         command, request_id = self.decode(kind, call)
         reply = accepted(await self.submit(kind, call, command, request_id))
-        return self.respond(kind, command, reply)
+        return self.respond(call, kind, command, reply)
 
-    def respond(self, kind: CommandKind, command: Command, reply: Reply) -> bytes:
+    def respond(self, call: Call, kind: CommandKind, command: Command, reply: Reply) -> bytes:
         """The response to a command that was carried out."""
-        state = self.state_machine.machine.state
-        self.encoder.at(self.leadership.term, state.revision)
-        return self.encoder.encode(kind, command, reply, StateLookup(state, self.clock.now_ms()))
+        state, encoder = self.state_machine.machine.state, self.encoder
+        encoder.at(self.leadership.term, state.revision)
+        lookup = StateLookup(state, self.clock.now_ms())
+        if call.message is None:
+            return encoder.encode(kind, command, reply, lookup)
+        call.response = encoder.message(kind, command, reply, lookup)
+        return encoder.encode_message(kind, call.response)
 
     def show(self, message: Message) -> bytes:
         """The response to a read: `message`, with a header in front."""

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from coord.codec.kinds import CommandKind
+from coord.core.base.principal import Principal
 from coord.core.base.request import RequestId
 from coord.core.batch import Reply
 from coord.core.locks.commands import CancelLockWait
@@ -36,11 +37,13 @@ class LockLeaving:
     def __init__(self, backend: Backend, waiting: Container[Contender]) -> None:
         self._backend = backend
         self._waiting = waiting
-        self._queue: deque[tuple[Contender, str]] = deque()
+        self._queue: deque[tuple[Contender, Principal]] = deque()
         self._working: asyncio.Task[None] | None = None  # while the queue is not empty
         self._log = structlog.get_logger("coord.rpc")
 
-    def add(self, contender: Contender, principal: str, proposal: asyncio.Future[Reply]) -> None:
+    def add(
+        self, contender: Contender, principal: Principal, proposal: asyncio.Future[Reply]
+    ) -> None:
         """A call of this contender has ended. Whether it stands in the queue is known once its
         request, `proposal`, is applied."""
         if proposal.done():
@@ -48,7 +51,9 @@ class LockLeaving:
         else:
             proposal.add_done_callback(lambda done: self._add(contender, principal, done))
 
-    def _add(self, contender: Contender, principal: str, proposal: asyncio.Future[Reply]) -> None:
+    def _add(
+        self, contender: Contender, principal: Principal, proposal: asyncio.Future[Reply]
+    ) -> None:
         refused = proposal.cancelled() or proposal.exception() is not None
         if refused or not self._is_left_over(contender):
             return
@@ -83,7 +88,7 @@ class LockLeaving:
             if isinstance(outcome, CallError | ReplicationError):
                 raise outcome
 
-    def _propose(self, contender: Contender, principal: str) -> asyncio.Future[Reply]:
+    def _propose(self, contender: Contender, principal: Principal) -> asyncio.Future[Reply]:
         name, session_id, holder = contender
         raw = pb.CancelWaitRequest(
             header={"session_id": session_id}, name=name, holder=holder

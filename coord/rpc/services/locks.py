@@ -23,7 +23,7 @@ from coord.core.locks.commands import AcquireLock, LockReply
 from coord.core.locks.queries import get_lock, is_waiting
 from coord.core.sessions.liveness import is_open
 from coord.pb import lock_pb2 as pb
-from coord.rpc.dispatcher import Call, Method, asks_stale
+from coord.rpc.call import Call, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
 from coord.rpc.services.context import Backend, accepted
 from coord.rpc.services.lock_leaving import Contender, LockLeaving
@@ -76,7 +76,8 @@ class LockService:
         command, request_id = backend.decode(_KIND, call)
         assert isinstance(command, AcquireLock)
         if request_id is None or not command.wait_ms:
-            return await backend.write(_KIND, call)
+            reply = accepted(await backend.submit(_KIND, call, command, request_id))
+            return backend.respond(call, _KIND, command, reply)
         with backend.parked(call):
             return await self._acquire_or_wait(call, command, request_id)
 
@@ -94,7 +95,7 @@ class LockService:
             if isinstance(reply, LockReply) and reply.queued:
                 reply = await self._wait_in_queue(contender, until)
             gone = not (isinstance(reply, LockReply) and reply.acquired)
-            return backend.respond(_KIND, command, reply)
+            return backend.respond(call, _KIND, command, reply)
         finally:
             self._waiting[contender] -= 1
             if not self._waiting[contender]:

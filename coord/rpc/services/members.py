@@ -17,7 +17,7 @@ from coord.replication.port import (
     Remove,
     Replicator,
 )
-from coord.rpc.dispatcher import Call, Method
+from coord.rpc.call import Call, Method
 from coord.rpc.services.context import Backend
 from coord.runtime import errors
 
@@ -54,7 +54,7 @@ class MemberChanges:
         )
         present = self._find(new.node_id)
         if present is not None and _places(present) == _places(new):
-            return await self.list_members(call.with_raw(b""))
+            return await self.list_members(call.with_request(b""))
         return await self._change(AddLearner(new))
 
     async def promote(self, call: Call) -> bytes:
@@ -62,7 +62,7 @@ class MemberChanges:
         node_id = _name(call.parse(pb.PromoteMemberRequest).id)
         present = self._find(node_id)
         if present is not None and not present.learner:
-            return await self.list_members(call.with_raw(b""))
+            return await self.list_members(call.with_request(b""))
         return await self._change(Promote(node_id))
 
     async def remove(self, call: Call) -> bytes:

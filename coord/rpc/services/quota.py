@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from coord.codec.kinds import CommandKind
 from coord.core.account import state_size
 from coord.pb import cluster_pb2 as pb
-from coord.rpc.dispatcher import Call, Method
+from coord.rpc.call import Call, Method
 from coord.rpc.services.context import Backend, accepted
 
 _PATH = "/coord.v1.Cluster/"

@@ -11,7 +11,7 @@ from coord.core.listing import session_step
 from coord.core.sessions.commands import KeepAlive
 from coord.core.sessions.queries import SessionInfo, session_info
 from coord.pb import session_pb2 as pb
-from coord.rpc.dispatcher import Call, Method, asks_stale
+from coord.rpc.call import Call, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
 from coord.rpc.services.context import Backend, accepted
 from coord.rpc.status import refusal
@@ -55,7 +55,7 @@ class SessionService:
         reply = accepted(
             await backend.submit(CommandKind.KEEP_ALIVE, call, command, request_id, hold_ms)
         )
-        return backend.respond(CommandKind.KEEP_ALIVE, command, reply)
+        return backend.respond(call, CommandKind.KEEP_ALIVE, command, reply)
 
     async def list_sessions(self, call: Call) -> bytes:
         """Open sessions by id, a page at a time."""

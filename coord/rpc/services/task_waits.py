@@ -17,7 +17,7 @@ from coord.core.base.request import EventKind
 from coord.core.tasks.commands import TaskState
 from coord.core.tasks.queries import TaskInfo, get_task, is_finished
 from coord.pb import task_pb2 as pb
-from coord.rpc.dispatcher import Call, Handler
+from coord.rpc.call import Call, Handler
 from coord.rpc.services.context import Backend
 from coord.rpc.services.task_wire import task_info
 from coord.runtime import errors
@@ -53,12 +53,13 @@ class TaskWaits:
         request, task_ids = _parse(call)
         backend, loop = self._backend, asyncio.get_running_loop()
         until = backend.wait_until(call, request.wait_ms)
-        request.wait_ms = 0
-        question = request.SerializeToString()
+        question = pb.WaitTasksRequest()
+        question.CopyFrom(request)
+        question.wait_ms = 0
         with backend.parked(call), backend.watches.watch(_ends_of(task_ids)) as watch:
             while True:
                 await call.room(_MAX_BYTES)
-                answer = await forward(call.with_raw(question))
+                answer = await forward(call.with_request(question))
                 if loop.time() >= until:
                     return answer
                 told = pb.WaitTasksResponse.FromString(answer)

@@ -13,7 +13,7 @@ from coord.core.tasks.commands import HeartbeatTasks, SubmitTasks, TaskState
 from coord.core.tasks.explain import explain_task
 from coord.core.tasks.records import serial_of
 from coord.pb import task_pb2 as pb
-from coord.rpc.dispatcher import Call, Handler, Method, asks_stale
+from coord.rpc.call import Call, Handler, Method, asks_stale
 from coord.rpc.paging import MAX_PAGE_BYTES, page_of
 from coord.rpc.services.claims import Claiming
 from coord.rpc.services.context import Backend, accepted, checked
@@ -76,7 +76,7 @@ class TaskService:
         if most and backend.state.level < 1:
             raise errors.level_too_low("max_lost_leases", backend.state.level, 1)
         reply = accepted(await backend.submit(kind, call, command, request_id))
-        return backend.respond(kind, command, reply)
+        return backend.respond(call, kind, command, reply)
 
     async def heartbeat(self, call: Call) -> bytes:
         """Renew leases. Held back a little, so that many share one log entry."""
@@ -85,7 +85,7 @@ class TaskService:
         assert isinstance(command, HeartbeatTasks)
         hold_ms = backend.hold_for(self._shortest_lease_ms(command))
         reply = accepted(await backend.submit(kind, call, command, request_id, hold_ms))
-        return backend.respond(kind, command, reply)
+        return backend.respond(call, kind, command, reply)
 
     def _shortest_lease_ms(self, command: HeartbeatTasks) -> int:
         """How long until the first of the leases, or of the time-outs it pushes, is over."""

@@ -20,10 +20,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-import grpc
-import grpc.aio
-from google.protobuf.message import DecodeError
-
 from coord.codec import wire
 from coord.core.base.refusal import Reason, session_not_found
 from coord.core.base.request import Event, EventKind
@@ -31,19 +27,17 @@ from coord.core.tasks.commands import ClaimTasks
 from coord.core.validate import validate
 from coord.pb import task_pb2 as tasks
 from coord.pb import work_pb2 as pb
-from coord.rpc.dispatcher import abort
-from coord.rpc.status import refusal
-from coord.rpc.streams.answer_room import Account, AnswerRoom
-from coord.rpc.streams.calls import Answer, CallContext, failure_message
+from coord.rpc.dispatcher import Dispatcher
+from coord.rpc.services.context import Backend
+from coord.rpc.status import failure_message, refusal
 from coord.rpc.streams.credit import Credit, CreditError
-from coord.rpc.streams.outgoing import Outgoing
+from coord.rpc.streams.protocol import Stream, StreamHandle, StreamService
 from coord.runtime import errors
 from coord.runtime.errors import CallError, ServiceReason
 from coord.runtime.leader_view import LeaderView
 from coord.runtime.lease_watch import LeaseWatch, Lost
 
-SERVICE: Final = "coord.v1.Work"
-PATH: Final = f"/{SERVICE}/Work"
+PATH: Final = "/coord.v1.Work/Work"
 MAX_HELD: Final = 4_096  # leases that one stream watches
 MAX_OPEN_REQUESTS: Final = 64
 # So long after the last word of a worker, or a third of the lease, nothing is claimed for it.
@@ -51,7 +45,6 @@ MAX_SILENCE_MS: Final = 10_000
 
 _BUSY_PAUSE_S: Final = 0.1
 _TASKS: Final = "/coord.v1.Tasks/"
-_CLAIM: Final = f"{_TASKS}Claim"
 _REQUESTS: Final = ("complete", "fail", "release", "heartbeat")
 _ENDS_LEASES: Final = frozenset({"complete", "fail", "release"})
 _ANSWERS: Final = pb.ServerMessage.ANSWERS_FIELD_NUMBER
@@ -60,43 +53,33 @@ _ASSIGNMENTS: Final = pb.ServerMessage.ASSIGNMENTS_FIELD_NUMBER
 _CLAIMED: Final = pb.Assignment.CLAIMED_FIELD_NUMBER
 
 
-class WorkStreams:
-    """The handler of the method, and all streams that are open.
+class WorkStreams(StreamService["_WorkerStream"]):
+    """The streams of the workers at this node. What is asked for on them goes to `dispatcher`,
+    which serves it wherever the leader is."""
 
-    `answer` serves a call of another method, wherever the leader is."""
+    path = PATH
+    message = pb.WorkerMessage
 
-    def __init__(
-        self,
-        answer: Answer,
-        leases: LeaseWatch,
-        leadership: LeaderView,
-        node_id: str,
-        *,
-        max_message_bytes: int,
-        room: AnswerRoom | None = None,
-    ) -> None:
-        self.answer = answer
-        self.room = room or AnswerRoom()
-        self.leases = leases
-        self.max_message_bytes = max_message_bytes
-        self._leadership = leadership
-        self._node_id = node_id
-        self._streams: set[_Stream] = set()
-        self._by_session: dict[int, set[_Stream]] = {}
-        self._closing = False
-        leadership.on_change(self._leader_changed)
+    def __init__(self, backend: Backend, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self.dispatcher = dispatcher
+        self.claim = dispatcher.method(f"{_TASKS}Claim")
+        self.requests = {
+            kind: dispatcher.method(f"{_TASKS}{kind.capitalize()}") for kind in _REQUESTS
+        }
+        self.leases = LeaseWatch(lambda: backend.state)
+        self.max_message_bytes = dispatcher.max_message_bytes
+        self._leadership = backend.leadership
+        self._node_id = backend.node_id
+        self._by_session: dict[int, set[_WorkerStream]] = {}
 
-    def __len__(self) -> int:
-        """How many are open."""
-        return len(self._streams)
+    def open(self, handle: StreamHandle) -> _WorkerStream:
+        """See `StreamService.open`."""
+        return _WorkerStream(self, handle)
 
-    def rpc_handler(self) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """As gRPC sees the method."""
-        return grpc.stream_stream_rpc_method_handler(self._serve)
-
-    def dispatch(self, events: Iterable[Event]) -> None:
-        """These happened in the state machine."""
-        if not self._streams:
+    def on_applied(self, events: Iterable[Event]) -> None:
+        """Tell the workers whose leases or sessions have ended."""
+        if not self.streams:
             return
         self.leases.dispatch(events)
         for event in events:
@@ -104,61 +87,40 @@ class WorkStreams:
                 for stream in tuple(self._by_session.get(event.token, ())):
                     stream.session_ended(event.token)
 
-    def restored(self) -> None:
-        """The whole state was replaced."""
+    def on_restored(self) -> None:
+        """Tell the workers whose leases are over."""
         self.leases.look_everywhere()
 
-    def close(self) -> None:
-        """The node is going: hand out nothing more, have the workers leave."""
-        self._closing = True
-        for stream in self._streams:
-            stream.leave()
+    def on_leader_change(self, leadership: LeaderView) -> None:
+        """Tell the workers: who works at a follower goes a longer way than it needs to."""
+        address = self.leader_elsewhere()
+        if address:
+            for stream in self.streams:
+                stream.say_leader(address)
 
-    async def _serve(self, _: Any, context: Any) -> None:
-        if self._closing:
-            await abort(context, errors.shutting_down())
-        stream = _Stream(self, context)
-        self._streams.add(stream)
-        try:
-            await stream.run()
-        except CallError as error:
-            await abort(context, error)
-        finally:
-            self._streams.discard(stream)
-            self._forget(stream)
-
-    def works_in(self, session_id: int, stream: _Stream) -> None:
+    def works_in(self, session_id: int, stream: _WorkerStream) -> None:
         """The worker of this stream has said hello: it is told when the session ends."""
         self._by_session.setdefault(session_id, set()).add(stream)
 
-    def _forget(self, stream: _Stream) -> None:
-        streams = self._by_session.get(stream.session_id)
+    def forget(self, session_id: int, stream: _WorkerStream) -> None:
+        """The stream is over."""
+        streams = self._by_session.get(session_id)
         if streams is not None:
             streams.discard(stream)
             if not streams:
-                del self._by_session[stream.session_id]
+                del self._by_session[session_id]
 
     def leader_elsewhere(self) -> str:
         """Where the leader is; empty if it is here, or not known."""
         leadership = self._leadership
         return "" if leadership.leader_id == self._node_id else leadership.leader_address()
 
-    def _leader_changed(self, _: LeaderView) -> None:
-        """Whoever works at a follower goes a longer way than it needs to."""
-        address = self.leader_elsewhere()
-        if address:
-            for stream in self._streams:
-                stream.say_leader(address)
 
-
-class _Stream:
-    def __init__(self, streams: WorkStreams, context: Any) -> None:
-        peer = context.peer()
-        self.outgoing = Outgoing(context.write, Account(streams.room, peer))
+class _WorkerStream(Stream):
+    def __init__(self, streams: WorkStreams, handle: StreamHandle) -> None:
         self._streams = streams
-        self._context = context
+        self._handle = handle
         self._loop = asyncio.get_running_loop()
-        self._caller = CallContext(self._loop, tuple(context.invocation_metadata() or ()), 0, peer)
         self._hello: pb.WorkerHello | None = None
         self._clock = (0, self._loop.time())  # the worker's, and when it came
         self._heard = asyncio.Event()
@@ -169,30 +131,20 @@ class _Stream:
         self._held: dict[tuple[str, int], None] = {}  # watched leases, the oldest first
         self._tell: Callable[[Lost], None] = self._say_lost
         self._stopping = self._stopped = False
-        self._failed: asyncio.Future[None] = self._loop.create_future()
 
     @property
     def session_id(self) -> int:
         """Of the hello; 0 before it."""
         return 0 if self._hello is None else self._hello.session_id
 
-    async def run(self) -> None:
-        """Until the worker has ended its side and has all its answers. Raises CallError."""
-        reader = self._loop.create_task(self._read())
-        try:
-            await asyncio.wait({reader, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-            if self._failed.done():
-                self._failed.result()
-            reader.result()
-            self.stop()
-            while work := [*self._claims.values(), *self._requests.values()]:
-                await asyncio.wait(work)
-            await self.outgoing.flushed()
-        finally:
-            await self._close(reader)
+    async def finish(self) -> None:
+        """See `Stream.finish`."""
+        self.stop()
+        while work := [*self._claims.values(), *self._requests.values()]:
+            await asyncio.wait(work)
 
     def leave(self) -> None:
-        """Tell the worker to go elsewhere."""
+        """See `Stream.leave`."""
         self._put(pb.ServerMessage(closing=True))
         self.stop()
 
@@ -214,51 +166,34 @@ class _Stream:
     def session_ended(self, session_id: int) -> None:
         """Nothing can be claimed under it any more."""
         if self._hello is not None and self._hello.session_id == session_id:
-            self._fail(refusal(session_not_found(session_id)))
+            self._handle.fail(refusal(session_not_found(session_id)))
 
-    async def _close(self, reader: asyncio.Task[None]) -> None:
-        self.outgoing.end()
-        work = [reader, *self._claims.values(), *self._requests.values()]
+    async def close(self) -> None:
+        """See `Stream.close`."""
+        work = [*self._claims.values(), *self._requests.values()]
         for task in work:
             task.cancel()
         for task_id, token in self._held:
             self._streams.leases.unwatch(task_id, token, self._tell)
         self._held.clear()
-        self._failed.cancel()
-        await asyncio.gather(self._failed, *work, return_exceptions=True)
-        await self.outgoing.close()
-
-    def _fail(self, error: CallError) -> None:
-        """Nothing more can be done for this worker here."""
-        if not self._failed.done():
-            self._failed.set_exception(error)
+        self._streams.forget(self.session_id, self)
+        await asyncio.gather(*work, return_exceptions=True)
 
     # ---- what the worker says
 
-    async def _read(self) -> None:
-        while (data := await self._context.read()) is not grpc.aio.EOF:
-            message = self._parse(data)
-            if message.HasField("hello") is (self._hello is not None):
-                raise errors.invalid("the first message, and no other, has a hello", "hello")
-            self._clock = (message.clock_ms, self._loop.time())
-            self._heard.set()
-            if message.HasField("hello"):
-                self._greet(message.hello)
-            # First the requests, so that a result is logged before the claim for its slot.
-            for kind in _REQUESTS:
-                if message.HasField(kind):
-                    self._begin(kind, getattr(message, kind))
-            self._grant(message)
-            await self.outgoing.room()
-
-    def _parse(self, data: bytes) -> pb.WorkerMessage:
-        limit = self._streams.max_message_bytes
-        if len(data) > limit:
-            raise errors.message_too_large(len(data), limit)
-        try:
-            return pb.WorkerMessage.FromString(data)
-        except DecodeError as error:
-            raise errors.invalid(f"not a WorkerMessage: {error}") from error
+    async def on_message(self, message: pb.WorkerMessage) -> None:
+        """See `Stream.on_message`."""
+        if message.HasField("hello") is (self._hello is not None):
+            raise errors.invalid("the first message, and no other, has a hello", "hello")
+        self._clock = (message.clock_ms, self._loop.time())
+        self._heard.set()
+        if message.HasField("hello"):
+            self._greet(message.hello)
+        # First the requests, so that a result is logged before the claim for its slot.
+        for kind in _REQUESTS:
+            if message.HasField(kind):
+                self._begin(kind, getattr(message, kind))
+        self._grant(message)
 
     def _greet(self, hello: pb.WorkerHello) -> None:
         if not hello.session_id:
@@ -308,8 +243,9 @@ class _Stream:
         self._requests[sequence] = self._loop.create_task(self._serve(kind, sequence, request))
 
     async def _serve(self, kind: str, sequence: int, request: Any) -> None:
-        path = f"{_TASKS}{kind.capitalize()}"
-        outcome = await self._streams.answer(path, request.SerializeToString(), self._caller)
+        dispatcher = self._streams.dispatcher
+        call = dispatcher.call(request, self._handle.context)
+        outcome = await dispatcher.serve(self._streams.requests[kind], call)
         del self._requests[sequence]
         if isinstance(outcome, CallError):
             answer = pb.WorkAnswer(sequence=sequence, failure=failure_message(outcome))
@@ -320,7 +256,7 @@ class _Stream:
             if kind in _ENDS_LEASES:
                 for item in request.items:
                     self._unwatch(item.task_id, item.fencing_token)
-        self.outgoing.put(wire.field(_ANSWERS, data))
+        self._handle.put(wire.field(_ANSWERS, data))
 
     # ---- claims
 
@@ -333,7 +269,7 @@ class _Stream:
         try:
             await self._claim(sequence, slots)
         except CallError as error:
-            self._fail(error)
+            self._handle.fail(error)
             return
         finally:
             self._claims.pop(sequence, None)
@@ -344,14 +280,14 @@ class _Stream:
 
     async def _claim(self, sequence: int, slots: int) -> None:
         """Until the claim has brought something, or nothing is to be claimed any more."""
+        dispatcher = self._streams.dispatcher
         while True:
             try:
                 wait_ms = await self._patience_ms()
                 asked_at = self._loop.time()
                 request = self._claim_request(sequence, slots, wait_ms)
-                outcome = await self._streams.answer(
-                    _CLAIM, request.SerializeToString(), self._caller
-                )
+                call = dispatcher.call(request, self._handle.context)
+                outcome = await dispatcher.serve(self._streams.claim, call)
             except asyncio.CancelledError:
                 if not self._stopping or sequence in self._doubtful:
                     raise
@@ -362,7 +298,7 @@ class _Stream:
                 if not await self._is_repeated(sequence, outcome):
                     return
                 continue
-            claimed = tasks.ClaimResponse.FromString(outcome)
+            claimed = call.answered(tasks.ClaimResponse, outcome)
             # Answered at once and empty: it was used before, and what it brought is lost by now.
             waited = self._loop.time() - asked_at >= wait_ms / 2000
             if claimed.tasks or not waited:
@@ -421,7 +357,7 @@ class _Stream:
         since_ms = max(0, clock_ms + math.floor((asked_at - came_at) * 1000))
         self._credit.filled(sequence, len(claimed.tasks))
         head = pb.Assignment(sequence=sequence, since_clock_ms=since_ms).SerializeToString()
-        self.outgoing.put(wire.field(_ASSIGNMENTS, head + wire.field(_CLAIMED, raw)))
+        self._handle.put(wire.field(_ASSIGNMENTS, head + wire.field(_CLAIMED, raw)))
         for task in claimed.tasks:
             self._watch(task.task_id, task.fencing_token)
 
@@ -460,7 +396,7 @@ class _Stream:
         self._put(pb.ServerMessage(lost=[message]))
 
     def _put(self, message: pb.ServerMessage) -> None:
-        self.outgoing.put(message.SerializeToString())
+        self._handle.put(message.SerializeToString())
 
 
 def _revive_current_task() -> None:

@@ -145,9 +145,9 @@ async def test_a_node_that_goes_ends_its_streams_without_harm() -> None:
     async with fake_cluster() as (node,), client_of([node]) as client:
         await client.kv.put("k", "v")
         writes = [asyncio.create_task(client.kv.put(f"k{n}", "v")) for n in range(50)]
-        node.call_streams.close()
+        node.call_host.close()
         await asyncio.gather(*writes)
-        await eventually(lambda: not node.call_streams._streams, what="the client ended its stream")
+        await eventually(lambda: not node.call_streams.streams, what="the client ended its stream")
         assert node.store.count(PUT) == node.count(PUT) == 51, "a call was lost and repeated"
 
 

@@ -9,7 +9,7 @@ import pytest
 from coord.codec.commands import decode, decode_request
 from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.codec.kinds import COMMAND_CLASS, ETCD_KINDS, REQUEST_CLASS, CommandKind
-from coord.codec.kv import decode_range
+from coord.codec.kv import range_of
 from coord.core.base.limits import LIMITS
 from coord.core.batch import Command
 from coord.core.kv.commands import KvRange
@@ -125,9 +125,7 @@ def test_an_unknown_kind(kind: int) -> None:
 
 
 def test_range_requests() -> None:
-    assert decode_range(RANGE.SerializeToString()) == (RANGE_VALUE, True)
-    assert decode_range(b"") == (KvRange(b""), False)
-    with pytest.raises(DecodeError, match="not a RangeRequest"):
-        decode_range(b"\xff")
+    assert range_of(RANGE) == RANGE_VALUE
+    assert range_of(etcd.RangeRequest()) == KvRange(b"")
     with pytest.raises(DecodeError, match="invalid sort option"):
-        decode_range(etcd.RangeRequest(sort_target=5).SerializeToString())  # type: ignore[arg-type]
+        range_of(etcd.RangeRequest(sort_target=5))  # type: ignore[arg-type]

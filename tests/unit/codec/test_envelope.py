@@ -17,6 +17,7 @@ from coord.codec.envelope import (
 )
 from coord.codec.errors import DecodeError, UnknownCommandError
 from coord.codec.kinds import CommandKind
+from coord.core.base.principal import Principal
 from coord.core.base.request import RequestId
 from coord.core.batch import Batch, Request
 from tests.support.codec_samples import SAMPLES, raw
@@ -25,12 +26,15 @@ ITEM = EnvelopeItem(10, "me", 5, 9, 8, raw(CommandKind.SUBMIT_TASKS))
 
 
 def test_every_kind_goes_through() -> None:
-    items = [EnvelopeItem(int(kind), "p", 5, 9, 8, raw(kind)) for kind in CommandKind]
+    items = [EnvelopeItem(int(kind), "user:p", 5, 9, 8, raw(kind)) for kind in CommandKind]
     batch = to_batch(encode_envelope(1_000, 2_000, items))
     assert batch == Batch(
         1_000,
         2_000,
-        [Request(SAMPLES[kind][1], RequestId(5, 9, 8), "p") for kind in CommandKind],
+        [
+            Request(SAMPLES[kind][1], RequestId(5, 9, 8), Principal("user", "p"))
+            for kind in CommandKind
+        ],
     )
 
 

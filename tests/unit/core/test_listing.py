@@ -28,7 +28,7 @@ from coord.core.tasks.queries import list_tasks
 
 def apply(machine: Machine, command: object, session_id: int = 0) -> object:
     identity = RequestId(session_id, 0, 0) if session_id else None
-    (reply,) = machine.apply(Batch(0, 0, [Request(command, identity, "")])).replies  # type: ignore[arg-type]
+    (reply,) = machine.apply(Batch(0, 0, [Request(command, identity)])).replies  # type: ignore[arg-type]
     return reply
 
 

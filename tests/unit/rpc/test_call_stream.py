@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 from coord.pb import stream_pb2 as pb
+from coord.rpc.streams.answer_room import AnswerRoom
 from coord.rpc.streams.calls import CallStreams
+from coord.rpc.streams.protocol import StreamHost
 
 
 class Context:
@@ -43,7 +45,7 @@ async def test_a_call_given_up_with_its_stream_is_not_answered() -> None:
         return b""
 
     context = Context()
-    handler: Any = CallStreams(answer).rpc_handler()
+    handler: Any = StreamHost(CallStreams(answer), AnswerRoom()).rpc_handler()
     running = asyncio.ensure_future(handler.stream_stream(None, context))
     await under_way.wait()
     running.cancel()

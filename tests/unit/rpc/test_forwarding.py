@@ -12,7 +12,8 @@ import grpc.aio
 import pytest
 
 from coord.replication.local import LocalReplicator
-from coord.rpc.dispatcher import Call, Method, RerouteError
+from coord.rpc.call import Call, Method
+from coord.rpc.dispatcher import RerouteError
 from coord.rpc.forwarding import Forwarder
 from coord.rpc.streams.answer_room import AnswerRoom
 from coord.runtime.cluster_clock import ClusterClock
@@ -68,7 +69,7 @@ async def leader_that_ends_calls_with(code: grpc.StatusCode) -> AsyncIterator[st
 async def forwarded(code: grpc.StatusCode, *, writes: bool) -> Exception:
     """How such a call ends for the node that handed it on."""
     leadership = LeaderView(LocalReplicator("n1", ReplicatedStateMachine(ClusterClock())))
-    forwarder = Forwarder(leadership, connect_timeout_ms=10_000)
+    forwarder = Forwarder("n1", leadership, connect_timeout_ms=10_000)
     try:
         async with leader_that_ends_calls_with(code) as address:
             method = Method(PATH, never, writes=writes)
@@ -110,7 +111,7 @@ async def test_any_other_end_is_definite_only_for_a_read(writes: bool) -> None:
 
 async def test_a_leader_that_cannot_be_reached_did_nothing() -> None:
     leadership = LeaderView(LocalReplicator("n1", ReplicatedStateMachine(ClusterClock())))
-    forwarder = Forwarder(leadership, connect_timeout_ms=50)
+    forwarder = Forwarder("n1", leadership, connect_timeout_ms=50)
     try:
         method = Method(PATH, never, writes=True)
         with pytest.raises(RerouteError) as raised:

@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 from grpc._cython import cygrpc
 
-from coord.rpc.dispatcher import abort
+from coord.rpc.status import abort
 from coord.runtime import errors
 
 LOGS_A_FAILURE = """

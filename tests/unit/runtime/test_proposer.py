@@ -10,6 +10,7 @@ import pytest
 
 from coord.codec.envelope import BatchCache, decode_envelope
 from coord.codec.kinds import CommandKind
+from coord.core.base.principal import Principal
 from coord.core.base.request import RequestId
 from coord.core.batch import Applied, Command, Reply
 from coord.core.kv.commands import KvCompact, KvDelete, KvPut, KvRange, KvTxn
@@ -194,11 +195,11 @@ async def test_entries_are_bounded_by_what_applying_them_takes() -> None:
 
 async def test_an_entry_carries_the_raw_bytes_and_the_identity() -> None:
     _, replicator, submit = make()
-    submit(9, principal="me", request_id=RequestId(9, 4, 2))
+    submit(9, principal=Principal("user", "me"), request_id=RequestId(9, 4, 2))
     await turn()
     (item,) = decode_envelope(replicator.entries[0][0]).items
     raw = session_pb2.KeepAliveRequest(session_id=9).SerializeToString()
-    assert item == (CommandKind.KEEP_ALIVE, "me", 9, 4, 2, raw)
+    assert item == (CommandKind.KEEP_ALIVE, "user:me", 9, 4, 2, raw)
 
 
 async def test_back_pressure() -> None:

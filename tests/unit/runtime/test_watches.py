@@ -130,12 +130,12 @@ async def test_all_parked_claims_can_be_ended() -> None:
 async def test_only_watched_events_wake() -> None:
     waiters = Watches()
     with waiters.watch([subject(EventKind.TASK_FINISHED, "t1")]) as watch:
-        waiters.dispatch([Event(EventKind.TASK_FINISHED, "t2", 1)])
+        waiters.on_applied([Event(EventKind.TASK_FINISHED, "t2", 1)])
         assert not await watch.wait(0)
-        waiters.dispatch([Event(EventKind.TASK_FINISHED, "t1", 2)])
+        waiters.on_applied([Event(EventKind.TASK_FINISHED, "t1", 2)])
         assert await watch.wait(0)
         assert not await watch.wait(0.01)
-        waiters.end_all(KeyError("gone"))
+        waiters.end_waits(KeyError("gone"))
         with pytest.raises(KeyError):
             await watch.wait(60)
     assert len(waiters) == 0
@@ -264,7 +264,7 @@ async def test_very_many_watches_are_woken_in_slices_and_in_order() -> None:
 
     tasks = [asyncio.create_task(wait(number)) for number in range(1_000)]
     await settle()
-    waiters.dispatch([Event(EventKind.TASK_FINISHED, "t1", 1)])
+    waiters.on_applied([Event(EventKind.TASK_FINISHED, "t1", 1)])
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert 0 < len(woken) < 200
