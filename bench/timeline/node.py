@@ -13,7 +13,7 @@ poll_in_place()
 from bench.timeline.notes import Notes  # noqa: E402
 from coord.node.config import load_config  # noqa: E402
 from coord.node.serve import run  # noqa: E402
-from coord.replication.replica import Replica  # noqa: E402
+from coord.replication.engine_owner import EngineOwner  # noqa: E402
 from coord.replication.replicator import PySyncObjReplicator  # noqa: E402
 from coord.replication.storage.operations import LogWriter  # noqa: E402
 from coord.replication.storage.storage import _LogWorker  # noqa: E402
@@ -31,7 +31,7 @@ def main(config: Path, file: Path) -> int:
     notes.calls(_LogWorker, "_write", begun="write")
     notes.calls(LogWriter, "sync", begun="sync", ended="synced")
     notes.calls(PySyncObjReplicator, "_synced", begun="sync known", ended="acknowledged")
-    notes.calls(Replica, "engine_apply", ended="applied")
+    notes.calls(EngineOwner, "engine_apply", ended="applied")
     notes.calls(Outgoing, "_next_message", begun="answer")
     try:
         return run(load_config(config_file=config))

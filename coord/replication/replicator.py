@@ -40,10 +40,10 @@ from coord.replication.port import (
     ReplicationError,
     Role,
     StateMachine,
+    WriteBlock,
     WriteBlockedError,
 )
 from coord.replication.replica import Replica
-from coord.replication.replica_ports import DISK_FULL
 from coord.replication.replica_status import status_before_start, status_of
 from coord.replication.responsive_clock import ResponsiveClock, seconds_passed
 from coord.replication.settings import ReplicationConfig
@@ -160,8 +160,8 @@ class PySyncObjReplicator:
         self._guarded(lambda: replica.read(done))
         self._schedule_flush()
         index = await future
-        if index is None and replica.reads_wait_for_room:
-            raise WriteBlockedError(DISK_FULL)
+        if index is None and replica.leading.reads_wait_for_room:
+            raise WriteBlockedError(WriteBlock.DISK_FULL)
         if index is None:
             raise NotLeaderError(replica.engine.leader_id)
         await self.wait_applied(index)
@@ -208,7 +208,7 @@ class PySyncObjReplicator:
     @property
     def write_block_reason(self) -> str | None:
         """See `Replicator.write_block_reason`."""
-        return None if self._replica is None else self._replica.why_nothing_is_kept
+        return None if self._replica is None else self._replica.leading.write_block_reason
 
     @property
     def member_levels(self) -> dict[str, int | None]:
@@ -384,7 +384,7 @@ class PySyncObjReplicator:
             self._rng,
             self._levels,
         )
-        self._transport.set_peers(self._replica.reconfiguration.addresses)
+        self._transport.set_peers(self._replica.known_peers.addresses)
         await self._transport.start()
         self._tasks = [
             asyncio.create_task(self._tick_forever(), name="replica-tick"),
@@ -471,7 +471,7 @@ class PySyncObjReplicator:
     def _blocked(self, blocked: bool) -> None:
         self._log.warning("disk_full" if blocked else "disk_has_room_again")
         if self._replica is not None:
-            self._replica.write_block_reason = DISK_FULL if blocked else None
+            self._replica.block_writes(WriteBlock.DISK_FULL if blocked else None)
 
     def _call(self, action: Callable[[Replica], Any]) -> Any:
         """What the action returns; None where nothing is done any more."""
@@ -540,7 +540,7 @@ class PySyncObjReplicator:
         self._call(lambda replica: replica.flush())
         self._send_now()
         replica = self._active
-        if not self._spur_scheduled and replica is not None and replica.waits:
+        if not self._spur_scheduled and replica is not None and replica.leading.waits:
             self._spur_scheduled = True
             self._running_loop().call_later(SPUR_S, self._spur)
 
@@ -587,5 +587,5 @@ class PySyncObjReplicator:
         """This node takes no part any more."""
         self._callers.give_up_proposers(why)
         if self._replica is not None:
-            self._replica.reads.fail_all()
+            self._replica.leading.reads.fail_all()
         self._callers.give_up_readers(why)
