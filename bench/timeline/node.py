@@ -13,8 +13,8 @@ poll_in_place()
 from bench.timeline.notes import Notes  # noqa: E402
 from coord.node.config import load_config  # noqa: E402
 from coord.node.serve import run  # noqa: E402
-from coord.replication.replica import Replica  # noqa: E402
-from coord.replication.replicator import PySyncObjReplicator  # noqa: E402
+from coord.replication.driver import ReplicaDriver  # noqa: E402
+from coord.replication.engine_owner import EngineOwner  # noqa: E402
 from coord.replication.storage.operations import LogWriter  # noqa: E402
 from coord.replication.storage.storage import _LogWorker  # noqa: E402
 from coord.rpc.streams.calls import _ClientStream  # noqa: E402
@@ -26,12 +26,12 @@ def main(config: Path, file: Path) -> int:
     notes = Notes()
     notes.calls(_ClientStream, "_begin", begun="request")
     notes.calls(Proposer, "_propose", ended="proposed")
-    notes.calls(PySyncObjReplicator, "_flush", ended="sent")
-    notes.calls(PySyncObjReplicator, "_on_message", begun="message", ended="message taken")
+    notes.calls(ReplicaDriver, "_flush", ended="sent")
+    notes.calls(ReplicaDriver, "on_message", begun="message", ended="message taken")
     notes.calls(_LogWorker, "_write", begun="write")
     notes.calls(LogWriter, "sync", begun="sync", ended="synced")
-    notes.calls(PySyncObjReplicator, "_synced", begun="sync known", ended="acknowledged")
-    notes.calls(Replica, "engine_apply", ended="applied")
+    notes.calls(ReplicaDriver, "on_synced", begun="sync known", ended="acknowledged")
+    notes.calls(EngineOwner, "engine_apply", ended="applied")
     notes.calls(Outgoing, "_next_message", begun="answer")
     try:
         return run(load_config(config_file=config))

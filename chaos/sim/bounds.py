@@ -50,7 +50,7 @@ class Bounds:
             return
         replica, settings = node.replica, node.settings
         more = max(settings.batch_bytes, self._largest) * 2
-        lead = replica.lead
+        lead = replica.account.while_leading()
         if lead is not None:
             self._led[node.node_id] = node.run
             for peer_id, flow in lead.flows.items():

@@ -156,7 +156,7 @@ class HardenedNode(SimNode):
 
     @property
     def write_block_reason(self) -> str | None:
-        return self._up().why_nothing_is_kept
+        return self._up().leading.write_block_reason
 
     @property
     def growth_block_reason(self) -> str | None:
@@ -289,11 +289,11 @@ class HardenedNode(SimNode):
         except DiskFullError:
             vote = self._storage.writer.store_vote_ahead(self._queue)
             self._storage.writer.sync()
-            self._up().write_block_reason = "DISK_FULL"
+            self._up().block_writes("DISK_FULL")
             self._up().vote_stored(vote)
             self.later(DISK_RETRY_S, self._write)
             return
-        self._up().write_block_reason = None
+        self._up().block_writes(None)
         delay_s = 0.0001 + (self.sync_delay_s - 0.0001) * self._rng.random()
         self.later(delay_s, lambda: self.guard(lambda: self._sync(done)))
 
@@ -330,7 +330,7 @@ class HardenedNode(SimNode):
         return index <= journal.synced_index and journal.term_at(index) == term
 
     def knows(self, peer_id: str) -> bool:
-        return self.replica is not None and peer_id in self.replica.reconfiguration.known
+        return self.replica is not None and peer_id in self.replica.known_peers.addresses
 
     @property
     def membership(self) -> Membership:
@@ -360,7 +360,7 @@ class HardenedNode(SimNode):
 
     def takes_part(self) -> bool:
         """Whether it votes: a node with a new disk does not at first."""
-        return self.replica is not None and self.replica.joining.votes
+        return self.replica is not None and self.replica.admission.votes
 
     def stored_vote(self) -> tuple[int, str | None]:
         path = f"{DIRECTORY}/vote"

@@ -10,7 +10,7 @@ from coord.codec.kinds import CommandKind, Decoder
 from coord.codec.lookup import Lookup, ReplyBuilder, header_only
 from coord.core.base.limits import LIMITS
 from coord.core.base.refusal import Rejected
-from coord.core.domains import text_of
+from coord.core.domains import shown_metadata, text_of
 from coord.core.tasks.commands import (
     CancelTask,
     Claimed,
@@ -207,7 +207,7 @@ def item_error(rejected: Rejected) -> common_pb2.ItemError:
     return common_pb2.ItemError(
         reason=rejected.reason.value,
         message=text_of(rejected),
-        metadata=dict(rejected.metadata),
+        metadata=shown_metadata(rejected),
     )
 
 

@@ -24,3 +24,8 @@ REGISTRY: Final = Registry(DOMAINS)
 def text_of(rejected: Rejected) -> str:
     """A refusal in words, as it is shown."""
     return REGISTRY.wording.text_of(rejected)
+
+
+def shown_metadata(rejected: Rejected) -> dict[str, str]:
+    """The values of a refusal, as a caller is given them."""
+    return REGISTRY.wording.shown_metadata(rejected)

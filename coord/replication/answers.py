@@ -4,62 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from coord.replication.engine_journal import EngineJournal
-from coord.replication.leader_transfer import Handover
-from coord.replication.membership import Electorate
+from coord.replication.leader_transfer import LeadershipTransfer
 from coord.replication.message_filter import Answer
 from coord.replication.messages import Message
 from coord.replication.port import Role
-from coord.replication.progress import Leadership
-from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.read_index import ReadIndex
 from coord.replication.reading import Reading
+from coord.replication.replica_context import ReplicaContext
 from coord.replication.sending import Sending
 from coord.replication.snapshot_exchange import SnapshotExchange
-from coord.replication.staleness import Freshness
+from coord.replication.staleness import StalenessBound
 
 
 class Answers:
-    """`handlers`: the messages it takes. `leadership()`: the account of the present term."""
+    """`handlers`: the messages it takes."""
 
     def __init__(
         self,
-        engine: HardenedEngine,
-        journal: EngineJournal,
-        electorate: Electorate,
-        leadership: Callable[[], Leadership],
+        context: ReplicaContext,
         reads: ReadIndex,
         reading: Reading,
         sending: Sending,
-        handover: Handover,
+        transfer: LeadershipTransfer,
         snapshots: SnapshotExchange,
-        freshness: Freshness,
-        now: Callable[[], float],
+        staleness: StalenessBound,
     ) -> None:
-        self._engine = engine
-        self._journal = journal
-        self._electorate = electorate
-        self._leadership = leadership
+        self._engine = context.engine
+        self._journal = context.journal
+        self._electorate = context.electorate
+        self._account = context.account
+        self._progress = context.account.current
+        self._now = context.now
         self._reads = reads
         self._reading = reading
         self._sending = sending
-        self._handover = handover
+        self._transfer = transfer
         self._snapshots = snapshots
-        self._freshness = freshness
-        self._now = now
+        self._staleness = staleness
         self.handlers: dict[str, Callable[[str, Message], None]] = {
             "ack": self._on_ack,
             "seen": self._on_seen,
             "snapshot_ack": self._on_snapshot_ack,
         }
-
-    def note_run(self, peer_id: str, message: Message) -> None:
-        """A peer may have come back without data (repaired, or replaced): what it once confirmed
-        must neither count for new commits nor keep its log from being sent anew."""
-        boots = self._leadership().boots
-        if boots.setdefault(peer_id, message["boot"]) != message["boot"]:
-            boots[peer_id] = message["boot"]
-            self._engine.forget_match(peer_id)
 
     def _hears(self, peer_id: str, message: Message) -> bool:
         """Whether a reply is to this leader of this term; then the peer counts as alive."""
@@ -70,18 +56,18 @@ class Answers:
             return False
         if peer_id not in self._electorate.peers:
             return False
-        self.note_run(peer_id, message)
-        lead = self._leadership()
-        lead.heard_at[peer_id] = self._now()
+        self._account.note_run(peer_id, message["boot"])
+        progress = self._progress()
+        progress.heard_at[peer_id] = self._now()
         engine.note_alive(peer_id)
         if "append" in message:
-            lead.vouching.answered(peer_id, message, self._freshness)
+            progress.staleness.answered(peer_id, message, self._staleness)
         return True
 
     def _on_seen(self, peer_id: str, message: Message) -> None:
         if self._hears(peer_id, message):
             note_full = set.add if message.get("full") else set.discard
-            note_full(self._leadership().full, peer_id)
+            note_full(self._progress().full, peer_id)
             self._reads.confirmed_by(peer_id, message["read"])
             self._reading.begin()
 
@@ -89,10 +75,10 @@ class Answers:
         if not self._hears(peer_id, message):
             return
         self._reads.confirmed_by(peer_id, message["read"])
-        lead = self._leadership()
+        progress = self._progress()
         if message["success"]:  # it has been synced
-            lead.full.discard(peer_id)
-        flow = lead.flow(peer_id)
+            progress.full.discard(peer_id)
+        flow = progress.flow(peer_id)
         answer = flow.judge(
             message["append"],
             Answer(message["next"], message["success"], message["reset"]),
@@ -105,10 +91,10 @@ class Answers:
             self._engine.commit()
         self._reading.begin()
         self._sending.backlog()
-        self._handover.advance()
+        self._transfer.advance()
 
     def _on_snapshot_ack(self, peer_id: str, message: Message) -> None:
         if self._hears(peer_id, message) and self._snapshots.acknowledged(
-            self._leadership(), peer_id, message
+            self._progress(), peer_id, message
         ):
             self._sending.backlog()

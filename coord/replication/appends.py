@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from coord.replication.engine_journal import entry_size
-from coord.replication.outbox import Outbox
-from coord.replication.progress import Leadership
 from coord.replication.read_index import ReadIndex
+from coord.replication.replica_context import ReplicaContext
 
 
 class Appends:
-    """Sends them. `leadership`: the account of the present term."""
+    """Sends them."""
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        reads: ReadIndex,
-        leadership: Callable[[], Leadership],
-        now: Callable[[], float],
-    ) -> None:
-        self._outbox = outbox
+    def __init__(self, context: ReplicaContext, reads: ReadIndex) -> None:
+        self._outbox = context.outbox
+        self._progress = context.account.current
+        self._now = context.now
         self._reads = reads
-        self._leadership = leadership
-        self._now = now
 
     def send(self, peer_id: str, message: dict[str, Any]) -> bool:
         """What the engine wants to send; False if it was not taken."""
@@ -46,15 +38,15 @@ class Appends:
         return self._transmit(peer_id, 0, prev_index=0, prev_term=0, commit=0, entries=[])
 
     def _transmit(self, peer_id: str, size: int, **fields: Any) -> bool:
-        lead = self._leadership()
-        flow = lead.flow(peer_id)
+        progress = self._progress()
+        flow = progress.flow(peer_id)
         number = flow.last_sent + 1
-        fresh = list(lead.vouching.vouchers.get(peer_id, ()))
+        fresh = list(progress.staleness.confirmed.get(peer_id, ()))
         message = self._outbox.make(
             "append", append=number, read=self._reads.number, fresh=fresh, **fields
         )
         taken = self._outbox.transmit(peer_id, message)
         if taken:
             flow.sent(number, size, fields["commit"])
-            lead.sent_at[peer_id] = self._now()
+            progress.sent_at[peer_id] = self._now()
         return taken

@@ -27,7 +27,7 @@ class Complaints:
 
     def look_at(self, replica: Replica) -> None:
         """To be called at every tick."""
-        self._report_admission(replica.joining.waits_for)
+        self._report_admission(replica.admission.waits_for)
         self._report_states(replica.state_check.complaint)
         self._report_snapshots(replica.snapshots.complaint)
 

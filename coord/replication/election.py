@@ -63,6 +63,11 @@ class Election:
         fast = now + self._random(self._times.fast_min_s, self._times.fast_max_s)
         self._deadline = min(self._deadline, fast)
 
+    def may_stand(self, now: float) -> None:
+        """This node votes from now on. If nobody leads, there is nothing to wait for."""
+        if not self.leader_is_fresh(now):
+            self.lost_leader(now)
+
     def leader_is_fresh(self, now: float) -> bool:
         """Whether a leader was heard within the minimum election time-out."""
         return now - self._heard_at < self._times.min_s

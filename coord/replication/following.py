@@ -11,51 +11,53 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from coord.replication.election import Election
-from coord.replication.engine_journal import EngineJournal
+from coord.replication.admission_protocol import AdmissionProtocol
 from coord.replication.message_filter import Answer, Append, examine_append, pass_over
 from coord.replication.messages import Message
-from coord.replication.outbox import Outbox
 from coord.replication.port import Role
-from coord.replication.pysyncobj_engine import HardenedEngine
-from coord.replication.staleness import Freshness
+from coord.replication.replica_context import ReplicaContext
+from coord.replication.snapshot_exchange import SnapshotExchange
+from coord.replication.staleness import StalenessBound
+from coord.replication.state_check import StateCheck
 
 
 class Following:
-    """`presence_s`: how often a leader is told that it is followed, if it asks nothing.
-    `max_unsynced_bytes`: of entries that wait for the disk. `disk_is_full`: for the leader to
-    know."""
+    """`handlers`: the messages it takes."""
 
     def __init__(
         self,
-        self_id: str,
-        engine: HardenedEngine,
-        journal: EngineJournal,
-        outbox: Outbox,
-        election: Election,
-        freshness: Freshness,
-        now: Callable[[], float],
-        presence_s: float,
-        max_unsynced_bytes: int,
-        disk_is_full: Callable[[], bool],
+        context: ReplicaContext,
+        admission: AdmissionProtocol,
+        snapshots: SnapshotExchange,
+        staleness: StalenessBound,
+        state_check: StateCheck,
     ) -> None:
-        self._self_id = self_id
-        self._engine = engine
-        self._journal = journal
-        self._outbox = outbox
-        self._election = election
-        self._freshness = freshness
-        self._now = now
-        self._presence_s = presence_s
-        self._max_unsynced_bytes = max_unsynced_bytes
-        self._disk_is_full = disk_is_full
+        self._context = context
+        self._self_id = context.self_id
+        self._engine = context.engine
+        self._journal = context.journal
+        self._outbox = context.outbox
+        self._election = context.election
+        self._now = context.now
+        self._admission = admission
+        self._snapshots = snapshots
+        self._staleness = staleness
+        self._state_check = state_check
+        self._presence_s = context.settings.heartbeat_s / 2  # unless the leader asks something
+        self._max_unsynced_bytes = context.settings.max_unsynced_bytes
         self._answering = (0, 0)  # number of the append, and its read number
         self._echoed = (0.0, 0)  # when the leader was last answered, and the read number then
+        self.handlers: dict[str, Callable[[str, Message], None]] = {
+            "append": self._on_append,
+            "stale": self._on_stale,
+            "snapshot": self._on_snapshot,
+            "check": self._on_check,
+        }
 
-    def on_append(self, peer_id: str, message: Message) -> bool:
-        """False: it was not from a leader, and had no effect."""
-        if not self.is_from_leader(peer_id, message):
-            return False
+    def _on_append(self, peer_id: str, message: Message) -> None:
+        """What is committed is applied beside the disk's work, which others wait for."""
+        if not self._is_from_leader(peer_id, message):
+            return
         now = self._now()
         self._election.heard_leader(now)
         append = Append(
@@ -71,12 +73,12 @@ class Following:
         else:
             verdict = pass_over(append, commit_index)
         self._answering = (message["append"], message["read"])
-        self._freshness.vouched(message.get("fresh", ()))
+        self._staleness.confirmed(message.get("fresh", ()))
         self._engine.receive(peer_id, verdict.to_engine)
         if verdict.answer is not None:
             self.answer(peer_id, verdict.answer)
         self._show_presence(peer_id, now)
-        return True
+        self._admission.heard_append(message["term"], message["commit"])
 
     def _has_room_for(self, append: Append) -> bool:
         """Whether its entries may join what waits for the disk. Those behind a gap would not, but
@@ -84,7 +86,7 @@ class Following:
         behind = append.prev_index + len(append.entries) > self._journal.last_index
         return not behind or self._journal.unsynced_bytes < self._max_unsynced_bytes
 
-    def is_from_leader(self, peer_id: str, message: Message) -> bool:
+    def _is_from_leader(self, peer_id: str, message: Message) -> bool:
         """Whether the sender may lead in its term; one of an old term is told."""
         term = self._engine.term
         if message["term"] < term:
@@ -95,14 +97,20 @@ class Following:
         leader = self._engine.leader_id
         return self._engine.role is not Role.LEADER and leader in (None, peer_id, self._self_id)
 
-    def is_snapshot_of_leader(self, peer_id: str, message: Message) -> bool:
-        """Only of one that is followed already: its appends introduce a leader."""
-        if not self.is_from_leader(peer_id, message):
-            return False
+    def _on_snapshot(self, peer_id: str, message: Message) -> None:
+        """Only of a leader that is followed already: its appends introduce it."""
+        if not self._is_from_leader(peer_id, message):
+            return
         if message["term"] > self._engine.term or self._engine.leader_id != peer_id:
-            return False
+            return
         self._election.heard_leader(self._now())
-        return True
+        self._snapshots.receive(peer_id, message)
+
+    def _on_stale(self, peer_id: str, message: Message) -> None:
+        self._engine.observe_term(message["term"])
+
+    def _on_check(self, peer_id: str, message: Message) -> None:
+        self._state_check.named(message["index"], self._engine.applied_index)
 
     def answer(self, peer_id: str, answer: Answer) -> None:
         """To the append that was taken last."""
@@ -114,7 +122,7 @@ class Following:
             success=answer.success,
             reset=answer.reset,
             read=read,
-            mark=self._freshness.mark(),
+            mark=self._staleness.mark(),
         )
         if answer.success:
             self._outbox.promise(peer_id, ack)
@@ -134,7 +142,7 @@ class Following:
                 "seen",
                 append=number,
                 read=read,
-                mark=self._freshness.mark(),
-                full=self._disk_is_full(),
+                mark=self._staleness.mark(),
+                full=self._context.write_block_reason is not None,
             )
             self._outbox.transmit(peer_id, seen)

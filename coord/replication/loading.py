@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from coord.journal import SnapshotMeta, SnapshotStore
@@ -36,3 +37,15 @@ def _unusable(meta: SnapshotMeta, error: Exception) -> SnapshotUnusableError:
 def restore(machine: StateMachine, store: SnapshotStore, meta: SnapshotMeta) -> None:
     """Load a snapshot into the state machine. Raises SnapshotUnusableError: the node must stop."""
     load(machine, store, meta)()
+
+
+async def load_in_thread(machine: StateMachine, store: SnapshotStore, meta: SnapshotMeta) -> None:
+    """Load a snapshot beside the event loop: a large state takes seconds, in which the loop answers
+    signals."""
+    loading = asyncio.get_running_loop().run_in_executor(None, load, machine, store, meta)
+    try:
+        put_in_place = await asyncio.shield(loading)
+    except asyncio.CancelledError:
+        await asyncio.wait([loading])
+        raise
+    put_in_place()

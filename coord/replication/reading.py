@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-
-from coord.replication.membership import Electorate
 from coord.replication.port import Role
-from coord.replication.progress import Leadership
-from coord.replication.pysyncobj_engine import HardenedEngine
 from coord.replication.read_index import ReadIndex
+from coord.replication.replica_context import ReplicaContext
 
 
 class Reading:
-    """See the module. `leadership()`: the account of the present term; `connected`: whom messages
-    can be sent to; `disk_is_full()`: this node's own."""
+    """See the module."""
 
-    def __init__(
-        self,
-        reads: ReadIndex,
-        engine: HardenedEngine,
-        leadership: Callable[[], Leadership],
-        now: Callable[[], float],
-        electorate: Electorate,
-        connected: Collection[str],
-        disk_is_full: Callable[[], bool],
-    ) -> None:
+    def __init__(self, context: ReplicaContext, reads: ReadIndex) -> None:
+        self._context = context
         self._reads = reads
-        self._engine = engine
-        self._leadership = leadership
-        self._now = now
-        self._electorate = electorate
-        self._connected = connected
-        self._disk_is_full = disk_is_full
+        self._engine = context.engine
+        self._electorate = context.electorate
+        self._progress = context.account.current
+        self._now = context.now
 
     @property
     def wait_for_room(self) -> bool:
@@ -40,11 +25,11 @@ class Reading:
         engine = self._engine
         if engine.role is not Role.LEADER or engine.commit_index >= engine.own_term_index:
             return False
-        own, full = self._disk_is_full(), self._leadership().full
+        own, full = self._context.write_block_reason is not None, self._progress().full
         if not own and not full:
             return False
         voters = self._electorate.voting_peers
-        able = sum(peer in self._connected and peer not in full for peer in voters)
+        able = sum(peer in self._context.connected and peer not in full for peer in voters)
         return able + (not own and self._electorate.votes) < self._electorate.quorum
 
     def begin(self) -> None:
@@ -59,17 +44,17 @@ class Reading:
         reads.begin_round(engine.commit_index)
         reads.finish()
         if reads.under_way:
-            pace = self._leadership().pace
-            pace.note_read(True, self._now())
-            engine.send_now(pace.eager)
+            thrifty = self._progress().thrifty
+            thrifty.note_read(True, self._now())
+            engine.send_now(thrifty.quorum)
 
-    def hurry(self) -> None:
-        """Ask everybody to confirm this leader, if the few that were asked first take long."""
+    def ask_all_if_late(self) -> None:
+        """Ask everybody to confirm this leader, if the quorum that was asked first takes long."""
         if self._engine.role is not Role.LEADER:
             return
-        pace, now = self._leadership().pace, self._now()
+        thrifty, now = self._progress().thrifty, self._now()
         if not self._reads.under_way:
-            pace.note_read(False, now)
-        elif pace.read_is_late(now):
-            pace.note_read(True, now)
+            thrifty.note_read(False, now)
+        elif thrifty.read_is_late(now):
+            thrifty.note_read(True, now)
             self._engine.send_now()

@@ -1,25 +1,16 @@
 """A replica's part in changes of the membership: making them when it leads, counting by them as its
-log has them, and knowing whom to talk to.
-
-Whom a node talks to is more than its members: also those that a peer with a later membership named
-(a node that was away finds the others by it), those of the last committed membership while a change
-is not committed, and, for a short while, who has just been removed, so that it can be told. That is
-only about connections; nobody is counted for it.
-"""
+log has them, and telling others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
-from coord.replication.admission_protocol import Joining
-from coord.replication.election import ElectionTimes
-from coord.replication.engine_journal import EngineJournal
+from coord.replication.admission_protocol import AdmissionProtocol
 from coord.replication.entry_kinds import MEMBERS
 from coord.replication.errors import RemovedFromClusterError
-from coord.replication.levels import Levels
+from coord.replication.known_peers import KnownPeers
 from coord.replication.membership import (
-    Electorate,
     Membership,
     changed,
     decode_members,
@@ -27,7 +18,6 @@ from coord.replication.membership import (
     refuse,
 )
 from coord.replication.messages import Message
-from coord.replication.outbox import Outbox
 from coord.replication.port import (
     AddLearner,
     MembershipChange,
@@ -35,56 +25,29 @@ from coord.replication.port import (
     Promote,
     Remove,
 )
-from coord.replication.progress import Leadership
-from coord.replication.pysyncobj_engine import HardenedEngine
-from coord.replication.replica_ports import ReplicaPorts
+from coord.replication.replica_context import ReplicaContext
 
-FAREWELL_S: Final = 3.0  # how long who was removed is still talked to
 MAX_FAREWELL_BYTES: Final = 3_072
 MAX_LAG_ENTRIES: Final = 256  # a learner that lacks no more than this may be promoted
 MAX_LAG_BYTES: Final = 8 * 1024 * 1024
 
 
 class Reconfiguration:
-    """`seeds`: the members in this node's configuration; `known`: all whom it talks to."""
+    """`handlers`: the messages it takes."""
 
     def __init__(
-        self,
-        electorate: Electorate,
-        seeds: Membership,
-        engine: HardenedEngine,
-        journal: EngineJournal,
-        outbox: Outbox,
-        joining: Joining,
-        times: ElectionTimes,
-        ports: ReplicaPorts,
-        levels: Levels,
+        self, context: ReplicaContext, known: KnownPeers, admission: AdmissionProtocol
     ) -> None:
-        self._electorate = electorate
-        self._self_id = electorate.self_id
-        self._seeds = seeds
-        self._engine = engine
-        self._journal = journal
-        self._outbox = outbox
-        self._joining = joining
-        self._times = times
-        self._ports = ports
-        self._levels = levels
-        self._told: Membership | None = None  # the latest that another node named
-        self._departed: dict[str, tuple[str, float]] = {}  # address, and until when it is known
+        self._context = context
+        self._self_id = context.self_id
+        self._electorate = context.electorate
+        self._engine = context.engine
+        self._journal = context.journal
+        self._outbox = context.outbox
+        self._known = known
+        self._admission = admission
         self._removed_by: Membership | None = None
         self.handlers: dict[str, Callable[[str, Message], None]] = {"members": self._on_members}
-        self._addresses: dict[str, str] = self._all_addresses()
-
-    @property
-    def known(self) -> Collection[str]:
-        """All other nodes this one talks to."""
-        return self._addresses.keys()
-
-    @property
-    def addresses(self) -> dict[str, str]:
-        """Where they are, for nodes."""
-        return dict(self._addresses)
 
     # Following the log
 
@@ -103,9 +66,9 @@ class Reconfiguration:
             return False
         electorate.adopt(latest)
         self._engine.set_others(electorate.voting_peers, electorate.learners)
-        for peer_id in sorted(self.known):
+        for peer_id in sorted(self._known.addresses):
             self.tell(peer_id)
-        self._talk_to_all()
+        self._known.update()
         return True
 
     def committed(self, index: int, term: int) -> None:
@@ -113,20 +76,11 @@ class Reconfiguration:
         memberships = self._journal.memberships
         present, before = memberships.at(index), memberships.at(index - 1)
         if self._engine.term == term and self._engine.leader_id == self._self_id:
-            until = self._ports.now() + FAREWELL_S
             for member in before.members:
                 if present.find(member.node_id) is None:
-                    self._departed[member.node_id] = (member.peer_address, until)
+                    self._known.removed(member)
                     self.tell(member.node_id)
-        self._talk_to_all()
-
-    def tick(self) -> None:
-        """Forget those who were removed a while ago, and seeds that are not needed any more."""
-        now = self._ports.now()
-        for peer_id, (_, until) in list(self._departed.items()):
-            if now >= until:
-                del self._departed[peer_id]
-        self._talk_to_all()
+        self._known.update()
 
     def tell(self, peer_id: str) -> None:
         """Let a peer know the membership, if it is another than the one in the configuration.
@@ -155,24 +109,19 @@ class Reconfiguration:
         down, or will hear of one who leads and knows that for sure."""
         self._on_members(peer_id, fields)
 
-    def hear(self, told: Membership) -> None:
-        """A peer named its membership."""
-        if told.index > max(self._electorate.membership.index, self._told_index()):
-            self._told = told
-            self._talk_to_all()
-
     def _on_members(self, peer_id: str, message: Message) -> None:
         """A node that was removed learns it here: nobody sends it the log any more. (Entries of its
         own log may be older than that it was added again.)"""
         told = Membership(message["index"], decode_members(message["members"]))
         if told.index <= self._electorate.membership.index:
             return
-        if message["committed"] and self._joining.votes and told.find(self._self_id) is None:
+        if (
+            message["committed"]
+            and self._context.admission.votes
+            and told.find(self._self_id) is None
+        ):
             self._removed_by = told
-        self.hear(told)
-
-    def _told_index(self) -> int:
-        return -1 if self._told is None else self._told.index
+        self._known.hear(told)
 
     def _check_removed(self) -> None:
         if self._removed_by is not None:
@@ -182,31 +131,9 @@ class Reconfiguration:
                 "directory away and add it as a new member"
             )
 
-    def _talk_to_all(self) -> None:
-        addresses = self._all_addresses()
-        if addresses != self._addresses:
-            self._addresses = addresses
-            self._ports.peers_changed(self.addresses)
-
-    def _all_addresses(self) -> dict[str, str]:
-        present = self._electorate.membership
-        sources = [self._journal.memberships.at(self._engine.commit_index), present]
-        if not self._joining.votes:
-            sources.insert(0, self._seeds)
-        if self._told is not None and self._told.index > present.index:
-            sources.append(self._told)
-        found = {peer: address for peer, (address, _) in self._departed.items()}
-        for source in sources:
-            found.update((member.node_id, member.peer_address) for member in source.members)
-        return {
-            peer: address for peer, address in found.items() if peer != self._self_id and address
-        }
-
     # Leading
 
-    def change(
-        self, change: MembershipChange, lead: Leadership, connected: Collection[str]
-    ) -> tuple[int, int]:
+    def change(self, change: MembershipChange) -> tuple[int, int]:
         """Append the change to the log; index and term of the entry. Leader only, whose writes are
         not blocked. Raises MembershipRefusedError."""
         engine, present = self._engine, self._electorate.membership
@@ -227,34 +154,36 @@ class Reconfiguration:
             )
         members = changed(present, change)
         if isinstance(change, Promote):
-            self._check_promotion(change.node_id, connected)
+            self._check_promotion(change.node_id)
         if not isinstance(change, AddLearner):
-            self._check_majority(Membership(present.index, members), lead, connected)
+            self._check_majority(Membership(present.index, members))
         return engine.propose(encode_members(members), MEMBERS)
 
-    def _check_promotion(self, node_id: str, connected: Collection[str]) -> None:
+    def _check_promotion(self, node_id: str) -> None:
+        connected, levels = self._context.connected, self._context.levels
         journal, match = self._journal, self._engine.match_index(node_id)
         lag = journal.last_index - match
-        if node_id in self._levels.behind():
+        if node_id in levels.behind():
             refuse(
                 MembershipRefusal.LEARNER_BEHIND,
-                f"the build of {node_id} supports no feature level from {self._levels.required} "
+                f"the build of {node_id} supports no feature level from {levels.required} "
                 f"on, at which the cluster is: upgrade {node_id} first",
             )
         behind = lag > MAX_LAG_ENTRIES or journal.bytes_after(match) > MAX_LAG_BYTES
-        if node_id not in connected or node_id in self._joining.applicants() or behind:
+        if node_id not in connected or node_id in self._admission.applicants() or behind:
             refuse(
                 MembershipRefusal.LEARNER_BEHIND,
                 f"{node_id} is not up to date: it has the log up to {match} of "
                 f"{journal.last_index}{'' if node_id in connected else ' and is not connected'}",
             )
 
-    def _check_majority(
-        self, after: Membership, lead: Leadership, connected: Collection[str]
-    ) -> None:
-        """A change that leaves no majority in reach would never be committed, and nothing else."""
-        since = self._ports.now() - self._times.max_s
-        here = {peer for peer in connected if lead.heard_at.get(peer, since - 1) >= since}
+    def _check_majority(self, after: Membership) -> None:
+        """Refuse a change that leaves no majority in reach: it would never be committed, and
+        nothing else either."""
+        context = self._context
+        since = context.now() - context.settings.election.max_s
+        heard_at = context.account.current().heard_at
+        here = {peer for peer in context.connected if heard_at.get(peer, since - 1) >= since}
         here.add(self._self_id)
         missing = [voter for voter in after.voters if voter not in here]
         if len(after.voters) - len(missing) < len(after.voters) // 2 + 1:

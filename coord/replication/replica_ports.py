@@ -11,7 +11,6 @@ from coord.replication.messages import Message
 from coord.replication.storage.writes import Entry, WriteOp
 
 VOTES_ALREADY = Admission()
-DISK_FULL = "DISK_FULL"  # why a node takes no writes
 
 
 class ReplicaPorts(Protocol):

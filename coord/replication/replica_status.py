@@ -1,4 +1,4 @@
-"""A node's replication as it shows itself: what `Replicator.status` returns."""
+"""The status of a node's replication: what `Replicator.status` returns."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from coord.replication.settings import ReplicationConfig
 
 def alarms_of(replica: Replica) -> tuple[str, ...]:
     """What somebody should look at, in words for programs."""
-    full = [replica.write_block_reason] if replica.write_block_reason is not None else []
-    return (*full, *replica.snapshots.alarms)
+    own = replica.context.write_block_reason
+    return (*((own,) if own is not None else ()), *replica.snapshots.alarms)
 
 
 def status_of(
@@ -29,8 +29,8 @@ def status_of(
         last_log_index=journal.last_index,
         synced_index=journal.synced_index,
         first_log_index=journal.first_index,
-        snapshot_index=replica.snapshot.index if replica.snapshot else 0,
-        write_block_reason=replica.why_nothing_is_kept,
+        snapshot_index=replica.snapshots.latest.index if replica.snapshots.latest else 0,
+        write_block_reason=replica.leading.write_block_reason,
         members=replica.electorate.membership.members,
         peers=_progress(replica, transport, now),
         checked_index=replica.state_check.checked_index,
@@ -60,12 +60,12 @@ def status_before_start(config: ReplicationConfig) -> ReplicaStatus:
 def _progress(
     replica: Replica, transport: PeerTransport | None, now: float
 ) -> dict[str, PeerProgress]:
-    lead = replica.lead
-    if lead is None:
+    leading = replica.account.while_leading()
+    if leading is None:
         return {}
     progress = {}
     for peer in replica.electorate.peers:
-        heard = lead.heard_at.get(peer)
+        heard = leading.heard_at.get(peer)
         progress[peer] = PeerProgress(
             connected=transport is not None and transport.connected(peer),
             match_index=replica.engine.match_index(peer),

@@ -18,7 +18,7 @@ class ReplicaSettings:
     the log, so that a node that was away shortly needs no snapshot."""
 
     heartbeat_s: float = 0.1
-    lazy_s: float = 0.02  # how long those may wait for entries who are not needed for a majority
+    thrifty_delay_s: float = 0.02  # for followers that are not needed for a majority; 0: none
     election: ElectionTimes = field(default_factory=ElectionTimes)
     batch_bytes: int = MEBIBYTE
     max_entry_bytes: int = 8 * MEBIBYTE

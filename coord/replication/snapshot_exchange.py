@@ -3,21 +3,18 @@ followers, and installing one that was received."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from coord.journal import DiskFullError, SnapshotMeta
 from coord.replication.background import AWAITED, UNHURRIED
-from coord.replication.engine_journal import EngineJournal
 from coord.replication.loading import load
-from coord.replication.membership import Membership, encode_members
+from coord.replication.membership import encode_members
 from coord.replication.messages import Message
-from coord.replication.outbox import Outbox
 from coord.replication.port import Role, StateMachine
-from coord.replication.progress import Leadership
-from coord.replication.pysyncobj_engine import HardenedEngine
+from coord.replication.progress import LeaderProgress
 from coord.replication.recovery import BASE_COMMAND, membership_of
-from coord.replication.replica_ports import ReplicaPorts
-from coord.replication.settings import ReplicaSettings
+from coord.replication.replica_context import ReplicaContext
 from coord.replication.snapshots import (
     SnapshotReceiver,
     SnapshotSender,
@@ -34,56 +31,39 @@ SNAPSHOT_FAILED = "SNAPSHOT_FAILED"
 LOG_TOO_LARGE = "LOG_TOO_LARGE"
 
 
-class ExchangeOwner(Protocol):
-    """The replica, as far as snapshots need it."""
-
-    engine: HardenedEngine
-    journal: EngineJournal
-
-    def leadership(self) -> Leadership:
-        """The account of the present term."""
-        ...
-
-    def state_replaced(self, index: int) -> None:
-        """A snapshot was installed: the state is that after `index`."""
-        ...
-
-    def settle(self) -> None:
-        """Something was done outside of a call into the replica."""
-        ...
-
-
 class SnapshotExchange:
-    """See the module."""
+    """See the module. `latest`: the newest durable one. `state_replaced(index)`: a snapshot was
+    installed; `settle()`: something was done outside of a call into the replica."""
 
     def __init__(
         self,
-        owner: ExchangeOwner,
-        settings: ReplicaSettings,
+        context: ReplicaContext,
         machine: StateMachine,
-        ports: ReplicaPorts,
         worker: SnapshotWorker,
-        outbox: Outbox,
-        first: Membership,
         latest: SnapshotMeta | None,
+        state_replaced: Callable[[int], None],
+        settle: Callable[[], None],
     ) -> None:
-        self._owner = owner
-        self._settings = settings
+        self._settings = context.settings
+        self._ports = context.ports
+        self._outbox = context.outbox
+        self._engine = context.engine
+        self._journal = context.journal
+        self._account = context.account
+        self._connected = context.connected
+        self._first = context.first
         self._machine = machine
-        self._ports = ports
         self._worker = worker
-        self._outbox = outbox
-        self._first = first
-        self._engine = owner.engine
-        self._journal = owner.journal
-        self.latest = latest  # the newest durable one
-        self._compacted = (owner.engine.commit_index, 0)  # index, and bytes of the log up to it
-        self._taker = SnapshotTaker(worker, self._taken, self._given_up, ports.failed)
+        self._state_replaced = state_replaced
+        self._settle = settle
+        self.latest = latest
+        self._compacted = (self._engine.commit_index, 0)  # index, and bytes of the log up to it
+        self._taker = SnapshotTaker(worker, self._taken, self._given_up, context.ports.failed)
         self._failures = 0  # attempts since the last snapshot that was taken
         self._retry_at = 0.0
         self.complaint = ""  # why the last attempt failed; empty if it did not
         self._receiver = SnapshotReceiver(
-            worker, self._answer, self._install_received, ports.failed
+            worker, self._answer, self._install_received, context.ports.failed
         )
         self._sending_from: str | None = None  # the leader whose snapshot is being received
         self._installing: SnapshotMeta | None = None  # received, and being loaded
@@ -195,7 +175,7 @@ class SnapshotExchange:
     def _compact(self, index: int) -> None:
         """Drop what the snapshot covers, but for a tail for those who are a little behind."""
         keep_from = index - self._settings.keep_entries
-        for sender in self._owner.leadership().snapshots.values():
+        for sender in self._account.current().snapshots.values():
             keep_from = min(keep_from, sender.meta.index)
         if self._journal.bytes_after(keep_from) > self._settings.snapshot_bytes // 2:
             keep_from = index  # large entries: the tail must not keep the log from shrinking
@@ -209,15 +189,15 @@ class SnapshotExchange:
 
     # Sending
 
-    def tick_senders(self, lead: Leadership, connected: set[str], now: float) -> None:
+    def tick_senders(self, progress: LeaderProgress, now: float) -> None:
         """Begin the transfers that were asked for, and go on with those under way."""
-        for peer_id in sorted(lead.wants_snapshot):
-            if self.latest is not None and peer_id in connected:
-                lead.snapshots.setdefault(peer_id, self._new_sender(peer_id, self.latest))
-        lead.wants_snapshot.clear()
-        for peer_id, sender in sorted(lead.snapshots.items()):
+        for peer_id in sorted(progress.wants_snapshot):
+            if self.latest is not None and peer_id in self._connected:
+                progress.snapshots.setdefault(peer_id, self._new_sender(peer_id, self.latest))
+        progress.wants_snapshot.clear()
+        for peer_id, sender in sorted(progress.snapshots.items()):
             if sender.gone:
-                del lead.snapshots[peer_id]
+                del progress.snapshots[peer_id]
             else:
                 sender.tick(now)
 
@@ -238,9 +218,9 @@ class SnapshotExchange:
             settings.snapshot_resend_s,
         )
 
-    def acknowledged(self, lead: Leadership, peer_id: str, message: Message) -> bool:
+    def acknowledged(self, progress: LeaderProgress, peer_id: str, message: Message) -> bool:
         """The peer answered a piece; True if it has the whole now, and needs what follows."""
-        sender = lead.snapshots.get(peer_id)
+        sender = progress.snapshots.get(peer_id)
         if sender is None:
             return False
         if (message["index"], message["snapshot_term"]) != (sender.meta.index, sender.meta.term):
@@ -248,8 +228,8 @@ class SnapshotExchange:
         if not message["done"]:
             sender.acknowledged(message["offset"], self._ports.now())
             return False
-        del lead.snapshots[peer_id]
-        lead.flow(peer_id).lost()
+        del progress.snapshots[peer_id]
+        progress.flow(peer_id).lost()
         next_index = max(sender.meta.index, self._engine.match_index(peer_id)) + 1
         self._engine.receive_ack(peer_id, next_index, success=False, reset=True)
         return True
@@ -267,8 +247,8 @@ class SnapshotExchange:
         else:
             self._receiver.receive(message)
 
-    def leader_is(self, leader_id: str | None) -> None:
-        """Nobody else's snapshot is of interest."""
+    def role_changed(self, leader_id: str | None, *, stopped_leading: bool) -> None:
+        """Forget a transfer of another leader: nobody else's snapshot is of interest."""
         if leader_id != self._sending_from:
             self._sending_from = None
 
@@ -313,7 +293,7 @@ class SnapshotExchange:
             self.latest = meta
             self._succeeded()
             self._note_compacted(meta.index)
-            self._owner.state_replaced(meta.index)
+            self._state_replaced(meta.index)
             self._ports.applied_by_snapshot(meta.index)
         self._finish_receiving(meta)
-        self._owner.settle()
+        self._settle()

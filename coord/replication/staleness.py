@@ -1,4 +1,4 @@
-"""How old the applied state of a node can be, for reads that are allowed to be stale.
+"""Bounded staleness: how old the applied state of a node can be, for stale reads.
 
 The age of a node's state is the shortest time A of which it is certain that everything that was
 acknowledged to anybody more than A ago is in it. It takes neither a leader nor an answer from
@@ -23,37 +23,44 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from coord.replication.messages import Message
 
 MAX_PENDING = 16
 
-Voucher = tuple[int, int, int]
-"""The run of a node, a mark that it made in it, and the index that covers it."""
+ConfirmedMark = tuple[int, int, int]
+"""The run of a node, a mark that it made in that run, and the index that covers the mark."""
 
 
-class Freshness:
-    """What a node knows of the age of its state. `boot_id`: of this run; `clock`: its own seconds,
-    pauses included."""
+class HasRun(Protocol):
+    """Whatever knows the number of this node's present run."""
 
-    def __init__(self, boot_id: Callable[[], int], clock: Callable[[], float]) -> None:
-        self._boot_id = boot_id
+    boot_id: int
+
+
+class StalenessBound:
+    """What a node knows of the age of its state. `clock`: the node's own seconds, pauses
+    included."""
+
+    def __init__(self, run: HasRun, clock: Callable[[], float]) -> None:
+        self._run = run
         self._clock = clock
         self._fresh_at_ms: int | None = None
         self._pending: deque[tuple[int, int]] = deque()  # (index, mark), both rising
 
     def mark(self) -> int:
-        """The time now, in ms, rounded down."""
+        """Return the time now, in ms, rounded down."""
         return int(self._clock() * 1000)
 
-    def vouched(self, voucher: Sequence[int]) -> None:
-        """A leader has given a mark back (or has none yet: an empty voucher). One that was not made
-        yet is not this node's."""
-        if len(voucher) == 3 and voucher[0] == self._boot_id() and voucher[1] <= self.mark():
-            self.covered(voucher[1], voucher[2])
+    def confirmed(self, mark: Sequence[int]) -> None:
+        """Take a `ConfirmedMark` from a leader (empty: it has none yet). A mark of the future is
+        not this node's."""
+        if len(mark) == 3 and mark[0] == self._run.boot_id and mark[1] <= self.mark():
+            self.covered(mark[1], mark[2])
 
     def covered(self, mark: int, index: int) -> None:
-        """The state after `index` has everything that was acknowledged before `mark`."""
+        """Note that the state after `index` has everything acknowledged before `mark`."""
         pending = self._pending
         if pending and mark <= pending[-1][1]:
             return
@@ -64,7 +71,7 @@ class Freshness:
         pending.append((index, mark))
 
     def age_ms(self, applied_index: int) -> int | None:
-        """How old the state can be, rounded up; None: nothing is known yet."""
+        """Return how old the state can be, rounded up; None: nothing is known yet."""
         while self._pending and self._pending[0][0] <= applied_index:
             mark = self._pending.popleft()[1]
             self._fresh_at_ms = max(mark, self._fresh_at_ms or mark)
@@ -82,17 +89,17 @@ class _Round:
     supporters: set[str] = field(default_factory=set)
 
 
-class Vouching:
-    """A leader's side, for one term. `vouchers`: what each follower is to be told; `is_majority`:
-    whether these nodes and this one are enough to confirm a leader."""
+class StalenessRounds:
+    """The leader's side of bounded staleness, for one term. `confirmed`: what each follower is to
+    be told; `is_majority`: whether these nodes and this one are enough to confirm a leader."""
 
     def __init__(self, is_majority: Callable[[Collection[str]], bool]) -> None:
         self._is_majority = is_majority
         self._marks: dict[str, tuple[int, int]] = {}  # by peer: its run, its latest mark
         self._round: _Round | None = None
-        self.vouchers: dict[str, Voucher] = {}
+        self.confirmed: dict[str, ConfirmedMark] = {}
 
-    def begin(self, index: int, own: Freshness, sent: Mapping[str, int]) -> None:
+    def begin(self, index: int, own: StalenessBound, sent: Mapping[str, int]) -> None:
         """Begin a round, unless one is on its way. `index`: what is committed now, entries of this
         term among it; `sent`: the number of the last append to each peer."""
         if self._round is None:
@@ -100,20 +107,20 @@ class Vouching:
             self._marks = {}
             self._finish(own)
 
-    def answered(self, peer_id: str, message: Message, own: Freshness) -> None:
-        """A follower has answered an append."""
+    def answered(self, peer_id: str, message: Message, own: StalenessBound) -> None:
+        """Take a follower's answer to an append."""
         self._marks[peer_id] = (message["boot"], message.get("mark", 0))
         current = self._round
         if current is not None and message["append"] > current.sent.get(peer_id, 0):
             current.supporters.add(peer_id)
             self._finish(own)
 
-    def _finish(self, own: Freshness) -> None:
+    def _finish(self, own: StalenessBound) -> None:
         """End the round if it has its majority."""
         current = self._round
         if current is None or not self._is_majority(current.supporters):
             return
         self._round = None
         for peer_id, (run, mark) in current.marks.items():
-            self.vouchers[peer_id] = (run, mark, current.index)
+            self.confirmed[peer_id] = (run, mark, current.index)
         own.covered(current.own_mark, current.index)

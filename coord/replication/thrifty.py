@@ -1,12 +1,12 @@
-"""Whom a leader tells at once, and who may wait a little.
+"""Thrifty replication: a leader sends each entry at once to a quorum only.
 
-An entry is committed by a majority, so of two followers one is enough, of four two. These few, the
-eager ones, are sent every entry as it comes. The others get theirs some milliseconds later, several
-at a time, which costs them, and the leader, a fraction of the messages, syncs and wake-ups (Paxos
-calls it thrifty). What is acknowledged is on the disks of a majority either way.
+A majority commits an entry, so of two followers one is enough, of four two. The leader sends these
+few, the thrifty quorum, every entry as it comes. The other followers get theirs some milliseconds
+later, several at a time. That costs them and the leader a fraction of the messages, syncs and
+wake-ups. What is acknowledged is on the disks of a majority either way.
 
-Should the eager ones take much longer than is usual, everybody is sent everything, and whoever kept
-the others waiting is not eager any more. Pure: time is told.
+If the quorum takes much longer than usual, the leader sends everything to everybody, and whoever
+kept the others waiting leaves the quorum. Pure: callers tell the time.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ SMOOTHING = 8  # of what is usual: over about so many commits
 MatchIndex = Callable[[str], int]
 
 
-class Pace:
-    """One leader's, for one term. `is_majority`: whether these voters and the leader are enough.
-    `lazy_s`: how long the others may wait; 0: nobody waits. `eager`: as chosen last."""
+class ThriftyReplication:
+    """The thrifty replication of one leader in one term. `is_majority`: whether these voters and
+    the leader are enough. `delay_s`: how long followers outside of the quorum may wait; 0: nobody
+    waits. `quorum`: as chosen last."""
 
-    def __init__(self, is_majority: Callable[[Collection[str]], bool], lazy_s: float) -> None:
+    def __init__(self, is_majority: Callable[[Collection[str]], bool], delay_s: float) -> None:
         self._is_majority = is_majority
-        self._lazy_s = lazy_s
+        self._delay_s = delay_s
         self._faults: dict[str, int] = {}  # of each voter that was too slow: when, by counting
         self._stalls = 0
         self._commit_index = 0
@@ -35,10 +36,10 @@ class Pace:
         self._asked_at: float | None = None  # while a majority has not confirmed a read
         self._usual_s = PATIENCE_MIN_S / PATIENCE
         self._stalled = False
-        self.eager: frozenset[str] = frozenset()
+        self.quorum: frozenset[str] = frozenset()
 
     def note(self, commit_index: int, last_index: int, now: float) -> None:
-        """How far things are."""
+        """Note how far the log is committed, and how long it is."""
         if commit_index > self._commit_index:
             if self._waiting_since is not None:
                 took_s = min(now - self._waiting_since, PATIENCE_MAX_S)
@@ -52,27 +53,27 @@ class Pace:
             self._waiting_since = now
 
     def note_read(self, pending: bool, now: float) -> None:
-        """Whether reads wait for a majority to confirm the leader, which was asked now."""
+        """Note whether reads wait for a majority, asked now, to confirm the leader."""
         self._asked_at = now if pending else None
 
     def is_late(self, now: float) -> bool:
-        """Whether an entry has waited for its majority for too long."""
+        """Return whether an entry has waited for its majority for too long."""
         since = self._waiting_since
         return since is not None and now - since >= self._patience_s
 
     def read_is_late(self, now: float) -> bool:
-        """The same for reads."""
+        """Return whether a read has waited for its majority for too long."""
         return self._asked_at is not None and now - self._asked_at >= self._patience_s
 
     def choose(self, able: Sequence[str]) -> None:
-        """The eager ones: those of the voters that can be sent to who make a majority, the most
-        reliable ones. All of them if they make none."""
+        """Choose the quorum among the voters that can be sent to: the most reliable ones that make
+        a majority. All of them if they make none."""
         chosen: list[str] = []
         for voter in sorted(able, key=lambda voter: self._faults.get(voter, 0)):
-            if self._lazy_s > 0 and self._is_majority(chosen):
+            if self._delay_s > 0 and self._is_majority(chosen):
                 break
             chosen.append(voter)
-        self.eager = frozenset(chosen)
+        self.quorum = frozenset(chosen)
 
     def due(
         self,
@@ -81,24 +82,24 @@ class Pace:
         match_index: MatchIndex,
         now: float,
     ) -> Sequence[str]:
-        """Who of those that lack entries is to be sent them now. `sent_at`: when something was last
-        sent to each; `match_index`: up to where each has acknowledged."""
+        """Return which of the peers that lack entries are to be sent them now. `sent_at`: when
+        something was last sent to each; `match_index`: up to where each has acknowledged."""
         if self.is_late(now):
             self._note_stall(match_index)
             return lacking
-        eager, since = self.eager, now - self._lazy_s
-        return [peer for peer in lacking if peer in eager or sent_at.get(peer, -1.0) <= since]
+        quorum, since = self.quorum, now - self._delay_s
+        return [peer for peer in lacking if peer in quorum or sent_at.get(peer, -1.0) <= since]
 
     @property
     def _patience_s(self) -> float:
         return min(max(self._usual_s * PATIENCE, PATIENCE_MIN_S), PATIENCE_MAX_S)
 
     def _note_stall(self, match_index: MatchIndex) -> None:
-        """Once for each stall; the next choice is another one."""
+        """Count a stall once; the next choice is another one."""
         if self._stalled:
             return
         self._stalled = True
         self._stalls += 1
-        for voter in self.eager:
+        for voter in self.quorum:
             if match_index(voter) <= self._commit_index:
                 self._faults[voter] = self._stalls

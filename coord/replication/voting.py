@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from coord.replication.election import Election, log_is_current
-from coord.replication.engine_journal import EngineJournal
-from coord.replication.membership import Electorate
+from coord.replication.election import log_is_current
 from coord.replication.messages import Message
-from coord.replication.outbox import Outbox
 from coord.replication.port import Role
-from coord.replication.pysyncobj_engine import HardenedEngine
+from coord.replication.replica_context import ReplicaContext
 
 FULL_DISK_WAITS_S = 2.0
 
@@ -20,22 +17,15 @@ class Voting:
     """`handlers`: the messages it takes. The engine's own messages come in by `engine_asks` and
     `engine_votes`."""
 
-    def __init__(
-        self,
-        electorate: Electorate,
-        engine: HardenedEngine,
-        journal: EngineJournal,
-        outbox: Outbox,
-        election: Election,
-        now: Callable[[], float],
-    ) -> None:
-        self._electorate = electorate
-        self._engine = engine
-        self._journal = journal
-        self._outbox = outbox
-        self._election = election
-        self._now = now
-        self._led_at = now()
+    def __init__(self, context: ReplicaContext) -> None:
+        self._context = context
+        self._electorate = context.electorate
+        self._engine = context.engine
+        self._journal = context.journal
+        self._outbox = context.outbox
+        self._election = context.election
+        self._now = context.now
+        self._led_at = self._now()
         self._waits = False  # its disk is full, and the others have the first go
         self._forced = False
         self._voters: set[str] = set()  # who voted for this node in its present candidacy
@@ -48,12 +38,13 @@ class Voting:
             "timeout_now": self._on_timeout_now,
         }
 
-    def tick(self, *, disk_is_full: bool) -> None:
+    def tick(self) -> None:
         """Ask for support if no leader was heard for long enough. Who has a full disk leaves it to
         the others first: they can keep what comes."""
         now = self._now()
         if self._election.leader_is_fresh(now):
             self._led_at = now
+        disk_is_full = self._context.write_block_reason is not None
         self._waits = disk_is_full and now < self._led_at + FULL_DISK_WAITS_S
         if self._may_ask() and self._election.expired(now):
             self._ask_for_support(now)

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from coord.core.base.refusal import Reason, Rejected
-from coord.core.domains import text_of
+from coord.core.domains import shown_metadata, text_of
 from coord.pb import errors_pb2, stream_pb2
 from coord.replication.port import (
     BusyError,
@@ -88,7 +88,7 @@ def refusal(rejected: Rejected) -> CallError:
         code_of(rejected.reason),
         rejected.reason.value,
         text_of(rejected),
-        metadata=dict(rejected.metadata),
+        metadata=shown_metadata(rejected),
     )
 
 

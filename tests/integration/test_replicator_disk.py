@@ -164,7 +164,7 @@ async def test_what_waits_for_a_full_disk_is_bounded_and_made_up_for(tmp_path: P
             while full.status().write_block_reason != "DISK_FULL":  # there is room reserved
                 await cluster.propose(b"x" * 8_000)
                 assert asyncio.get_running_loop().time() < deadline
-            replica = full._replica
+            replica = full._driver.replica
             assert replica is not None
             for _ in range(300):
                 await cluster.propose(b"x" * 1_000)

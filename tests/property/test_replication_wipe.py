@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from chaos.sim.plan import make_plan
-from coord.replication.admission_protocol import Joining
+from coord.journal import Admission
+from coord.replication.own_admission import OwnAdmission
 from tests.support.replication_wipe import WipingWorld
 
 
@@ -37,7 +38,10 @@ def test_nodes_that_lose_their_disks_break_no_promise(
 
 def test_votes_of_nodes_that_forgot_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every node takes part as soon as it is up, as if it had lost nothing."""
-    monkeypatch.setattr(Joining, "votes", property(lambda self: True))
-    monkeypatch.setattr(Joining, "follows", property(lambda self: True))
+
+    def hasty(self: OwnAdmission, stored: Admission) -> None:
+        self.stored, self.votes, self.follows = stored, True, True
+
+    monkeypatch.setattr(OwnAdmission, "note", hasty)
     failures = [_plan(seed, 3, "kills").run().failure for seed in range(12)]
     assert any(failures)

@@ -27,15 +27,10 @@ from coord.replication import following, reconfiguration
 from coord.replication.engine_journal import EngineJournal
 from coord.replication.membership import Electorate, Membership, MembershipHistory, changed
 from coord.replication.message_filter import Append, LogView, PeerFlow, Verdict
-from coord.replication.port import (
-    Member,
-    MembershipChange,
-    MembershipRefusal,
-    Promote,
-)
+from coord.replication.port import Member, MembershipChange, MembershipRefusal, Promote
+from coord.replication.progress import LeaderAccount
 from coord.replication.pysyncobj_engine import HardenedEngine
-from coord.replication.replica import Replica
-from coord.replication.staleness import Freshness, Vouching
+from coord.replication.staleness import StalenessBound, StalenessRounds
 from coord.replication.storage.operations import LogWriter
 from coord.replication.storage.writes import StoreVote
 from coord.runtime.cluster_clock import ClusterClock
@@ -119,7 +114,7 @@ def clock_jumps(patch: pytest.MonkeyPatch) -> None:
 
 
 def in_flight_without_bound(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Replica, "may_send_to", lambda self, peer_id: True)
+    patch.setattr(LeaderAccount, "may_send_to", lambda self, peer_id: True)
 
 
 def reads_without_barrier(patch: pytest.MonkeyPatch) -> None:
@@ -221,19 +216,19 @@ def two_at_a_time(patch: pytest.MonkeyPatch) -> None:
 
 
 def ages_unconfirmed(patch: pytest.MonkeyPatch) -> None:
-    """A leader that asks nobody whether it still leads before it vouches for others."""
-    begin = Vouching.__init__
-    patch.setattr(Vouching, "__init__", lambda self, _: begin(self, lambda supporters: True))
+    """A leader that asks nobody whether it still leads before it confirms marks of others."""
+    begin = StalenessRounds.__init__
+    patch.setattr(StalenessRounds, "__init__", lambda self, _: begin(self, lambda supporters: True))
 
 
 def pauses_make_nothing_older(patch: pytest.MonkeyPatch) -> None:
     """An append that has just come in counts as just sent."""
 
-    def vouched(self: Freshness, voucher: Any) -> None:
-        if voucher:
-            self.covered(self.mark(), voucher[2])
+    def confirmed(self: StalenessBound, mark: Any) -> None:
+        if mark:
+            self.covered(self.mark(), mark[2])
 
-    patch.setattr(Freshness, "vouched", vouched)
+    patch.setattr(StalenessBound, "confirmed", confirmed)
 
 
 def starts_only_sync(patch: pytest.MonkeyPatch) -> None:
@@ -292,7 +287,7 @@ BROKEN: dict[str, tuple[Patch, str, str | None]] = {
     "snapshots": (snapshot_loses_rows, "another state", "snapshots"),
     "determinism": (nodes_disagree, "", "links"),
     "tokens": (lock_tokens_are_reused, "token", "links"),
-    "vouching": (ages_unconfirmed, "ms old", "links"),
+    "confirmed ages": (ages_unconfirmed, "ms old", "links"),
     "pauses": (pauses_make_nothing_older, "ms old", "links"),
     "progress": (elections_end, "acknowledged within", "kills"),
     "one change": (overlapping_changes, "changes of the members", "changes"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.core_scenario import CoreScenario
-from tests.support.scenario_files import Scenario, read_scenarios, rewrite
+from tests.support.scenario_files import Scenario, check, read_scenarios, rewrite
 
 FILES = sorted((Path(__file__).parent / "core").glob("*.txt"))
 SCENARIOS = [scenario for path in FILES for scenario in read_scenarios(path)]
@@ -29,12 +29,7 @@ def _rewritten(request: pytest.FixtureRequest) -> None:
 def test_scenario(scenario: Scenario, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--rewrite"):
         pytest.skip("rewritten; run again without --rewrite")
-    machine = CoreScenario()
-    assert scenario.steps
-    for step in scenario.steps:
-        trace = machine.run(step.command)
-        where = f"{scenario.path.name}:{step.line}: {step.command}"
-        assert trace == step.expected, where
+    check(scenario, CoreScenario().run)
 
 
 def test_there_are_scenarios_of_every_kind() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from chaos.sim.machine import LogMachine
 from coord.journal import Admission
 from coord.replication.messages import Message
-from coord.replication.port import Member, Role
+from coord.replication.port import Member, Role, StateMachine
 from coord.replication.replica import Replica
 from coord.replication.replica_ports import VOTES_ALREADY, Boot
 from coord.replication.settings import ReplicaSettings
@@ -29,6 +29,7 @@ class ReplicaWorld:
         admission: Admission = VOTES_ALREADY,
         settings: ReplicaSettings | None = None,
         boot: Boot | None = None,
+        machine: StateMachine | None = None,
     ) -> None:
         self.time = 100.0
         self.outbox: list[tuple[str, Message]] = []
@@ -45,7 +46,7 @@ class ReplicaWorld:
             members,
             settings or ReplicaSettings(),
             boot,
-            LogMachine(),
+            machine or LogMachine(),
             self,
             self,
             Random(1),

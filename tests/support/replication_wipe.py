@@ -32,7 +32,7 @@ class WipingWorld(World):
             return
         self._schedule()
         nodes = [node for node in self.nodes.values() if isinstance(node, HardenedNode)]
-        if not all(node.replica is not None and node.replica.joining.votes for node in nodes):
+        if not all(node.replica is not None and node.replica.admission.votes for node in nodes):
             return
         leader = self.leader()
         others = [node for node in nodes if node is not leader]

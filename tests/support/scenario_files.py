@@ -47,6 +47,15 @@ def read_scenarios(path: Path) -> list[Scenario]:
     return scenarios
 
 
+def check(scenario: Scenario, run: Callable[[str], list[str]]) -> None:
+    """Carry out a scenario; AssertionError at the first trace that is another than the file's."""
+    assert scenario.steps
+    for step in scenario.steps:
+        trace = run(step.command)
+        where = f"{scenario.path.name}:{step.line}: {step.command}"
+        assert trace == step.expected, where
+
+
 def rewrite(path: Path, start: Callable[[], Callable[[str], list[str]]]) -> None:
     """Runs a file and puts the traces that came out in the place of the expected ones.
 

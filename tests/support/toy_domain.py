@@ -3,6 +3,7 @@ bytes of its command in the log, and the build of a node that knows it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
@@ -143,5 +144,5 @@ def _build(message: list[Any]) -> Command:
     return cast("Command", Count(*message))
 
 
-_ROW: Final[DecoderRow] = (_parse, _build, "Count")
+_ROW: Final = DecoderRow(cast("Callable[[bytes], Any]", _parse), _build, "Count")
 decode_with_counters: Final = decoder({**DECODERS, COUNT_KIND: _ROW})

@@ -96,6 +96,10 @@ class Wording:
         special = self._sentences.get((reason, values.get("of", "")))
         return (special or self._sentences[reason])(values)
 
+    def shown_metadata(self, rejected: Rejected) -> dict[str, str]:
+        """The values that a caller is given: also what was kept beside them before level 2."""
+        return {**dict(self.before_level_2(rejected).metadata), **dict(rejected.metadata)}
+
     def before_level_2(self, rejected: Rejected) -> Rejected:
         """The refusal as it is kept and digested up to level 1."""
         if rejected.message:

@@ -16,7 +16,10 @@ from operator import itemgetter
 from typing import Final
 
 from coord.replication.engine_journal import EngineJournal
-from coord.replication.messages import MAX_INDEX, InvalidMessageError, Message
+from coord.replication.membership import Electorate
+from coord.replication.messages import MAX_INDEX, InvalidMessageError, Message, StampGuard
+from coord.replication.outbox import Outbox
+from coord.replication.own_admission import OwnAdmission
 
 REASON: Final = 2**32
 COUNT_FLOOR: Final = 2**40  # messages of a run that was not heard from its beginning
@@ -100,25 +103,23 @@ def latest_run(wall_ms: int, *known: int) -> int:
 
 
 class Yardstick:
-    """What a replica measures its peers' numbers by. `own_run()`: of this node; `stamp_of(peer)`:
-    run and number of the last message taken from a peer; `is_silent()`: this node is not admitted
-    yet; `has_log()`: it votes, so its log is not being filled from nothing."""
+    """What a replica measures its peers' numbers by."""
 
     def __init__(
         self,
         journal: EngineJournal,
-        own_run: Callable[[], int],
-        stamp_of: Callable[[str], tuple[int, int]],
+        outbox: Outbox,
+        stamps: StampGuard,
+        electorate: Electorate,
+        admission: OwnAdmission,
         wall_ms: Callable[[], int],
-        is_silent: Callable[[], bool],
-        has_log: Callable[[], bool],
     ) -> None:
         self._journal = journal
-        self._own_run = own_run
-        self._stamp_of = stamp_of
+        self._outbox = outbox
+        self._stamp_of = stamps.last_of
+        self._electorate = electorate
+        self._admission = admission
         self._wall_ms = wall_ms
-        self._is_silent = is_silent
-        self._has_log = has_log
 
     def check(self, peer_id: str, message: Message) -> None:
         """Raises BeyondReasonError. For messages that are well formed."""
@@ -154,15 +155,18 @@ class Yardstick:
             raise BeyondReasonError(_told("append", "fresh", voucher[2], index_limit))
 
     def index_limit(self) -> int:
-        return self._journal.last_index + REASON if self._has_log() else MAX_INDEX
+        """A node that votes has a log that is not being filled from nothing."""
+        has_log = self._admission.votes and self._electorate.votes
+        return self._journal.last_index + REASON if has_log else MAX_INDEX
 
     def _term_limit(self) -> int:
-        return MAX_INDEX if self._is_silent() else self._journal.getCurrentTerm() + REASON
+        admitted = self._admission.follows
+        return self._journal.getCurrentTerm() + REASON if admitted else MAX_INDEX
 
     def _limit(self, peer_id: str, kind: Kind) -> int:
         """For numbers that are large at all."""
         if kind is Kind.RUN:
-            return latest_run(self._wall_ms(), self._own_run(), self._stamp_of(peer_id)[0])
+            return latest_run(self._wall_ms(), self._outbox.boot_id, self._stamp_of(peer_id)[0])
         if kind is Kind.COUNT:
             return max(COUNT_FLOOR, self._stamp_of(peer_id)[1]) + REASON
         return LATEST_CLOCK_MS if kind is Kind.CLOCK else LARGEST_SIZE

@@ -171,7 +171,7 @@ async def test_a_node_marks_its_stop_and_tells_a_cut_journal(tmp_path: Path) -> 
 async def test_a_node_that_stopped_itself_leaves_no_mark(tmp_path: Path) -> None:
     async with RealCluster(tmp_path, 1) as cluster:
         await cluster.propose(b"x")
-        cluster.replicators["n1"].failed(RuntimeError("not today"))
+        cluster.replicators["n1"].fail(RuntimeError("not today"))
         await cluster.stop("n1")
         assert not (tmp_path / "n1" / "stopped").exists()
         await cluster.start("n1")

@@ -73,14 +73,14 @@ def test_a_new_node_says_nothing_and_never_stands() -> None:
         world.tick(0.2)
     assert {m["type"] for _, m in world.outbox} == {"introduce"}
     assert (world.replica.engine.term, world.replica.role) == (0, Role.LEARNER)
-    assert "n2, n3" in world.replica.joining.waits_for
+    assert "n2, n3" in world.replica.admission.waits_for
 
 
 def test_answers_to_another_run_do_not_count() -> None:
     world = World()
     world.answer("n2", 5)
     world.answer("n3", 5, nonce=world.nonce + 1)
-    assert not world.replica.joining.follows
+    assert not world.replica.admission.follows
 
 
 def test_founding_is_durable_before_it_is_told() -> None:
@@ -174,9 +174,9 @@ def test_restarted_before_it_follows_it_asks_again() -> None:
     world = World(term=5)
     world.answer("n2", 6)
     world.copy("n2", 6, 6, prev=(1, 0), commit=2)
-    assert not world.replica.joining.follows
+    assert not world.replica.admission.follows
     world.answer("n3", 5)
-    assert world.replica.joining.follows
+    assert world.replica.admission.follows
 
 
 def test_a_leader_forgets_what_a_node_confirmed_before_it_answers_it() -> None:
@@ -216,7 +216,7 @@ def test_directories_from_before_admission_vote_and_new_ones_do_not() -> None:
     assert opened(7).admission == Admission(7, Standing.SILENT)
     assert opened(8).admission == Admission(7, Standing.SILENT)
     world = World(Admission())
-    assert world.replica.joining.votes
+    assert world.replica.admission.votes
     world.tick(5.0)
     assert world.take("pre_vote") != []
 

@@ -126,7 +126,7 @@ def test_who_is_ahead_of_a_candidate_may_have_reasons_not_to_stand(why: str) -> 
     if why == "it gave way":
         world.deliver("n4", "pre_vote", 3, wanted=4, last_index=9, last_term=3)
     if why == "its disk is full":
-        world.replica.write_block_reason = "DISK_FULL"
+        world.replica.block_writes("DISK_FULL")
         world.replica.tick()
     if why == "term":
         behind["wanted"] = 5
@@ -171,7 +171,7 @@ def test_a_read_needs_a_committed_entry_of_this_term_and_a_later_answer() -> Non
     got: list[int | None] = []
     world.replica.read(got.append)
     world.replica.flush()
-    world.deliver("n2", "seen", 1, append=1, read=world.replica.reads.number)
+    world.deliver("n2", "seen", 1, append=1, read=world.replica.leading.reads.number)
     assert got == []  # its first entry is not committed
     world.deliver("n2", "ack", 1, append=1, next=3, success=True, reset=False, read=0)
     world.sync()
@@ -228,7 +228,7 @@ def test_a_read_is_not_confirmed_by_an_answer_to_an_earlier_append() -> None:
     got: list[int | None] = []
     world.replica.read(got.append)
     world.replica.flush()
-    asked = world.replica.reads.number
+    asked = world.replica.leading.reads.number
     world.deliver("n3", "seen", 1, append=1, read=asked - 1)
     assert got == []
     world.deliver("n3", "seen", 1, append=2, read=asked)

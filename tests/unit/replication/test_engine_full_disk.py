@@ -21,7 +21,7 @@ def follower() -> World:
     world = World(settings=SMALL)
     world.append("n2", 1)
     world.sync()
-    world.replica.write_block_reason = "DISK_FULL"
+    world.replica.block_writes("DISK_FULL")
     world.outbox.clear()
     return world
 
@@ -102,7 +102,7 @@ def test_the_leader_is_told_that_it_is_followed_by_a_full_disk() -> None:
     world.time += 1.0
     send(world, 1, prev=1)
     assert [m["full"] for _, m in world.take("seen")] == [True]
-    world.replica.write_block_reason = None
+    world.replica.block_writes(None)
     world.time += 1.0
     send(world, 2, prev=2)
     assert [m["full"] for _, m in world.take("seen")] == [False]
@@ -200,7 +200,7 @@ def leader_whose_disk_took_no(size: int = 3) -> World:
     world.sync()
     world.replica.propose(b"one too many")
     world.replica.flush()
-    world.replica.write_block_reason = "DISK_FULL"
+    world.replica.block_writes("DISK_FULL")
     with pytest.raises(WriteBlockedError, match="DISK_FULL"):
         world.replica.propose(b"x")
     return world
@@ -302,7 +302,7 @@ def elected_with_full_disks(own: bool, *full: str) -> World:
     world = World()
     world.lead()
     if own:
-        world.replica.write_block_reason = "DISK_FULL"
+        world.replica.block_writes("DISK_FULL")
     for peer in full:
         world.deliver(peer, "seen", 1, append=1, read=0, full=True)
     assert world.replica.engine.commit_index < world.replica.engine.own_term_index
@@ -332,7 +332,7 @@ def test_reads_do_not_wait_for_room_for_a_leaders_first_entry(
         world.replica.read(answers.append)
         world.tick(0.05)
     assert answers == []
-    assert world.replica.reads_wait_for_room is refused
+    assert world.replica.leading.reads_wait_for_room is refused
 
 
 def test_reads_that_wait_already_are_refused_as_soon_as_it_is_known() -> None:
@@ -345,14 +345,14 @@ def test_reads_that_wait_already_are_refused_as_soon_as_it_is_known() -> None:
     assert answers == []
     world.deliver("n3", "seen", 1, append=1, read=0, full=True)
     assert answers == [None]
-    assert world.replica.reads_wait_for_room
+    assert world.replica.leading.reads_wait_for_room
     last = world.replica.journal.last_index
     for peer in ("n2", "n3"):
         answer = {"append": 1, "next": last + 1, "success": True, "reset": False, "read": 0}
         world.deliver(peer, "ack", 1, **answer)
-    world.replica.write_block_reason = None
+    world.replica.block_writes(None)
     world.sync()
-    assert not world.replica.reads_wait_for_room
+    assert not world.replica.leading.reads_wait_for_room
     world.replica.read(answers.append)
 
 
@@ -363,7 +363,7 @@ def test_a_leader_that_has_committed_reads_on_full_disks() -> None:
         answer = {"append": 1, "next": last + 1, "success": True, "reset": False, "read": 0}
         world.deliver(peer, "ack", 1, **answer)
     world.sync()
-    world.replica.write_block_reason = "DISK_FULL"
+    world.replica.block_writes("DISK_FULL")
     world.deliver("n2", "seen", 1, append=1, read=0, full=True)
-    assert not world.replica.reads_wait_for_room
+    assert not world.replica.leading.reads_wait_for_room
     world.replica.read(lambda index: None)

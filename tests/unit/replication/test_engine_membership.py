@@ -27,7 +27,7 @@ WITH_N4 = members_of("n1", "n2", "n3", learners=["n4"])
 
 def acknowledge(world: ReplicaWorld, peer: str, next_index: int, term: int = 1) -> None:
     """All appends sent so far, up to before `next_index`."""
-    number = world.replica.leadership().flow(peer).last_sent
+    number = world.replica.account.current().flow(peer).last_sent
     answer = {"append": number, "next": next_index, "success": True, "reset": False, "read": 0}
     world.deliver(peer, "ack", term, **answer)
 
@@ -80,7 +80,7 @@ def test_only_a_leader_changes_members() -> None:
 
 def test_no_change_while_writes_are_blocked() -> None:
     world = leading()
-    world.replica.write_block_reason = "DISK_FULL"
+    world.replica.block_writes("DISK_FULL")
     with pytest.raises(WriteBlockedError):
         world.replica.change_members(AddLearner(N4))
 
@@ -126,9 +126,9 @@ def test_a_learner_confirms_no_read() -> None:
     answers: list[int | None] = []
     world.replica.read(answers.append)
     world.replica.flush()
-    world.deliver("n4", "seen", 1, append=1, read=world.replica.reads.number)
+    world.deliver("n4", "seen", 1, append=1, read=world.replica.leading.reads.number)
     assert answers == []
-    world.deliver("n3", "seen", 1, append=1, read=world.replica.reads.number)
+    world.deliver("n3", "seen", 1, append=1, read=world.replica.leading.reads.number)
     assert answers == [3]
 
 
@@ -171,12 +171,12 @@ def test_a_learner_whose_build_is_behind_is_not_promoted() -> None:
     commit(world, "n2", "n3")
     world.replica.connected("n4")
     acknowledge(world, "n4", 4)
-    world.replica.levels.heard("n4", 0)
-    world.replica.levels.require(1)
+    world.replica.context.levels.heard("n4", 0)
+    world.replica.context.levels.require(1)
     with pytest.raises(MembershipRefusedError, match="upgrade n4 first") as error:
         world.replica.change_members(Promote("n4"))
     assert error.value.reason is MembershipRefusal.LEARNER_BEHIND
-    world.replica.levels.heard("n4", 1)
+    world.replica.context.levels.heard("n4", 1)
     world.replica.change_members(Promote("n4"))
 
 

@@ -106,7 +106,7 @@ def acknowledged(world: ReplicaWorld, *peers: str) -> None:
     world.replica.flush()
     world.sync()
     for peer in peers:
-        number = world.replica.leadership().flow(peer).last_sent
+        number = world.replica.account.current().flow(peer).last_sent
         last = world.replica.journal.last_index
         answer = {"append": number, "next": last + 1, "success": True, "reset": False, "read": 0}
         world.deliver(peer, "ack", 1, **answer)
@@ -122,7 +122,7 @@ def with_a_snapshot(disk: SimDisk) -> tuple[DiskWorld, SnapshotMeta]:
     world.replica.propose(b"x")
     acknowledged(world, "n2")
     assert world.replica.engine.applied_index == world.replica.journal.last_index == 4
-    world.replica.take_snapshot()
+    world.replica.snapshots.take()
     while world.replica.step_background():
         pass
     meta = world.storage.snapshots.latest()
@@ -145,7 +145,7 @@ def test_a_node_that_starts_from_a_snapshot_knows_its_members(disk: SimDisk) -> 
     shortened = replace(boot, entries=[(BASE_COMMAND, meta.index, meta.term)])
     world = DiskWorld(disk, shortened)
     assert world.replica.electorate.membership.members == WITH_N4
-    assert set(world.replica.reconfiguration.known) >= {"n2", "n3", "n4"}
+    assert set(world.replica.known_peers.addresses) >= {"n2", "n3", "n4"}
 
 
 def test_the_next_snapshot_still_holds_them(disk: SimDisk) -> None:
@@ -158,7 +158,7 @@ def test_the_next_snapshot_still_holds_them(disk: SimDisk) -> None:
     world.sync()
     world.tick()
     assert world.replica.engine.applied_index == 5
-    world.replica.take_snapshot()
+    world.replica.snapshots.take()
     while world.replica.step_background():
         pass
     latest = world.storage.snapshots.latest()

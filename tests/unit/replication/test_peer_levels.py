@@ -145,8 +145,8 @@ def test_leadership_is_not_transferred_to_a_build_that_is_behind() -> None:
     world = ReplicaWorld(settings=ReplicaSettings(highest_level=1))
     world.lead()
     for peer, level in (("n2", 0), ("n3", 1)):
-        world.replica.levels.heard(peer, level)
-    world.replica.levels.require(1)
+        world.replica.context.levels.heard(peer, level)
+    world.replica.context.levels.require(1)
     with pytest.raises(ReplicationError, match="n2 can not take leadership"):
         world.replica.transfer("n2", lambda _: None)
     assert world.replica.transfer(None, lambda _: None) == "n3"

@@ -193,7 +193,7 @@ def test_who_says_it_was_removed_by_an_entry_beyond_reason_is_not_believed() -> 
     world = ReplicaWorld(term=TERM)
     fields = {**SAMPLES["members"], "index": MAX_INDEX}
     world.replica.refused("n2", fields)
-    assert world.replica.reconfiguration._told is None
+    assert world.replica.known_peers._told is None
 
 
 def facts(term: int, index: int = 0) -> Facts:
@@ -275,7 +275,7 @@ def test_no_lie_about_a_number_stops_a_cluster(data: st.DataObject, seed: int) -
         assert node.replica.engine.term < 100
         assert all(run == 1 for run, _ in node.replica._stamps._last.values())
         assert node.replica.electorate.membership.index == 0
-        assert node.replica.reconfiguration._told is None
+        assert node.replica.known_peers._told is None
 
 
 def test_the_bound_is_the_documented_one() -> None:

@@ -312,10 +312,14 @@ async def learnt(cluster: RealCluster, node_id: str, tmp_path: Path, run: int) -
     await eventually(lambda: all(map(noted, others)), what="the run is remembered")
 
 
-def run_of(cluster: RealCluster, node_id: str) -> int:
-    replica = cluster.replicators[node_id]._replica
+def own_run(cluster: RealCluster, node_id: str) -> OwnRun:
+    replica = cluster.replicators[node_id]._driver.replica
     assert replica is not None
-    return replica.own_run.boot_id
+    return replica.own_run
+
+
+def run_of(cluster: RealCluster, node_id: str) -> int:
+    return own_run(cluster, node_id).boot_id
 
 
 def on_uvloop(run: Coroutine[Any, Any, None]) -> None:
@@ -332,7 +336,7 @@ def test_a_node_started_from_an_older_copy_stops_itself(tmp_path: Path) -> None:
 async def an_older_copy(tmp_path: Path) -> None:
     async with RealCluster(tmp_path) as cluster:
         await cluster.propose(b"a")
-        await eventually(lambda: not cluster.replicators["n3"]._own_run().is_new)
+        await eventually(lambda: not own_run(cluster, "n3").is_new)
         await cluster.stop("n3")
         shutil.copytree(tmp_path / "n3", tmp_path / "copy of n3")
         for _ in range(2):
@@ -370,7 +374,7 @@ def test_a_clone_that_runs_beside_the_node_is_noticed(tmp_path: Path) -> None:
 async def a_clone(tmp_path: Path) -> None:
     async with RealCluster(tmp_path) as cluster:
         await cluster.propose(b"a")
-        await eventually(lambda: not cluster.replicators["n3"]._own_run().is_new)
+        await eventually(lambda: not own_run(cluster, "n3").is_new)
         await cluster.stop("n3")
         shutil.copytree(tmp_path / "n3", tmp_path / "clone")
         await cluster.start("n3")

@@ -14,6 +14,7 @@ import pytest
 from coord.journal import OsFileSystem
 from coord.journal.filesystem import AppendFile
 from coord.replication.port import OutcomeUnknownError, ReplicationError, Role
+from coord.replication.replica_ports import ReplicaPorts
 from coord.replication.replicator import PySyncObjReplicator
 from tests.support.replication import RealCluster
 
@@ -65,10 +66,16 @@ async def unknown(future: asyncio.Future[object]) -> None:
     assert not raised.value.definite
 
 
+def ports_of(node: PySyncObjReplicator) -> ReplicaPorts:
+    replica = node._driver.replica
+    assert replica is not None
+    return replica.context.ports
+
+
 async def test_leadership_lost_is_an_unknown_outcome(tmp_path: Path) -> None:
     async with stuck_leader(tmp_path) as leader:
         future = leader.propose(b"second")
-        replica = leader._replica
+        replica = leader._driver.replica
         assert replica is not None
         replica.engine.observe_term(replica.engine.term + 1)
         replica.settle()
@@ -79,14 +86,14 @@ async def test_leadership_lost_is_an_unknown_outcome(tmp_path: Path) -> None:
 async def test_a_node_that_stops_itself_leaves_unknown_outcomes(tmp_path: Path) -> None:
     async with stuck_leader(tmp_path) as leader:
         future = leader.propose(b"second")
-        leader.failed(RuntimeError("a bug"))
+        leader.fail(RuntimeError("a bug"))
         await unknown(future)
 
 
 async def test_a_snapshot_in_place_of_the_log_leaves_unknown_outcomes(tmp_path: Path) -> None:
     async with stuck_leader(tmp_path) as leader:
         future = leader.propose(b"second")
-        leader.applied_by_snapshot(leader.status().last_log_index)
+        ports_of(leader).applied_by_snapshot(leader.status().last_log_index)
         await unknown(future)
 
 
@@ -95,5 +102,5 @@ async def test_the_result_of_another_entry_is_not_taken(tmp_path: Path) -> None:
     async with stuck_leader(tmp_path) as leader:
         future = leader.propose(b"second")
         status = leader.status()
-        leader.applied(status.last_log_index, status.term + 1, "somebody else's")
+        ports_of(leader).applied(status.last_log_index, status.term + 1, "somebody else's")
         await unknown(future)

@@ -69,9 +69,8 @@ class World(ReplicaWorld):
         self.disk = SimDisk()
         self.disk.mkdir(SNAPSHOTS)
         self.store = SnapshotStore(self.disk, SNAPSHOTS)
-        super().__init__(1, settings=SETTINGS)
         self.machine = Machine()
-        self.replica._machine = self.replica.snapshots._machine = self.machine
+        super().__init__(1, settings=SETTINGS, machine=self.machine)
         self.tick(5.0)
         self.sync()
 
@@ -112,13 +111,13 @@ def test_what_cannot_be_encoded(failure: Exception, at_once: bool) -> None:
     assert alarms_of(world.replica) == ("SNAPSHOT_FAILED",)
     why = str(failure) or type(failure).__name__
     assert f"attempt 1 to take a snapshot failed: {why}" in world.replica.snapshots.complaint
-    assert world.replica.snapshot is None
+    assert world.replica.snapshots.latest is None
     assert world.replica.journal.first_index == 1, "the log keeps everything"
     assert world.machine.open_sources == 0
     assert world.disk.paths() == [], "nothing half-written is left"
     world.machine.failure = None
     world.work(2.0)
-    assert world.replica.snapshot is not None
+    assert world.replica.snapshots.latest is not None
     assert world.replica.journal.first_index > 10
     assert (alarms_of(world.replica), world.replica.snapshots.complaint) == ((), "")
 
@@ -162,7 +161,7 @@ def test_what_the_store_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.disk.paths() == []
     monkeypatch.undo()
     world.work(2.0)
-    assert world.replica.snapshot is not None
+    assert world.replica.snapshots.latest is not None
 
 
 def test_a_full_disk_is_tried_again_soon() -> None:
@@ -177,7 +176,7 @@ def test_a_full_disk_is_tried_again_soon() -> None:
     assert 10 < world.attempts < 25
     world.disk.free_bytes = None
     world.work(30.0)
-    assert world.replica.snapshot is not None
+    assert world.replica.snapshots.latest is not None
     assert alarms_of(world.replica) == ()
 
 
@@ -187,7 +186,7 @@ def test_a_broken_disk_ends_the_node(operation: str) -> None:
     world.disk.fault = lambda what, _: OSError(errno.EIO, "broken") if what == operation else None
     world.grow(30)
     assert isinstance(world.caught[0], SyncFailedError)
-    assert world.replica.snapshot is None
+    assert world.replica.snapshots.latest is None
 
 
 def test_a_log_that_cannot_be_shortened_may_not_grow_for_ever() -> None:
@@ -201,7 +200,7 @@ def test_a_log_that_cannot_be_shortened_may_not_grow_for_ever() -> None:
     assert alarms_of(world.replica) == ("LOG_TOO_LARGE",)
     world.grow(10)
     assert alarms_of(world.replica) == ("SNAPSHOT_FAILED", "LOG_TOO_LARGE")
-    assert world.replica.why_nothing_is_kept is None, "what frees room goes on"
+    assert world.replica.leading.write_block_reason is None, "what frees room goes on"
     world.machine.failure = None
     world.grow(5)
     world.work(2.0)

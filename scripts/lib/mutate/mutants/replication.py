@@ -12,7 +12,7 @@ _FULL_DISK: Final = "tests/unit/replication/test_engine_full_disk.py"
 _ADMISSION: Final = "tests/unit/replication/test_engine_admission.py"
 _APPEND: Final = "tests/unit/replication/test_filter_append.py"
 _MEMBERSHIP: Final = "tests/unit/replication/test_engine_membership.py"
-_FRESHNESS: Final = "tests/unit/replication/test_staleness.py"
+_STALENESS: Final = "tests/unit/replication/test_staleness.py"
 _RESTART: Final = "tests/unit/replication/test_engine_restart.py"
 _SNAPSHOT_FAILS: Final = "tests/unit/replication/test_snapshot_failures.py"
 
@@ -106,7 +106,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "coord/replication/staleness.py",
         "> current.sent.get(peer_id, 0):",
         ">= current.sent.get(peer_id, 0):",
-        _FRESHNESS,
+        _STALENESS,
     ),
     mutant(
         "learners-counted-for-a-majority",
@@ -124,7 +124,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "acknowledgement-of-a-lost-disk-counts",
-        "coord/replication/answers.py",
+        "coord/replication/progress.py",
         "self._engine.forget_match(peer_id)",
         "pass",
         _ADMISSION,
