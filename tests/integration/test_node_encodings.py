@@ -30,8 +30,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     for kind, *pair in MESSAGES:
         for message in pair:
             _count(monkeypatch, counts, message)
-        decoder = commands._DECODERS[kind]._replace(parse=pair[0].FromString)
-        monkeypatch.setitem(commands._DECODERS, int(kind), decoder)
+        row = commands.DECODERS[kind]._replace(parse=pair[0].FromString)
+        rows: Any = commands.DECODERS
+        monkeypatch.setitem(rows, int(kind), row)
     return counts
 
 
