@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 from coord.journal import Admission, Founders, Standing
 from coord.replication.membership import Membership, same_ids
-from coord.replication.peers.yardstick import REASON
+from coord.replication.peers.plausibility import MAX_AHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _differ_beyond_reason(answers: Mapping[str, Facts]) -> str:
         ("terms", {peer: facts.term for peer, facts in answers.items()}),
         ("memberships", {peer: facts.membership.index for peer, facts in answers.items()}),
     ):
-        if numbers and max(numbers.values()) - min(numbers.values()) > REASON:
+        if numbers and max(numbers.values()) - min(numbers.values()) > MAX_AHEAD:
             listed = ", ".join(f"{peer} {number}" for peer, number in sorted(numbers.items()))
             return f"the {what} of the others differ beyond reason, so one is wrong: {listed}"
     return ""

@@ -101,7 +101,7 @@ def open_storage(
 def _first_vote(wall_ms: int, incarnation: int) -> Vote:
     """Of a new directory. Peers ignore runs before the last they knew, so the first run must count
     from above all that a directory lost before may have had. If the clock is wrong, peers say so
-    (`Joining`)."""
+    (`AdmissionProtocol`)."""
     return Vote(0, boot_count=wall_ms, admission=Admission(incarnation, Standing.SILENT))
 
 

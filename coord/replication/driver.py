@@ -15,7 +15,6 @@ from typing import Any
 
 from coord.replication.background import rest_s
 from coord.replication.callers import Callers
-from coord.replication.complaints import Complaints
 from coord.replication.messages import InvalidMessageError
 from coord.replication.peers.transport import PeerTransport
 from coord.replication.port import (
@@ -24,6 +23,7 @@ from coord.replication.port import (
     ReplicationError,
     WriteBlock,
 )
+from coord.replication.problem_log import ProblemLog
 from coord.replication.replica import Replica
 from coord.replication.responsive_clock import ResponsiveClock
 
@@ -130,7 +130,7 @@ class ReplicaDriver:
 
     # What happens
 
-    async def tick_forever(self, complaints: Complaints) -> None:
+    async def tick_forever(self, problems: ProblemLog) -> None:
         """Tick the replica while this node takes part."""
         while (replica := self.active) is not None:
             await asyncio.sleep(self._tick_s)
@@ -138,7 +138,7 @@ class ReplicaDriver:
             if self.active is not None:
                 self._call(replica.tick)
             self._schedule_work()
-            complaints.look_at(replica)
+            problems.look_at(replica)
 
     def on_message(self, peer_id: str, message: Any) -> None:
         """A message has come. An InvalidMessageError goes on to the transport, which closes the

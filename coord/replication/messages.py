@@ -70,7 +70,7 @@ def _is_word(value: object) -> bool:
     return type(value) is str and 0 < len(value) <= MAX_WORD and value.isascii()
 
 
-def _is_voucher(value: object) -> bool:
+def _is_confirmed_mark(value: object) -> bool:
     return type(value) is list and (not value or len(value) == 3) and _are_numbers(value)
 
 
@@ -184,7 +184,7 @@ def is_members(fields: object) -> TypeGuard[Message]:
 
 # May be missing: peers of an older version do not send them.
 _OPTIONAL: Mapping[str, Mapping[str, _Check]] = {
-    "append": {"fresh": _is_voucher},
+    "append": {"fresh": _is_confirmed_mark},
     "ack": {"mark": _is_number},
     "seen": {"mark": _is_number, "full": _is_flag},
 }

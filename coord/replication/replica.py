@@ -23,8 +23,8 @@ from coord.replication.known_peers import KnownPeers
 from coord.replication.leading import Leading
 from coord.replication.levels import Levels
 from coord.replication.messages import Message, StampGuard, check_message, is_members
+from coord.replication.peers.plausibility import PlausibilityCheck
 from coord.replication.peers.runs import OwnRun
-from coord.replication.peers.yardstick import Yardstick
 from coord.replication.port import Member, MembershipChange, Role, StateMachine
 from coord.replication.reconfiguration import Reconfiguration
 from coord.replication.replica_context import ReplicaContext
@@ -63,7 +63,7 @@ class Replica:
         self.admission = context.admission
         self.known_peers = KnownPeers(context)
         self._stamps = StampGuard({peer: number for peer, (number, _) in boot.peer_runs.items()})
-        self._yardstick = Yardstick(
+        self._plausibility = PlausibilityCheck(
             context.journal,
             context.outbox,
             self._stamps,
@@ -153,7 +153,7 @@ class Replica:
         message = check_message(raw)
         if peer_id not in self.known_peers.addresses:
             return
-        self._yardstick.check(peer_id, message)
+        self._plausibility.check(peer_id, message)
         if not self._stamps.is_fresh(peer_id, message):
             self._answer_late(peer_id, message)
             return
@@ -184,7 +184,7 @@ class Replica:
 
     def refused(self, peer_id: str, fields: object) -> None:
         """A peer does not know this node, and says who the members are."""
-        if is_members(fields) and fields["index"] <= self._yardstick.index_limit():
+        if is_members(fields) and fields["index"] <= self._plausibility.index_limit():
             self.reconfiguration.refused(peer_id, fields)
 
     def synced(self, sequence: int) -> None:

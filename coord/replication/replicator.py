@@ -19,7 +19,6 @@ from coord.journal import FileSystem, OsFileSystem
 from coord.ratelimit import LogLimiter
 from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.callers import Callers
-from coord.replication.complaints import Complaints
 from coord.replication.directory_watch import watch_directory
 from coord.replication.driver import ReplicaDriver
 from coord.replication.levels import Levels
@@ -27,6 +26,7 @@ from coord.replication.loading import load_in_thread
 from coord.replication.node_ports import NodePorts
 from coord.replication.peer_links import PeerLinks, check_own_level
 from coord.replication.port import ReplicaStatus, StateMachine
+from coord.replication.problem_log import ProblemLog
 from coord.replication.replica import Replica
 from coord.replication.replica_status import status_before_start, status_of
 from coord.replication.requests import Requests
@@ -60,7 +60,7 @@ class PySyncObjReplicator:
         self._clock = ResponsiveClock(clock, config.tick_s * 3)
         self._log = log.bind(node_id=config.self_id)
         self._limiter = LogLimiter(clock, burst=20, interval_s=2.0)
-        self._complaints = Complaints(self._log, self._limiter, clock)
+        self._problems = ProblemLog(self._log, self._limiter, clock)
         self._levels = Levels(config.replica.highest_level)
         self._run_id = secrets.token_hex(8)
         self._callers = Callers()
@@ -171,7 +171,7 @@ class PySyncObjReplicator:
         links.transport.set_peers(replica.known_peers.addresses)
         await links.transport.start()
         self._tasks = [
-            asyncio.create_task(driver.tick_forever(self._complaints), name="replica-tick"),
+            asyncio.create_task(driver.tick_forever(self._problems), name="replica-tick"),
             asyncio.create_task(watch_directory(storage.check_in_place, self.fail)),
         ]
 

@@ -61,7 +61,7 @@ class SnapshotExchange:
         self._taker = SnapshotTaker(worker, self._taken, self._given_up, context.ports.failed)
         self._failures = 0  # attempts since the last snapshot that was taken
         self._retry_at = 0.0
-        self.complaint = ""  # why the last attempt failed; empty if it did not
+        self.problem = ""  # why the last attempt failed; empty if it did not
         self._receiver = SnapshotReceiver(
             worker, self._answer, self._install_received, context.ports.failed
         )
@@ -120,7 +120,7 @@ class SnapshotExchange:
 
     @property
     def alarms(self) -> list[str]:
-        """What is wrong: words for programs, see `complaint` for people."""
+        """What is wrong: words for programs, see `problem` for people."""
         alarms = [SNAPSHOT_FAILED] if self._failures else []
         return [*alarms, LOG_TOO_LARGE] if self.log_is_too_large else alarms
 
@@ -148,14 +148,14 @@ class SnapshotExchange:
         self._failures += 1
         self._retry_at = self._ports.now() + wait_s
         why = str(error) or type(error).__name__
-        self.complaint = (
+        self.problem = (
             f"attempt {self._failures} to take a snapshot failed: {why}; "
             f"the log keeps everything, and the next attempt is in {wait_s:.0f} s"
         )
 
     def _succeeded(self) -> None:
         self._failures = 0
-        self.complaint = ""
+        self.problem = ""
 
     def _members_at(self, index: int) -> bytes:
         """Empty while they were never changed."""

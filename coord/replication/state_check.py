@@ -70,7 +70,7 @@ class _Work:
 
 
 class StateCheck:
-    """One node's part. `complaint` says what is wrong without being this node's fault; empty: all
+    """One node's part. `problem` says what is wrong without being this node's fault; empty: all
     is well. Raises DivergenceError where this node has to stop.
 
     `interval_s` 0: never. `checked_index`: the last index at which a majority, this node included,
@@ -97,7 +97,7 @@ class StateCheck:
         self._split: tuple[int, float] | None = None  # index, and since when it is seen
         self.rest = IDLE  # how many times as long as a slice to rest after it
         self.checked_index = 0
-        self.complaint = ""
+        self.problem = ""
         self.handlers: dict[str, Callable[[str, Message], None]] = {"digest": self._on_digest}
 
     # When
@@ -213,9 +213,9 @@ class StateCheck:
         others = sorted(member for member, digest in digests.items() if digest != own)
         self.checked_index = max(self.checked_index, index)
         self._split = None
-        self.complaint = ""
+        self.problem = ""
         if others:
-            self.complaint = (
+            self.problem = (
                 f"the state of {', '.join(others)} after entry {index} differs from that of the "
                 "majority, this node included; such a node stops itself"
             )
@@ -227,7 +227,7 @@ class StateCheck:
         index, self._split = self._split[0], None
         digests = self._digests(index)
         if judge(self._self_id, self._electorate.membership.voters, digests) is StateVerdict.SPLIT:
-            self.complaint = (
+            self.problem = (
                 f"the states after entry {index} differ, and none is shared by a majority, so it "
                 f"is not known which is right: {_listed(digests)}. Start the members that are "
                 "missing; `coord digest` compares again"

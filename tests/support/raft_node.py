@@ -14,7 +14,7 @@ from coord.replication.boot import OpenStorage, open_storage
 from coord.replication.errors import FatalReplicaError
 from coord.replication.loading import restore
 from coord.replication.messages import InvalidMessageError, Message
-from coord.replication.peers.yardstick import EARLIEST_WALL_MS
+from coord.replication.peers.plausibility import EARLIEST_WALL_MS
 from coord.replication.port import Member, ReplicationError, WriteBlock
 from coord.replication.replica import Replica
 from coord.replication.settings import ReplicaSettings

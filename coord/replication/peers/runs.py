@@ -6,7 +6,7 @@ copy of its directory: what it promised since then it has forgotten, and it woul
 entries that it had confirmed. Two ids for one number mean that two copies of a directory were
 started. The runs of a copy are counted as well, so a node also says which ids its last runs had. A
 node whose directory is new has promised nothing: it may count from anywhere, and is told from where
-(`Joining`). Builds that draw no id are not judged. Pure.
+(`AdmissionProtocol`). Builds that draw no id are not judged. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from coord.journal import PeerRun
 from coord.replication.peers.handshake import Hello, Refusal, RefusedError
-from coord.replication.peers.yardstick import latest_run
+from coord.replication.peers.plausibility import latest_run
 
 MAX_REMEMBERED = 64
 

@@ -64,7 +64,7 @@ class _Peer:
     dialling: asyncio.Task[None] | None = None
     outgoing: OutgoingConnection | None = None
     incoming: Incoming | None = None
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    redial: asyncio.Event = field(default_factory=asyncio.Event)
     one_way_since: float | None = None  # only one of the two directions works
 
 
@@ -256,7 +256,7 @@ class PeerTransport:
         limits = self._limits
         delay_ms = limits.backoff_min_ms
         while True:
-            peer.hurry.clear()
+            peer.redial.clear()
             started = loop.time()
             try:
                 await self._dial_once(peer)
@@ -275,7 +275,7 @@ class PeerTransport:
             delay_ms = min(limits.backoff_max_ms, delay_ms * 2)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(jittered_s):
-                    await peer.hurry.wait()
+                    await peer.redial.wait()
 
     async def _dial_once(self, peer: _Peer) -> None:
         """Connect, shake hands, and wait until the connection has ended."""
@@ -381,7 +381,7 @@ class PeerTransport:
                 raise RefusedError(Refusal.SUPERSEDED, "a newer connection is open")
             older.abort("superseded by a newer connection")
         peer.incoming = incoming
-        peer.hurry.set()  # it is up, so no need to wait for the end of a backoff
+        peer.redial.set()  # it is up, so no need to wait for the end of a backoff
 
     def _deliver(self, incoming: Incoming, message: Any) -> None:
         hello = incoming.hello

@@ -13,16 +13,16 @@ from coord.replication import messages
 from coord.replication.admission import Facts, Follow, Wait, decide
 from coord.replication.membership import encode_members, membership
 from coord.replication.messages import FIELDS, MAX_INDEX, InvalidMessageError, Message
-from coord.replication.peers import yardstick
-from coord.replication.peers.yardstick import (
+from coord.replication.peers import plausibility
+from coord.replication.peers.plausibility import (
     COUNT_FLOOR,
     EARLIEST_WALL_MS,
     LARGEST_SIZE,
     LATEST_CLOCK_MS,
+    MAX_AHEAD,
     NUMBERS,
-    REASON,
     STAMP,
-    BeyondReasonError,
+    ImplausibleNumberError,
     Kind,
     latest_run,
 )
@@ -93,10 +93,10 @@ def sample(kind: str, nth: int = 1, **change: Any) -> Message:
 def limit_of(kind: Kind) -> int:
     """In a world whose node is in term 5, has a log up to 1, and a wall clock that shows 0."""
     return {
-        Kind.TERM: TERM + REASON,
-        Kind.INDEX: 1 + REASON,
-        Kind.RUN: EARLIEST_WALL_MS + REASON,
-        Kind.COUNT: COUNT_FLOOR + REASON,
+        Kind.TERM: TERM + MAX_AHEAD,
+        Kind.INDEX: 1 + MAX_AHEAD,
+        Kind.RUN: EARLIEST_WALL_MS + MAX_AHEAD,
+        Kind.COUNT: COUNT_FLOOR + MAX_AHEAD,
         Kind.CLOCK: LATEST_CLOCK_MS,
         Kind.SIZE: LARGEST_SIZE,
     }[kind]
@@ -138,7 +138,7 @@ def test_a_number_beyond_reason_has_no_effect(
     with pytest.raises(InvalidMessageError) as refused:
         world.replica.receive("n2", sample(kind, 100, **{name: value}))
     if not (kind == "append" and name == "prev_term"):  # later than its own leader
-        assert isinstance(refused.value, BeyondReasonError)
+        assert isinstance(refused.value, ImplausibleNumberError)
         assert str(value) in str(refused.value)
     after = (world.replica.engine.term, len(world.operations), world.replica.journal.last_index)
     assert after == before
@@ -154,27 +154,27 @@ def test_the_last_number_within_reason_is_taken(kind: str, name: str, number: Ki
         change["entries"] = []
         change["term"] = change[name]
     message = sample(kind, 100, **change)
-    world.replica._yardstick.check("n2", messages.check_message(message))
+    world.replica._plausibility.check("n2", messages.check_message(message))
 
 
 def test_a_run_beyond_reason_does_not_mute_the_real_one() -> None:
     world = ReplicaWorld(term=TERM)
-    with pytest.raises(BeyondReasonError, match="boot"):
+    with pytest.raises(ImplausibleNumberError, match="boot"):
         world.replica.receive("n2", sample("stale", boot=MAX_INDEX, term=TERM + 1))
     world.replica.receive("n2", sample("stale", boot=2, term=TERM + 1))
     assert world.replica.engine.term == TERM + 1
 
 
 def test_runs_count_from_the_latest_of_what_is_known() -> None:
-    assert latest_run(0) == EARLIEST_WALL_MS + REASON
-    assert latest_run(EARLIEST_WALL_MS + 9, 7) == EARLIEST_WALL_MS + 9 + REASON
-    assert latest_run(1, 2, EARLIEST_WALL_MS + 100) == EARLIEST_WALL_MS + 100 + REASON
+    assert latest_run(0) == EARLIEST_WALL_MS + MAX_AHEAD
+    assert latest_run(EARLIEST_WALL_MS + 9, 7) == EARLIEST_WALL_MS + 9 + MAX_AHEAD
+    assert latest_run(1, 2, EARLIEST_WALL_MS + 100) == EARLIEST_WALL_MS + 100 + MAX_AHEAD
 
 
 def test_a_node_that_was_behind_does_not_count_its_runs_from_beyond_reason() -> None:
     silent = Admission(1, Standing.SILENT)
     world = ReplicaWorld(admission=silent)
-    with pytest.raises(BeyondReasonError, match="known"):
+    with pytest.raises(ImplausibleNumberError, match="known"):
         world.replica.receive("n2", sample("behind", known=MAX_INDEX - 1))
     assert not any(isinstance(operation, StoreBoot) for operation in world.operations)
     world.replica.receive("n2", sample("behind", known=EARLIEST_WALL_MS))
@@ -183,7 +183,7 @@ def test_a_node_that_was_behind_does_not_count_its_runs_from_beyond_reason() -> 
 
 def test_a_voucher_for_what_is_beyond_reason_is_refused() -> None:
     world = ReplicaWorld(term=TERM)
-    with pytest.raises(BeyondReasonError, match="fresh"):
+    with pytest.raises(ImplausibleNumberError, match="fresh"):
         world.replica.receive("n2", sample("append", fresh=[1, 1, MAX_INDEX]))
     world.replica.receive("n2", sample("append", fresh=[1, MAX_INDEX, 1]))
     assert world.replica.age_ms() is None, "a mark that this node has not made yet"
@@ -225,8 +225,8 @@ def test_a_new_node_hears_the_answers_of_a_cluster_in_a_late_term() -> None:
     assert world.replica.engine.term == late
     assert StoreVote(late, None) in world.operations
     world.sync()
-    with pytest.raises(BeyondReasonError, match="term"):
-        world.replica.receive("n2", sample("append", 2, term=late + REASON + 1))
+    with pytest.raises(ImplausibleNumberError, match="term"):
+        world.replica.receive("n2", sample("append", 2, term=late + MAX_AHEAD + 1))
 
 
 BEYOND = st.integers(2**46, MAX_INDEX)
@@ -279,4 +279,4 @@ def test_no_lie_about_a_number_stops_a_cluster(data: st.DataObject, seed: int) -
 
 
 def test_the_bound_is_the_documented_one() -> None:
-    assert yardstick.REASON == 2**32
+    assert plausibility.MAX_AHEAD == 2**32

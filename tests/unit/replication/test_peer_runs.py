@@ -37,9 +37,9 @@ from coord.replication.peers.handshake import (
     decode_hello,
     encode_hello,
 )
+from coord.replication.peers.plausibility import EARLIEST_WALL_MS, MAX_AHEAD
 from coord.replication.peers.runs import MAX_REMEMBERED, OwnRun, PeerRuns
 from coord.replication.peers.runs_keeper import RunsKeeper
-from coord.replication.peers.yardstick import EARLIEST_WALL_MS, REASON
 from coord.replication.replicator import PySyncObjReplicator
 from coord.replication.settings import ReplicationConfig
 from tests.support.replication import RealCluster, free_ports
@@ -129,7 +129,7 @@ def test_builds_that_draw_no_id_are_not_judged() -> None:
 @pytest.mark.parametrize("run_id", ["", "r"])
 def test_a_run_beyond_reason_is_refused_and_not_remembered(run_id: str) -> None:
     runs = PeerRuns()
-    limit = EARLIEST_WALL_MS + REASON
+    limit = EARLIEST_WALL_MS + MAX_AHEAD
     assert refusal(runs, hello(limit + 1, run_id)) is Refusal.BEYOND_REASON
     assert refusal(runs, hello(2**62, run_id, is_new=True)) is Refusal.BEYOND_REASON
     assert runs.known == {}

@@ -16,8 +16,8 @@ from coord.core.base.table import ViewGivenUpError
 from coord.journal import SnapshotStore, SyncFailedError, snapshot_format
 from coord.ratelimit import LogLimiter
 from coord.replication.background import AWAITED, UNHURRIED
-from coord.replication.complaints import Complaints
 from coord.replication.port import SnapshotSource
+from coord.replication.problem_log import ProblemLog
 from coord.replication.replica_status import alarms_of, status_of
 from coord.replication.settings import ReplicaSettings
 from tests.support.replica_world import ReplicaWorld
@@ -110,7 +110,7 @@ def test_what_cannot_be_encoded(failure: Exception, at_once: bool) -> None:
     assert (world.caught, world.attempts) == ([], 1)
     assert alarms_of(world.replica) == ("SNAPSHOT_FAILED",)
     why = str(failure) or type(failure).__name__
-    assert f"attempt 1 to take a snapshot failed: {why}" in world.replica.snapshots.complaint
+    assert f"attempt 1 to take a snapshot failed: {why}" in world.replica.snapshots.problem
     assert world.replica.snapshots.latest is None
     assert world.replica.journal.first_index == 1, "the log keeps everything"
     assert world.machine.open_sources == 0
@@ -119,7 +119,7 @@ def test_what_cannot_be_encoded(failure: Exception, at_once: bool) -> None:
     world.work(2.0)
     assert world.replica.snapshots.latest is not None
     assert world.replica.journal.first_index > 10
-    assert (alarms_of(world.replica), world.replica.snapshots.complaint) == ((), "")
+    assert (alarms_of(world.replica), world.replica.snapshots.problem) == ((), "")
 
 
 def test_it_is_tried_again_more_and_more_seldom() -> None:
@@ -157,7 +157,7 @@ def test_what_the_store_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot_format, "MAX_CHUNK_BYTES", 100)
     world.grow(30)
     assert (world.caught, world.attempts) == ([], 1)
-    assert "a snapshot chunk of" in world.replica.snapshots.complaint
+    assert "a snapshot chunk of" in world.replica.snapshots.problem
     assert world.disk.paths() == []
     monkeypatch.undo()
     world.work(2.0)
@@ -169,7 +169,7 @@ def test_a_full_disk_is_tried_again_soon() -> None:
     world.disk.free_bytes = 200
     world.grow(30)
     assert (world.caught, world.attempts) == ([], 1)
-    assert "no space left" in world.replica.snapshots.complaint
+    assert "no space left" in world.replica.snapshots.problem
     for _ in range(40):
         world.work(10.0)
     assert world.disk.paths() == []
@@ -210,16 +210,16 @@ def test_a_log_that_cannot_be_shortened_may_not_grow_for_ever() -> None:
 
 def test_a_failed_snapshot_is_told_in_the_status_and_once_in_the_log() -> None:
     world = World()
-    complaints = Complaints(structlog.get_logger(), LogLimiter(lambda: 0.0), lambda: 0.0)
+    problems = ProblemLog(structlog.get_logger(), LogLimiter(lambda: 0.0), lambda: 0.0)
     world.machine.failure = ValueError("too long")
     world.grow(30)
     assert status_of(world.replica, None, 0.0, serving=True).alarms == ("SNAPSHOT_FAILED",)
     with structlog.testing.capture_logs() as lines:
-        complaints.look_at(world.replica)
-        complaints.look_at(world.replica)
+        problems.look_at(world.replica)
+        problems.look_at(world.replica)
         world.machine.failure = None
         world.work(2.0)
-        complaints.look_at(world.replica)
+        problems.look_at(world.replica)
     assert [line["event"] for line in lines] == [
         "replica_snapshot_failed",
         "replica_snapshot_taken_again",

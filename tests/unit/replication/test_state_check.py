@@ -208,12 +208,12 @@ def test_agreement_is_remembered_and_one_that_differs_is_named() -> None:
     assert world.check.checked_index == 0
     world.hear("n2", 4, "s0")
     assert world.check.checked_index == 4
-    assert "n3" in world.check.complaint
+    assert "n3" in world.check.problem
     world.check.named(5, 5)
     world.work()
     world.hear("n2", 5, "s0")
     assert world.check.checked_index == 5
-    assert world.check.complaint == ""
+    assert world.check.problem == ""
 
 
 @pytest.mark.parametrize("own_last", [True, False])
@@ -241,15 +241,15 @@ def test_without_a_majority_it_is_reported_when_the_others_had_their_time() -> N
     world.work()
     world.hear("n2", 4, "x")
     world.lead(4, 4, after_s=INTERVAL_S / 2)
-    assert world.check.complaint == ""
+    assert world.check.problem == ""
     world.lead(4, 4, after_s=INTERVAL_S)
-    assert "none is shared by a majority" in world.check.complaint
-    assert "n1 s0, n2 x" in world.check.complaint
+    assert "none is shared by a majority" in world.check.problem
+    assert "n1 s0, n2 x" in world.check.problem
     assert world.told("check", "index") == [("n2", 4), ("n3", 4)]  # comparing goes on
     world.work()
     world.hear("n3", 4, "s0")
-    assert "n2" in world.check.complaint
-    assert "majority, this node included" in world.check.complaint
+    assert "n2" in world.check.problem
+    assert "majority, this node included" in world.check.problem
 
 
 def test_other_schemes_are_not_compared() -> None:
@@ -260,7 +260,7 @@ def test_other_schemes_are_not_compared() -> None:
     world.hear("n3", 4, "x", scheme="newer")
     world.lead(4, 4)
     assert world.check.checked_index == 0
-    assert world.check.complaint == ""
+    assert world.check.problem == ""
 
 
 def test_what_is_kept_of_others_is_bounded() -> None:

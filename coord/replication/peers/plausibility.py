@@ -21,7 +21,7 @@ from coord.replication.messages import MAX_INDEX, InvalidMessageError, Message, 
 from coord.replication.outbox import Outbox
 from coord.replication.own_admission import OwnAdmission
 
-REASON: Final = 2**32
+MAX_AHEAD: Final = 2**32
 COUNT_FLOOR: Final = 2**40  # messages of a run that was not heard from its beginning
 LARGEST_SIZE: Final = 2**44
 LATEST_CLOCK_MS: Final = 2**45
@@ -86,23 +86,23 @@ def _values(kind: str, *counted: Kind) -> Callable[[Message], tuple[int, ...]]:
 
 _VALUES: Final = {kind: _values(kind, _T, _I, _C, Kind.SIZE) for kind in NUMBERS}
 # Fields that are measured otherwise, or may be missing, and what is ordinary for them.
-_LATEST: Final = {"mark": LATEST_CLOCK_MS, "created_wall_ms": LATEST_CLOCK_MS, "known": REASON}
+_LATEST: Final = {"mark": LATEST_CLOCK_MS, "created_wall_ms": LATEST_CLOCK_MS, "known": MAX_AHEAD}
 _OTHERS: Final = {
     kind: [(name, _LATEST[name]) for name in fields if name in _LATEST]
     for kind, fields in NUMBERS.items()
 }
 
 
-class BeyondReasonError(InvalidMessageError):
+class ImplausibleNumberError(InvalidMessageError):
     """A number is too far ahead to be right; the message has no effect."""
 
 
 def latest_run(wall_ms: int, *known: int) -> int:
     """The highest run that a node can be in. `known`: runs of it, or of this node."""
-    return max(EARLIEST_WALL_MS, wall_ms, *known) + REASON
+    return max(EARLIEST_WALL_MS, wall_ms, *known) + MAX_AHEAD
 
 
-class Yardstick:
+class PlausibilityCheck:
     """What a replica measures its peers' numbers by."""
 
     def __init__(
@@ -122,20 +122,20 @@ class Yardstick:
         self._wall_ms = wall_ms
 
     def check(self, peer_id: str, message: Message) -> None:
-        """Raises BeyondReasonError. For messages that are well formed."""
+        """Raises ImplausibleNumberError. For messages that are well formed."""
         if not self._is_ordinary(peer_id, message):
             self._measure(peer_id, message)
 
     def _is_ordinary(self, peer_id: str, message: Message) -> bool:
         """Nearly all messages are, which is seen at once: their numbers are below all limits."""
         kind = message["type"]
-        if max(_VALUES[kind](message)) > REASON or message["boot"] > self._stamp_of(peer_id)[0]:
+        if max(_VALUES[kind](message)) > MAX_AHEAD or message["boot"] > self._stamp_of(peer_id)[0]:
             return False
         for name, latest in _OTHERS[kind]:
             if message.get(name, 0) > latest:
                 return False
-        voucher = message.get("fresh")
-        return not (voucher and voucher[2] > REASON)
+        mark = message.get("fresh")
+        return not (mark and mark[2] > MAX_AHEAD)
 
     def _measure(self, peer_id: str, message: Message) -> None:
         term_limit, index_limit = self._term_limit(), self.index_limit()
@@ -145,30 +145,30 @@ class Yardstick:
                 limit = term_limit
             elif kind is Kind.INDEX:
                 limit = index_limit
-            elif value <= REASON or kind is Kind.RANDOM:
+            elif value <= MAX_AHEAD or kind is Kind.RANDOM:
                 continue
             else:
                 limit = self._limit(peer_id, kind)
             if value > limit:
-                raise BeyondReasonError(_told(message["type"], name, value, limit))
-        if (voucher := message.get("fresh")) and voucher[2] > index_limit:
-            raise BeyondReasonError(_told("append", "fresh", voucher[2], index_limit))
+                raise ImplausibleNumberError(_told(message["type"], name, value, limit))
+        if (mark := message.get("fresh")) and mark[2] > index_limit:
+            raise ImplausibleNumberError(_told("append", "fresh", mark[2], index_limit))
 
     def index_limit(self) -> int:
         """A node that votes has a log that is not being filled from nothing."""
         has_log = self._admission.votes and self._electorate.votes
-        return self._journal.last_index + REASON if has_log else MAX_INDEX
+        return self._journal.last_index + MAX_AHEAD if has_log else MAX_INDEX
 
     def _term_limit(self) -> int:
         admitted = self._admission.follows
-        return self._journal.getCurrentTerm() + REASON if admitted else MAX_INDEX
+        return self._journal.getCurrentTerm() + MAX_AHEAD if admitted else MAX_INDEX
 
     def _limit(self, peer_id: str, kind: Kind) -> int:
         """For numbers that are large at all."""
         if kind is Kind.RUN:
             return latest_run(self._wall_ms(), self._outbox.boot_id, self._stamp_of(peer_id)[0])
         if kind is Kind.COUNT:
-            return max(COUNT_FLOOR, self._stamp_of(peer_id)[1]) + REASON
+            return max(COUNT_FLOOR, self._stamp_of(peer_id)[1]) + MAX_AHEAD
         return LATEST_CLOCK_MS if kind is Kind.CLOCK else LARGEST_SIZE
 
 

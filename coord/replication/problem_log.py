@@ -11,8 +11,8 @@ from coord.replication.replica import Replica
 ADMISSION_PATIENCE_S = 1.0  # to be admitted takes no longer if all members are there
 
 
-class Complaints:
-    """Looks at a replica from time to time. `clock`: seconds. What peers say can make a complaint
+class ProblemLog:
+    """Looks at a replica from time to time. `clock`: seconds. What peers say can make a problem
     come and go; `limiter` bounds how often that is told."""
 
     def __init__(self, log: Any, limiter: LogLimiter, clock: Callable[[], float]) -> None:
@@ -22,14 +22,14 @@ class Complaints:
         self._waits_for = ""
         self._waits_since = 0.0
         self._wait_reported = False
-        self._complaint = ""  # about the members' states, as logged last
-        self._snapshot_complaint = ""  # as logged last
+        self._problem = ""  # about the members' states, as logged last
+        self._snapshot_problem = ""  # as logged last
 
     def look_at(self, replica: Replica) -> None:
         """To be called at every tick."""
         self._report_admission(replica.admission.waits_for)
-        self._report_states(replica.state_check.complaint)
-        self._report_snapshots(replica.snapshots.complaint)
+        self._report_states(replica.state_check.problem)
+        self._report_snapshots(replica.snapshots.problem)
 
     def _report_admission(self, why: str) -> None:
         """Say once what keeps this node from voting, if it takes a while."""
@@ -41,22 +41,22 @@ class Complaints:
             self._wait_reported = True
             self._limiter.log(self._log.warning, "replica_does_not_vote_yet", why=why)
 
-    def _report_states(self, complaint: str) -> None:
+    def _report_states(self, problem: str) -> None:
         """Say once what is wrong with the members' states."""
-        if complaint == self._complaint:
+        if problem == self._problem:
             return
-        self._complaint = complaint
-        if complaint:
-            self._limiter.log(self._log.error, "replica_states_differ", why=complaint)
+        self._problem = problem
+        if problem:
+            self._limiter.log(self._log.error, "replica_states_differ", why=problem)
         else:
             self._limiter.log(self._log.info, "replica_states_agree_again")
 
-    def _report_snapshots(self, complaint: str) -> None:
+    def _report_snapshots(self, problem: str) -> None:
         """Say once for each attempt why no snapshot can be taken."""
-        if complaint == self._snapshot_complaint:
+        if problem == self._snapshot_problem:
             return
-        self._snapshot_complaint = complaint
-        if complaint:
-            self._log.error("replica_snapshot_failed", why=complaint)
+        self._snapshot_problem = problem
+        if problem:
+            self._log.error("replica_snapshot_failed", why=problem)
         else:
             self._log.info("replica_snapshot_taken_again")
