@@ -9,18 +9,16 @@ from chaos.sim.plan import PROFILES
 from tests.support.sim import run_seed, told
 
 SEEDS_IN_ONE = 10
-# Seeds that found something once, at level 0: (seed, nodes, profile). They must stay clean.
+# Seeds that reach what was found once, at level 0: each fails when that defect is put back. They
+# must stay clean: (seed, nodes, profile).
 FOUND: list[tuple[int, int, str | None]] = [
-    (529, 3, "everything"),  # an empty claim, which is not logged, keeps no session alive
-    (735, 3, "everything"),  # killed between a failed sync and the cut of what it left
-    (4, 3, "changes"),  # a removed node, added again, is told late of its removal and stops
-    (50, 3, "changes"),
-    (2200, 3, "everything"),  # a stalled candidate wins its old term when a later one has committed
-    (
-        192,
-        3,
-        "full-disks",
-    ),  # a leader commits what it has not synced in the tick in which it gives up
+    (1, 3, "bad-starts"),  # killed between a failed sync and the cut of what it left
+    (5, 3, "bad-starts"),
+    (222, 3, "changes"),  # a removed node, added again, is told late of its removal and stops
+    (516, 3, "changes"),
+    # A leader commits what it has not synced in the tick in which it gives up.
+    (521, 3, "full-disks"),
+    (586, 3, "full-disks"),
 ]
 
 
@@ -53,13 +51,6 @@ def test_every_profile_is_clean(profile: str) -> None:
     """Also those under which the published engine fails."""
     for seed in range(3):
         report = run_seed(1_000 + seed, profile=profile)
-        assert report.failure is None, told(report)
-
-
-def test_a_disk_that_is_full_at_the_start_after_a_failed_sync() -> None:
-    """The node counted as durable what the system held for clean, and the disk did not have."""
-    for keep in ((2, 9, 12, 13), None):
-        report = run_seed(31_000_061, profile="power", level=0, keep=keep)
         assert report.failure is None, told(report)
 
 
