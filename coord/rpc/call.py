@@ -83,7 +83,8 @@ class CallContext:
 class Call:
     """One call in progress. `request`: the bytes or, from a stream that has it, the message.
     `context`: gRPC's, or a `CallContext`. `expires_at`: event loop time of its deadline, or
-    infinity. `caller` is known once the call was authenticated.
+    infinity. `caller` is known once the call was authenticated. `metadata`: what the client sent
+    beside the request.
 
     `message`: the request as a message, if there is one at hand; it must not be changed.
     `response`: the message that the answer's bytes were made of, if this node answered such a
@@ -91,7 +92,6 @@ class Call:
 
     __slots__ = (
         "_context",
-        "_metadata",
         "_owner",
         "_raw",
         "_reserved",
@@ -99,6 +99,7 @@ class Call:
         "caller",
         "expires_at",
         "message",
+        "metadata",
         "response",
     )
 
@@ -114,10 +115,14 @@ class Call:
         self.response: Message | None = None
         self.caller = STRANGER
         self._context = context
-        self._metadata: Metadata | None = None
         self._room = room
         self._reserved = 0
         self._owner: str | None = None
+        if isinstance(context, CallContext):
+            self.metadata: Metadata = context.metadata
+            self._owner = context.peer()
+        else:
+            self.metadata = dict(context.invocation_metadata() or ())
         remaining = context.time_remaining()
         self.expires_at = math.inf if remaining is None else now + remaining
 
@@ -128,16 +133,6 @@ class Call:
             assert self.message is not None
             self._raw = self.message.SerializeToString()
         return self._raw
-
-    @property
-    def metadata(self) -> Metadata:
-        """What the client sent beside the request."""
-        if self._metadata is None:
-            if isinstance(self._context, CallContext):
-                self._metadata = self._context.metadata
-            else:
-                self._metadata = dict(self._context.invocation_metadata() or ())
-        return self._metadata
 
     @property
     def principal(self) -> Principal:
@@ -153,8 +148,6 @@ class Call:
     def owner(self) -> str:
         """The connection it came on: what is bounded for each client is bounded for each of these.
         Of a forwarded call, the one at the node that forwarded it."""
-        if isinstance(self._context, CallContext):
-            return self._context.peer()
         if self._owner is None:
             origin = self.metadata.get(ORIGIN_KEY) if self.forwarded else None
             self._owner = origin if isinstance(origin, str) else self._context.peer()

@@ -37,11 +37,9 @@ class StreamHandle:
         self.context = CallContext(self._loop, metadata, 0, context.peer())
         self.caller = STRANGER
         self.outgoing = Outgoing(context.write, Account(room, context.peer()))
+        # Sends a part, soon: a field of the stream's message, or several.
+        self.put = self.outgoing.put
         self.failed: asyncio.Future[None] = self._loop.create_future()
-
-    def put(self, part: bytes) -> None:
-        """Send this, soon: a field of the stream's message, or several."""
-        self.outgoing.put(part)
 
     def fail(self, error: CallError) -> None:
         """End the stream: nothing more can be done for this client here."""
