@@ -174,15 +174,15 @@ class Service:
             limits,
             plan.level,
         )
-        self.host.inner.on_applied(self.driver.applied)
-        self.host.inner.on_restored(self.driver.restored)
+        self.host.inner.on_applied(self.driver.on_applied)
+        self.host.inner.on_restored(self.driver.on_restored)
 
     def leadership_changed(self) -> None:
         """Role, term, leader or members are others than before."""
         port, known = self._port, self._leadership
         known.is_leader, known.leader_id = port.leads(), port.leader_hint()
         known.members = port.membership_now
-        self.driver.follow()
+        self.driver.on_leader_change(known)
 
     def write(self, item: EnvelopeItem, done: Done, *, owner: str = "", hold_ms: int = 0) -> None:
         """Log a command and answer with its reply. `owner`: who asks."""

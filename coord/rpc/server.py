@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from coord.channels import INSECURE, Security, add_port
 from coord.codec.envelope import BatchCache
 from coord.codec.replies import ReplyEncoder
-from coord.core.base.request import Event
 from coord.core.batch import Reply
 from coord.replication.port import Replicator, StateMachine
 from coord.rpc.call import Service
@@ -84,23 +83,6 @@ class ServerSettings:
     security: Security = INSECURE
 
 
-class _DriverPart(Part):
-    def __init__(self, driver: Driver[asyncio.Future[Reply]]) -> None:
-        self._driver = driver
-
-    def on_applied(self, events: Iterable[Event]) -> None:
-        self._driver.applied(events)
-
-    def on_restored(self) -> None:
-        self._driver.restored()
-
-    def on_leader_change(self, leadership: LeaderView) -> None:
-        self._driver.follow()
-
-    def end_waits(self, error: Exception) -> None:
-        self._driver.claims.end_all(error)
-
-
 class RpcServer:
     """Serves the whole API of one node. `make_replicator` is given the state machine to drive."""
 
@@ -156,7 +138,7 @@ class RpcServer:
         self._server: grpc.aio.Server | None = None
         self._health: Health | None = None
         self.port = 0
-        self._parts: list[Part] = [self.watches, *self.streams, _DriverPart(self._driver)]
+        self._parts: list[Part] = [self.watches, *self.streams, self._driver]
         for part in self._parts:
             self.state_machine.on_applied(part.on_applied)
             self.state_machine.on_restored(part.on_restored)

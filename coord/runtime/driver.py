@@ -15,7 +15,8 @@ from coord.core.base.request import Event, EventKind
 from coord.replication.port import NotLeaderError
 from coord.runtime.claim_queue import ClaimQueue, ready_count
 from coord.runtime.cluster_clock import ClusterClock
-from coord.runtime.level_keeper import Builds, Leadership, LevelKeeper
+from coord.runtime.level_keeper import Builds, LevelKeeper
+from coord.runtime.parts import Leadership, Part
 from coord.runtime.proposer import EntryLog, Proposer, ProposerLimits
 from coord.runtime.scheduler import OutcomeT, Scheduler
 from coord.runtime.state_machine import ReplicatedStateMachine
@@ -26,14 +27,7 @@ class DriverLog(EntryLog, Builds, Protocol):
     """What the driver needs of replication; a `Replicator` has it."""
 
 
-class DriverLeadership(Leadership, Protocol):
-    """What is known of who leads; see `LeaderView`."""
-
-    @property
-    def leader_id(self) -> str | None: ...
-
-
-class Driver(Generic[OutcomeT]):
+class Driver(Part, Generic[OutcomeT]):
     """See the module. `cache` is the one that `state_machine` applies from."""
 
     def __init__(
@@ -42,13 +36,12 @@ class Driver(Generic[OutcomeT]):
         state_machine: ReplicatedStateMachine,
         clock: ClusterClock,
         cache: BatchCache,
-        leadership: DriverLeadership,
+        leadership: Leadership,
         scheduler: Scheduler[Any],
         limits: ProposerLimits | None = None,
         founding_level: int = HIGHEST_LEVEL,
     ) -> None:
         self._clock = clock
-        self._leadership = leadership
         self.proposer: Proposer[OutcomeT] = Proposer(replicator, clock, cache, scheduler, limits)
         self.claims: ClaimQueue[Any] = ClaimQueue(
             lambda queue: ready_count(state_machine.state, queue), scheduler
@@ -60,23 +53,23 @@ class Driver(Generic[OutcomeT]):
             clock, state_machine.next_deadline_ms, self.proposer.propose_empty, scheduler
         )
 
-    def applied(self, events: Iterable[Event]) -> None:
-        """An entry was applied, with these events."""
+    def on_applied(self, events: Iterable[Event]) -> None:
+        """See `Part.on_applied`."""
         ready = [event.subject for event in events if event.kind is EventKind.TASK_READY]
         if ready:
             self.claims.look(ready)
         self.levels.tell()
         self._ticker.look()
 
-    def restored(self) -> None:
-        """The whole state was replaced."""
+    def on_restored(self) -> None:
+        """See `Part.on_restored`."""
         self.claims.look_everywhere()
         self.levels.tell()
         self._ticker.look()
 
-    def follow(self) -> None:
-        """The leadership has changed: its role, term, leader or members."""
-        if self._leadership.is_leader:
+    def on_leader_change(self, leadership: Leadership) -> None:
+        """See `Part.on_leader_change`."""
+        if leadership.is_leader:
             self._clock.start()
             self._ticker.lead()
             self.levels.lead()
@@ -84,9 +77,13 @@ class Driver(Generic[OutcomeT]):
         self._clock.stop()
         self.rest()
         # Nothing of these was logged: their calls follow the leadership.
-        moved = NotLeaderError(self._leadership.leader_id)
+        moved = NotLeaderError(leadership.leader_id)
         self.proposer.fail_waiting(moved)
-        self.claims.end_all(moved)
+        self.end_waits(moved)
+
+    def end_waits(self, error: Exception) -> None:
+        """See `Part.end_waits`: claims wait here."""
+        self.claims.end_all(error)
 
     def rest(self) -> None:
         """Propose nothing of itself any more: this node is on its way out, or leads no more."""

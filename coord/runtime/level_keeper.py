@@ -16,9 +16,10 @@ from coord.codec.kinds import CommandKind
 from coord.core.base.levels import HIGHEST_LEVEL
 from coord.core.cluster.commands import RaiseLevel
 from coord.pb import cluster_pb2 as pb
-from coord.replication.port import Member, ReplicationError
+from coord.replication.port import ReplicationError
 from coord.runtime import errors
 from coord.runtime.errors import CallError
+from coord.runtime.parts import Leadership
 from coord.runtime.proposer import Proposer
 from coord.runtime.scheduler import Outcome, OutcomeT, Timer, Timers
 from coord.runtime.state_machine import ReplicatedStateMachine
@@ -39,15 +40,6 @@ class Builds(Protocol):
     def require_level(self, level: int) -> None:
         """See `Replicator.require_level`."""
         ...
-
-
-class Leadership(Protocol):
-    """What is known of who leads; see `LeaderView`."""
-
-    @property
-    def is_leader(self) -> bool: ...
-    @property
-    def members(self) -> Mapping[str, Member]: ...
 
 
 class LevelKeeper(Generic[OutcomeT]):

@@ -5,10 +5,22 @@ Whoever wires a node registers its parts once; none of them is named where thing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from coord.core.base.request import Event
-from coord.runtime.leader_view import LeaderView
+from coord.replication.port import Member
+
+
+class Leadership(Protocol):
+    """What is known of who leads; see `LeaderView`."""
+
+    @property
+    def is_leader(self) -> bool: ...
+    @property
+    def leader_id(self) -> str | None: ...
+    @property
+    def members(self) -> Mapping[str, Member]: ...
 
 
 class Part:
@@ -20,7 +32,7 @@ class Part:
     def on_restored(self) -> None:
         """The whole state was replaced."""
 
-    def on_leader_change(self, leadership: LeaderView) -> None:
+    def on_leader_change(self, leadership: Leadership) -> None:
         """The role of this node, the term or the known leader has changed."""
 
     def end_waits(self, error: Exception) -> None:

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 
 from coord.core.base.request import Event, EventKind
 from coord.replication.port import NotLeaderError
-from coord.runtime.leader_view import LeaderView
-from coord.runtime.parts import Part
+from coord.runtime.parts import Leadership, Part
 from coord.runtime.sliced_calls import SlicedCalls
 
 Subject = tuple[EventKind, str, int, str]
@@ -136,7 +135,7 @@ class Watches(Part):
         for watch in self._everybody():
             watch.all_changed()
 
-    def on_leader_change(self, leadership: LeaderView) -> None:
+    def on_leader_change(self, leadership: Leadership) -> None:
         """Calls follow the leadership."""
         if not leadership.is_leader:
             self.end_waits(NotLeaderError(leadership.leader_id))

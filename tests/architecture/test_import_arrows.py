@@ -114,6 +114,7 @@ WITHOUT_LOOP = (
     "coord.runtime.driver",
     "coord.runtime.fair_queue",
     "coord.runtime.level_keeper",
+    "coord.runtime.parts",
     "coord.runtime.proposer",
     "coord.runtime.scheduler",
     "coord.runtime.shares",

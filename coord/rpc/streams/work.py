@@ -34,8 +34,8 @@ from coord.rpc.streams.credit import Credit, CreditError
 from coord.rpc.streams.protocol import Stream, StreamHandle, StreamService
 from coord.runtime import errors
 from coord.runtime.errors import CallError, ServiceReason
-from coord.runtime.leader_view import LeaderView
 from coord.runtime.lease_watch import LeaseWatch, Lost
+from coord.runtime.parts import Leadership
 
 PATH: Final = "/coord.v1.Work/Work"
 MAX_HELD: Final = 4_096  # leases that one stream watches
@@ -91,7 +91,7 @@ class WorkStreams(StreamService["_WorkerStream"]):
         """Tell the workers whose leases are over."""
         self.leases.look_everywhere()
 
-    def on_leader_change(self, leadership: LeaderView) -> None:
+    def on_leader_change(self, leadership: Leadership) -> None:
         """Tell the workers: who works at a follower goes a longer way than it needs to."""
         address = self.leader_elsewhere()
         if address:

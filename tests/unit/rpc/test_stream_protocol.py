@@ -18,7 +18,7 @@ from coord.rpc.call import STRANGER, Call
 from coord.rpc.server import STREAMS
 from coord.rpc.streams.protocol import Stream, StreamHandle, StreamService
 from coord.runtime import errors
-from coord.runtime.leader_view import LeaderView
+from coord.runtime.parts import Leadership
 from tests.support.rpc import LocalNode, local_node, refused
 from tests.support.waiting import eventually
 
@@ -72,7 +72,7 @@ class Echoes(StreamService[Echo]):
         for stream in self.streams:
             stream.say("restored")
 
-    def on_leader_change(self, leadership: LeaderView) -> None:
+    def on_leader_change(self, leadership: Leadership) -> None:
         for stream in self.streams:
             stream.say(f"leader {leadership.leader_id}")
 
