@@ -56,8 +56,6 @@ class Machine:
         if has_chores(bound):
             go_on(ctx, bound)
         replies = [self._handle(request) for request in batch.requests]
-        if ctx.level < 2:
-            replies = [self._as_before_level_2(reply) for reply in replies]
         return Applied(replies, ctx.events, ctx.revision)
 
     @property
@@ -106,7 +104,7 @@ class Machine:
         sessions = self.state.session_tables
         session = sessions.sessions.get(session_id)
         if session is None or session.expires_at_ms <= ctx.now_ms:
-            return session_not_found(session_id)
+            return self._told(session_not_found(session_id))
         sessions.sessions.edit(session_id)
         touch(ctx, session)
         if not request_id.sequence:
@@ -118,18 +116,7 @@ class Machine:
             # The command may have closed the session it came in.
             if sessions.sessions.get(session_id) is session:
                 sequence = request_id.sequence
-                if ctx.level < 2:
-                    reply = self._as_before_level_2(reply)
                 keep_reply(ctx, sessions, session, sequence, reply, command, digest_of)
-        return reply
-
-    def _as_before_level_2(self, reply: Reply) -> Reply:
-        """Builds without level 2 keep refusals in words, and digest them."""
-        wording = self._registry.wording
-        if isinstance(reply, Rejected):
-            return wording.before_level_2(reply)
-        if isinstance(reply, ItemOutcomes):
-            return ItemOutcomes(tuple([_in_words(one, wording) for one in reply.items]))
         return reply
 
     def _settle(self, command: Command, session_id: int) -> None:
@@ -140,16 +127,33 @@ class Machine:
             settle(self.state.ctx, tables, command, session_id)
 
     def _dispatch(self, command: Command, session_id: int) -> Reply:
+        ctx = self.state.ctx
         found = self._bound.handlers.get(type(command))
         if found is not None:
             handler, tables = found
-            return handler(self.state.ctx, tables, command)
-        session_handler, tables = self._bound.session_handlers[type(command)]
-        return session_handler(self.state.ctx, tables, command, session_id)
+            reply = handler(ctx, tables, command)
+        else:
+            session_handler, tables = self._bound.session_handlers[type(command)]
+            reply = session_handler(ctx, tables, command, session_id)
+        return self._told(reply)
+
+    def _told(self, reply: Reply) -> Reply:
+        """The reply in the form of the level in force."""
+        wording, level = self._registry.wording, self.state.ctx.level
+        return reply if level >= 2 else before_level_2(reply, wording)
 
 
 def _registry_of(domains: tuple[Domain, ...]) -> Registry:
     return REGISTRY if domains is DOMAINS else Registry(domains)
+
+
+def before_level_2(reply: Reply, wording: Wording) -> Reply:
+    """A reply as builds without level 2 keep and digest it: refusals are in words."""
+    if isinstance(reply, Rejected):
+        return wording.before_level_2(reply)
+    if isinstance(reply, ItemOutcomes):
+        return ItemOutcomes(tuple([_in_words(one, wording) for one in reply.items]))
+    return reply
 
 
 def _in_words(item: ItemOutcome, wording: Wording) -> ItemOutcome:

@@ -92,9 +92,8 @@ class Wording:
         """The refusal in words. What is refused before it reaches a handler brings its own."""
         if rejected.message:
             return rejected.message
-        values, reason = dict(rejected.metadata), rejected.reason
-        special = self._sentences.get((reason, values.get("of", "")))
-        return (special or self._sentences[reason])(values)
+        values = dict(rejected.metadata)
+        return self._sentences[_case_in(self._sentences, rejected.reason, values)](values)
 
     def shown_metadata(self, rejected: Rejected) -> dict[str, str]:
         """The values that a caller is given: also what was kept beside them before level 2."""
@@ -104,8 +103,13 @@ class Wording:
         """The refusal as it is kept and digested up to level 1."""
         if rejected.message:
             return rejected
-        metadata, reason = rejected.metadata, rejected.reason
-        special = self._earlier.get((reason, dict(metadata).get("of", "")))
-        earlier = special or self._earlier.get(reason)
+        reason, metadata = rejected.reason, rejected.metadata
+        earlier = self._earlier.get(_case_in(self._earlier, reason, dict(metadata)))
         kept = metadata if earlier is None else earlier(metadata)
         return Rejected(reason, self.text_of(rejected), kept)
+
+
+def _case_in(known: Mapping[Case, object], reason: Reason, values: Values) -> Case:
+    """The special case of a refusal, if there is one, else its reason alone."""
+    special = (reason, values.get("of", ""))
+    return special if special in known else reason

@@ -129,11 +129,9 @@ def _look_up(
     if not first:
         fresh[at] = digest
         return False
-    return (
-        True
-        if first == digest
-        else idempotency_conflict(position, spec.queue, spec.idempotency_key, 0)
-    )
+    if first == digest:
+        return True
+    return idempotency_conflict(position, spec.queue, spec.idempotency_key, 0)
 
 
 def _noted_digest(tables: TaskTables, serial: int) -> int:

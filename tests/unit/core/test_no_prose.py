@@ -11,8 +11,8 @@ from coord.codec.envelope import encode_envelope, to_batch
 from coord.core.base.refusal import Reason, Rejected
 from coord.core.batch import Batch, Reply
 from coord.core.domains import REGISTRY, text_of
-from coord.core.machine import Machine
-from coord.core.tasks.commands import ItemOutcome, ItemOutcomes
+from coord.core.machine import Machine, before_level_2
+from coord.core.tasks.commands import ItemOutcomes
 from coord.core.tasks.explain import explain_task
 from coord.core.tasks.queries import list_tasks
 from tests.compat.varied_load import Load, Made
@@ -25,21 +25,6 @@ def rejections(reply: Reply) -> Iterator[Rejected]:
         yield reply
     elif isinstance(reply, ItemOutcomes):
         yield from (one.rejected for one in reply.items if one.rejected is not None)
-
-
-def earlier(reply: Reply) -> Reply:
-    """As level 1 gives it."""
-    if isinstance(reply, Rejected):
-        return REGISTRY.wording.before_level_2(reply)
-    if isinstance(reply, ItemOutcomes):
-        return ItemOutcomes(tuple([outcome(one) for one in reply.items]))
-    return reply
-
-
-def outcome(item: ItemOutcome) -> ItemOutcome:
-    if item.rejected is None:
-        return item
-    return item._replace(rejected=REGISTRY.wording.before_level_2(item.rejected))
 
 
 class CountingLoad(Load):
@@ -90,7 +75,7 @@ def test_both_levels_were_compared(twins: Twins) -> None:
 
 def test_callers_are_told_the_same(twins: Twins) -> None:
     for before, after in twins.replies[1:]:  # the first one raised the level
-        assert before == earlier(after)
+        assert before == before_level_2(after, REGISTRY.wording)
         for was, now in zip(rejections(before), rejections(after), strict=True):
             assert text_of(was) == was.message == text_of(now)
 
