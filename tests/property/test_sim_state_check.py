@@ -103,7 +103,7 @@ def test_without_a_majority_nobody_stops_and_both_complain() -> None:
         node = world.nodes[node_id]
         assert isinstance(node, HardenedNode)
         assert node.replica is not None
-        assert "none is shared by a majority" in node.replica.state_check.complaint
+        assert "none is shared by a majority" in node.replica.state_check.problem
     world.start(world.nodes[away])
     world.run_for(FOUND_WITHIN_S)
     assert list(world.stopped) == [hurt]
