@@ -17,7 +17,7 @@ registry = Registry()
 @registry.task("orders")
 def book(order: str, ctx: TaskContext) -> str:
     """Takes a moment, then books the order in a file beside it, once."""
-    time.sleep(0.05)
+    time.sleep(float(os.environ.get("ORDERS_PAUSE_S", "0.05")))
     return ctx.once("book", lambda: _book(order))
 
 

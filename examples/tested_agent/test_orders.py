@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,15 +22,15 @@ LEASE_MS = 1_000
 
 
 @contextmanager
-def agent(endpoints: str, orders: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The agent as a process of its own; ended afterwards."""
+def agent(endpoints: str, orders: Path, pause_s: float = 0.05) -> Iterator[subprocess.Popen[bytes]]:
+    """The agent as a process of its own; ended afterwards. `pause_s`: before it books an order."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "agentnode", "run", "orders.py", "--queues", "orders"),
             *("--endpoints", endpoints, "--slots", "2", "--lease-ttl-ms", str(LEASE_MS)),
         ],
         cwd=HERE,
-        env={**os.environ, "ORDERS_FILE": str(orders)},
+        env={**os.environ, "ORDERS_FILE": str(orders), "ORDERS_PAUSE_S": str(pause_s)},
     )
     try:
         yield process
@@ -45,6 +46,14 @@ def submit(client: Client, names: list[str]) -> list[str]:
         client.tasks.submit("orders", f'"{name}"'.encode(), idempotency_key=name).task_id
         for name in names
     ]
+
+
+def await_claim(client: Client, task_id: str) -> None:
+    """Return once an agent has the task."""
+    deadline = time.monotonic() + 60
+    while client.tasks.get(task_id).state is not TaskState.CLAIMED:
+        assert time.monotonic() < deadline, "nobody has claimed it"
+        time.sleep(0.01)
 
 
 def test_every_order_is_booked_once_while_leaders_die(
@@ -67,9 +76,11 @@ def test_another_agent_takes_over_from_one_that_hangs(
     names = [f"order-{n}" for n in range(6)]
     booked = tmp_path / "orders"
     endpoints = chaos_cluster.endpoints
-    with Client(endpoints) as client, agent(endpoints, booked) as hangs:
+    with Client(endpoints) as client, agent(endpoints, booked, pause_s=5) as hangs:
         task_ids = submit(client, names)
-        client.tasks.wait(task_ids[:1], timeout_ms=60_000)
+        await_claim(client, task_ids[0])
+        # It hangs before it books. In the middle of that nobody could say whether it has, and the
+        # task would be dead with an unfinished side effect.
         hangs.send_signal(signal.SIGSTOP)
         with agent(endpoints, booked):
             tasks = client.tasks.wait(task_ids, timeout_ms=60_000)
