@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from coord.core.batch import Command
-from coord.core.kv.commands import KvDelete, KvTxn
+from coord.core.kv.commands import KvDelete, KvRange, KvTxn
 from coord.core.sessions.commands import CloseSession
 from coord.core.state import State
 from coord.core.tasks.commands import (
@@ -27,7 +27,7 @@ from coord.core.tasks.commands import (
 )
 
 _REQUEST_US: Final = 30
-_BYTES_A_US: Final = 1_500  # of payloads and values, which are copied
+_BYTES_A_US: Final = 700  # of payloads and values, which are copied
 _TASK_US: Final = 12
 _OPTIONS_US: Final = 6
 _LABEL_US: Final = 3
@@ -36,6 +36,7 @@ _ITEM_US: Final = 15
 _REDRIVE_US: Final = 6
 _ENDED_US: Final = 12
 _OP_US: Final = 6
+_RANGE_US: Final = 30  # to find an interval, also in the history, beside its rows
 _ROW_US: Final = 4
 
 
@@ -85,13 +86,15 @@ def _delete(state: State, command: KvDelete) -> int:
 
 
 def _txn(state: State, command: KvTxn) -> int:
-    return _ops(command) * _OP_US + state.kv.rows_named(command) * _ROW_US
+    return _steps_us(command) + state.kv.rows_named(command) * _ROW_US
 
 
-def _ops(txn: KvTxn) -> int:
-    nested = [op for branch in (txn.success, txn.failure) for op in branch]
-    here = len(txn.compare) + len(nested)
-    return here + sum([_ops(op) for op in nested if isinstance(op, KvTxn)])
+def _steps_us(txn: KvTxn) -> int:
+    """Without the rows."""
+    steps = [*txn.success, *txn.failure]
+    ranges = sum([isinstance(step, KvRange) and step.range_end != b"" for step in steps])
+    nested = sum([_steps_us(step) for step in steps if isinstance(step, KvTxn)])
+    return (len(txn.compare) + len(steps)) * _OP_US + ranges * _RANGE_US + nested
 
 
 _COSTS: Final[dict[type, Callable[[State, Any], int]]] = {
